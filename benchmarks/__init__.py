@@ -1,0 +1,1 @@
+"""Measurements: each prints ratios, none is a test."""

@@ -1,0 +1,65 @@
+"""Runs an experiment: python launch.py --config=configs/NAME.py[:arg] [--workdir=DIR].
+
+Kept short, so that all it does can be imported: `nst_jax.build` and
+`nst_jax.execute`. Exit status: 0 done, 2 the request is wrong, 130 or 143
+interrupted with a checkpoint in place (the same command goes on), 1 otherwise.
+"""
+
+import datetime
+import logging as std_logging
+import pathlib
+import shlex
+import signal
+import sys
+
+import jax
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+import nst_jax
+from nst_jax.flags import parse_flags
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", "configs/transfer.py", "The experiment to run."
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Where results go; default is a new folder under runs/."
+)
+
+
+def _new_workdir() -> pathlib.Path:
+    filename = config_flags.get_config_filename(flags.FLAGS["config"])
+    config = pathlib.Path(filename.split(":")[0]).stem
+    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    return pathlib.Path("runs") / f"{config}-{now}"
+
+
+def main(_: list[str]) -> int:
+    received: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        if received:
+            sys.exit(128 + number)  # Asked twice: at once, without a checkpoint.
+        received.append(number)
+        logging.warning("finishing this chunk of steps, then stopping")
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        plan = nst_jax.build(_CONFIG.value)
+        workdir = _WORKDIR.value or _new_workdir()
+        status = nst_jax.execute(
+            plan, workdir, command=shlex.join(sys.argv), stop=lambda: bool(received)
+        )
+    except nst_jax.RequestError as error:
+        print(f"launch.py: {error}", file=sys.stderr)
+        return 2
+    print(f"{status}: {workdir}")
+    return 128 + received[0] if status == "interrupted" else 0
+
+
+if __name__ == "__main__":
+    jax.config.config_with_absl()
+    std_logging.getLogger("jax").setLevel(std_logging.WARNING)
+    logging.set_verbosity(logging.INFO)
+    app.run(main, flags_parser=parse_flags)

@@ -1,0 +1,37 @@
+"""Neural style transfer by optimisation, many at a time.
+
+A picture is float32 [H, W, 3], sRGB in [0, 1].
+"""
+
+from nst_jax.build import Plan as Plan
+from nst_jax.build import build as build
+from nst_jax.canvas import Canvas as Canvas
+from nst_jax.canvas import starting_canvas as starting_canvas
+from nst_jax.ensemble import Ensemble as Ensemble
+from nst_jax.ensemble import run as run
+from nst_jax.errors import RequestError as RequestError
+from nst_jax.experiment import EnsembleOptions as EnsembleOptions
+from nst_jax.experiment import Experiment as Experiment
+from nst_jax.experiment import OutputOptions as OutputOptions
+from nst_jax.experiment import SolverOptions as SolverOptions
+from nst_jax.io import read_image as read_image
+from nst_jax.io import write_image as write_image
+from nst_jax.losses import Content as Content
+from nst_jax.losses import Gram as Gram
+from nst_jax.losses import LayerTerm as LayerTerm
+from nst_jax.losses import Objective as Objective
+from nst_jax.losses import StyleTerm as StyleTerm
+from nst_jax.losses import Term as Term
+from nst_jax.losses import TotalVariation as TotalVariation
+from nst_jax.losses import static as static
+from nst_jax.losses import term as term
+from nst_jax.numerics import Numerics as Numerics
+from nst_jax.report import contact_sheet as contact_sheet
+from nst_jax.runner import execute as execute
+from nst_jax.solvers import LBFGS as LBFGS
+from nst_jax.solvers import Adam as Adam
+from nst_jax.solvers import FixedLBFGS as FixedLBFGS
+from nst_jax.solvers import OptaxLBFGS as OptaxLBFGS
+from nst_jax.transfer import Problem as Problem
+from nst_jax.vgg import Network as Network
+from nst_jax.vgg import features as features

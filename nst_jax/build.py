@@ -1,0 +1,162 @@
+"""From an experiment to arrays: the only translator.
+
+Nothing above this module sees an array, nothing below it a config.
+"""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from nst_jax import io
+from nst_jax.canvas import starting_canvas
+from nst_jax.errors import RequestError
+from nst_jax.experiment import Experiment, undraft
+from nst_jax.losses import Objective
+from nst_jax.transfer import Problem
+from nst_jax.vgg import Network, deepest_layer, smallest_side
+from nst_jax.weights import DEFAULT_PATH, Weights, default_weights, load_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """A picture that a run has read: its part in it, file and hash."""
+
+    role: str
+    path: str
+    sha256: str
+    height: int
+    width: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What will run.
+
+    Attributes:
+      experiment: what was asked for.
+      problem: what all members share.
+      content: float32 [H, W, 3].
+      styles: pictures [h, w, 3].
+      picture: what a canvas of kind "file" starts from.
+      weights_sha256: of the network's tensors.
+      inputs: the files read.
+    """
+
+    experiment: Experiment
+    problem: Problem
+    content: np.ndarray
+    styles: tuple[np.ndarray, ...]
+    picture: np.ndarray | None
+    weights_sha256: str
+    inputs: tuple[Input, ...]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return self.experiment.seeds
+
+    def starts(self, members: range) -> np.ndarray:
+        """The starting canvases [n, H, W, 3] of some members."""
+        return np.stack(
+            [
+                starting_canvas(
+                    self.experiment.canvas,
+                    self.seeds[member],
+                    self.content,
+                    self.styles,
+                    self.picture,
+                )
+                for member in members
+            ]
+        )
+
+
+def build(experiment: Experiment) -> Plan:
+    """Reads what an experiment names, and poses its problem.
+
+    Raises:
+      RequestError: something is wrong with the request. All that can be known
+        before compiling is checked here.
+    """
+    experiment.check()
+    objective = Objective(tuple(undraft(term) for term in experiment.terms))
+    solver = experiment.solver.solver()
+    reader = _Reader(experiment)
+    content = reader.picture("content", experiment.content, experiment.size)
+    style_size = experiment.style_size or experiment.size
+    styles = tuple(
+        reader.picture(f"styles[{i}]", path, style_size)
+        for i, path in enumerate(experiment.styles)
+    )
+    picture = None
+    if experiment.canvas.kind == "file":
+        picture = reader.canvas("canvas.path", experiment.canvas.path, experiment.size)
+    if objective.layers:
+        for role, image in (("content", content), *_named("styles", styles)):
+            _check_reaches(role, image, objective.layers)
+    weights = _weights(experiment.weights)
+    network = Network.of(
+        weights,
+        pooling=experiment.pooling,
+        padding=experiment.padding,
+        numerics=undraft(experiment.numerics),
+    )
+    problem = Problem.of(
+        network,
+        objective,
+        content,
+        styles,
+        solver,
+        tolerance=experiment.solver.tolerance,
+    )
+    return Plan(
+        experiment,
+        problem,
+        content,
+        styles,
+        picture,
+        weights.sha256,
+        tuple(reader.inputs),
+    )
+
+
+class _Reader:
+    """Reads pictures, and keeps account of them."""
+
+    def __init__(self, experiment: Experiment):
+        self.resample = experiment.resample
+        self.inputs: list[Input] = []
+
+    def picture(self, role: str, path: str, size: int) -> np.ndarray:
+        image = io.read_image(path, size, resample=self.resample, argument=role)
+        return self._noted(role, path, image)
+
+    def canvas(self, role: str, path: str, size: int) -> np.ndarray:
+        """A start: a picture file, or a run's exact result as .npy."""
+        if pathlib.Path(path).suffix != ".npy":
+            return self.picture(role, path, size)
+        return self._noted(role, path, io.read_array(path, argument=role))
+
+    def _noted(self, role: str, path: str, image: np.ndarray) -> np.ndarray:
+        sha256 = io.file_sha256(io.find_file(role, path))
+        self.inputs.append(Input(role, path, sha256, *image.shape[:2]))
+        return image
+
+
+def _weights(path: str) -> Weights:
+    return default_weights() if path == str(DEFAULT_PATH) else load_weights(path)
+
+
+def _named(name: str, images: tuple[np.ndarray, ...]) -> list[tuple[str, np.ndarray]]:
+    return [(f"{name}[{i}]", image) for i, image in enumerate(images)]
+
+
+def _check_reaches(role: str, image: np.ndarray, layers: tuple[str, ...]) -> None:
+    side = smallest_side(layers)
+    height, width, _ = image.shape
+    if min(height, width) < side:
+        raise RequestError(
+            f"{role} is {width}×{height} px after resizing, and layer "
+            f"{deepest_layer(layers)} needs at least {side} px each way: raise size, "
+            "or take a picture less narrow"
+        )

@@ -1,0 +1,250 @@
+"""N transfers that differ in their leaves, as one compiled program.
+
+Nothing below this module knows of a batch. Here the functions of one picture are
+mapped over members, in one of three ways with one signature:
+
+* "vmap": all members of a batch at once, in one batched computation;
+* "map": one after the other inside one program, each computed as if alone;
+* "loop": one after the other, each a call of the program for one picture.
+
+A seed's starting canvas is the same in all three. Its result is not: a batched
+convolution may add in another order than a single one, and an optimisation
+amplifies the last bit.
+"""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nst_jax import transfer
+from nst_jax.errors import RequestError
+from nst_jax.solvers import Report
+from nst_jax.transfer import Problem, State
+
+STRATEGIES = ("vmap", "map", "loop")
+
+
+class Look(NamedTuple):
+    """What the host sees of a batch at one step; arrays have a member axis first.
+
+    Attributes:
+      step: how many steps have been made; 0 is the start.
+      report: the solver's, fetched.
+      canvas: float32 [N, H, W, 3] at a step that a snapshot was asked for and at
+        the end, else None.
+      state: the batch on the device, at the last look alone (each chunk of steps
+        overwrites the buffers of the one before).
+    """
+
+    step: int
+    report: Report
+    canvas: np.ndarray | None
+    state: State | None
+
+
+def _mapped(function: Callable, strategy: str) -> Callable:
+    """`function(problem, member, ...)` over a leading axis of `member`."""
+
+    def over_members(problem: Problem, members: Any, *rest: Any) -> Any:
+        one = functools.partial(_call, function, problem, rest)
+        if strategy == "vmap":
+            return jax.vmap(one)(members)
+        if strategy == "map":
+            return jax.lax.map(one, members)
+        alone = jax.tree.map(lambda leaf: leaf[0], members)
+        return jax.tree.map(lambda leaf: leaf[None], one(alone))
+
+    return over_members
+
+
+def _call(function: Callable, problem: Problem, rest: tuple, member: Any) -> Any:
+    return function(problem, member, *rest)
+
+
+@dataclasses.dataclass
+class Ensemble:
+    """The compiled programs that carry a batch of members.
+
+    Attributes:
+      problem: what the members share.
+      batch_size: how many members a batch has.
+      compile_s: seconds spent compiling.
+    """
+
+    problem: Problem
+    batch_size: int
+    compile_s: float
+    _start: Callable[..., State]
+    _advance: Callable[..., State]
+    _structure: Any
+
+    @classmethod
+    def compile(
+        cls,
+        problem: Problem,
+        shape: Sequence[int],
+        *,
+        batch_size: int,
+        strategy: str = "vmap",
+    ) -> "Ensemble":
+        """Compiles for canvases of `shape` [H, W, 3].
+
+        Args:
+          batch_size: members in a batch; "loop" has 1, whatever is asked for.
+          strategy: "vmap", "map" or "loop".
+        """
+        if strategy not in STRATEGIES:
+            raise RequestError(
+                f"strategy must be one of {STRATEGIES}, got {strategy!r}"
+            )
+        if batch_size < 1:
+            raise RequestError(f"batch_size must be at least 1, got {batch_size}")
+        batch_size = 1 if strategy == "loop" else batch_size
+        options = problem.network.numerics.compiler_options
+        began = time.perf_counter()
+        canvases = jax.ShapeDtypeStruct((batch_size, *shape), jnp.float32)
+        start = jax.jit(_mapped(transfer.start, strategy), compiler_options=options)
+        started = start.lower(problem, canvases)
+        advance = jax.jit(
+            _mapped(transfer.advance, strategy),
+            donate_argnums=1,
+            compiler_options=options,
+        ).lower(problem, started.out_info, 0)
+        compiled = started.compile(), advance.compile()
+        elapsed = time.perf_counter() - began
+        return cls(problem, batch_size, elapsed, *compiled, started.out_info)
+
+    def restore(self, leaves: Sequence[np.ndarray]) -> State | None:
+        """The state whose leaves those are; None if they are of another program."""
+        expected, treedef = jax.tree.flatten(self._structure)
+        fits = len(leaves) == len(expected) and all(
+            leaf.shape == like.shape and leaf.dtype == like.dtype
+            for leaf, like in zip(leaves, expected, strict=True)
+        )
+        return jax.tree.unflatten(treedef, leaves) if fits else None
+
+    def optimise(
+        self,
+        canvases: np.ndarray | jax.Array,
+        steps: int,
+        *,
+        look_every: int = 10,
+        snapshots: Sequence[int] = (),
+        resume: tuple[int, State] | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Look]:
+        """Optimises one batch, and yields what there is to see on the way.
+
+        The next chunk of steps is dispatched before the last one's numbers are
+        fetched: the device does not wait for the host.
+
+        Args:
+          canvases: float32 [n, H, W, 3] with n at most `batch_size`.
+          steps: how many steps each member makes in all.
+          look_every: steps between two looks.
+          snapshots: steps at which a look bears the canvases.
+          resume: step and state of an earlier batch to go on from, in place of
+            `canvases`' start.
+          stop: asked before each chunk; if true, the batch ends early.
+        """
+        count = len(canvases)
+        if resume is None:
+            step, state = 0, self._start(self.problem, self._padded(canvases))
+        else:
+            step, state = resume
+        pending = self._look(step, state, step in snapshots, count)
+        while step < steps and not stop():
+            ahead = [s for s in (*snapshots, steps) if s > step]
+            following = min(step + look_every, *ahead)
+            state = self._advance(self.problem, state, following - step)
+            step = following
+            yield pending()
+            pending = self._look(step, state, step in snapshots, count)
+        yield pending()._replace(canvas=_fetch(state.canvas, count), state=state)
+
+    def _padded(self, canvases: np.ndarray | jax.Array) -> jax.Array:
+        """A short batch filled up with its last member: one program for all."""
+        missing = self.batch_size - len(canvases)
+        if missing < 0 or not len(canvases):
+            raise RequestError(
+                f"a batch holds 1 to {self.batch_size} canvases, got {len(canvases)}"
+            )
+        canvases = jnp.asarray(canvases, jnp.float32)
+        return jnp.concatenate([canvases, *[canvases[-1:]] * missing])
+
+    def _look(
+        self, step: int, state: State, snapshot: bool, count: int
+    ) -> Callable[[], Look]:
+        """A look that is fetched when called; what it needs outlives the state."""
+        report = jax.tree.map(jnp.copy, state.report)
+        canvas = jnp.copy(state.canvas) if snapshot else None
+
+        def fetch() -> Look:
+            picture = None if canvas is None else _fetch(canvas, count)
+            return Look(
+                step, jax.tree.map(lambda x: _fetch(x, count), report), picture, None
+            )
+
+        return fetch
+
+
+def _fetch(leaf: jax.Array, count: int) -> np.ndarray:
+    return np.asarray(leaf[:count])
+
+
+class Result(NamedTuple):
+    """Where an ensemble ended.
+
+    Attributes:
+      canvas: float32 [N, H, W, 3].
+      history: one report a look, from step 0 on; its leaves are [N].
+      steps: the steps of the looks.
+    """
+
+    canvas: np.ndarray
+    history: list[Report]
+    steps: list[int]
+
+
+def run(
+    problem: Problem,
+    canvases: np.ndarray | jax.Array,
+    *,
+    steps: int,
+    strategy: str = "vmap",
+    batch_size: int | None = None,
+    look_every: int = 10,
+) -> Result:
+    """Optimises N canvases, and waits.
+
+    Args:
+      problem: what they share.
+      canvases: float32 [N, H, W, 3], one start a member.
+      steps: steps that each makes.
+      strategy: "vmap", "map" or "loop".
+      batch_size: members held at a time; None for all.
+      look_every: steps between two entries of the history.
+    """
+    ensemble = Ensemble.compile(
+        problem,
+        canvases.shape[1:],
+        batch_size=batch_size or len(canvases),
+        strategy=strategy,
+    )
+    size = ensemble.batch_size
+    batches = [
+        list(ensemble.optimise(canvases[i : i + size], steps, look_every=look_every))
+        for i in range(0, len(canvases), size)
+    ]
+    together = [
+        jax.tree.map(lambda *leaves: np.concatenate(leaves), *(x.report for x in looks))
+        for looks in zip(*batches, strict=True)
+    ]
+    finals = np.concatenate([looks[-1].canvas for looks in batches])
+    return Result(finals, together, [look.step for look in batches[0]])

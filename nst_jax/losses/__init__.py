@@ -1,0 +1,14 @@
+"""Loss terms, and the objective that sums them."""
+
+from nst_jax.losses.base import LayerTerm as LayerTerm
+from nst_jax.losses.base import Objective as Objective
+from nst_jax.losses.base import Term as Term
+from nst_jax.losses.base import View as View
+from nst_jax.losses.base import static as static
+from nst_jax.losses.base import term as term
+from nst_jax.losses.content import Content as Content
+from nst_jax.losses.conventions import CONVENTIONS as CONVENTIONS
+from nst_jax.losses.style import Gram as Gram
+from nst_jax.losses.style import StyleTerm as StyleTerm
+from nst_jax.losses.style import gram as gram
+from nst_jax.losses.variation import TotalVariation as TotalVariation

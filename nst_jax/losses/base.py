@@ -1,0 +1,205 @@
+"""What a loss term is, and the objective that sums terms.
+
+A term knows how to take a target from the pictures, once, and how far a canvas
+is from that target, at every step. To add one, subclass `Term` in a file of
+your own:
+
+    @nst_jax.term
+    class MeanColour(nst_jax.Term):
+        weight: float = 1.0
+        name: str = nst_jax.static(default="mean_colour")
+
+        def target(self, content, styles):
+            return styles[0].image.mean((0, 1))
+
+        def __call__(self, view, target):
+            return ((view.image.mean((0, 1)) - target) ** 2).sum()
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar, dataclass_transform
+
+import jax
+import jax.numpy as jnp
+
+from nst_jax.errors import RequestError
+from nst_jax.vgg import Network, canonical_layers
+
+Target = Any
+_T = TypeVar("_T")
+
+#: A field of a term that selects a program and is never traced: layers, switches.
+static = functools.partial(dataclasses.field, metadata={"static": True})
+
+
+class View(NamedTuple):
+    """A picture as the terms see it.
+
+    Attributes:
+      image: [H, W, 3], sRGB; a canvas may leave [0, 1] while it is optimised.
+      features: canonical layer name -> [h, w, c], for the layers of all terms.
+    """
+
+    image: jax.Array
+    features: Mapping[str, jax.Array]
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(static, dataclasses.field))
+def term(cls: type[_T]) -> type[_T]:
+    """Makes a class a term: a frozen dataclass that is a pytree.
+
+    Fields are leaves (numbers that one compiled program can take many values
+    of), except those declared with `static`.
+    """
+    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
+
+
+@term
+class Term:
+    """One summand of an objective.
+
+    Attributes:
+      weight: what the term counts for in the sum; a leaf.
+      layers: the features it looks at, by any name `vgg.canonical_layer` knows.
+      name: what its rows in the metrics are called.
+    """
+
+    weight: float = 1.0
+    layers: tuple[str, ...] = static(default=())
+    name: str = static(default="term")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", canonical_layers(self.layers))
+        for field in dataclasses.fields(self):
+            if not field.metadata.get("static"):
+                value = getattr(self, field.name)
+                object.__setattr__(self, field.name, self._checked(field.name, value))
+
+    def target(self, content: View, styles: Sequence[View]) -> Target:
+        """What the canvas is compared with: any pytree, computed once.
+
+        Args:
+          content: the content picture.
+          styles: the style pictures, of any sizes.
+        """
+        return None
+
+    def __call__(self, view: View, target: Target) -> jax.Array:
+        """The distance of a canvas from the target: an unweighted scalar."""
+        raise NotImplementedError(f"{type(self).__name__} has no __call__")
+
+    def parts(self, view: View, target: Target) -> dict[str, jax.Array]:
+        """The summands of `__call__`, each under the name that its curve bears."""
+        return {self.name: self(view, target)}
+
+    def _checked(self, field: str, value: Any) -> Any:
+        """A leaf as floats; a tracer, or a leaf that stands for an axis, as it is."""
+        if isinstance(value, tuple):
+            return tuple(self._checked(field, item) for item in value)
+        if not isinstance(value, int | float):
+            return value
+        if not (math.isfinite(value) and value >= 0):
+            raise RequestError(
+                f"{self.name}.{field} must be a number that is not negative, "
+                f"got {value}"
+            )
+        return float(value)
+
+
+@term
+class LayerTerm(Term):
+    """A term that is a sum over layers, with a curve for each.
+
+    A subclass says what is compared (`target`: a tuple, one entry a layer) and
+    how (`layer_loss`).
+
+    Attributes:
+      layer_weights: one a layer, leaves; empty means 1 for all.
+    """
+
+    layer_weights: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.layers:
+            raise RequestError(f"{self.name}.layers is empty; name at least one layer")
+        if self.layer_weights and len(self.layer_weights) != len(self.layers):
+            raise RequestError(
+                f"{self.name}.layer_weights has {len(self.layer_weights)} entries "
+                f"for the {len(self.layers)} layers {self.layers}"
+            )
+
+    def layer_loss(self, features: jax.Array, target: Target) -> jax.Array:
+        """The distance of features [h, w, c] at one layer from that layer's target."""
+        raise NotImplementedError(f"{type(self).__name__} has no layer_loss")
+
+    def parts(self, view: View, target: Target) -> dict[str, jax.Array]:
+        weights = self.layer_weights or (1.0,) * len(self.layers)
+        return {
+            f"{self.name}/{layer}": weight * self.layer_loss(view.features[layer], goal)
+            for layer, weight, goal in zip(self.layers, weights, target, strict=True)
+        }
+
+    def __call__(self, view: View, target: Target) -> jax.Array:
+        return sum(self.parts(view, target).values(), jnp.zeros(()))
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=("terms",), meta_fields=()
+)
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """Σ weight · term: a loss over pictures, and a pytree of its terms' leaves."""
+
+    terms: tuple[Term, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The terms' names; a second `style` is `style_2`."""
+        names = [term.name for term in self.terms]
+        counts = [names[: i + 1].count(name) for i, name in enumerate(names)]
+        return tuple(
+            name if count == 1 else f"{name}_{count}"
+            for name, count in zip(names, counts, strict=True)
+        )
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every layer that some term looks at, once."""
+        return tuple(dict.fromkeys(x for term in self.terms for x in term.layers))
+
+    def view(self, network: Network, image: jax.Array) -> View:
+        """A picture [H, W, 3] with the features that the terms want."""
+        return View(image, network(image, self.layers))
+
+    def targets(
+        self, network: Network, content: jax.Array, styles: Sequence[jax.Array]
+    ) -> tuple[Target, ...]:
+        """One target a term, from a content [H, W, 3] and style pictures [h, w, 3]."""
+        with jax.default_matmul_precision(network.numerics.precision):
+            content_view = self.view(network, content)
+            style_views = [self.view(network, style) for style in styles]
+            return tuple(term.target(content_view, style_views) for term in self.terms)
+
+    def __call__(
+        self, network: Network, canvas: jax.Array, targets: Sequence[Target]
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The loss of a canvas [H, W, 3] and, per term and layer, what it is made of.
+
+        The parts are weighted: they sum to the loss.
+        """
+        parts: dict[str, jax.Array] = {}
+        # Matrix products inside terms, a user's own too, follow the declared
+        # precision without naming it.
+        with jax.default_matmul_precision(network.numerics.precision):
+            view = self.view(network, canvas)
+            for name, term_, target in zip(
+                self.names, self.terms, targets, strict=True
+            ):
+                for part, value in term_.parts(view, target).items():
+                    part = part.replace(term_.name, name, 1)
+                    parts[part] = term_.weight * value
+        return sum(parts.values(), jnp.zeros(())), parts

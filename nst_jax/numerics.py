@@ -1,0 +1,56 @@
+"""How the arithmetic is done: one record, chosen in the config, kept in the manifest."""
+
+import dataclasses
+
+import jax
+
+from nst_jax.errors import RequestError
+
+PRECISIONS = {
+    "highest": jax.lax.Precision.HIGHEST,
+    "high": jax.lax.Precision.HIGH,
+    "default": jax.lax.Precision.DEFAULT,
+}
+FEATURE_DTYPES = ("float32", "bfloat16", "float64")
+
+
+@dataclasses.dataclass(frozen=True)
+class Numerics:
+    """Precision and determinism of a run.
+
+    Attributes:
+      precision: of convolutions and matrix products. "highest" is float32
+        everywhere; "high" and "default" let GPUs use TF32 and TPUs bfloat16
+        passes. A CPU computes all three alike.
+      feature_dtype: in which the network computes. Statistics of the features
+        are accumulated in float32 at least, whatever it is.
+      deterministic: forbid kernels whose result may differ from run to run
+        (`xla_gpu_exclude_nondeterministic_ops`); no effect on a CPU.
+    """
+
+    precision: str = "highest"
+    feature_dtype: str = "float32"
+    deterministic: bool = False
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise RequestError(
+                f"numerics.precision must be one of {tuple(PRECISIONS)}, "
+                f"got {self.precision!r}"
+            )
+        if self.feature_dtype not in FEATURE_DTYPES:
+            raise RequestError(
+                f"numerics.feature_dtype must be one of {FEATURE_DTYPES}, "
+                f"got {self.feature_dtype!r}"
+            )
+
+    @property
+    def lax_precision(self) -> jax.lax.Precision:
+        return PRECISIONS[self.precision]
+
+    @property
+    def compiler_options(self) -> dict[str, bool]:
+        """For the one top-level `jax.jit`."""
+        if not self.deterministic:
+            return {}
+        return {"xla_gpu_exclude_nondeterministic_ops": True}

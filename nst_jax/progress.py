@@ -1,0 +1,62 @@
+"""How far a run is: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+
+import numpy as np
+import tqdm
+from jax.typing import ArrayLike
+from absl import logging
+
+
+class Progress:
+    """Shows steps, loss, iterations a second and the time left."""
+
+    def __init__(self, total: int, *, seconds_between_lines: float = 10.0):
+        """
+        Args:
+          total: member-steps that the run has.
+          seconds_between_lines: how rarely a line is logged off a terminal.
+        """
+        self._total = total
+        self._done = 0
+        self._began = self._line = time.monotonic()
+        self._pause = seconds_between_lines
+        terminal = sys.stderr.isatty()
+        self._bar = tqdm.tqdm(total=total, unit="it", disable=not terminal, smoothing=0)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+
+    def update(self, member_steps: int, losses: ArrayLike) -> None:
+        """So many more member-steps are made; `losses` are where they led."""
+        self._done += member_steps
+        low, high = float(np.min(losses)), float(np.max(losses))
+        loss = f"{low:.6g}" if low == high else f"{low:.6g} … {high:.6g}"
+        if not self._bar.disable:
+            self._bar.set_postfix_str(f"loss {loss}")
+            self._bar.update(member_steps)
+            return
+        now = time.monotonic()
+        if now - self._line < self._pause and self._done < self._total:
+            return
+        self._line = now
+        rate = self._done / max(now - self._began, 1e-9)
+        left = (self._total - self._done) / rate if rate else float("nan")
+        logging.info(
+            "%d/%d it, loss %s, %.3g it/s, %.0f s left",
+            self._done,
+            self._total,
+            loss,
+            rate,
+            left,
+        )

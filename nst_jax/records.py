@@ -1,0 +1,317 @@
+"""The run directory: the only writer.
+
+    run.json          what ran, on what, how long, and how it ended
+    metrics.jsonl     one row a member and look
+    members/000/      final.png, final.npy (the exact result), frames/, member.json
+    checkpoint.safetensors    a batch under way, while there is one
+    sheet.png         all members on one sheet
+    report.html       one page
+
+Files appear under their names only when they are whole.
+"""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from nst_jax import io
+from nst_jax.build import Plan
+from nst_jax.ensemble import Look
+from nst_jax.errors import RequestError
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "jaxopt", "numpy", "pillow")
+
+
+def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> None:
+    """Calls `write` on a temporary neighbour of `path`, then renames it to `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(
+        dir=path.parent, prefix=".partial-", suffix=path.suffix
+    )
+    os.close(handle)
+    partial = pathlib.Path(name)
+    try:
+        write(partial)
+        partial.chmod(0o644)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A batch under way, as it was saved."""
+
+    members: range
+    step: int
+    leaves: list[np.ndarray]
+
+
+class Records:
+    """One run's directory.
+
+    Opening it creates it, or finds what an earlier call of the same request left.
+
+    Attributes:
+      manifest: what run.json holds.
+      status: the earlier call's status, "new" if there was none.
+    """
+
+    def __init__(self, workdir: str | pathlib.Path, plan: Plan, command: str = ""):
+        """Opens a run directory; nothing is written yet.
+
+        Raises:
+          RequestError: it holds another run, or cannot be written to.
+        """
+        self.workdir = pathlib.Path(workdir)
+        self.plan = plan
+        request = plan.experiment.to_dict()
+        inputs = [dataclasses.asdict(item) for item in plan.inputs]
+        earlier = self._earlier()
+        self.status: str = earlier["status"] if earlier else "new"
+        _check_writable(self.workdir)
+        if earlier:
+            changed = _difference(
+                earlier["config"], _roundtrip(request)
+            ) or _difference(earlier["inputs"], _roundtrip(inputs), "inputs")
+            if changed:
+                raise RequestError(
+                    f"workdir {str(workdir)!r} holds another run: {changed}; "
+                    "give this one a new --workdir"
+                )
+            self.manifest = earlier
+            return
+        self.manifest = {
+            "status": "running",
+            "command": command,
+            "config": request,
+            "versions": {
+                "python": platform.python_version(),
+                **{name: importlib.metadata.version(name) for name in PACKAGES},
+            },
+            "device": _device(),
+            "numerics": request["numerics"],
+            "weights_sha256": plan.weights_sha256,
+            "inputs": inputs,
+            "members": [
+                {"member": member, "seed": seed, "status": "waiting"}
+                for member, seed in enumerate(plan.seeds)
+            ],
+            "timings": {"compile_s": 0.0, "run_s": 0.0, "step_s": 0.0, "total_s": 0.0},
+        }
+
+    def member_dir(self, member: int) -> pathlib.Path:
+        return self.workdir / "members" / f"{member:03d}"
+
+    def finished(self, members: range) -> bool:
+        """Whether all of these members have their results on disk."""
+        return all(
+            self.manifest["members"][member]["status"] == "done"
+            and (self.member_dir(member) / "final.npy").is_file()
+            for member in members
+        )
+
+    def begin(self, checkpoint: Checkpoint | None) -> None:
+        """Marks the run as running, and drops the rows that will be written again."""
+        self.manifest["status"] = "running"
+        self._save_manifest()
+        self._trim_metrics(checkpoint)
+
+    def add(self, members: range, look: Look, seconds: float) -> None:
+        """Records a look at a batch: rows of metrics, and its pictures if it has any."""
+        with (self.workdir / "metrics.jsonl").open("a") as file:
+            for i, member in enumerate(members):
+                report = jax.tree.map(lambda leaf, i=i: leaf[i].item(), look.report)
+                row = {
+                    "member": member,
+                    "seed": self.plan.seeds[member],
+                    "stage": 0,
+                    "step": look.step,
+                    "loss": report.loss,
+                    "terms": report.parts,
+                    "grad_norm": report.grad_norm,
+                    "step_length": report.step_length,
+                    "evaluations": report.evaluations,
+                    "failed_line_searches": report.failed,
+                    "seconds": round(seconds, 3),
+                }
+                file.write(json.dumps(row) + "\n")
+        if look.canvas is not None:
+            for member, canvas in zip(members, look.canvas, strict=True):
+                if look.step in self._snapshots:
+                    frame = self.member_dir(member) / "frames" / f"{look.step:06d}.png"
+                    self._picture(frame, canvas)
+
+    def finish(self, members: range, look: Look) -> None:
+        """Writes the results of a batch that has made all its steps."""
+        assert look.canvas is not None
+        for i, (member, canvas) in enumerate(zip(members, look.canvas, strict=True)):
+            folder = self.member_dir(member)
+            self._array(folder / "final.npy", canvas)
+            self._picture(folder / "final.png", canvas)
+            entry = self.manifest["members"][member]
+            entry.update(
+                status="done" if np.isfinite(canvas).all() else "diverged",
+                loss=float(look.report.loss[i]),
+                evaluations=int(look.report.evaluations[i]),
+                failed_line_searches=int(look.report.failed[i]),
+            )
+            self._json(folder / "member.json", entry)
+        self.checkpoint_path.unlink(missing_ok=True)
+        self._save_manifest()
+
+    def end(self, status: str, **timings: float) -> None:
+        """Closes the run as "done", "interrupted" or "failed"; seconds add up."""
+        for name, seconds in timings.items():
+            total = self.manifest["timings"][name] + seconds
+            self.manifest["timings"][name] = round(total, 4)
+        steps = self.plan.experiment.steps * len(self.plan.seeds)
+        spent = self.manifest["timings"]["run_s"]
+        self.manifest["timings"]["step_s"] = round(spent / steps, 6) if steps else 0.0
+        self.manifest["status"] = status
+        self._save_manifest()
+
+    @property
+    def checkpoint_path(self) -> pathlib.Path:
+        return self.workdir / "checkpoint.safetensors"
+
+    def save_checkpoint(self, members: range, look: Look) -> None:
+        """Keeps a batch that was interrupted, to the bit."""
+        leaves = jax.tree.leaves(look.state)
+        tensors = {f"{i:03d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
+        metadata = {
+            "first": str(members.start),
+            "stop": str(members.stop),
+            "step": str(look.step),
+        }
+        write_whole(
+            self.checkpoint_path,
+            lambda path: safetensors.numpy.save_file(tensors, path, metadata),
+        )
+
+    def load_checkpoint(self) -> Checkpoint | None:
+        """The batch that an earlier call left under way, if it can be read."""
+        with contextlib.suppress(
+            safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError
+        ):
+            with safetensors.safe_open(self.checkpoint_path, "numpy") as file:
+                meta = file.metadata()
+                leaves = [file.get_tensor(name) for name in sorted(file.keys())]
+            members = range(int(meta["first"]), int(meta["stop"]))
+            return Checkpoint(members, int(meta["step"]), leaves)
+        return None
+
+    @property
+    def _snapshots(self) -> tuple[int, ...]:
+        experiment = self.plan.experiment
+        return experiment.output.snapshot_steps(experiment.steps)
+
+    def _earlier(self) -> dict[str, Any] | None:
+        path = self.workdir / "run.json"
+        if not path.is_file():
+            return None
+        try:
+            manifest = json.loads(path.read_text())
+            known = {"status", "config", "inputs", "members", "timings"}
+            if not known <= manifest.keys():
+                raise ValueError("it lacks " + ", ".join(known - manifest.keys()))
+        except (ValueError, AttributeError) as error:
+            raise RequestError(
+                f"workdir {str(self.workdir)!r} holds a run.json that cannot be read "
+                f"({error}); give this run a new --workdir"
+            ) from None
+        return manifest
+
+    def _trim_metrics(self, checkpoint: Checkpoint | None) -> None:
+        path = self.workdir / "metrics.jsonl"
+        kept = []
+        for row in read_metrics(path):
+            member = row["member"]
+            before = (
+                checkpoint is not None
+                and member in checkpoint.members
+                and row["step"] < checkpoint.step
+            )
+            if before or self.finished(range(member, member + 1)):
+                kept.append(json.dumps(row) + "\n")
+        write_whole(path, lambda partial: partial.write_text("".join(kept)))
+
+    def _picture(self, path: pathlib.Path, canvas: np.ndarray) -> None:
+        write_whole(path, lambda partial: io.write_image(partial, canvas))
+
+    def _array(self, path: pathlib.Path, canvas: np.ndarray) -> None:
+        write_whole(path, lambda partial: np.save(partial, canvas))
+
+    def _json(self, path: pathlib.Path, content: object) -> None:
+        text = json.dumps(content, indent=2) + "\n"
+        write_whole(path, lambda partial: partial.write_text(text))
+
+    def _save_manifest(self) -> None:
+        self._json(self.workdir / "run.json", self.manifest)
+
+
+def read_metrics(path: str | pathlib.Path) -> list[dict[str, Any]]:
+    """The rows of a metrics.jsonl; a last line that was cut short is left out."""
+    path = pathlib.Path(path)
+    rows = []
+    for line in path.read_text().splitlines() if path.is_file() else ():
+        with contextlib.suppress(json.JSONDecodeError):
+            rows.append(json.loads(line))
+    return rows
+
+
+def _device() -> dict[str, Any]:
+    device = jax.devices()[0]
+    return {
+        "platform": device.platform,
+        "kind": device.device_kind,
+        "count": jax.device_count(),
+        "cpu_count": os.cpu_count(),
+    }
+
+
+def _check_writable(workdir: pathlib.Path) -> None:
+    """Raises RequestError unless the folder, or where it will be, can be written."""
+    existing = workdir
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise RequestError(f"workdir: {str(existing)!r} is a file, wanted a folder")
+    try:
+        tempfile.TemporaryFile(dir=existing).close()
+    except OSError as error:
+        raise RequestError(
+            f"workdir: cannot write to {str(existing)!r} ({error.strerror})"
+        ) from None
+
+
+def _roundtrip(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def _difference(old: Any, new: Any, name: str = "") -> str:
+    """The first field in which two plain trees differ, in words; "" if none."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        pairs: Sequence = [(k, old.get(k), new.get(k)) for k in {**old, **new}]
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = [(str(i), a, b) for i, (a, b) in enumerate(zip(old, new, strict=True))]
+    else:
+        return "" if old == new else f"{name} is {old!r} there and {new!r} here"
+    return next(
+        filter(
+            None, (_difference(a, b, f"{name}.{k}".strip(".")) for k, a, b in pairs)
+        ),
+        "",
+    )

@@ -1,0 +1,35 @@
+"""What all tests share: real weights, small smooth pictures, strict arrays."""
+
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+import nst_jax
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _strict_arrays():
+    """Ranks are not promoted silently inside the package."""
+    with jax.numpy_rank_promotion("raise"):
+        yield
+
+
+@pytest.fixture(scope="session")
+def network() -> nst_jax.Network:
+    """VGG-19 with the bundled weights."""
+    return nst_jax.Network.of()
+
+
+def smooth_picture(seed: int, height: int, width: int) -> np.ndarray:
+    """A picture with structure: float32 [H, W, 3] within [0, 1], no two alike."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width] / max(height, width)
+    waves = [
+        np.sin(2 * np.pi * (a * x + b * y + c))
+        for a, b, c in rng.uniform(0.5, 4, (3, 3))
+    ]
+    return (0.5 + 0.4 * np.stack(waves, axis=-1)).astype(np.float32)

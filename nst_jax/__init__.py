@@ -35,3 +35,4 @@ from nst_jax.solvers import OptaxLBFGS as OptaxLBFGS
 from nst_jax.transfer import Problem as Problem
 from nst_jax.vgg import Network as Network
 from nst_jax.vgg import features as features
+from nst_jax.weights import load_network as load_network

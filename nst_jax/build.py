@@ -4,8 +4,10 @@ Nothing above this module sees an array, nothing below it a config.
 """
 
 import dataclasses
+import functools
 import pathlib
 
+import jax
 import numpy as np
 
 from nst_jax import io
@@ -15,7 +17,7 @@ from nst_jax.experiment import Experiment, undraft
 from nst_jax.losses import Objective
 from nst_jax.transfer import Problem
 from nst_jax.vgg import Network, deepest_layer, smallest_side
-from nst_jax.weights import DEFAULT_PATH, Weights, default_weights, load_weights
+from nst_jax.weights import load_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Plan:
 
     Attributes:
       experiment: what was asked for.
-      problem: what all members share.
+      network: VGG-19, on the device.
+      objective: the sum of terms.
       content: float32 [H, W, 3].
       styles: pictures [h, w, 3].
       picture: what a canvas of kind "file" starts from.
@@ -44,7 +47,8 @@ class Plan:
     """
 
     experiment: Experiment
-    problem: Problem
+    network: Network
+    objective: Objective
     content: np.ndarray
     styles: tuple[np.ndarray, ...]
     picture: np.ndarray | None
@@ -54,6 +58,18 @@ class Plan:
     @property
     def seeds(self) -> tuple[int, ...]:
         return self.experiment.seeds
+
+    @functools.cached_property
+    def problem(self) -> Problem:
+        """What all members share; its targets are computed when first asked for."""
+        return Problem.of(
+            self.network,
+            self.objective,
+            self.content,
+            self.styles,
+            self.experiment.solver.solver(),
+            tolerance=self.experiment.solver.tolerance,
+        )
 
     def starts(self, members: range) -> np.ndarray:
         """The starting canvases [n, H, W, 3] of some members."""
@@ -72,7 +88,7 @@ class Plan:
 
 
 def build(experiment: Experiment) -> Plan:
-    """Reads what an experiment names, and poses its problem.
+    """Reads what an experiment names, and compiles nothing.
 
     Raises:
       RequestError: something is wrong with the request. All that can be known
@@ -80,7 +96,6 @@ def build(experiment: Experiment) -> Plan:
     """
     experiment.check()
     objective = Objective(tuple(undraft(term) for term in experiment.terms))
-    solver = experiment.solver.solver()
     reader = _Reader(experiment)
     content = reader.picture("content", experiment.content, experiment.size)
     style_size = experiment.style_size or experiment.size
@@ -94,24 +109,20 @@ def build(experiment: Experiment) -> Plan:
     if objective.layers:
         for role, image in (("content", content), *_named("styles", styles)):
             _check_reaches(role, image, objective.layers)
-    weights = _weights(experiment.weights)
+    weights = load_weights(experiment.weights)
     network = Network.of(
-        weights,
+        weights.params,
+        weights.preprocessing,
         pooling=experiment.pooling,
         padding=experiment.padding,
         numerics=undraft(experiment.numerics),
     )
-    problem = Problem.of(
-        network,
-        objective,
-        content,
-        styles,
-        solver,
-        tolerance=experiment.solver.tolerance,
-    )
+    # A term refuses pictures that it cannot use when its target is traced.
+    jax.eval_shape(objective.targets, network, content, styles)
     return Plan(
         experiment,
-        problem,
+        network,
+        objective,
         content,
         styles,
         picture,
@@ -141,10 +152,6 @@ class _Reader:
         sha256 = io.file_sha256(io.find_file(role, path))
         self.inputs.append(Input(role, path, sha256, *image.shape[:2]))
         return image
-
-
-def _weights(path: str) -> Weights:
-    return default_weights() if path == str(DEFAULT_PATH) else load_weights(path)
 
 
 def _named(name: str, images: tuple[np.ndarray, ...]) -> list[tuple[str, np.ndarray]]:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nst_jax.errors import RequestError
+from nst_jax.errors import RequestError, nearest
 from nst_jax.image import resize
 
 KINDS = ("content", "style", "noise", "blend", "file")
@@ -44,14 +44,18 @@ class Canvas:
     def check(self) -> None:
         """Raises RequestError if a field is outside what it allows."""
         if self.kind not in KINDS:
-            raise RequestError(f"canvas.kind must be one of {KINDS}, got {self.kind!r}")
+            raise RequestError(
+                f"canvas.kind must be one of {KINDS}, got {self.kind!r}"
+                f"{nearest(self.kind, KINDS)}"
+            )
         if self.noise not in NOISES:
             raise RequestError(
                 f"canvas.noise must be one of {NOISES}, got {self.noise!r}"
             )
         if not 0 <= self.amplitude < float("inf"):
             raise RequestError(
-                f"canvas.amplitude must not be negative, got {self.amplitude}"
+                "canvas.amplitude must be finite and not negative, got "
+                f"{self.amplitude}"
             )
         if not 0 <= self.mix <= 1:
             raise RequestError(f"canvas.mix must be from 0 to 1, got {self.mix}")
@@ -69,17 +73,18 @@ class Canvas:
 
 def seed_key(seed: int) -> jax.Array:
     """The key of one seed: by identity, so that no seed depends on another."""
-    return jax.random.fold_in(jax.random.key(0), seed)
+    return jax.random.fold_in(jax.random.key(0, impl="threefry2x32"), seed)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
-def noise(
-    key: jax.Array, shape: tuple[int, int, int], kind: str, amplitude: jax.Array
-) -> jax.Array:
-    """Zero-mean noise of a shape [H, W, 3], of kind "uniform" or "normal"."""
+def noise(key: jax.Array, shape: tuple[int, int, int], kind: str) -> jax.Array:
+    """Noise of a shape [H, W, 3]: uniform in ±1, or standard normal.
+
+    float32, so that its values stay the same where 64-bit arrays are enabled.
+    """
     if kind == "uniform":
-        return amplitude * jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
-    return amplitude * jax.random.normal(key, shape)
+        return jax.random.uniform(key, shape, jnp.float32, -1.0, 1.0)
+    return jax.random.normal(key, shape, jnp.float32)
 
 
 def starting_canvas(
@@ -124,7 +129,8 @@ def _start(
         if picture.shape == content.shape:
             return picture
         return resize(jnp.asarray(picture), height, width)
-    drawn = noise(seed_key(seed), content.shape, canvas.noise, canvas.amplitude)
+    unit = noise(seed_key(seed), content.shape, canvas.noise)
+    drawn = canvas.amplitude * unit  # Outside of `noise`: rounded as written.
     if canvas.kind == "noise":
         return 0.5 + drawn
     return canvas.mix * (0.5 + drawn) + (1 - canvas.mix) * content

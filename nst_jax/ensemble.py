@@ -4,16 +4,15 @@ Nothing below this module knows of a batch. Here the functions of one picture ar
 mapped over members, in one of three ways with one signature:
 
 * "vmap": all members of a batch at once, in one batched computation;
-* "map": one after the other inside one program, each computed as if alone;
+* "map": one after the other inside one program;
 * "loop": one after the other, each a call of the program for one picture.
 
-A seed's starting canvas is the same in all three. Its result is not: a batched
-convolution may add in another order than a single one, and an optimisation
-amplifies the last bit.
+A seed's starting canvas is the same in all three. The last two compute it alike, to
+the same bits. In a batch its result is another: a batched convolution may add in
+another order than a single one, and an optimisation amplifies the last bit.
 """
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from nst_jax import transfer
 from nst_jax.errors import RequestError
@@ -52,19 +52,40 @@ def _mapped(function: Callable, strategy: str) -> Callable:
     """`function(problem, member, ...)` over a leading axis of `member`."""
 
     def over_members(problem: Problem, members: Any, *rest: Any) -> Any:
-        one = functools.partial(_call, function, problem, rest)
-        if strategy == "vmap":
-            return jax.vmap(one)(members)
-        if strategy == "map":
-            return jax.lax.map(one, members)
-        alone = jax.tree.map(lambda leaf: leaf[0], members)
-        return jax.tree.map(lambda leaf: leaf[None], one(alone))
+        def one(member: Any) -> Any:
+            return function(problem, member, *rest)
+
+        return (
+            jax.vmap(one)(members) if strategy == "vmap" else _one_by_one(one, members)
+        )
 
     return over_members
 
 
-def _call(function: Callable, problem: Problem, rest: tuple, member: Any) -> Any:
-    return function(problem, member, *rest)
+def _one_by_one(one: Callable, members: Any) -> Any:
+    """`one` of each member in turn, compiled alike whatever their number.
+
+    The number is hidden from the compiler, which would unroll a loop of one, and
+    what a member goes through is fenced off from the loop around it, with which it
+    would fuse: either would round differently. So a member alone, as "loop" runs
+    it, and one of a "map" of many come to the same bits.
+    """
+    count = len(jax.tree.leaves(members)[0])
+    alone = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(*_sliced(leaf)), members)
+    shapes = jax.eval_shape(one, alone)
+    results = jax.tree.map(lambda s: jnp.zeros((count, *s.shape), s.dtype), shapes)
+
+    def body(i: jax.Array, results: Any) -> Any:
+        member = jax.tree.map(lambda leaf: leaf[i], members)
+        result = jax.lax.optimization_barrier(one(jax.lax.optimization_barrier(member)))
+        return jax.tree.map(lambda all_, x: all_.at[i].set(x), results, result)
+
+    hidden = jax.lax.optimization_barrier(jnp.asarray(count))
+    return jax.lax.fori_loop(0, hidden, body, results)
+
+
+def _sliced(leaf: jax.Array) -> tuple[tuple[int, ...], Any]:
+    return leaf.shape[1:], leaf.dtype
 
 
 @dataclasses.dataclass
@@ -105,7 +126,8 @@ class Ensemble:
             )
         if batch_size < 1:
             raise RequestError(f"batch_size must be at least 1, got {batch_size}")
-        batch_size = 1 if strategy == "loop" else batch_size
+        if strategy == "loop" or batch_size == 1:
+            batch_size, strategy = 1, "loop"  # One picture is computed alone.
         options = problem.network.numerics.compiler_options
         began = time.perf_counter()
         canvases = jax.ShapeDtypeStruct((batch_size, *shape), jnp.float32)
@@ -164,7 +186,10 @@ class Ensemble:
             following = min(step + look_every, *ahead)
             state = self._advance(self.problem, state, following - step)
             step = following
-            yield pending()
+            look = pending()
+            yield look
+            if (look.report.grad_norm <= self.problem.tolerance).all():
+                step = steps  # All members rest: what is left would change nothing.
             pending = self._look(step, state, step in snapshots, count)
         yield pending()._replace(canvas=_fetch(state.canvas, count), state=state)
 
@@ -214,7 +239,7 @@ class Result(NamedTuple):
 
 def run(
     problem: Problem,
-    canvases: np.ndarray | jax.Array,
+    canvases: ArrayLike | Sequence[ArrayLike],
     *,
     steps: int,
     strategy: str = "vmap",
@@ -231,6 +256,7 @@ def run(
       batch_size: members held at a time; None for all.
       look_every: steps between two entries of the history.
     """
+    canvases = np.asarray(canvases, np.float32)
     ensemble = Ensemble.compile(
         problem,
         canvases.shape[1:],

@@ -8,6 +8,10 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+
 from nst_jax.canvas import Canvas
 from nst_jax.ensemble import STRATEGIES
 from nst_jax.errors import RequestError, nearest
@@ -27,10 +31,17 @@ class Draft:
         self.__dict__["record"] = record
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["record"], name)
+        if name == "record" or name.startswith("__"):
+            raise AttributeError(name)  # Copies ask before there is a record.
+        return getattr(self.record, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         self.__dict__["record"] = dataclasses.replace(self.record, **{name: value})
+
+    def __eq__(self, other: object) -> bool:
+        return self.record == undraft(other)
+
+    __hash__ = None  # type: ignore[assignment]  # A draft may change.
 
     def __repr__(self) -> str:
         return repr(self.record)
@@ -170,14 +181,18 @@ class Experiment:
     ensemble: EnsembleOptions = dataclasses.field(default_factory=EnsembleOptions)
     output: OutputOptions = dataclasses.field(default_factory=OutputOptions)
 
-    def __post_init__(self) -> None:
-        self.terms = tuple(map(_draft, self.terms))
-        self.numerics = _draft(self.numerics)
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "numerics":
+            value = _draft(value)
+        elif name == "terms" and isinstance(value, tuple):
+            value = tuple(map(_draft, value))
+        super().__setattr__(name, value)
 
     def check(self) -> None:
         """Raises RequestError if a field has a wrong type or value."""
         for name, value, kind in _typed_fields(self):
-            if not isinstance(value, kind) or (kind is int and value is True):
+            number = kind not in (bool, bool | None)
+            if not isinstance(value, kind) or (number and isinstance(value, bool)):
                 wanted = getattr(kind, "__name__", str(kind))
                 raise RequestError(f"{name} must be of type {wanted}, got {value!r}")
         for name, value, least in (
@@ -190,8 +205,11 @@ class Experiment:
         ):
             if value < least:
                 raise RequestError(f"{name} must be at least {least}, got {value}")
-        _check_items("styles", self.styles, str, "a path")
-        _check_items("output.snapshots", self.output.snapshots, int, "a step")
+        _check_items("styles", self.styles, str, "a path as a string")
+        snapshots = self.output.snapshots
+        _check_items("output.snapshots", snapshots, int, "a step, an integer from 0")
+        if min(snapshots, default=0) < 0:
+            raise RequestError(f"output.snapshots must be from 0, got {snapshots}")
         _check_items("seeds", self.seeds, int, "an integer from 0 to 2³²−1")
         if not self.seeds or not all(0 <= seed < 2**32 for seed in self.seeds):
             raise RequestError(
@@ -202,6 +220,8 @@ class Experiment:
             raise RequestError(f"seeds must differ, got {self.seeds}")
         if not self.terms:
             raise RequestError("terms is empty; an objective needs at least one term")
+        for i, term in enumerate(self.terms):
+            _check_term(f"terms[{i}]", undraft(term))
         for name, value, allowed in (
             ("resample", self.resample, tuple(RESAMPLERS)),
             ("ensemble.strategy", self.ensemble.strategy, STRATEGIES),
@@ -212,6 +232,16 @@ class Experiment:
                     f"{nearest(value, allowed)}"
                 )
         self.canvas.check()
+        if self.canvas.kind == "style" and not self.styles:
+            raise RequestError("canvas.kind='style' needs a style picture, got none")
+        if (
+            self.numerics.feature_dtype == "float64"
+            and jnp.result_type(float) == "float32"
+        ):
+            raise RequestError(
+                "numerics.feature_dtype='float64' needs the environment variable "
+                "JAX_ENABLE_X64=1"
+            )
         self.solver.solver()
 
     def to_dict(self) -> dict[str, Any]:
@@ -220,7 +250,8 @@ class Experiment:
 
 
 def _draft(record: Any) -> Any:
-    return record if isinstance(record, Draft) else Draft(record)
+    record = undraft(record)
+    return Draft(record) if dataclasses.is_dataclass(record) else record
 
 
 def undraft(record: Any) -> Any:
@@ -245,6 +276,16 @@ def _typed_fields(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]
             yield prefix + field.name, value, int | float | None
         else:
             yield prefix + field.name, value, getattr(kind, "__origin__", kind)
+
+
+def _check_term(name: str, term: Any) -> None:
+    if not isinstance(term, Term):
+        raise RequestError(f"{name} is {term!r}, which is not a loss term")
+    for path, leaf in jax.tree_util.tree_leaves_with_path(term):
+        if not isinstance(leaf, int | float | np.ndarray | jax.Array):
+            raise RequestError(
+                f"{name}{jax.tree_util.keystr(path)} must be a number, got {leaf!r}"
+            )
 
 
 def _check_items(name: str, items: tuple, kind: type, wanted: str) -> None:

@@ -1,59 +1,179 @@
-"""Command lines: flags parsed, or refused in one sentence."""
+"""Command lines: a config file and what overrides it, or one sentence why not."""
 
+import ast
 import dataclasses
+import pathlib
 import re
+import runpy
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from absl import flags
+from ml_collections.config_flags import config_flags, config_path, tuple_parser
 
 from nst_jax.errors import RequestError, nearest
-from nst_jax.experiment import Experiment
+from nst_jax.experiment import Experiment, undraft
+from nst_jax.io import find_file
+
+DEFAULT_CONFIG = "configs/transfer.py"
+_WORDS = {"int": "an integer", "float": "a number", "bool": "true or false"}
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
-    """For `absl.app.run(flags_parser=…)`: a wrong flag exits with status 2.
+    """For `absl.app.run(flags_parser=…)`: what is wrong exits with status 2.
 
     absl and ml_collections answer a wrong flag with a usage page, a traceback or
-    status 1, each in another case.
+    status 1, each in another case. The flag --config is to be defined without a
+    default, which would be loaded, and could fail, as early as that.
     """
     try:
+        flags.FLAGS["config"].parser = _ConfigParser(argv)
+        flags.FLAGS.set_default("config", DEFAULT_CONFIG)
         rest = flags.FLAGS(list(argv))
         if len(rest) > 1:
             raise RequestError(
                 f"unexpected argument {rest[1]!r}; options are written --name=value"
             )
-        # A config file that did not load says so when it is first read.
-        _ = flags.FLAGS["config"].value.steps
         return rest
-    except IndexError:
-        message = "config: an index in brackets is past the end of its list"
+    except flags.UnrecognizedFlagError as error:
+        known = [*flags.FLAGS, *(f"config.{name}" for name in _names(Experiment))]
+        suggestion = nearest(f"--{error.flagname}", [f"--{name}" for name in known])
+        message = f"unknown flag --{error.flagname}{suggestion}"
+    except flags.IllegalFlagValueError as error:
+        message = _illegal(error)
     except (RequestError, flags.Error) as error:
-        message = _last_line(error)
-    except (KeyError, AttributeError) as error:
-        message = _unknown_field(_last_line(error))
-    except Exception as error:  # A config file is code, and may raise what it likes.
-        message = f"config: {_last_line(error)}"
+        message = str(error)
     print(f"{argv[0]}: {message}", file=sys.stderr)
     sys.exit(2)
 
 
-def _unknown_field(message: str) -> str:
-    """The sentence for ml_collections' word on a field that is not there."""
-    match = re.search(r"(?:Field |Attribute .*?>\.|attribute ')(\w+)", message)
-    if match is None:
-        return f"config: {message}"
-    name = match[1]
-    return f"config has no field {name!r}{nearest(name, _field_names(Experiment))}"
+def _illegal(error: flags.IllegalFlagValueError) -> str:
+    reason = error.__context__  # What the flag's parser raised.
+    if isinstance(reason, RequestError):
+        return str(reason)
+    given = str(error).removeprefix("flag --").removesuffix(f": {reason}")
+    name, _, value = given.partition("=")
+    wanted = _WORDS.get(flags.FLAGS[name].flag_type())
+    if wanted is None:
+        return " ".join(str(error).split())
+    return f"{name} must be {wanted}, got {value!r}"
 
 
-def _field_names(record: type) -> Iterator[str]:
+class _ConfigParser(flags.ArgumentParser):
+    """In place of ml_collections' own: every refusal is a `RequestError`."""
+
+    def __init__(self, argv: Sequence[str]):
+        self.argv = flags.FLAGS.read_flags_from_files(list(argv), force_gnu=False)
+
+    def parse(self, argument: str) -> Experiment:
+        experiment = _load(argument)
+        for arg in self.argv:
+            if match := re.match(r"--?(?:no)?config\.([^=]*)", arg):
+                _check_field(experiment, match[1])
+        return experiment
+
+    def flag_type(self) -> str:
+        return "path of a config file"
+
+
+class _TupleParser(tuple_parser.TupleParser):
+    """`(1, 2)`, `1,2`, and without quotes `a.jpg,b.jpg` or `a photo.jpg`."""
+
+    def parse(self, argument: Any) -> tuple:
+        if not isinstance(argument, str):
+            return super().parse(argument)
+        value = _literal(argument)
+        if value is argument:
+            value = tuple(_literal(part.strip()) for part in argument.split(","))
+        return tuple(value) if isinstance(value, tuple | list) else (value,)
+
+
+config_flags.register_flag_parser_for_type(tuple, _TupleParser())
+
+
+def _literal(text: str) -> Any:
+    """What Python makes of the text; the text itself if that is nothing."""
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
+
+
+def _load(config: str) -> Experiment:
+    """What `get_config` returns, for `configs/NAME.py` or `configs/NAME.py:arg`."""
+    path, colon, argument = config.partition(":")
+    file = find_file("config", path)
+    try:
+        module = runpy.run_path(str(file), run_name="config_file")
+        if "get_config" not in module:
+            raise RequestError("it defines no get_config()")
+        experiment = module["get_config"](*[argument] if colon else [])
+        if not isinstance(experiment, Experiment):
+            raise RequestError(
+                f"get_config() returned {type(experiment).__name__}, "
+                "wanted nst_jax.Experiment"
+            )
+        return experiment
+    except Exception as error:  # A config file is code, and may raise what it likes.
+        raise RequestError(f"config {_blame(error, file)}") from None
+
+
+def _blame(error: Exception, file: pathlib.Path) -> str:
+    """The file and line that raised, and what, in one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(file)]
+    reason = str(error)
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        lines, reason = [error.lineno], error.msg
+    if not isinstance(error, RequestError):
+        reason = f"{type(error).__name__}: {reason}"
+    place = f"{str(file)!r}, line {lines[-1]}" if lines else repr(str(file))
+    return f"{place}: {' '.join(reason.split())}"
+
+
+def _check_field(experiment: Experiment, path: str) -> None:
+    """Raises RequestError unless a flag may set `path`, such as terms[1].weight."""
+    try:
+        parts = config_path.split(path)
+    except ValueError:
+        raise RequestError(f"--config.{path} does not name a field") from None
+    node: Any = experiment
+    name = "config"
+    for part in parts:
+        if isinstance(part, str) and dataclasses.is_dataclass(node):
+            fields = [field.name for field in dataclasses.fields(node)]
+            if part not in fields:
+                suggestion = nearest(part, _names(type(node)))
+                raise RequestError(
+                    f"{name} has no field {part!r}"
+                    f"{suggestion or '; it has ' + ', '.join(fields)}"
+                )
+            node, name = undraft(getattr(node, part)), f"{name}.{part}"
+        elif isinstance(part, int) and isinstance(node, tuple):
+            if not 0 <= part < len(node):
+                raise RequestError(
+                    f"{name} has {len(node)} entries, counted from 0; "
+                    f"there is no {name}[{part}]"
+                )
+            node, name = undraft(node[part]), f"{name}[{part}]"
+        else:
+            raise RequestError(f"--config.{path} does not name a field")
+    if dataclasses.is_dataclass(node):
+        fields = [field.name for field in dataclasses.fields(node)]
+        raise RequestError(
+            f"--{name} is not set as a whole, but by field: --{name}.{fields[0]}=…; "
+            f"it has {', '.join(fields)}"
+        )
+    if isinstance(parts[-1], int):
+        whole = name.rpartition("[")[0]
+        raise RequestError(f"{name} cannot be set alone; --{whole} sets all entries")
+
+
+def _names(record: type) -> Iterator[str]:
+    """The fields of a config tree, dotted."""
     for field in dataclasses.fields(record):
         yield field.name
         if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
-            yield from _field_names(field.type)
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+            yield from (f"{field.name}.{name}" for name in _names(field.type))

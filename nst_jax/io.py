@@ -1,7 +1,9 @@
 """Pictures in and out, by Pillow."""
 
+import glob
 import hashlib
 import io
+import os
 import pathlib
 import warnings
 
@@ -33,19 +35,18 @@ def find_file(argument: str, path: str | pathlib.Path) -> pathlib.Path:
     Raises:
       RequestError: nothing, or no file, is there.
     """
+    if not str(path):
+        raise RequestError(f"{argument} is empty, wanted the path of a file")
     candidates = [pathlib.Path(path), PROJECT / path]
     for candidate in candidates:
-        if candidate.is_file():
+        if os.path.isfile(candidate):
             return candidate
-    if any(candidate.is_dir() for candidate in candidates):
-        raise RequestError(
-            f"{argument}: {str(path)!r} is a folder, wanted a picture file"
-        )
-    neighbours = [
-        p.name for c in candidates if c.parent.is_dir() for p in c.parent.iterdir()
-    ]
+    if any(map(os.path.isdir, candidates)):
+        raise RequestError(f"{argument}: {str(path)!r} is a folder, wanted a file")
+    neighbours = [n for c in candidates for n in glob.glob("*", root_dir=c.parent)]
     raise RequestError(
-        f"{argument}: no file {str(path)!r}{nearest(pathlib.Path(path).name, neighbours)}"
+        f"{argument}: no file {str(path)!r}"
+        f"{nearest(pathlib.Path(path).name, neighbours)}"
     )
 
 
@@ -89,6 +90,7 @@ def read_image(
     image = _open(find_file(argument, path), argument)
     if size is not None:
         height, width = fitted_shape(image.height, image.width, size)
+        _check_pixels(f"{argument}: at size {size}, {str(path)!r}", height, width)
         if (width, height) != image.size:
             image = image.resize((width, height), RESAMPLERS[resample])
     return np.asarray(image, np.float32) / 255
@@ -104,42 +106,59 @@ def _open(path: pathlib.Path, argument: str) -> Image.Image:
             # which are judged here.
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise RequestError(
-                        f"{argument}: {str(path)!r} has {image.width}×{image.height} "
-                        f"pixels, more than the {MAX_PIXELS:,} that are read"
-                    )
+                _check_pixels(f"{argument}: {str(path)!r}", image.height, image.width)
                 image.load()
                 return _to_rgb(ImageOps.exif_transpose(image))
     except RequestError:
         raise
-    except Image.DecompressionBombError as error:
+    except Image.DecompressionBombError:  # Pillow's own limit is beyond ours.
         raise RequestError(
-            f"{argument}: {str(path)!r} is too large ({error})"
+            f"{argument}: {str(path)!r} has more than the {MAX_PIXELS:,} pixels that "
+            "are read"
         ) from None
     except Image.UnidentifiedImageError:
         raise RequestError(
             f"{argument}: {str(path)!r} is not a picture that Pillow can read"
         ) from None
     except Exception as error:  # Decoders raise what they like on broken data.
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise RequestError(
-            f"{argument}: {str(path)!r} is a broken picture ({error})"
+            f"{argument}: {str(path)!r} is a broken picture ({reason})"
         ) from None
+
+
+def _check_pixels(subject: str, height: int, width: int) -> None:
+    if height * width > MAX_PIXELS:
+        raise RequestError(
+            f"{subject} has {width}×{height} pixels, more than the {MAX_PIXELS:,} that "
+            "are read"
+        )
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         # Pillow would clip what is above 255 instead of scaling it.
-        values = np.asarray(image, np.float64)
-        white = 1.0 if image.mode == "F" and values.max(initial=0) <= 1 else 65535.0
-        grey = np.nan_to_num(np.clip(values / white, 0, 1))
+        values = np.nan_to_num(np.asarray(image, np.float64))
+        white = _white(values) if image.mode == "F" else 65535
+        grey = np.clip(values / white, 0, 1)
         return Image.fromarray(np.round(grey * 255).astype(np.uint8)).convert("RGB")
     if image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
     if image.mode == "RGBA":
         backdrop = Image.new("RGBA", image.size, "white")
         return _in_srgb(Image.alpha_composite(backdrop, image), image).convert("RGB")
+    if image.mode == "P":
+        image = image.convert("RGB")
     return _in_srgb(image, image).convert("RGB")
+
+
+def _white(values: np.ndarray) -> int:
+    """What a float picture means by white: 1, 255 or 65535, as its values tell.
+
+    What overshoots white, as a resampling filter does, is clipped.
+    """
+    brightest = values.max(initial=0)
+    return next((white for white in (1, 255) if brightest <= 2 * white), 65535)
 
 
 def _in_srgb(image: Image.Image, original: Image.Image) -> Image.Image:
@@ -174,16 +193,21 @@ def read_array(path: str | pathlib.Path, *, argument: str = "array") -> np.ndarr
     """
     file = find_file(argument, path)
     try:
-        array = np.load(file, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        # Mapped, so that a header that promises too much takes no memory.
+        stored = np.lib.format.open_memmap(file, mode="r")
+    except Exception as error:  # A broken header can raise anything.
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise RequestError(
-            f"{argument}: {str(path)!r} is not a NumPy array file ({error})"
+            f"{argument}: {str(path)!r} is not a NumPy array file ({reason})"
         ) from None
-    if array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind != "f":
+    shape, kind = stored.shape, stored.dtype.kind
+    if len(shape) != 3 or shape[2] != 3 or 0 in shape or kind != "f":
         raise RequestError(
-            f"{argument}: {str(path)!r} holds {array.dtype} {list(array.shape)}, "
+            f"{argument}: {str(path)!r} holds {stored.dtype} {list(shape)}, "
             "wanted float [H, W, 3]"
         )
+    with np.errstate(over="ignore"):
+        array = np.array(stored, np.float32, order="C")
     if not np.isfinite(array).all():
         raise RequestError(f"{argument}: {str(path)!r} holds NaN or infinity")
-    return array.astype(np.float32)
+    return array

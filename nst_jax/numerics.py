@@ -1,4 +1,4 @@
-"""How the arithmetic is done: one record, chosen in the config, kept in the manifest."""
+"""How the arithmetic is done: one record, named in every manifest."""
 
 import dataclasses
 

@@ -6,8 +6,8 @@ from types import TracebackType
 
 import numpy as np
 import tqdm
-from jax.typing import ArrayLike
 from absl import logging
+from jax.typing import ArrayLike
 
 
 class Progress:
@@ -36,6 +36,11 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         self._bar.close()
+
+    def skip(self, member_steps: int) -> None:
+        """So many member-steps were made by an earlier call."""
+        self._total -= member_steps
+        self._bar.total = self._total
 
     def update(self, member_steps: int, losses: ArrayLike) -> None:
         """So many more member-steps are made; `losses` are where they led."""

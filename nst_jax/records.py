@@ -130,7 +130,7 @@ class Records:
         self._trim_metrics(checkpoint)
 
     def add(self, members: range, look: Look, seconds: float) -> None:
-        """Records a look at a batch: rows of metrics, and its pictures if it has any."""
+        """Records a look at a batch: rows of metrics, and pictures if it has any."""
         with (self.workdir / "metrics.jsonl").open("a") as file:
             for i, member in enumerate(members):
                 report = jax.tree.map(lambda leaf, i=i: leaf[i].item(), look.report)

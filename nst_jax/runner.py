@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 
 import jax
-import numpy as np
 from absl import logging
 
 from nst_jax.build import Plan
@@ -54,7 +53,7 @@ def execute(
             run_s=clock.run_s,
             total_s=time.perf_counter() - clock.began,
         )
-        write_report(records.workdir)
+    write_report(records.workdir)
     return status
 
 
@@ -113,7 +112,7 @@ def _optimise_batch(
     experiment = plan.experiment
     resume = _resumed(ensemble, members, checkpoint)
     step = resume[0] if resume else 0
-    progress.update(step * len(members), np.zeros(1))
+    progress.skip(step * len(members))
     began = time.perf_counter()
     for look in ensemble.optimise(
         plan.starts(members),

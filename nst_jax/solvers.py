@@ -9,8 +9,6 @@ shapes the program (history size, line search, schedule) is static. Leaving a
 solver library is a change to one class.
 """
 
-import dataclasses
-import functools
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -20,6 +18,7 @@ import jax.numpy as jnp
 import optax
 
 from nst_jax.errors import RequestError
+from nst_jax.pytree import record, static
 
 with warnings.catch_warnings():
     # jaxopt is finished rather than abandoned, and says so at import.
@@ -31,8 +30,6 @@ ValueAndGrad = Callable[[jax.Array], tuple[tuple[jax.Array, Parts], jax.Array]]
 
 LINE_SEARCHES = ("zoom", "backtracking", "hager-zhang")
 SCHEDULES = ("constant", "exponential", "cosine")
-
-static = functools.partial(dataclasses.field, metadata={"static": True})
 
 
 class Report(NamedTuple):
@@ -73,8 +70,7 @@ class _LBFGSState(NamedTuple):
     report: Report
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@record
 class LBFGS:
     """L-BFGS with a line search, by jaxopt (Nocedal & Wright, algorithm 7.5).
 
@@ -84,7 +80,8 @@ class LBFGS:
 
     Attributes:
       history_size: pairs of differences kept; each costs two canvases.
-      line_search: "zoom" (strong Wolfe), "backtracking" or "hager-zhang".
+      line_search: "zoom" (strong Wolfe), "backtracking" or "hager-zhang"; the last
+        reports more evaluations than are computed, for it asks for points twice.
       max_line_search_steps: trials that one search may make.
       max_step: the longest step, as a factor of the quasi-Newton direction;
         Hager and Zhang's search does not heed it.
@@ -102,10 +99,7 @@ class LBFGS:
     def init(self, fun: ValueAndGrad, canvas: jax.Array) -> tuple[_LBFGSState, Report]:
         (loss, parts), gradient = fun(canvas)
         report = _start(loss, parts, gradient)
-        # The search runs on the loss divided by its first gradient's norm. So the
-        # first step tried moves the canvas by a length of 1, whatever unit the
-        # loss is in; jaxopt's own guess, the raw gradient, cost twenty trials.
-        scale = 1 / jnp.maximum(report.grad_norm, jnp.finfo(loss.dtype).tiny)
+        scale = _unit(report.grad_norm)
         known = lambda _: ((loss * scale, (loss, parts)), gradient * scale)  # noqa: E731
         inner = self._jaxopt(known).init_state(canvas)
         return _LBFGSState(inner, scale, report), report
@@ -154,6 +148,7 @@ class LBFGS:
 
 class _OptaxState(NamedTuple):
     inner: Any
+    scale: jax.Array
     gradient: jax.Array
     report: Report
 
@@ -163,6 +158,10 @@ class _OptaxSolver:
 
     def _transformation(self) -> optax.GradientTransformationExtraArgs:
         raise NotImplementedError
+
+    def _scale(self, grad_norm: jax.Array) -> jax.Array:
+        """What the solver sees the loss multiplied by, from its first gradient."""
+        return _unit(grad_norm)
 
     def _project(self, canvas: jax.Array) -> jax.Array:
         return canvas
@@ -175,19 +174,20 @@ class _OptaxSolver:
         inner = self._transformation().init(canvas)
         (loss, parts), gradient = fun(canvas)
         report = _start(loss, parts, gradient)
-        return _OptaxState(inner, gradient, report), report
+        scale = self._scale(report.grad_norm)
+        return _OptaxState(inner, scale, gradient, report), report
 
     def step(
         self, fun: ValueAndGrad, canvas: jax.Array, state: _OptaxState
     ) -> tuple[jax.Array, _OptaxState, Report]:
         last = state.report
         update, inner = self._transformation().update(
-            state.gradient,
+            state.gradient * state.scale,
             state.inner,
             canvas,
-            value=last.loss,
-            grad=state.gradient,
-            value_fn=_differentiable(fun),
+            value=last.loss * state.scale,
+            grad=state.gradient * state.scale,
+            value_fn=_differentiable(fun, state.scale),
         )
         arrived = self._project(optax.apply_updates(canvas, update))
         (loss, parts), gradient = fun(arrived)
@@ -200,11 +200,10 @@ class _OptaxSolver:
             evaluations=last.evaluations + 1 + evaluations,
             failed=last.failed + failed,
         )
-        return arrived, _OptaxState(inner, gradient, report), report
+        return arrived, _OptaxState(inner, state.scale, gradient, report), report
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@record
 class Adam(_OptaxSolver):
     """Adam (Kingma & Ba 2015), by optax.
 
@@ -246,42 +245,57 @@ class Adam(_OptaxSolver):
             optax.adam(self._learning_rate(), self.b1, self.b2, self.eps)
         )
 
+    def _scale(self, grad_norm: jax.Array) -> jax.Array:
+        return jnp.ones_like(grad_norm)  # Adam scales by itself, but for `eps`.
+
     def _project(self, canvas: jax.Array) -> jax.Array:
         return jnp.clip(canvas, 0, 1) if self.clip else canvas
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@record
 class FixedLBFGS(_OptaxSolver):
     """L-BFGS without a line search, by optax: one evaluation a step.
 
     This is how Torch's L-BFGS is run by most of the field, and the natural choice
     under `vmap`, where every member then costs the same. The first step is the
-    normalised gradient.
+    normalised gradient. Two guards stand in for the line search: a direction that
+    does not descend, which a pair of negative curvature can lead to, is replaced by
+    that first step and an empty history; and no step is longer than `max_step`.
 
     Attributes:
       learning_rate: the factor on every direction; 1 is the quasi-Newton step.
-        A leaf.
+      max_step: the longest step, as the root mean square of the canvas's change in
+        [0, 1] units.
       history_size: pairs of differences kept; each costs two canvases.
     """
 
     learning_rate: float = 1.0
+    max_step: float = 0.05
     history_size: int = static(default=10)
 
     def __post_init__(self) -> None:
-        _check_positive(self, "learning_rate", "history_size")
+        _check_positive(self, "learning_rate", "max_step", "history_size")
 
     def _transformation(self) -> optax.GradientTransformationExtraArgs:
-        return optax.with_extra_args_support(
-            optax.chain(
-                optax.scale_by_lbfgs(self.history_size),
-                optax.scale_by_learning_rate(self.learning_rate),
+        lbfgs = optax.scale_by_lbfgs(self.history_size)
+
+        def update(gradient: jax.Array, state: Any, canvas: jax.Array) -> Any:
+            ahead = lbfgs.update(gradient, state, canvas)
+            anew = lbfgs.update(gradient, lbfgs.init(canvas), canvas)
+            descends = jnp.vdot(ahead[0], gradient) > 0
+            direction, state = jax.tree.map(
+                lambda x, y: jnp.where(descends, x, y), ahead, anew
             )
+            step = self.learning_rate * direction
+            length = jnp.sqrt(jnp.mean(step**2))
+            return -step * jnp.minimum(1, self.max_step / length), state
+
+        return optax.with_extra_args_support(
+            optax.GradientTransformation(lbfgs.init, update)
         )
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@record
 class OptaxLBFGS(_OptaxSolver):
     """L-BFGS with optax's zoom line search: another algorithm than jaxopt's.
 
@@ -332,16 +346,28 @@ def _start(loss: jax.Array, parts: Parts, gradient: jax.Array) -> Report:
     )
 
 
-def _differentiable(fun: ValueAndGrad) -> Callable[[jax.Array], jax.Array]:
-    """The loss as a function that autodiff asks `fun` for the gradient of."""
+def _unit(grad_norm: jax.Array) -> jax.Array:
+    """The factor that makes a first gradient a unit vector.
+
+    A quasi-Newton method that sees the loss multiplied by it moves the canvas by a
+    length of about 1 at first, whatever unit the loss is in; from the raw gradient
+    jaxopt's first search took some twenty trials, and optax's never grows a step.
+    """
+    return 1 / jnp.maximum(grad_norm, jnp.finfo(grad_norm.dtype).tiny)
+
+
+def _differentiable(
+    fun: ValueAndGrad, scale: jax.Array
+) -> Callable[[jax.Array], jax.Array]:
+    """`scale` times the loss, as a function that autodiff asks `fun` to derive."""
 
     @jax.custom_vjp
     def loss(canvas: jax.Array) -> jax.Array:
-        return fun(canvas)[0][0]
+        return fun(canvas)[0][0] * scale
 
     def forward(canvas: jax.Array) -> tuple[jax.Array, jax.Array]:
         (value, _), gradient = fun(canvas)
-        return value, gradient
+        return value * scale, gradient * scale
 
     loss.defvjp(forward, lambda gradient, cotangent: (cotangent * gradient,))
     return loss

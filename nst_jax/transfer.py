@@ -1,7 +1,6 @@
 """The optimisation of one picture."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,16 +10,12 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from nst_jax.losses import Objective
+from nst_jax.pytree import record
 from nst_jax.solvers import Parts, Report, Solver, ValueAndGrad
 from nst_jax.vgg import Network
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=("network", "objective", "targets", "solver", "tolerance"),
-    meta_fields=(),
-)
-@dataclasses.dataclass(frozen=True)
+@record
 class Problem:
     """Everything that a transfer's compiled program takes, but for the canvas.
 

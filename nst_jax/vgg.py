@@ -14,16 +14,66 @@ from collections.abc import Iterable, Mapping
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from nst_jax.errors import RequestError, nearest
 from nst_jax.numerics import Numerics
-from nst_jax.weights import (
-    Params,
-    Preprocessing,
-    Weights,
-    conv_shapes,
-    default_weights,
-)
+from nst_jax.pytree import record, static
+
+Params = Mapping[str, Mapping[str, np.ndarray | jax.Array]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """What a network wants of a picture: `(255-or-1 * rgb[order] - mean) / std`.
+
+    Attributes:
+      channel_order: "RGB" or "BGR".
+      scale: the value that white has before the mean is taken off.
+      mean: per channel, in the network's channel order and in units of `scale`.
+      std: likewise.
+    """
+
+    channel_order: str
+    scale: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if self.channel_order not in ("RGB", "BGR"):
+            raise RequestError(
+                f"preprocessing: channel_order must be 'RGB' or 'BGR', got "
+                f"{self.channel_order!r}"
+            )
+        numbers = self.scale, *self.mean, *self.std
+        if len(self.mean) != 3 or len(self.std) != 3 or not np.isfinite(numbers).all():
+            raise RequestError(
+                "preprocessing: mean and std must have three finite values each, got "
+                f"mean {self.mean} and std {self.std}, scale {self.scale}"
+            )
+        if min(self.scale, *self.std) <= 0:
+            raise RequestError(
+                "preprocessing: scale and std must be positive, got "
+                f"scale {self.scale} and std {self.std}"
+            )
+
+
+#: Caffe's VGG, and so the Keras and MatConvNet releases of it.
+CAFFE = Preprocessing("BGR", 255.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0))
+#: torchvision's retrained VGG.
+TORCHVISION = Preprocessing("RGB", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def conv_shapes() -> dict[str, tuple[int, int]]:
+    """(inputs, outputs) of each of VGG-19's sixteen convolutions, in order."""
+    blocks = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
+    shapes, channels = {}, 3
+    for block, (width, depth) in enumerate(blocks, start=1):
+        for conv in range(1, depth + 1):
+            shapes[f"conv{block}_{conv}"] = (channels, width)
+            channels = width
+    return shapes
+
 
 POOLINGS = ("max", "avg")
 #: How a convolution sees beyond the border, and `jnp.pad`'s name for it.
@@ -107,10 +157,10 @@ def pool(x: jax.Array, pooling: str) -> jax.Array:
     first: the shared one is the kinder subgradient on flat colour.
     """
     height, width = x.shape[0] // 2 * 2, x.shape[1] // 2 * 2
-    corners = [x[i:height:2, j:width:2] for i in (0, 1) for j in (0, 1)]
+    a, b, c, d = (x[i:height:2, j:width:2] for i in (0, 1) for j in (0, 1))
     if pooling == "max":
-        return functools.reduce(jnp.maximum, corners)
-    return sum(corners[1:], corners[0]) / 4
+        return jnp.maximum(jnp.maximum(a, b), jnp.maximum(c, d))
+    return (a + b + c + d) / 4
 
 
 def turn(kernel: jax.Array) -> jax.Array:
@@ -132,7 +182,7 @@ def convolve(
     `turned`, which is `turn(kernel)`. Autodiff says the same with permuted
     dimension numbers, which XLA's CPU compiler brings into its fast form only
     outside of loops: inside the `while` of an optimisation that gradient ran
-    three times slower.
+    three times slower. The price is forward-mode differentiation, which this has not.
     """
     return jax.lax.conv_general_dilated(
         x,
@@ -210,7 +260,8 @@ class Convolution(nn.Module):
             mode = PADDINGS[self.padding]
             x = jnp.pad(x, ((1, 1), (1, 1), (0, 0)), mode=mode)
         precision = self.numerics.lax_precision
-        return convolve(x[None], kernel, turned, int(zeros), precision)[0] + bias
+        x = convolve(x[None], kernel, turned, int(zeros), precision)[0]
+        return x + bias[None, None]
 
 
 class VGG19(nn.Module):
@@ -242,8 +293,8 @@ def preprocess(image: jax.Array, preprocessing: Preprocessing) -> jax.Array:
     """A picture [H, W, 3] in [0, 1] in the units and channel order of the network."""
     if preprocessing.channel_order == "BGR":
         image = image[..., ::-1]
-    mean = jnp.asarray(preprocessing.mean, image.dtype)
-    std = jnp.asarray(preprocessing.std, image.dtype)
+    mean = jnp.asarray([[preprocessing.mean]], image.dtype)
+    std = jnp.asarray([[preprocessing.std]], image.dtype)
     return (image * preprocessing.scale - mean) / std
 
 
@@ -291,12 +342,7 @@ def features(
     return model.apply(variables, preprocess(image, preprocessing))  # type: ignore
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=("params", "adjoint"),
-    meta_fields=("preprocessing", "pooling", "padding", "numerics"),
-)
-@dataclasses.dataclass(frozen=True)
+@record
 class Network:
     """VGG-19 as an argument of a compiled program.
 
@@ -305,21 +351,22 @@ class Network:
 
     params: Params
     adjoint: Params
-    preprocessing: Preprocessing
-    pooling: str = "max"
-    padding: str = "zeros"
-    numerics: Numerics = Numerics()
+    preprocessing: Preprocessing = static()
+    pooling: str = static(default="max")
+    padding: str = static(default="zeros")
+    numerics: Numerics = static(default=Numerics())
 
     @classmethod
     def of(
         cls,
-        weights: Weights | None = None,
+        params: Params,
+        preprocessing: Preprocessing,
         *,
         pooling: str = "max",
         padding: str = "zeros",
         numerics: Numerics = Numerics(),
     ) -> "Network":
-        """The network of a weight file; the bundled one if none is given.
+        """The network with these weights, on the device.
 
         Raises:
           RequestError: there is no such pooling or padding.
@@ -330,10 +377,13 @@ class Network:
             raise RequestError(
                 f"padding must be one of {tuple(PADDINGS)}, got {padding!r}"
             )
-        weights = weights or default_weights()
-        params = jax.tree.map(jnp.asarray, dict(weights.params))
-        adjoint = {name: {"turned": turn(p["kernel"])} for name, p in params.items()}
-        return cls(params, adjoint, weights.preprocessing, pooling, padding, numerics)
+        # Turned by NumPy, and put: `jnp` would compile a program for every shape.
+        adjoint = {
+            name: {"turned": turn(conv["kernel"])}  # type: ignore[arg-type]
+            for name, conv in params.items()
+        }
+        params, adjoint = jax.device_put((dict(params), adjoint))
+        return cls(params, adjoint, preprocessing, pooling, padding, numerics)
 
     def __call__(
         self, image: jax.Array, layers: Iterable[str | int]

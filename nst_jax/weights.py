@@ -14,71 +14,24 @@ that the world has.
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
 import os
 import pathlib
 from collections.abc import Mapping
 
-import jax
 import numpy as np
 import safetensors
 import safetensors.numpy
 
 from nst_jax.errors import RequestError
+from nst_jax.numerics import Numerics
+from nst_jax.vgg import Network, Params, Preprocessing
+from nst_jax.vgg import conv_shapes as conv_shapes
 
 FORMAT = "nst_jax/vgg19"
 FORMAT_VERSION = "1"
 DEFAULT_PATH = pathlib.Path(__file__).parent.parent / "weights" / "vgg19.safetensors"
-
-Params = Mapping[str, Mapping[str, np.ndarray | jax.Array]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Preprocessing:
-    """What a network wants of a picture: `(255-or-1 * rgb[order] - mean) / std`.
-
-    Attributes:
-      channel_order: "RGB" or "BGR".
-      scale: the value that white has before the mean is taken off.
-      mean: per channel, in the network's channel order and in units of `scale`.
-      std: likewise.
-    """
-
-    channel_order: str
-    scale: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    def __post_init__(self) -> None:
-        if self.channel_order not in ("RGB", "BGR"):
-            raise RequestError(
-                f"preprocessing: channel_order must be 'RGB' or 'BGR', got "
-                f"{self.channel_order!r}"
-            )
-        if len(self.mean) != 3 or len(self.std) != 3 or 0 in self.std:
-            raise RequestError(
-                "preprocessing: mean and std must have three values each and std "
-                f"none that is zero, got mean {self.mean} and std {self.std}"
-            )
-
-
-#: Caffe's VGG, and so the Keras and MatConvNet releases of it.
-CAFFE = Preprocessing("BGR", 255.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0))
-#: torchvision's retrained VGG.
-TORCHVISION = Preprocessing("RGB", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-
-
-def conv_shapes() -> dict[str, tuple[int, int]]:
-    """(inputs, outputs) of each of VGG-19's sixteen convolutions, in order."""
-    blocks = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
-    shapes, channels = {}, 3
-    for block, (width, depth) in enumerate(blocks, start=1):
-        for conv in range(1, depth + 1):
-            shapes[f"conv{block}_{conv}"] = (channels, width)
-            channels = width
-    return shapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,10 +171,26 @@ def to_params(tensors: Mapping[str, np.ndarray], path: str | pathlib.Path) -> Pa
     }
 
 
-@functools.cache
-def default_weights() -> Weights:
-    """The bundled weights, read once a process."""
-    return load_weights()
+def load_network(
+    path: str | pathlib.Path = DEFAULT_PATH,
+    *,
+    pooling: str = "max",
+    padding: str = "zeros",
+    numerics: Numerics = Numerics(),
+) -> Network:
+    """The network of a weight file, on the device; by default the bundled one.
+
+    Raises:
+      RequestError: the file is not whole, or there is no such pooling or padding.
+    """
+    weights = load_weights(path)
+    return Network.of(
+        weights.params,
+        weights.preprocessing,
+        pooling=pooling,
+        padding=padding,
+        numerics=numerics,
+    )
 
 
 def _conv(

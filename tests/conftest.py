@@ -1,6 +1,8 @@
 """What all tests share: real weights, small smooth pictures, strict arrays."""
 
 import pathlib
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -21,7 +23,7 @@ def _strict_arrays():
 @pytest.fixture(scope="session")
 def network() -> nst_jax.Network:
     """VGG-19 with the bundled weights."""
-    return nst_jax.Network.of()
+    return nst_jax.load_network()
 
 
 def smooth_picture(seed: int, height: int, width: int) -> np.ndarray:
@@ -33,3 +35,16 @@ def smooth_picture(seed: int, height: int, width: int) -> np.ndarray:
         for a, b, c in rng.uniform(0.5, 4, (3, 3))
     ]
     return (0.5 + 0.4 * np.stack(waves, axis=-1)).astype(np.float32)
+
+
+def launch(*flags, timeout=300):
+    """(exit status, stdout, stderr) of the script."""
+    done = subprocess.run(
+        [sys.executable, "launch.py", *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr

@@ -17,22 +17,21 @@ your own:
 """
 
 import dataclasses
-import functools
 import math
+import numbers
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar, dataclass_transform
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from nst_jax.errors import RequestError
+from nst_jax.pytree import record
+from nst_jax.pytree import record as term
+from nst_jax.pytree import static as static
 from nst_jax.vgg import Network, canonical_layers
 
 Target = Any
-_T = TypeVar("_T")
-
-#: A field of a term that selects a program and is never traced: layers, switches.
-static = functools.partial(dataclasses.field, metadata={"static": True})
 
 
 class View(NamedTuple):
@@ -47,19 +46,12 @@ class View(NamedTuple):
     features: Mapping[str, jax.Array]
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(static, dataclasses.field))
-def term(cls: type[_T]) -> type[_T]:
-    """Makes a class a term: a frozen dataclass that is a pytree.
-
-    Fields are leaves (numbers that one compiled program can take many values
-    of), except those declared with `static`.
-    """
-    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
-
-
 @term
 class Term:
-    """One summand of an objective.
+    """One summand of an objective: a frozen dataclass that is a pytree.
+
+    Fields are leaves, numbers that one compiled program can take many values of,
+    except those declared with `static`: layers, switches, names.
 
     Attributes:
       weight: what the term counts for in the sum; a leaf.
@@ -96,17 +88,18 @@ class Term:
         return {self.name: self(view, target)}
 
     def _checked(self, field: str, value: Any) -> Any:
-        """A leaf as floats; a tracer, or a leaf that stands for an axis, as it is."""
-        if isinstance(value, tuple):
+        """A number as a float, several as a tuple of them; an array as it is."""
+        if isinstance(value, tuple | list):
             return tuple(self._checked(field, item) for item in value)
-        if not isinstance(value, int | float):
+        if not isinstance(value, numbers.Real):
             return value
+        value = float(value)
         if not (math.isfinite(value) and value >= 0):
             raise RequestError(
                 f"{self.name}.{field} must be a number that is not negative, "
                 f"got {value}"
             )
-        return float(value)
+        return value
 
 
 @term
@@ -147,10 +140,7 @@ class LayerTerm(Term):
         return sum(self.parts(view, target).values(), jnp.zeros(()))
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=("terms",), meta_fields=()
-)
-@dataclasses.dataclass(frozen=True)
+@record
 class Objective:
     """Σ weight · term: a loss over pictures, and a pytree of its terms' leaves."""
 
@@ -158,13 +148,15 @@ class Objective:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The terms' names; a second `style` is `style_2`."""
-        names = [term.name for term in self.terms]
-        counts = [names[: i + 1].count(name) for i, name in enumerate(names)]
-        return tuple(
-            name if count == 1 else f"{name}_{count}"
-            for name, count in zip(names, counts, strict=True)
-        )
+        """The terms' names, no two alike; a second `style` is `style_2`."""
+        names: list[str] = []
+        for term_ in self.terms:
+            name, count = term_.name, 1
+            while name in names:
+                count += 1
+                name = f"{term_.name}_{count}"
+            names.append(name)
+        return tuple(names)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -190,6 +182,9 @@ class Objective:
         """The loss of a canvas [H, W, 3] and, per term and layer, what it is made of.
 
         The parts are weighted: they sum to the loss.
+
+        Raises:
+          RequestError: parts of two terms have one name.
         """
         parts: dict[str, jax.Array] = {}
         # Matrix products inside terms, a user's own too, follow the declared
@@ -201,5 +196,7 @@ class Objective:
             ):
                 for part, value in term_.parts(view, target).items():
                     part = part.replace(term_.name, name, 1)
+                    if part in parts:
+                        raise RequestError(f"two terms have a part named {part!r}")
                     parts[part] = term_.weight * value
         return sum(parts.values(), jnp.zeros(())), parts

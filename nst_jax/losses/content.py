@@ -31,4 +31,4 @@ class Content(LayerTerm):
         height, width, channels = features.shape
         factor = convention(self.convention).content(channels, height * width)
         dtype = jnp.promote_types(features.dtype, jnp.float32)
-        return factor * ((features - target).astype(dtype) ** 2).sum()
+        return factor * ((features.astype(dtype) - target.astype(dtype)) ** 2).sum()

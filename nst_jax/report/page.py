@@ -87,5 +87,5 @@ def _curves(rows: list[dict[str, Any]]) -> str:
     if len(members) <= 12:
         axes.legend(fontsize=8, ncols=2)
     file = io.StringIO()
-    figure.savefig(file, format="svg")
+    figure.savefig(file, format="svg", metadata={"Date": None})
     return file.getvalue()[file.getvalue().index("<svg") :]

@@ -44,5 +44,7 @@ def contact_sheet(
         sheet.paste(
             Image.fromarray(pixels).resize(cell, Image.Resampling.LANCZOS), (x, y)
         )
+        while label and draw.textlength(label, font) > cell[0]:
+            label = label[:-1]
         draw.text((x + 2, y + cell[1] + 3), label, fill=(212, 212, 216), font=font)
     return sheet

@@ -1,0 +1,81 @@
+"""What the strategy does to a seed's result, beside the noise floor.
+
+    python -m benchmarks.strategies
+
+Eight seeds of configs/seeds.py by loop, map and vmap: do they start from the same
+bits, how far apart do they end, and how much does each strategy cost? Beside it
+stand the two figures that give the differences a size: how far one unit in the last
+place of one starting value carries in the same program, and how far apart two seeds
+are.
+"""
+
+import pathlib
+import sys
+import time
+
+import numpy as np
+from absl import app, flags
+
+import nst_jax
+from nst_jax.ensemble import Ensemble
+
+_SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.")
+_STEPS = flags.DEFINE_integer("steps", 60, "Steps of the solver.")
+_MEMBERS = flags.DEFINE_integer("members", 8, "Seeds, from 0.")
+_SOLVER = flags.DEFINE_string("solver", "lbfgs_fixed", "A solver's name.")
+
+
+def main(_: list[str]) -> None:
+    sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+    from configs import seeds
+
+    experiment = seeds.get_config()
+    experiment.size, experiment.steps = _SIZE.value, _STEPS.value
+    experiment.seeds = tuple(range(_MEMBERS.value))
+    experiment.solver = nst_jax.SolverOptions(name=_SOLVER.value)
+    plan = nst_jax.build(experiment)
+    starts = plan.starts(range(_MEMBERS.value))
+    ends, seconds = {}, {}
+    for strategy in ("loop", "map", "vmap"):
+        ensemble = Ensemble.compile(
+            plan.problem, starts.shape[1:], batch_size=len(starts), strategy=strategy
+        )
+        size = ensemble.batch_size
+        groups = [starts[i : i + size] for i in range(0, len(starts), size)]
+        first = [_end(ensemble, group, steps=0) for group in groups]
+        assert (np.concatenate(first) == starts).all()
+        began = time.perf_counter()
+        ends[strategy] = np.concatenate(
+            [_end(ensemble, group, _STEPS.value) for group in groups]
+        )
+        seconds[strategy] = time.perf_counter() - began
+        if strategy == "loop":
+            nudged = starts[:1].copy()
+            nudged[0, 0, 0, 0] = np.nextafter(nudged[0, 0, 0, 0], np.float32(1))
+            again = _end(ensemble, starts[:1], _STEPS.value)
+            ulp = _end(ensemble, nudged, _STEPS.value)
+    print(f"{_SIZE.value} px, {_STEPS.value} steps of {_SOLVER.value}, CPU or device:")
+    print("all strategies start from the same bits: yes")
+    pairs = {
+        "loop, run again": (again, ends["loop"][:1]),
+        "map against loop": (ends["map"], ends["loop"]),
+        "vmap against loop": (ends["vmap"], ends["loop"]),
+        "one ulp in one value of the start": (ulp, ends["loop"][:1]),
+        "one seed against the next": (ends["loop"][1:], ends["loop"][:-1]),
+    }
+    for name, (a, b) in pairs.items():
+        apart = np.abs(a.astype(np.float64) - b)
+        print(f"{name:34} mean |Δ| {apart.mean():.2e}, max |Δ| {apart.max():.2e}")
+    for strategy, value in seconds.items():
+        ratio = value / seconds["loop"]
+        print(f"{strategy:5} {value:7.1f} s, {ratio:.2f} of loop")
+
+
+def _end(ensemble: Ensemble, starts: np.ndarray, steps: int) -> np.ndarray:
+    canvas = list(ensemble.optimise(starts, steps))[-1].canvas
+    assert canvas is not None
+    return canvas
+
+
+if __name__ == "__main__":
+    app.run(main)

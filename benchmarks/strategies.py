@@ -9,14 +9,13 @@ place of one starting value carries in the same program, and how far apart two s
 are.
 """
 
-import pathlib
-import sys
 import time
 
 import numpy as np
 from absl import app, flags
 
 import nst_jax
+from configs import seeds
 from nst_jax.ensemble import Ensemble
 
 _SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.")
@@ -26,9 +25,6 @@ _SOLVER = flags.DEFINE_string("solver", "lbfgs_fixed", "A solver's name.")
 
 
 def main(_: list[str]) -> None:
-    sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-    from configs import seeds
-
     experiment = seeds.get_config()
     experiment.size, experiment.steps = _SIZE.value, _STEPS.value
     experiment.seeds = tuple(range(_MEMBERS.value))

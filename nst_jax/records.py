@@ -118,7 +118,7 @@ class Records:
     def finished(self, members: range) -> bool:
         """Whether all of these members have their results on disk."""
         return all(
-            self.manifest["members"][member]["status"] == "done"
+            self.manifest["members"][member]["status"] in ("done", "diverged")
             and (self.member_dir(member) / "final.npy").is_file()
             for member in members
         )

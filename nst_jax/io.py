@@ -91,8 +91,7 @@ def read_image(
     if size is not None:
         height, width = fitted_shape(image.height, image.width, size)
         _check_pixels(f"{argument}: at size {size}, {str(path)!r}", height, width)
-        if (width, height) != image.size:
-            image = image.resize((width, height), RESAMPLERS[resample])
+        image = image.resize((width, height), RESAMPLERS[resample])
     return np.asarray(image, np.float32) / 255
 
 
@@ -166,11 +165,10 @@ def _in_srgb(image: Image.Image, original: Image.Image) -> Image.Image:
     profile = original.info.get("icc_profile")
     if not profile or image.mode not in ("RGB", "CMYK", "L", "RGBA"):
         return image
-    mode = "RGBA" if image.mode == "RGBA" else "RGB"
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         srgb = ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, source, srgb, outputMode=mode)
+        converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError):
         return image  # A profile that is broken or of another mode says nothing.
     return image if converted is None else converted

@@ -685,11 +685,17 @@ def _no_pixel_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     [(100_000, 100_000), (2**31 - 1, 2**31 - 1), (12_000, 9_000), (100_000_001, 1)],
     ids=lambda value: str(value),
 )
-def test_a_decompression_bomb(tmp_path: pathlib.Path, width: int, height: int):
+def test_a_decompression_bomb(
+    tmp_path: pathlib.Path,
+    recwarn: pytest.WarningsRecorder,
+    width: int,
+    height: int,
+):
     """A header that promises more than is read is refused by the header alone."""
     data = b"\0" * 10_000
     png_file(tmp_path / "x.png", width, height, 8, 2, data)
     assert_refused(read_content, tmp_path, "png", "more than the 100,000,000 .* read")
+    assert not recwarn.list  # Pillow's own warning would be a second message.
 
 
 def test_the_most_pixels_that_are_read(

@@ -29,6 +29,4 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
         solver=nst_jax.SolverOptions(name="lbfgs", history_size=100),
         resample="bilinear",
     )
-    if arg == "smoke":
-        config.size, config.steps = 64, 4
-    return config
+    return nst_jax.variant(config, arg)

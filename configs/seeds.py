@@ -32,6 +32,4 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
         solver=nst_jax.SolverOptions(name="lbfgs_fixed"),
         ensemble=nst_jax.EnsembleOptions(strategy="vmap"),
     )
-    if arg == "smoke":
-        config.size, config.steps = 64, 4
-    return config
+    return nst_jax.variant(config, arg)

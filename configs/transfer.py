@@ -18,6 +18,4 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
         size=256,
         steps=120,
     )
-    if arg == "smoke":
-        config.size, config.steps = 64, 4
-    return config
+    return nst_jax.variant(config, arg)

@@ -14,6 +14,7 @@ from nst_jax.experiment import EnsembleOptions as EnsembleOptions
 from nst_jax.experiment import Experiment as Experiment
 from nst_jax.experiment import OutputOptions as OutputOptions
 from nst_jax.experiment import SolverOptions as SolverOptions
+from nst_jax.experiment import variant as variant
 from nst_jax.io import read_image as read_image
 from nst_jax.io import write_image as write_image
 from nst_jax.losses import Content as Content

@@ -249,6 +249,23 @@ class Experiment:
         return _plain(self)
 
 
+def variant(experiment: Experiment, arg: str) -> Experiment:
+    """The experiment as `configs/NAME.py:arg` asks for it.
+
+    Args:
+      experiment: in full.
+      arg: "" for that, "smoke" for 64 px and 4 steps, which finish in seconds.
+
+    Raises:
+      RequestError: `arg` is something else.
+    """
+    if arg not in ("", "smoke"):
+        raise RequestError(f"argument must be 'smoke' or left out, got {arg!r}")
+    if arg == "smoke":
+        experiment.size, experiment.steps = 64, 4
+    return experiment
+
+
 def _draft(record: Any) -> Any:
     record = undraft(record)
     return Draft(record) if dataclasses.is_dataclass(record) else record

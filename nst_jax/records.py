@@ -79,9 +79,9 @@ class Records:
         self.plan = plan
         request = plan.experiment.to_dict()
         inputs = [dataclasses.asdict(item) for item in plan.inputs]
+        _check_writable(self.workdir)
         earlier = self._earlier()
         self.status: str = earlier["status"] if earlier else "new"
-        _check_writable(self.workdir)
         if earlier:
             changed = _difference(
                 earlier["config"], _roundtrip(request)
@@ -220,14 +220,15 @@ class Records:
 
     def _earlier(self) -> dict[str, Any] | None:
         path = self.workdir / "run.json"
-        if not path.is_file():
+        if not path.exists():
             return None
         try:
             manifest = json.loads(path.read_text())
-            known = {"status", "config", "inputs", "members", "timings"}
-            if not known <= manifest.keys():
-                raise ValueError("it lacks " + ", ".join(known - manifest.keys()))
-        except (ValueError, AttributeError) as error:
+            kinds = {"status": str, "config": dict, "inputs": list, "members": list}
+            for name, kind in {**kinds, "timings": dict}.items():
+                if not isinstance(manifest.get(name), kind):
+                    raise ValueError(f"{name} is not as this program writes it")
+        except (OSError, ValueError, AttributeError) as error:
             raise RequestError(
                 f"workdir {str(self.workdir)!r} holds a run.json that cannot be read "
                 f"({error}); give this run a new --workdir"
@@ -284,16 +285,19 @@ def _device() -> dict[str, Any]:
 
 def _check_writable(workdir: pathlib.Path) -> None:
     """Raises RequestError unless the folder, or where it will be, can be written."""
-    existing = workdir
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir():
-        raise RequestError(f"workdir: {str(existing)!r} is a file, wanted a folder")
     try:
+        existing = workdir
+        while not existing.exists() and existing != existing.parent:
+            existing = existing.parent
+        if not existing.is_dir():
+            raise RequestError(f"workdir: {str(existing)!r} is a file, wanted a folder")
         tempfile.TemporaryFile(dir=existing).close()
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        if isinstance(error, RequestError):
+            raise
+        reason = getattr(error, "strerror", None) or error
         raise RequestError(
-            f"workdir: cannot write to {str(existing)!r} ({error.strerror})"
+            f"workdir: cannot write to {str(workdir)!r} ({reason})"
         ) from None
 
 

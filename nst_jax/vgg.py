@@ -128,7 +128,9 @@ def canonical_layer(name: str | int) -> str:
 
 
 def canonical_layers(names: Iterable[str | int]) -> tuple[str, ...]:
-    """`canonical_layer` of each name; a layer named twice is refused."""
+    """`canonical_layer` of each name, or of the one; a layer twice is refused."""
+    if isinstance(names, str):
+        names = (names,)
     layers = tuple(canonical_layer(name) for name in names)
     for layer in layers:
         if layers.count(layer) > 1:

@@ -163,7 +163,7 @@ def _window(name: str, tensor: _Tensor, content: bytes) -> np.ndarray:
         and min((offset, *shape, *strides)) >= 0
         and math.prod(shape) <= storage.size - offset
     )
-    reach = sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+    reach = sum((n - 1) * stride for n, stride in zip(shape, strides, strict=False))
     if not fits or (0 not in shape and offset + reach >= storage.size):
         raise RequestError(
             f"torch archive: {name!r} does not fit in its storage of {storage.size}"

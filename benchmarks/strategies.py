@@ -11,6 +11,7 @@ are.
 
 import time
 
+import jax
 import numpy as np
 from absl import app, flags
 
@@ -50,7 +51,8 @@ def main(_: list[str]) -> None:
             nudged[0, 0, 0, 0] = np.nextafter(nudged[0, 0, 0, 0], np.float32(1))
             again = _end(ensemble, starts[:1], _STEPS.value)
             ulp = _end(ensemble, nudged, _STEPS.value)
-    print(f"{_SIZE.value} px, {_STEPS.value} steps of {_SOLVER.value}, CPU or device:")
+    device = jax.devices()[0].device_kind
+    print(f"{_SIZE.value} px, {_STEPS.value} steps of {_SOLVER.value}, {device}:")
     print("all strategies start from the same bits: yes")
     pairs = {
         "loop, run again": (again, ends["loop"][:1]),

@@ -1,7 +1,4 @@
-"""From an experiment to arrays: the only translator.
-
-Nothing above this module sees an array, nothing below it a config.
-"""
+"""From an experiment to a problem: no config goes further down than this."""
 
 import dataclasses
 import functools
@@ -22,13 +19,16 @@ from nst_jax.weights import load_weights
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """A picture that a run has read: its part in it, file and hash."""
+    """A file that a run has read: its part in it, its path as given, its hash.
+
+    Attributes:
+      size: (height, width) of a picture as it was used; None for the weights.
+    """
 
     role: str
     path: str
     sha256: str
-    height: int
-    width: int
+    size: tuple[int, int] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,6 @@ class Plan:
       content: float32 [H, W, 3].
       styles: pictures [h, w, 3].
       picture: what a canvas of kind "file" starts from.
-      weights_sha256: of the network's tensors.
       inputs: the files read.
     """
 
@@ -52,7 +51,6 @@ class Plan:
     content: np.ndarray
     styles: tuple[np.ndarray, ...]
     picture: np.ndarray | None
-    weights_sha256: str
     inputs: tuple[Input, ...]
 
     @property
@@ -109,7 +107,7 @@ def build(experiment: Experiment) -> Plan:
     if objective.layers:
         for role, image in (("content", content), *_named("styles", styles)):
             _check_reaches(role, image, objective.layers)
-    weights = load_weights(experiment.weights)
+    weights = load_weights(reader.file("weights", experiment.weights))
     network = Network.of(
         weights.params,
         weights.preprocessing,
@@ -117,8 +115,14 @@ def build(experiment: Experiment) -> Plan:
         padding=experiment.padding,
         numerics=undraft(experiment.numerics),
     )
-    # A term refuses pictures that it cannot use when its target is traced.
-    jax.eval_shape(objective.targets, network, content, styles)
+    # A term refuses what it cannot use when it is traced.
+    targets = jax.eval_shape(objective.targets, network, content, styles)
+    _, parts = jax.eval_shape(objective, network, content, targets)
+    for name, part in parts.items():
+        if part.shape:
+            raise RequestError(
+                f"term {name!r} must be a scalar, is an array of shape {part.shape}"
+            )
     return Plan(
         experiment,
         network,
@@ -126,7 +130,6 @@ def build(experiment: Experiment) -> Plan:
         content,
         styles,
         picture,
-        weights.sha256,
         tuple(reader.inputs),
     )
 
@@ -137,6 +140,12 @@ class _Reader:
     def __init__(self, experiment: Experiment):
         self.resample = experiment.resample
         self.inputs: list[Input] = []
+
+    def file(self, role: str, path: str) -> pathlib.Path:
+        """Where a file is that is not a picture."""
+        found = io.find_file(role, path)
+        self.inputs.append(Input(role, path, io.file_sha256(found)))
+        return found
 
     def picture(self, role: str, path: str, size: int) -> np.ndarray:
         image = io.read_image(path, size, resample=self.resample, argument=role)
@@ -150,7 +159,8 @@ class _Reader:
 
     def _noted(self, role: str, path: str, image: np.ndarray) -> np.ndarray:
         sha256 = io.file_sha256(io.find_file(role, path))
-        self.inputs.append(Input(role, path, sha256, *image.shape[:2]))
+        height, width, _ = image.shape
+        self.inputs.append(Input(role, path, sha256, (height, width)))
         return image
 
 

@@ -106,8 +106,16 @@ def starting_canvas(
     Returns:
       float32 [H, W, 3]. Noise is not clipped to [0, 1].
     """
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+    with jax.default_device(_host()):
         return np.asarray(_start(canvas, seed, content, styles, picture), np.float32)
+
+
+def _host() -> jax.Device:
+    """The CPU; where JAX was told to do without it, what there is."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return jax.local_devices()[0]
 
 
 def _start(

@@ -1,4 +1,4 @@
-"""N transfers that differ in their leaves, as one compiled program.
+"""N transfers of one problem from different starts, as one compiled program.
 
 Nothing below this module knows of a batch. Here the functions of one picture are
 mapped over members, in one of three ways with one signature:
@@ -18,14 +18,16 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
 from nst_jax import transfer
 from nst_jax.errors import RequestError
-from nst_jax.solvers import Report
+from nst_jax.solvers import Report, ValueAndGrad
 from nst_jax.transfer import Problem, State
+from nst_jax.vgg import Network
 
 STRATEGIES = ("vmap", "map", "loop")
 
@@ -49,17 +51,60 @@ class Look(NamedTuple):
 
 
 def _mapped(function: Callable, strategy: str) -> Callable:
-    """`function(problem, member, ...)` over a leading axis of `member`."""
+    """`transfer.start` or `advance` over a leading axis of the canvas or state."""
 
     def over_members(problem: Problem, members: Any, *rest: Any) -> Any:
-        def one(member: Any) -> Any:
+        def alone(member: Any) -> Any:
             return function(problem, member, *rest)
 
-        return (
-            jax.vmap(one)(members) if strategy == "vmap" else _one_by_one(one, members)
-        )
+        def in_a_batch(member: Any) -> Any:
+            canvas = member.canvas if isinstance(member, State) else member
+            fun = _with_one_network(problem, canvas)
+            return function(problem, member, *rest, fun=fun)
+
+        if strategy == "vmap":
+            return jax.vmap(in_a_batch)(members)
+        return _one_by_one(alone, members)
 
     return over_members
+
+
+def _with_one_network(problem: Problem, canvas: jax.Array) -> ValueAndGrad:
+    """`problem.value_and_grad()`, with one network for all members of a `vmap`.
+
+    A conditional on a batched predicate, as in a line search, gives every one of
+    its operands a batch axis. A network with such an axis is N networks: grouped
+    convolutions on N copies of the weights. They are copies, for the members share
+    the problem, so any one will do; likewise of the constants that terms bring.
+    """
+
+    def evaluate(network: Network, rest: Problem, canvas: jax.Array) -> Any:
+        return dataclasses.replace(rest, network=network).value_and_grad()(canvas)
+
+    rest = dataclasses.replace(problem, network=None)  # type: ignore[arg-type]
+    jaxpr, shape = jax.make_jaxpr(evaluate, return_shape=True)(
+        problem.network, rest, canvas
+    )
+    shared = [*jaxpr.consts, *jax.tree.leaves(problem.network)]
+    count = len(jaxpr.consts)
+
+    @jax.custom_batching.custom_vmap
+    def call(shared: list, rest: list, canvas: jax.Array) -> list:
+        closed = jax.extend.core.ClosedJaxpr(jaxpr.jaxpr, shared[:count])
+        return jax.extend.core.jaxpr_as_fun(closed)(*shared[count:], *rest, canvas)
+
+    @call.def_vmap
+    def over_members(
+        size: int, batched: Any, shared: list, rest: list, canvas: jax.Array
+    ) -> tuple[list, list]:
+        one = [x[0] if axis else x for x, axis in zip(shared, batched[0], strict=True)]
+        axes = [0 if axis else None for axis in batched[1]], 0 if batched[2] else None
+        over = jax.vmap(call.fun, in_axes=(None, *axes), axis_size=size)
+        result = over(one, rest, canvas)
+        return result, [True] * len(result)
+
+    leaves, tree = jax.tree.leaves(rest), jax.tree.structure(shape)
+    return lambda canvas: jax.tree.unflatten(tree, call(shared, leaves, canvas))
 
 
 def _one_by_one(one: Callable, members: Any) -> Any:
@@ -71,21 +116,20 @@ def _one_by_one(one: Callable, members: Any) -> Any:
     it, and one of a "map" of many come to the same bits.
     """
     count = len(jax.tree.leaves(members)[0])
-    alone = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(*_sliced(leaf)), members)
+    alone = jax.eval_shape(lambda x: jax.tree.map(lambda leaf: leaf[0], x), members)
     shapes = jax.eval_shape(one, alone)
-    results = jax.tree.map(lambda s: jnp.zeros((count, *s.shape), s.dtype), shapes)
+    # A step turns a state into one of the same form, and may do so in place.
+    in_place = isinstance(members, State)
+    room = jax.tree.map(lambda s: jnp.zeros((count, *s.shape), s.dtype), shapes)
 
     def body(i: jax.Array, results: Any) -> Any:
-        member = jax.tree.map(lambda leaf: leaf[i], members)
+        source = results if in_place else members
+        member = jax.tree.map(lambda leaf: leaf[i], source)
         result = jax.lax.optimization_barrier(one(jax.lax.optimization_barrier(member)))
         return jax.tree.map(lambda all_, x: all_.at[i].set(x), results, result)
 
     hidden = jax.lax.optimization_barrier(jnp.asarray(count))
-    return jax.lax.fori_loop(0, hidden, body, results)
-
-
-def _sliced(leaf: jax.Array) -> tuple[tuple[int, ...], Any]:
-    return leaf.shape[1:], leaf.dtype
+    return jax.lax.fori_loop(0, hidden, body, members if in_place else room)
 
 
 @dataclasses.dataclass
@@ -180,16 +224,18 @@ class Ensemble:
             step, state = 0, self._start(self.problem, self._padded(canvases))
         else:
             step, state = resume
+        resting = False
         pending = self._look(step, state, step in snapshots, count)
         while step < steps and not stop():
             ahead = [s for s in (*snapshots, steps) if s > step]
             following = min(step + look_every, *ahead)
-            state = self._advance(self.problem, state, following - step)
+            if not resting:
+                state = self._advance(self.problem, state, following - step)
             step = following
             look = pending()
             yield look
-            if (look.report.grad_norm <= self.problem.tolerance).all():
-                step = steps  # All members rest: what is left would change nothing.
+            # Once all members rest, or have come to NaN, nothing would change.
+            resting = not (look.report.grad_norm > self.problem.tolerance).any()
             pending = self._look(step, state, step in snapshots, count)
         yield pending()._replace(canvas=_fetch(state.canvas, count), state=state)
 
@@ -220,7 +266,7 @@ class Ensemble:
 
 
 def _fetch(leaf: jax.Array, count: int) -> np.ndarray:
-    return np.asarray(leaf[:count])
+    return np.asarray(leaf)[:count]  # Cut on the host: the device has other work.
 
 
 class Result(NamedTuple):

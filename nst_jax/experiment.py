@@ -5,6 +5,7 @@ The top fields are those that every config has; flags reach all of them:
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +20,6 @@ from nst_jax.io import RESAMPLERS
 from nst_jax.losses import Term
 from nst_jax.numerics import Numerics
 from nst_jax.solvers import SOLVERS, Solver
-from nst_jax.weights import DEFAULT_PATH
 
 # The flags read the annotations below as types: they must not be strings.
 
@@ -84,9 +84,10 @@ class SolverOptions:
                 f"solver.name must be one of {tuple(SOLVERS)}, got {self.name!r}"
                 f"{nearest(self.name, SOLVERS)}"
             )
-        if not self.tolerance >= 0:
+        if not 0 <= self.tolerance < float("inf"):
             raise RequestError(
-                f"solver.tolerance must not be negative, got {self.tolerance}"
+                "solver.tolerance must be finite and not negative, "
+                f"got {self.tolerance}"
             )
         solver = SOLVERS[self.name]
         known = {field.name for field in dataclasses.fields(solver)}
@@ -176,7 +177,7 @@ class Experiment:
     style_size: int = 0
     padding: str = "zeros"
     resample: str = "lanczos"
-    weights: str = str(DEFAULT_PATH)
+    weights: str = "weights/vgg19.safetensors"
     numerics: Numerics = dataclasses.field(default_factory=Numerics)
     ensemble: EnsembleOptions = dataclasses.field(default_factory=EnsembleOptions)
     output: OutputOptions = dataclasses.field(default_factory=OutputOptions)
@@ -324,4 +325,9 @@ def _plain(node: Any) -> Any:
         )
     if isinstance(node, tuple | list):
         return [_plain(item) for item in node]
-    return node
+    if isinstance(node, np.ndarray | jax.Array):
+        array = np.asarray(node)
+        sha256 = hashlib.sha256(array.tobytes()).hexdigest()
+        return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": sha256}
+    plain = node is None or isinstance(node, bool | int | float | str)
+    return node if plain else repr(node)

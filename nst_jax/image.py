@@ -1,7 +1,8 @@
 """Pure pixel maths on pictures [H, W, 3] in [0, 1]."""
 
 import jax
-import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
 
 
 def fitted_shape(height: int, width: int, long_side: int) -> tuple[int, int]:
@@ -22,6 +23,7 @@ def resize(image: jax.Array, height: int, width: int) -> jax.Array:
     return jax.image.resize(image, (height, width, image.shape[2]), "linear")
 
 
-def to_bytes(image: jax.Array) -> jax.Array:
-    """uint8 [H, W, 3] of a canvas, what leaves the gamut clipped to it."""
-    return jnp.round(jnp.clip(image, 0, 1) * 255).astype(jnp.uint8)
+def to_bytes(image: ArrayLike) -> np.ndarray:
+    """uint8 [H, W, 3] for looking at: clipped to the gamut, black where it is NaN."""
+    finite = np.nan_to_num(np.asarray(image), nan=0.0, posinf=1.0, neginf=0.0)
+    return np.round(np.clip(finite, 0, 1) * 255).astype(np.uint8)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 from nst_jax.errors import RequestError, nearest
-from nst_jax.image import fitted_shape
+from nst_jax.image import fitted_shape, to_bytes
 
 PROJECT = pathlib.Path(__file__).parent.parent
 
@@ -179,8 +179,7 @@ def write_image(path: str | pathlib.Path, image: np.ndarray) -> None:
 
     What leaves the gamut is clipped to it.
     """
-    pixels = np.round(np.clip(np.nan_to_num(image), 0, 1) * 255).astype(np.uint8)
-    Image.fromarray(pixels).save(path)
+    Image.fromarray(to_bytes(image)).save(path)
 
 
 def read_array(path: str | pathlib.Path, *, argument: str = "array") -> np.ndarray:

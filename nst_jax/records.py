@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import json
+import math
 import os
 import pathlib
 import platform
@@ -25,6 +26,8 @@ import jax
 import numpy as np
 import safetensors
 import safetensors.numpy
+from absl import logging
+from jax.typing import ArrayLike
 
 from nst_jax import io
 from nst_jax.build import Plan
@@ -56,6 +59,7 @@ class Checkpoint:
 
     members: range
     step: int
+    seconds: float
     leaves: list[np.ndarray]
 
 
@@ -91,25 +95,37 @@ class Records:
                     f"workdir {str(workdir)!r} holds another run: {changed}; "
                     "give this one a new --workdir"
                 )
-            self.manifest = earlier
-            return
-        self.manifest = {
-            "status": "running",
+        call = {
             "command": command,
-            "config": request,
             "versions": {
                 "python": platform.python_version(),
                 **{name: importlib.metadata.version(name) for name in PACKAGES},
             },
             "device": _device(),
-            "numerics": request["numerics"],
-            "weights_sha256": plan.weights_sha256,
-            "inputs": inputs,
+        }
+        fresh = {
             "members": [
                 {"member": member, "seed": seed, "status": "waiting"}
                 for member, seed in enumerate(plan.seeds)
             ],
-            "timings": {"compile_s": 0.0, "run_s": 0.0, "step_s": 0.0, "total_s": 0.0},
+            "timings": dict.fromkeys(("compile_s", "run_s", "step_s", "total_s"), 0.0),
+            "member_steps": 0,
+        }
+        # The last call's command, versions and device stand at the top; those of
+        # the calls before it, where one was interrupted, under "earlier_calls".
+        self.manifest = {
+            "status": "running",
+            **call,
+            "config": request,
+            "numerics": request["numerics"],
+            "inputs": inputs,
+            **{name: (earlier or fresh)[name] for name in fresh},
+            "earlier_calls": [
+                *earlier["earlier_calls"],
+                {name: earlier[name] for name in call},
+            ]
+            if earlier
+            else [],
         }
 
     def member_dir(self, member: int) -> pathlib.Path:
@@ -123,11 +139,9 @@ class Records:
             for member in members
         )
 
-    def begin(self, checkpoint: Checkpoint | None) -> None:
-        """Marks the run as running, and drops the rows that will be written again."""
-        self.manifest["status"] = "running"
+    def begin(self) -> None:
+        """Marks the run as running."""
         self._save_manifest()
-        self._trim_metrics(checkpoint)
 
     def add(self, members: range, look: Look, seconds: float) -> None:
         """Records a look at a batch: rows of metrics, and pictures if it has any."""
@@ -147,7 +161,7 @@ class Records:
                     "failed_line_searches": report.failed,
                     "seconds": round(seconds, 3),
                 }
-                file.write(json.dumps(row) + "\n")
+                file.write(_json(row) + "\n")
         if look.canvas is not None:
             for member, canvas in zip(members, look.canvas, strict=True):
                 if look.step in self._snapshots:
@@ -163,23 +177,31 @@ class Records:
             self._picture(folder / "final.png", canvas)
             entry = self.manifest["members"][member]
             entry.update(
-                status="done" if np.isfinite(canvas).all() else "diverged",
-                loss=float(look.report.loss[i]),
+                status="done" if _finite(canvas, look.report.loss[i]) else "diverged",
+                loss=look.report.loss[i].item(),
                 evaluations=int(look.report.evaluations[i]),
                 failed_line_searches=int(look.report.failed[i]),
             )
-            self._json(folder / "member.json", entry)
-        self.checkpoint_path.unlink(missing_ok=True)
+            self._write_json(folder / "member.json", entry)
         self._save_manifest()
+        self.checkpoint_path.unlink(missing_ok=True)
 
-    def end(self, status: str, **timings: float) -> None:
-        """Closes the run as "done", "interrupted" or "failed"; seconds add up."""
+    def end(self, status: str, member_steps: int, **timings: float) -> None:
+        """Closes the run as "done", "interrupted" or "failed".
+
+        Args:
+          status: how it ended.
+          member_steps: steps made in this call, each member's counted.
+          timings: seconds of this call; those of all calls are added up, and
+            `step_s` is what a member's step took of `run_s`.
+        """
+        total = self.manifest["timings"]
         for name, seconds in timings.items():
-            total = self.manifest["timings"][name] + seconds
-            self.manifest["timings"][name] = round(total, 4)
-        steps = self.plan.experiment.steps * len(self.plan.seeds)
-        spent = self.manifest["timings"]["run_s"]
-        self.manifest["timings"]["step_s"] = round(spent / steps, 6) if steps else 0.0
+            total[name] = round(total[name] + seconds, 4)
+        self.manifest["member_steps"] += member_steps
+        total["step_s"] = round(
+            total["run_s"] / max(self.manifest["member_steps"], 1), 6
+        )
         self.manifest["status"] = status
         self._save_manifest()
 
@@ -187,14 +209,15 @@ class Records:
     def checkpoint_path(self) -> pathlib.Path:
         return self.workdir / "checkpoint.safetensors"
 
-    def save_checkpoint(self, members: range, look: Look) -> None:
-        """Keeps a batch that was interrupted, to the bit."""
+    def save_checkpoint(self, members: range, look: Look, seconds: float) -> None:
+        """Keeps a batch that was interrupted after so many seconds, to the bit."""
         leaves = jax.tree.leaves(look.state)
         tensors = {f"{i:03d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
         metadata = {
             "first": str(members.start),
             "stop": str(members.stop),
             "step": str(look.step),
+            "seconds": str(seconds),
         }
         write_whole(
             self.checkpoint_path,
@@ -202,16 +225,20 @@ class Records:
         )
 
     def load_checkpoint(self) -> Checkpoint | None:
-        """The batch that an earlier call left under way, if it can be read."""
-        with contextlib.suppress(
-            safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError
-        ):
+        """The batch that an earlier call left under way, if there is one."""
+        if not self.checkpoint_path.exists():
+            return None
+        try:
             with safetensors.safe_open(self.checkpoint_path, "numpy") as file:
                 meta = file.metadata()
-                leaves = [file.get_tensor(name) for name in sorted(file.keys())]
+                names = file.keys()
+                leaves = [file.get_tensor(name) for name in sorted(names)]
             members = range(int(meta["first"]), int(meta["stop"]))
-            return Checkpoint(members, int(meta["step"]), leaves)
-        return None
+            step, seconds = int(meta["step"]), float(meta["seconds"])
+        except (safetensors.SafetensorError, OSError, LookupError, ValueError) as error:
+            logging.warning("the checkpoint cannot be read (%s); starting over", error)
+            return None
+        return Checkpoint(members, step, seconds, leaves)
 
     @property
     def _snapshots(self) -> tuple[int, ...]:
@@ -224,8 +251,12 @@ class Records:
             return None
         try:
             manifest = json.loads(path.read_text())
-            kinds = {"status": str, "config": dict, "inputs": list, "members": list}
-            for name, kind in {**kinds, "timings": dict}.items():
+            kinds = {
+                **{"status": str, "config": dict, "inputs": list, "members": list},
+                **{"timings": dict, "member_steps": int, "earlier_calls": list},
+                **{"command": str, "versions": dict, "device": dict},
+            }
+            for name, kind in kinds.items():
                 if not isinstance(manifest.get(name), kind):
                     raise ValueError(f"{name} is not as this program writes it")
         except (OSError, ValueError, AttributeError) as error:
@@ -235,7 +266,12 @@ class Records:
             ) from None
         return manifest
 
-    def _trim_metrics(self, checkpoint: Checkpoint | None) -> None:
+    def trim_metrics(self, checkpoint: Checkpoint | None) -> None:
+        """Drops the rows that this call will write again.
+
+        Args:
+          checkpoint: the batch that will go on; None if none will.
+        """
         path = self.workdir / "metrics.jsonl"
         kept = []
         for row in read_metrics(path):
@@ -246,7 +282,7 @@ class Records:
                 and row["step"] < checkpoint.step
             )
             if before or self.finished(range(member, member + 1)):
-                kept.append(json.dumps(row) + "\n")
+                kept.append(_json(row) + "\n")
         write_whole(path, lambda partial: partial.write_text("".join(kept)))
 
     def _picture(self, path: pathlib.Path, canvas: np.ndarray) -> None:
@@ -255,12 +291,12 @@ class Records:
     def _array(self, path: pathlib.Path, canvas: np.ndarray) -> None:
         write_whole(path, lambda partial: np.save(partial, canvas))
 
-    def _json(self, path: pathlib.Path, content: object) -> None:
-        text = json.dumps(content, indent=2) + "\n"
+    def _write_json(self, path: pathlib.Path, content: object) -> None:
+        text = _json(content, indent=2) + "\n"
         write_whole(path, lambda partial: partial.write_text(text))
 
     def _save_manifest(self) -> None:
-        self._json(self.workdir / "run.json", self.manifest)
+        self._write_json(self.workdir / "run.json", self.manifest)
 
 
 def read_metrics(path: str | pathlib.Path) -> list[dict[str, Any]]:
@@ -271,6 +307,23 @@ def read_metrics(path: str | pathlib.Path) -> list[dict[str, Any]]:
         with contextlib.suppress(json.JSONDecodeError):
             rows.append(json.loads(line))
     return rows
+
+
+def _json(content: object, indent: int | None = None) -> str:
+    """JSON, which has no NaN and no infinity: null stands for them."""
+
+    def finite(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: finite(value) for key, value in node.items()}
+        if isinstance(node, list | tuple):
+            return [finite(item) for item in node]
+        return None if isinstance(node, float) and not math.isfinite(node) else node
+
+    return json.dumps(finite(content), indent=indent, allow_nan=False)
+
+
+def _finite(*arrays: ArrayLike) -> bool:
+    return all(bool(np.isfinite(array).all()) for array in arrays)
 
 
 def _device() -> dict[str, Any]:

@@ -39,103 +39,116 @@ def execute(
     records = Records(workdir, plan, command)
     if records.status == "done" and records.finished(range(len(plan.seeds))):
         logging.info("%s is done already", workdir)
+        if not (records.workdir / "report.html").exists():
+            write_report(records.workdir)
         return "done"
-    checkpoint = records.load_checkpoint()
-    records.begin(checkpoint)
-    clock = _Clock()
+    logging.info("results go to %s", workdir)
+    if len(plan.seeds) > 1 and not plan.experiment.canvas.seeded:
+        logging.warning(
+            "a canvas of kind %r does not depend on the seed: all members start alike",
+            plan.experiment.canvas.kind,
+        )
+    records.begin()
+    run = _Run(plan, records, stop)
     status = "failed"
     try:
-        status = _optimise(plan, records, checkpoint, clock, stop)
+        status = run.all_batches()
     finally:
         records.end(
             status,
-            compile_s=clock.compile_s,
-            run_s=clock.run_s,
-            total_s=time.perf_counter() - clock.began,
+            run.member_steps,
+            compile_s=run.compile_s,
+            run_s=run.run_s,
+            total_s=time.perf_counter() - run.began,
         )
     write_report(records.workdir)
     return status
 
 
-class _Clock:
-    """Seconds spent, apart for compiling and running."""
+class _Run:
+    """A run under way, and what it has cost so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, plan: Plan, records: Records, stop: Callable[[], bool]):
+        self.plan = plan
+        self.records = records
+        self.stop = stop
         self.began = time.perf_counter()
         self.compile_s = self.run_s = 0.0
+        self.member_steps = 0
+
+    def all_batches(self) -> str:
+        """Optimises every batch that is not finished; "done" or "interrupted"."""
+        options, count = self.plan.experiment.ensemble, len(self.plan.seeds)
+        ensemble = Ensemble.compile(
+            self.plan.problem,
+            self.plan.content.shape,
+            batch_size=min(options.batch_size or count, count),
+            strategy=options.strategy,
+        )
+        self.compile_s = ensemble.compile_s
+        logging.info("compiled in %.1f s", ensemble.compile_s)
+        size = ensemble.batch_size
+        batches = [range(i, min(i + size, count)) for i in range(0, count, size)]
+        waiting = [batch for batch in batches if not self.records.finished(batch)]
+        checkpoint = self.records.load_checkpoint()
+        state = _restored(ensemble, waiting, checkpoint)
+        self.records.trim_metrics(checkpoint if state is not None else None)
+        steps = self.plan.experiment.steps
+        with Progress(steps * sum(map(len, waiting))) as progress:
+            for members in waiting:
+                resumed = None
+                if state is not None and checkpoint and checkpoint.members == members:
+                    resumed, spent = (checkpoint.step, state), checkpoint.seconds
+                    progress.skip(checkpoint.step * len(members))
+                else:
+                    spent = 0.0
+                began = time.perf_counter() - spent
+                look = self._batch(ensemble, members, resumed, began, progress)
+                if look.step < steps:
+                    seconds = time.perf_counter() - began
+                    self.records.save_checkpoint(members, look, seconds)
+                    return "interrupted"
+                self.records.finish(members, look)
+        return "done"
+
+    def _batch(
+        self,
+        ensemble: Ensemble,
+        members: range,
+        resume: tuple[int, State] | None,
+        began: float,
+        progress: Progress,
+    ) -> Look:
+        """The last look at a batch, at its end or where it was stopped."""
+        experiment = self.plan.experiment
+        step = resume[0] if resume else 0
+        entered = time.perf_counter()
+        for look in ensemble.optimise(
+            self.plan.starts(members),
+            experiment.steps,
+            look_every=experiment.output.log_every,
+            snapshots=experiment.output.snapshot_steps(experiment.steps),
+            resume=resume,
+            stop=self.stop,
+        ):
+            self.records.add(members, look, time.perf_counter() - began)
+            made = (look.step - step) * len(members)
+            progress.update(made, look.report.loss)
+            self.member_steps += made
+            step = look.step
+        self.run_s += time.perf_counter() - entered
+        return look
 
 
-def _optimise(
-    plan: Plan,
-    records: Records,
-    checkpoint: Checkpoint | None,
-    clock: _Clock,
-    stop: Callable[[], bool],
-) -> str:
-    experiment = plan.experiment
-    count = len(plan.seeds)
-    ensemble = Ensemble.compile(
-        plan.problem,
-        plan.content.shape,
-        batch_size=min(experiment.ensemble.batch_size or count, count),
-        strategy=experiment.ensemble.strategy,
-    )
-    clock.compile_s = ensemble.compile_s
-    logging.info("compiled in %.1f s", ensemble.compile_s)
-    size = ensemble.batch_size
-    batches = [range(i, min(i + size, count)) for i in range(0, count, size)]
-    waiting = [batch for batch in batches if not records.finished(batch)]
-    with Progress(experiment.steps * sum(map(len, waiting))) as progress:
-        for members in waiting:
-            began = time.perf_counter()
-            look = _optimise_batch(
-                plan, records, ensemble, members, checkpoint, stop, progress
-            )
-            clock.run_s += time.perf_counter() - began
-            if look.step < experiment.steps:
-                records.save_checkpoint(members, look)
-                return "interrupted"
-            records.finish(members, look)
-    return "done"
-
-
-def _optimise_batch(
-    plan: Plan,
-    records: Records,
-    ensemble: Ensemble,
-    members: range,
-    checkpoint: Checkpoint | None,
-    stop: Callable[[], bool],
-    progress: Progress,
-) -> Look:
-    """The last look at a batch, at its end or where it was stopped."""
-    experiment = plan.experiment
-    resume = _resumed(ensemble, members, checkpoint)
-    step = resume[0] if resume else 0
-    progress.skip(step * len(members))
-    began = time.perf_counter()
-    for look in ensemble.optimise(
-        plan.starts(members),
-        experiment.steps,
-        look_every=experiment.output.log_every,
-        snapshots=experiment.output.snapshot_steps(experiment.steps),
-        resume=resume,
-        stop=stop,
-    ):
-        records.add(members, look, time.perf_counter() - began)
-        progress.update((look.step - step) * len(members), look.report.loss)
-        step = look.step
-    return look
-
-
-def _resumed(
-    ensemble: Ensemble, members: range, checkpoint: Checkpoint | None
-) -> tuple[int, State] | None:
-    """The step and state to go on from, if the checkpoint is of this batch."""
-    if checkpoint is None or checkpoint.members != members:
+def _restored(
+    ensemble: Ensemble, waiting: list[range], checkpoint: Checkpoint | None
+) -> State | None:
+    """The checkpoint's state on the device, if it is of a batch of this program."""
+    if checkpoint is None:
         return None
-    state = ensemble.restore(checkpoint.leaves)
+    fits = checkpoint.members in waiting
+    state = ensemble.restore(checkpoint.leaves) if fits else None
     if state is None:
         logging.warning("the checkpoint does not fit this program; starting over")
         return None
-    return checkpoint.step, jax.device_put(state)
+    return jax.device_put(state)

@@ -100,7 +100,8 @@ class LBFGS:
         (loss, parts), gradient = fun(canvas)
         report = _start(loss, parts, gradient)
         scale = _unit(report.grad_norm)
-        known = lambda _: ((loss * scale, (loss, parts)), gradient * scale)  # noqa: E731
+        seen = (loss * scale).astype(canvas.dtype)
+        known = lambda _: ((seen, (loss, parts)), gradient * scale)  # noqa: E731
         inner = self._jaxopt(known).init_state(canvas)
         return _LBFGSState(inner, scale, report), report
 
@@ -111,7 +112,8 @@ class LBFGS:
 
         def scaled(canvas: jax.Array) -> Any:
             (loss, parts), gradient = fun(canvas)
-            return (loss * state.scale, (loss, parts)), gradient * state.scale
+            seen = (loss * state.scale).astype(canvas.dtype)
+            return (seen, (loss, parts)), gradient * state.scale
 
         solver = self._jaxopt(scaled)
         spent = -state.inner.num_fun_eval
@@ -185,7 +187,7 @@ class _OptaxSolver:
             state.gradient * state.scale,
             state.inner,
             canvas,
-            value=last.loss * state.scale,
+            value=(last.loss * state.scale).astype(canvas.dtype),
             grad=state.gradient * state.scale,
             value_fn=_differentiable(fun, state.scale),
         )
@@ -229,6 +231,12 @@ class Adam(_OptaxSolver):
 
     def __post_init__(self) -> None:
         _check_positive(self, "learning_rate", "eps", "decay_rate", "decay_steps")
+        for name in ("b1", "b2"):
+            value = getattr(self, name)
+            if isinstance(value, int | float) and not 0 <= value < 1:
+                raise RequestError(
+                    f"solver.{name} must be at least 0 and below 1, got {value}"
+                )
         _check_choice("schedule", self.schedule, SCHEDULES)
 
     def _learning_rate(self) -> optax.Schedule:
@@ -260,7 +268,8 @@ class FixedLBFGS(_OptaxSolver):
     under `vmap`, where every member then costs the same. The first step is the
     normalised gradient. Two guards stand in for the line search: a direction that
     does not descend, which a pair of negative curvature can lead to, is replaced by
-    that first step and an empty history; and no step is longer than `max_step`.
+    the normalised gradient and an empty history; and no step is longer than
+    `max_step`.
 
     Attributes:
       learning_rate: the factor on every direction; 1 is the quasi-Newton step.
@@ -284,7 +293,9 @@ class FixedLBFGS(_OptaxSolver):
             anew = lbfgs.update(gradient, lbfgs.init(canvas), canvas)
             descends = jnp.vdot(ahead[0], gradient) > 0
             direction, state = jax.tree.map(
-                lambda x, y: jnp.where(descends, x, y), ahead, anew
+                lambda x, y: jnp.where(descends, x, y),
+                ahead,
+                (gradient / jnp.linalg.norm(gradient), anew[1]),
             )
             step = self.learning_rate * direction
             length = jnp.sqrt(jnp.mean(step**2))
@@ -363,11 +374,11 @@ def _differentiable(
 
     @jax.custom_vjp
     def loss(canvas: jax.Array) -> jax.Array:
-        return fun(canvas)[0][0] * scale
+        return (fun(canvas)[0][0] * scale).astype(canvas.dtype)
 
     def forward(canvas: jax.Array) -> tuple[jax.Array, jax.Array]:
         (value, _), gradient = fun(canvas)
-        return value * scale, gradient * scale
+        return (value * scale).astype(canvas.dtype), gradient * scale
 
     loss.defvjp(forward, lambda gradient, cotangent: (cotangent * gradient,))
     return loss

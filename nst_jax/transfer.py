@@ -1,11 +1,10 @@
 """The optimisation of one picture."""
 
-import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.extend.core
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
@@ -51,58 +50,23 @@ class Problem:
           content: [H, W, 3] in [0, 1].
           styles: pictures [h, w, 3], each of its own size.
         """
-        targets = jax.jit(lambda o, n, c, s: o.targets(n, c, s))(
-            objective, network, content, tuple(styles)
-        )
+        options = tuple(network.numerics.compiler_options.items())
+        targets = _targets(options)(objective, network, content, tuple(styles))
         return cls(network, objective, targets, solver, tolerance)
 
-    def value_and_grad(self, canvas: jax.Array) -> ValueAndGrad:
-        """canvas [H, W, 3] -> ((loss, parts), gradient [H, W, 3]).
+    def value_and_grad(self) -> ValueAndGrad:
+        """canvas [H, W, 3] -> ((loss, parts), gradient [H, W, 3])."""
 
-        Args:
-          canvas: one of the shape that it will be called with.
-        """
+        def loss(canvas: jax.Array) -> tuple[jax.Array, Parts]:
+            return self.objective(self.network, canvas, self.targets)
 
-        def evaluate(network: Network, rest: Problem, canvas: jax.Array) -> Any:
-            def loss(canvas: jax.Array) -> tuple[jax.Array, Parts]:
-                return rest.objective(network, canvas, rest.targets)
-
-            return jax.value_and_grad(loss, has_aux=True)(canvas)
-
-        rest = dataclasses.replace(self, network=None)  # type: ignore[arg-type]
-        return _share_first(evaluate, self.network, rest, canvas)
+        return jax.value_and_grad(loss, has_aux=True)
 
 
-def _share_first(function: Callable, first: Any, second: Any, example: Any) -> Callable:
-    """`lambda x: function(first, second, x)` that under `vmap` has one `first`.
-
-    A conditional on a batched predicate, as in a line search, gives every one of
-    its operands a batch axis. A network with such an axis is N networks: grouped
-    convolutions on N copies of the weights. They are copies, so any one will do;
-    likewise of the constants that terms bring along.
-    """
-    jaxpr, shape = jax.make_jaxpr(function, return_shape=True)(first, second, example)
-    tree = jax.tree.structure(shape)
-    shared = [*jaxpr.consts, *jax.tree.leaves(first)]
-    count = len(jaxpr.consts)
-
-    def flat(shared: list, second: list, x: jax.Array) -> list:
-        closed = jax.extend.core.ClosedJaxpr(jaxpr.jaxpr, shared[:count])
-        return jax.extend.core.jaxpr_as_fun(closed)(*shared[count:], *second, x)
-
-    call = jax.custom_batching.custom_vmap(flat)
-
-    @call.def_vmap
-    def over_members(
-        size: int, batched: Any, shared: list, second: list, x: jax.Array
-    ) -> tuple[list, list]:
-        one = [v[0] if axis else v for v, axis in zip(shared, batched[0], strict=True)]
-        axes = [0 if axis else None for axis in batched[1]], 0 if batched[2] else None
-        result = jax.vmap(flat, in_axes=(None, *axes), axis_size=size)(one, second, x)
-        return result, [True] * len(result)
-
-    leaves = jax.tree.leaves(second)
-    return lambda x: jax.tree.unflatten(tree, call(shared, leaves, x))
+@functools.cache
+def _targets(options: tuple[tuple[str, bool], ...]) -> Callable[..., tuple]:
+    """`Objective.targets`, compiled once a shape however many problems are posed."""
+    return jax.jit(Objective.targets, compiler_options=dict(options))
 
 
 class State(NamedTuple):
@@ -113,19 +77,35 @@ class State(NamedTuple):
     report: Report
 
 
-def start(problem: Problem, canvas: jax.Array) -> State:
-    """The state at a starting canvas [H, W, 3]: one evaluation, no step."""
-    solver_state, report = problem.solver.init(problem.value_and_grad(canvas), canvas)
-    return State(canvas, solver_state, report)
+def start(
+    problem: Problem, canvas: jax.Array, *, fun: ValueAndGrad | None = None
+) -> State:
+    """The state at a starting canvas [H, W, 3]: one evaluation, no step.
+
+    Args:
+      fun: how to evaluate; the problem's own `value_and_grad` if None.
+    """
+    with jax.default_matmul_precision(problem.network.numerics.precision):
+        inner, report = problem.solver.init(fun or problem.value_and_grad(), canvas)
+    return State(canvas, inner, report)
 
 
-def advance(problem: Problem, state: State, steps: jax.Array | int) -> State:
+def advance(
+    problem: Problem,
+    state: State,
+    steps: jax.Array | int,
+    *,
+    fun: ValueAndGrad | None = None,
+) -> State:
     """`steps` steps further.
 
     The number is traced: one compiled program serves chunks of any length, so
     that snapshots may lie where they like and the last chunk may be short.
+
+    Args:
+      fun: how to evaluate; the problem's own `value_and_grad` if None.
     """
-    fun = problem.value_and_grad(state.canvas)
+    fun = fun or problem.value_and_grad()
 
     def step(_: jax.Array, state: State) -> State:
         stepped = State(*problem.solver.step(fun, state.canvas, state.solver))
@@ -136,4 +116,5 @@ def advance(problem: Problem, state: State, steps: jax.Array | int) -> State:
             lambda new, old: jnp.where(moving, new, old), stepped, state
         )
 
-    return jax.lax.fori_loop(0, steps, step, state)
+    with jax.default_matmul_precision(problem.network.numerics.precision):
+        return jax.lax.fori_loop(0, steps, step, state)

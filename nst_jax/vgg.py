@@ -348,7 +348,17 @@ def features(
 class Network:
     """VGG-19 as an argument of a compiled program.
 
-    A pytree whose leaves are the weights; what else `features` takes is static.
+    A pytree whose leaves are the weights; what else `features` takes is static. Make
+    one by `of`, which also turns the kernels: `adjoint` belongs to `params`, and
+    gradients are taken with it.
+
+    Attributes:
+      params: convolution name -> {"kernel": [3, 3, I, O], "bias": [O]}.
+      adjoint: convolution name -> {"turned": [3, 3, O, I]}, 52 MB to relu5_1.
+      preprocessing: what the weights expect of a picture.
+      pooling: "max" or "avg".
+      padding: "zeros", "reflect" or "replicate".
+      numerics: precision of the convolutions and dtype of the features.
     """
 
     params: Params

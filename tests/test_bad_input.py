@@ -29,6 +29,7 @@ from PIL import Image
 
 import nst_jax
 from configs.transfer import get_config
+from nst_jax.records import Records
 from nst_jax.weights import DEFAULT_PATH
 
 SMOKE = "--config=configs/transfer.py:smoke"
@@ -447,7 +448,7 @@ def snapshot(folder: pathlib.Path) -> dict[str, bytes]:
     [
         ("file", "is a file, wanted a folder"),
         ("file/below/it", "is a file, wanted a folder"),
-        ("/proc/nst_jax", "cannot write to '/proc'"),
+        ("/proc/nst_jax", "cannot write to '/proc"),
     ],
     ids=["a file", "below a file", "not writable"],
 )
@@ -465,13 +466,7 @@ def test_a_workdir_that_cannot_be(
 def run_json(**changes: object) -> str:
     """What an earlier run of the smoke test would have left, but for `changes`."""
     plan = nst_jax.build(get_config("smoke"))
-    manifest = {
-        "status": "interrupted",
-        "config": plan.experiment.to_dict(),
-        "inputs": [dataclasses.asdict(item) for item in plan.inputs],
-        "members": [],
-        "timings": {},
-    }
+    manifest = Records(ROOT / "runs" / "never", plan).manifest
     return json.dumps(manifest | changes)
 
 
@@ -655,8 +650,10 @@ def test_an_odd_picture_is_what_a_person_sees(
     plan = nst_jax.build(experiment(content=path, styles=(path,)))
     for found in (plan.content, *plan.styles):
         np.testing.assert_allclose(found * 255, seen, atol=tolerance + 1e-4)
-    assert [(item.role, item.height, item.width) for item in plan.inputs] == [
-        (role, *seen.shape[:2]) for role in ("content", "styles[0]")
+    assert [(item.role, item.size) for item in plan.inputs] == [
+        ("content", seen.shape[:2]),
+        ("styles[0]", seen.shape[:2]),
+        ("weights", None),
     ]
 
 

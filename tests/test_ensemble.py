@@ -3,6 +3,7 @@
 The network is real but cut at relu2_1, so that a program compiles in a second.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -13,7 +14,7 @@ from conftest import smooth_picture
 
 import nst_jax
 from nst_jax import transfer
-from nst_jax.ensemble import STRATEGIES, Ensemble
+from nst_jax.ensemble import STRATEGIES, Ensemble, _mapped
 
 SIZE = (24, 20)
 TERMS = (
@@ -163,13 +164,32 @@ def test_a_short_batch_is_filled_up(compiled, pose, starts):
 def test_no_network_gets_a_batch_axis(pose, solver):
     """Not even by way of the conditionals of a line search: no grouped convolution."""
     problem = pose(solver)
-    mapped = jax.vmap(transfer.start, in_axes=(None, 0))
     canvases = jnp.zeros((2, *SIZE, 3))
-    states = jax.eval_shape(mapped, problem, canvases)
-    advance = jax.vmap(transfer.advance, in_axes=(None, 0, None))
-    text = jax.jit(advance).lower(problem, states, 1).as_text()
+    states = jax.eval_shape(_mapped(transfer.start, "vmap"), problem, canvases)
+    advance = jax.jit(_mapped(transfer.advance, "vmap"))
+    text = advance.lower(problem, states, 1).as_text()
     assert "stablehlo.convolution" in text
     assert "feature_group_count = 2" not in text
+
+
+def test_two_networks_are_two_networks(pose, network, starts):
+    """Mapped by hand over networks, a transfer is of each its own."""
+    problem = pose(nst_jax.Adam())
+    halved = jax.tree.map(lambda leaf: leaf / 2, network)
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), network, halved)
+    axes = dataclasses.replace(jax.tree.map(lambda _: None, problem), network=0)
+
+    def loss(problem, canvas):
+        return transfer.start(problem, canvas).report.loss
+
+    several = dataclasses.replace(problem, network=both)
+    got = jax.vmap(loss, in_axes=(axes, None))(several, starts[0])
+    alone = [
+        loss(dataclasses.replace(problem, network=n), starts[0])
+        for n in (network, halved)
+    ]
+    np.testing.assert_allclose(got, alone, rtol=1e-4)
+    assert float(got[0]) > 2 * float(got[1])
 
 
 @nst_jax.term

@@ -136,7 +136,7 @@ def test_fixed_lbfgs_is_the_two_loop_recursion():
     with jax.enable_x64(True):
         fun, _ = bowl()
         start = jnp.full(SHAPE, 0.3, jnp.float64)
-        ours, _, _ = solve(nst_jax.FixedLBFGS(history_size=3), fun, 8, start)
+        ours, _, _ = solve(nst_jax.FixedLBFGS(max_step=1e9, history_size=3), fun, 8, start)
         x, pairs = np.asarray(start).ravel(), []
         gradient = np.asarray(fun(start)[1]).ravel()
         for _ in range(8):

@@ -19,6 +19,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # The project need not be installed.
 
 import nst_jax  # noqa: E402
+from nst_jax.image import to_bytes  # noqa: E402
 
 
 def strip(workdir: pathlib.Path, height: int = 256) -> Image.Image:
@@ -31,8 +32,7 @@ def strip(workdir: pathlib.Path, height: int = 256) -> Image.Image:
     pictures.append(np.load(workdir / "members" / "000" / "final.npy"))
     images = []
     for picture in pictures:
-        pixels = np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
-        image = Image.fromarray(pixels)
+        image = Image.fromarray(to_bytes(picture))
         width = round(image.width * height / image.height)
         images.append(image.resize((width, height), Image.Resampling.LANCZOS))
     gap = 6

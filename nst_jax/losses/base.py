@@ -17,13 +17,14 @@ your own:
 """
 
 import dataclasses
+import functools
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from nst_jax.errors import RequestError
 from nst_jax.pytree import record
@@ -102,12 +103,17 @@ class Term:
         return value
 
 
+def total(summands: Iterable[jax.Array]) -> jax.Array:
+    """Their sum, in their own dtype."""
+    return functools.reduce(operator.add, summands)
+
+
 @term
 class LayerTerm(Term):
     """A term that is a sum over layers, with a curve for each.
 
     A subclass says what is compared (`target`: a tuple, one entry a layer) and
-    how (`layer_loss`).
+    how (`layer_loss`); that, or `parts`, is what to override.
 
     Attributes:
       layer_weights: one a layer, leaves; empty means 1 for all.
@@ -125,6 +131,13 @@ class LayerTerm(Term):
                 f"for the {len(self.layers)} layers {self.layers}"
             )
 
+    def __init_subclass__(cls) -> None:
+        if "__call__" in vars(cls) and "parts" not in vars(cls):
+            raise TypeError(
+                f"{cls.__name__} overrides __call__, which is the sum of its parts; "
+                "override layer_loss or parts"
+            )
+
     def layer_loss(self, features: jax.Array, target: Target) -> jax.Array:
         """The distance of features [h, w, c] at one layer from that layer's target."""
         raise NotImplementedError(f"{type(self).__name__} has no layer_loss")
@@ -137,7 +150,7 @@ class LayerTerm(Term):
         }
 
     def __call__(self, view: View, target: Target) -> jax.Array:
-        return sum(self.parts(view, target).values(), jnp.zeros(()))
+        return total(self.parts(view, target).values())
 
 
 @record
@@ -199,4 +212,4 @@ class Objective:
                     if part in parts:
                         raise RequestError(f"two terms have a part named {part!r}")
                     parts[part] = term_.weight * value
-        return sum(parts.values(), jnp.zeros(())), parts
+        return total(parts.values()), parts

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from nst_jax.errors import RequestError
-from nst_jax.losses.base import LayerTerm, View, static, term
+from nst_jax.losses.base import LayerTerm, View, static, term, total
 from nst_jax.losses.conventions import convention
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -65,12 +65,9 @@ class StyleTerm(LayerTerm):
     def layer_loss(self, features: jax.Array, target: tuple) -> jax.Array:
         statistic = self.statistic(features)
         blend = self.blend or (1 / len(target),) * len(target)
-        return sum(
-            (
-                share * self.distance(statistic, goal)
-                for share, goal in zip(blend, target, strict=True)
-            ),
-            jnp.zeros(()),
+        return total(
+            share * self.distance(statistic, goal)
+            for share, goal in zip(blend, target, strict=True)
         )
 
 

@@ -4,12 +4,14 @@ import base64
 import io
 import json
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 import jinja2
 import numpy as np
 from PIL import Image
 
+from nst_jax.image import to_bytes
 from nst_jax.records import read_metrics, write_whole
 from nst_jax.report.sheet import contact_sheet
 
@@ -36,7 +38,7 @@ def write_report(workdir: str | pathlib.Path) -> None:
         if entry["status"] in ("done", "diverged")
     }
     labels = [
-        f"seed {entry['seed']}   loss {entry['loss']:.6g}"
+        f"seed {entry['seed']}   loss {_number(entry['loss'])}"
         for entry in manifest["members"]
         if entry["member"] in finals
     ]
@@ -55,11 +57,18 @@ def write_report(workdir: str | pathlib.Path) -> None:
     write_whole(workdir / "report.html", lambda partial: partial.write_text(html))
 
 
+def _number(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.6g}"
+
+
+def _values(column: Iterable[float | None]) -> np.ndarray:
+    return np.asarray(list(column), np.float64)  # None becomes NaN: a gap.
+
+
 def _jpeg(picture: np.ndarray) -> str:
     """A picture [H, W, 3] as a data URL."""
-    pixels = np.round(np.clip(np.nan_to_num(picture), 0, 1) * 255).astype(np.uint8)
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=92)
+    Image.fromarray(to_bytes(picture)).save(file, "JPEG", quality=92)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
@@ -77,10 +86,12 @@ def _curves(rows: list[dict[str, Any]]) -> str:
         own = [row for row in rows if row["member"] == member]
         steps = [row["step"] for row in own]
         label = "total" if len(members) == 1 else f"seed {own[0]['seed']}"
-        axes.plot(steps, [row["loss"] for row in own], label=label, linewidth=1.6)
+        axes.plot(
+            steps, _values(row["loss"] for row in own), label=label, linewidth=1.6
+        )
         if len(members) == 1:
             for term in own[0]["terms"]:
-                values = [row["terms"][term] for row in own]
+                values = _values(row["terms"][term] for row in own)
                 axes.plot(steps, values, label=term, linewidth=1)
     axes.set(xlabel="step", ylabel="loss", yscale="log")
     axes.grid(alpha=0.3)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from nst_jax.image import to_bytes
+
 _GAP = 8
 _CAPTION = 20
 
@@ -40,7 +42,7 @@ def contact_sheet(
     font = ImageFont.load_default(13)
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         x, y = _GAP + i % columns * step[0], _GAP + i // columns * step[1]
-        pixels = np.round(np.clip(np.nan_to_num(image), 0, 1) * 255).astype(np.uint8)
+        pixels = to_bytes(image)
         sheet.paste(
             Image.fromarray(pixels).resize(cell, Image.Resampling.LANCZOS), (x, y)
         )

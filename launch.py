@@ -55,7 +55,10 @@ def main(_: list[str]) -> int:
         print(f"launch.py: {error}", file=sys.stderr)
         return 2
     print(f"{status}: {workdir}")
-    return 128 + received[0] if status == "interrupted" else 0
+    if status == "interrupted":
+        print(f"to go on, give the same command with --workdir={workdir}")
+        return 128 + received[0]
+    return 0
 
 
 if __name__ == "__main__":

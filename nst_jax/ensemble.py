@@ -303,6 +303,11 @@ def run(
       look_every: steps between two entries of the history.
     """
     canvases = np.asarray(canvases, np.float32)
+    if canvases.ndim != 4 or canvases.shape[3] != 3 or not len(canvases):
+        raise RequestError(
+            "canvases must be one or more pictures [N, H, W, 3], got an array of shape "
+            f"{list(canvases.shape)}"
+        )
     ensemble = Ensemble.compile(
         problem,
         canvases.shape[1:],

@@ -259,7 +259,9 @@ class Records:
             for name, kind in kinds.items():
                 if not isinstance(manifest.get(name), kind):
                     raise ValueError(f"{name} is not as this program writes it")
-        except (OSError, ValueError, AttributeError) as error:
+            if len(manifest["members"]) != len(manifest["config"]["seeds"]):
+                raise ValueError("its members are not those of its seeds")
+        except (OSError, ValueError, AttributeError, LookupError) as error:
             raise RequestError(
                 f"workdir {str(self.workdir)!r} holds a run.json that cannot be read "
                 f"({error}); give this run a new --workdir"

@@ -127,8 +127,8 @@ class LBFGS:
         report = Report(
             loss=loss,
             parts=parts,
-            grad_norm=jnp.linalg.norm(inner.grad) / state.scale,
-            step_length=jnp.linalg.norm(arrived - canvas),
+            grad_norm=_norm(inner.grad) / state.scale,
+            step_length=_norm(arrived - canvas),
             evaluations=last.evaluations + (inner.num_fun_eval + spent),
             failed=last.failed + inner.failed_linesearch.astype(jnp.int32),
         )
@@ -197,8 +197,8 @@ class _OptaxSolver:
         report = Report(
             loss=loss,
             parts=parts,
-            grad_norm=jnp.linalg.norm(gradient),
-            step_length=jnp.linalg.norm(arrived - canvas),
+            grad_norm=_norm(gradient),
+            step_length=_norm(arrived - canvas),
             evaluations=last.evaluations + 1 + evaluations,
             failed=last.failed + failed,
         )
@@ -295,7 +295,7 @@ class FixedLBFGS(_OptaxSolver):
             direction, state = jax.tree.map(
                 lambda x, y: jnp.where(descends, x, y),
                 ahead,
-                (gradient / jnp.linalg.norm(gradient), anew[1]),
+                (gradient / _norm(gradient), anew[1]),
             )
             step = self.learning_rate * direction
             length = jnp.sqrt(jnp.mean(step**2))
@@ -350,11 +350,18 @@ def _start(loss: jax.Array, parts: Parts, gradient: jax.Array) -> Report:
     return Report(
         loss=loss,
         parts=parts,
-        grad_norm=jnp.linalg.norm(gradient),
+        grad_norm=_norm(gradient),
         step_length=jnp.zeros_like(loss),
         evaluations=jnp.asarray(1, jnp.int32),
         failed=jnp.asarray(0, jnp.int32),
     )
+
+
+def _norm(x: jax.Array) -> jax.Array:
+    """The Euclidean norm, where squares would under- or overflow too."""
+    largest = jnp.abs(x).max()
+    unit = x / jnp.where(largest > 0, largest, 1)
+    return largest * jnp.linalg.norm(unit)
 
 
 def _unit(grad_norm: jax.Array) -> jax.Array:

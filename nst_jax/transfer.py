@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from nst_jax.errors import RequestError
 from nst_jax.losses import Objective
 from nst_jax.pytree import record
 from nst_jax.solvers import Parts, Report, Solver, ValueAndGrad
@@ -49,7 +50,16 @@ class Problem:
         Args:
           content: [H, W, 3] in [0, 1].
           styles: pictures [h, w, 3], each of its own size.
+
+        Raises:
+          RequestError: a picture has another shape, or a term cannot use them.
         """
+        for name, picture in (("content", content), *(("style", s) for s in styles)):
+            if jnp.ndim(picture) != 3 or jnp.shape(picture)[2] != 3:
+                raise RequestError(
+                    f"{name} must be a picture [H, W, 3], got an array of shape "
+                    f"{list(jnp.shape(picture))}"
+                )
         options = tuple(network.numerics.compiler_options.items())
         targets = _targets(options)(objective, network, content, tuple(styles))
         return cls(network, objective, targets, solver, tolerance)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from nst_jax.errors import RequestError
 from nst_jax.image import to_bytes
 
 _GAP = 8
@@ -27,8 +28,11 @@ def contact_sheet(
       columns: pictures in a row; None for about as many as rows.
       side: the longer side of a picture on the sheet, at most, in pixels.
     """
-    if not images or len(images) != len(labels):
-        raise ValueError(f"{len(images)} images and {len(labels)} labels")
+    if len(images) == 0 or len(images) != len(labels):
+        raise RequestError(
+            f"a sheet needs a label for each picture and at least one; got "
+            f"{len(images)} pictures and {len(labels)} labels"
+        )
     columns = columns or math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
     height, width = images[0].shape[:2]
@@ -46,7 +50,9 @@ def contact_sheet(
         sheet.paste(
             Image.fromarray(pixels).resize(cell, Image.Resampling.LANCZOS), (x, y)
         )
-        while label and draw.textlength(label, font) > cell[0]:
-            label = label[:-1]
+        if draw.textlength(label, font) > cell[0]:
+            while label and draw.textlength(label + "…", font) > cell[0]:
+                label = label[:-1]
+            label += "…"
         draw.text((x + 2, y + cell[1] + 3), label, fill=(212, 212, 216), font=font)
     return sheet

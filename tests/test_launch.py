@@ -119,6 +119,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
     """SIGINT in the middle of two members: status 130, a checkpoint, then the end."""
     flags = [
         "--config=configs/seeds.py:smoke",
+        "--config.size=48",
         "--config.steps=60",
         "--config.seeds=(0, 5)",
         "--config.output.log_every=2",

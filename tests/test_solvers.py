@@ -1,5 +1,7 @@
 """Solvers against closed forms, independent implementations and counted calls."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import jaxopt
@@ -237,6 +239,12 @@ def _after(solver, fun, steps=4):
 def test_a_wrong_field_is_refused(make, says):
     with pytest.raises(nst_jax.RequestError, match=says):
         make()
+
+
+def test_a_config_reaches_every_field_of_every_solver():
+    reached = {field.name for field in dataclasses.fields(nst_jax.SolverOptions)}
+    for solver in SOLVERS.values():
+        assert {field.name for field in dataclasses.fields(solver)} <= reached
 
 
 def test_every_named_solver_is_tested_here():

@@ -8,7 +8,7 @@ mapped over members, in one of three ways with one signature:
 * "loop": one after the other, each a call of the program for one picture.
 
 A seed's starting canvas is the same in all three. The last two compute it alike, to
-the same bits. In a batch its result is another: a batched convolution may add in
+the same bits. In a batch its result may be another: a convolution of many may add in
 another order than a single one, and an optimisation amplifies the last bit.
 """
 

@@ -129,8 +129,8 @@ class LBFGS:
             parts=parts,
             grad_norm=_norm(inner.grad) / state.scale,
             step_length=_norm(arrived - canvas),
-            evaluations=last.evaluations + (inner.num_fun_eval + spent),
-            failed=last.failed + inner.failed_linesearch.astype(jnp.int32),
+            evaluations=_count(last.evaluations + inner.num_fun_eval + spent),
+            failed=_count(last.failed + inner.failed_linesearch),
         )
         return arrived, _LBFGSState(inner, state.scale, report), report
 
@@ -199,8 +199,8 @@ class _OptaxSolver:
             parts=parts,
             grad_norm=_norm(gradient),
             step_length=_norm(arrived - canvas),
-            evaluations=last.evaluations + 1 + evaluations,
-            failed=last.failed + failed,
+            evaluations=_count(last.evaluations + 1 + evaluations),
+            failed=_count(last.failed + failed),
         )
         return arrived, _OptaxState(inner, state.scale, gradient, report), report
 
@@ -355,6 +355,11 @@ def _start(loss: jax.Array, parts: Parts, gradient: jax.Array) -> Report:
         evaluations=jnp.asarray(1, jnp.int32),
         failed=jnp.asarray(0, jnp.int32),
     )
+
+
+def _count(number: jax.Array) -> jax.Array:
+    """A counter, of one dtype whether or not 64 bits are enabled."""
+    return number.astype(jnp.int32)
 
 
 def _norm(x: jax.Array) -> jax.Array:

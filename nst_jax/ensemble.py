@@ -1,35 +1,25 @@
-"""N transfers of one problem from different starts, as one compiled program.
+"""N transfers as compiled programs that carry a batch of members each.
 
-Nothing below this module knows of a batch. Here the functions of one picture are
-mapped over members, in one of three ways with one signature:
-
-* "vmap": all members of a batch at once, in one batched computation;
-* "map": one after the other inside one program;
-* "loop": one after the other, each a call of the program for one picture.
-
-A seed's starting canvas is the same in all three. The last two compute it alike, to
-the same bits. In a batch its result may be another: a convolution of many may add in
-another order than a single one, and an optimisation amplifies the last bit.
+Members differ in where they start, and may differ in any number of their problem: a
+term's weight, a learning rate. What all share is an argument without a member axis,
+what they do not share has one; which is which is seen from the problems themselves.
 """
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
 from nst_jax import transfer
 from nst_jax.errors import RequestError
-from nst_jax.solvers import Report, ValueAndGrad
+from nst_jax.solvers import Report
+from nst_jax.strategies import STRATEGIES, mapped
 from nst_jax.transfer import Problem, State
-from nst_jax.vgg import Network
-
-STRATEGIES = ("vmap", "map", "loop")
 
 
 class Look(NamedTuple):
@@ -50,86 +40,51 @@ class Look(NamedTuple):
     state: State | None
 
 
-def _mapped(function: Callable, strategy: str) -> Callable:
-    """`transfer.start` or `advance` over a leading axis of the canvas or state."""
+def _along(problems: Sequence[Problem]) -> Problem:
+    """Which leaves differ among the problems: 0 in their places, None elsewhere.
 
-    def over_members(problem: Problem, members: Any, *rest: Any) -> Any:
-        def alone(member: Any) -> Any:
-            return function(problem, member, *rest)
-
-        def in_a_batch(member: Any) -> Any:
-            canvas = member.canvas if isinstance(member, State) else member
-            fun = _with_one_network(problem, canvas)
-            return function(problem, member, *rest, fun=fun)
-
-        if strategy == "vmap":
-            return jax.vmap(in_a_batch)(members)
-        return _one_by_one(alone, members)
-
-    return over_members
-
-
-def _with_one_network(problem: Problem, canvas: jax.Array) -> ValueAndGrad:
-    """`problem.value_and_grad()`, with one network for all members of a `vmap`.
-
-    A conditional on a batched predicate, as in a line search, gives every one of
-    its operands a batch axis. A network with such an axis is N networks: grouped
-    convolutions on N copies of the weights. They are copies, for the members share
-    the problem, so any one will do; likewise of the constants that terms bring.
+    Raises:
+      RequestError: the problems differ in more than numbers: no program has them all.
     """
-
-    def evaluate(network: Network, rest: Problem, canvas: jax.Array) -> Any:
-        return dataclasses.replace(rest, network=network).value_and_grad()(canvas)
-
-    rest = dataclasses.replace(problem, network=None)  # type: ignore[arg-type]
-    jaxpr, shape = jax.make_jaxpr(evaluate, return_shape=True)(
-        problem.network, rest, canvas
-    )
-    shared = [*jaxpr.consts, *jax.tree.leaves(problem.network)]
-    count = len(jaxpr.consts)
-
-    @jax.custom_batching.custom_vmap
-    def call(shared: list, rest: list, canvas: jax.Array) -> list:
-        closed = jax.extend.core.ClosedJaxpr(jaxpr.jaxpr, shared[:count])
-        return jax.extend.core.jaxpr_as_fun(closed)(*shared[count:], *rest, canvas)
-
-    @call.def_vmap
-    def over_members(
-        size: int, batched: Any, shared: list, rest: list, canvas: jax.Array
-    ) -> tuple[list, list]:
-        one = [x[0] if axis else x for x, axis in zip(shared, batched[0], strict=True)]
-        axes = [0 if axis else None for axis in batched[1]], 0 if batched[2] else None
-        over = jax.vmap(call.fun, in_axes=(None, *axes), axis_size=size)
-        result = over(one, rest, canvas)
-        return result, [True] * len(result)
-
-    leaves, tree = jax.tree.leaves(rest), jax.tree.structure(shape)
-    return lambda canvas: jax.tree.unflatten(tree, call(shared, leaves, canvas))
+    first, *others = problems
+    leaves, tree = jax.tree.flatten(first)
+    for other in others:
+        if jax.tree.structure(other) != tree or any(
+            jnp.shape(a) != jnp.shape(b)
+            for a, b in zip(leaves, jax.tree.leaves(other), strict=True)
+        ):
+            raise RequestError(
+                "problems of one ensemble may differ in numbers alone, not in layers, "
+                "switches or shapes"
+            )
+    columns = zip(*map(jax.tree.leaves, problems), strict=True)
+    axes = [None if _alike(column) else 0 for column in columns]
+    return jax.tree.unflatten(tree, axes)
 
 
-def _one_by_one(one: Callable, members: Any) -> Any:
-    """`one` of each member in turn, compiled alike whatever their number.
+def _alike(column: Sequence[Any]) -> bool:
+    """Whether the members' entries are one: numbers by value, arrays by identity."""
+    first = column[0]
+    if isinstance(first, jax.Array | np.ndarray):
+        return all(leaf is first for leaf in column)
+    return all(leaf == first for leaf in column)
 
-    The number is hidden from the compiler, which would unroll a loop of one, and
-    what a member goes through is fenced off from the loop around it, with which it
-    would fuse: either would round differently. So a member alone, as "loop" runs
-    it, and one of a "map" of many come to the same bits.
-    """
-    count = len(jax.tree.leaves(members)[0])
-    alone = jax.eval_shape(lambda x: jax.tree.map(lambda leaf: leaf[0], x), members)
-    shapes = jax.eval_shape(one, alone)
-    # A step turns a state into one of the same form, and may do so in place.
-    in_place = isinstance(members, State)
-    room = jax.tree.map(lambda s: jnp.zeros((count, *s.shape), s.dtype), shapes)
 
-    def body(i: jax.Array, results: Any) -> Any:
-        source = results if in_place else members
-        member = jax.tree.map(lambda leaf: leaf[i], source)
-        result = jax.lax.optimization_barrier(one(jax.lax.optimization_barrier(member)))
-        return jax.tree.map(lambda all_, x: all_.at[i].set(x), results, result)
+def _stacked(problems: Sequence[Problem], along: Problem) -> Problem:
+    """One problem with a member axis where `along` says 0."""
 
-    hidden = jax.lax.optimization_barrier(jnp.asarray(count))
-    return jax.lax.fori_loop(0, hidden, body, members if in_place else room)
+    def stack(axis: int | None, *entries: Any) -> Any:
+        if axis is None:
+            return entries[0]
+        # float32 as a number by itself would be computed with, also under 64 bits.
+        numbers = not isinstance(entries[0], jax.Array | np.ndarray)
+        return np.asarray(entries, np.float32) if numbers else jnp.stack(entries)
+
+    return jax.tree.map(stack, along, *problems, is_leaf=lambda node: node is None)
+
+
+def _listed(problems: Problem | Sequence[Problem]) -> Sequence[Problem]:
+    return [problems] if isinstance(problems, Problem) else problems
 
 
 @dataclasses.dataclass
@@ -137,14 +92,15 @@ class Ensemble:
     """The compiled programs that carry a batch of members.
 
     Attributes:
-      problem: what the members share.
+      problem: what the members share, if they share all of it.
       batch_size: how many members a batch has.
       compile_s: seconds spent compiling.
     """
 
-    problem: Problem
+    problem: Problem | None
     batch_size: int
     compile_s: float
+    _along: Problem
     _start: Callable[..., State]
     _advance: Callable[..., State]
     _structure: Any
@@ -152,7 +108,7 @@ class Ensemble:
     @classmethod
     def compile(
         cls,
-        problem: Problem,
+        problems: Problem | Sequence[Problem],
         shape: Sequence[int],
         *,
         batch_size: int,
@@ -161,6 +117,8 @@ class Ensemble:
         """Compiles for canvases of `shape` [H, W, 3].
 
         Args:
+          problems: of all members that will come; one if they share it. They may
+            differ in numbers: what differs has a member axis in the program.
           batch_size: members in a batch; "loop" has 1, whatever is asked for.
           strategy: "vmap", "map" or "loop".
         """
@@ -172,19 +130,43 @@ class Ensemble:
             raise RequestError(f"batch_size must be at least 1, got {batch_size}")
         if strategy == "loop" or batch_size == 1:
             batch_size, strategy = 1, "loop"  # One picture is computed alone.
+        problems = _listed(problems)
+        along = _along(problems)
+        problem = _stacked([problems[0]] * batch_size, along)
         options = problem.network.numerics.compiler_options
         began = time.perf_counter()
         canvases = jax.ShapeDtypeStruct((batch_size, *shape), jnp.float32)
-        start = jax.jit(_mapped(transfer.start, strategy), compiler_options=options)
+        start = jax.jit(
+            mapped(transfer.start, strategy, along), compiler_options=options
+        )
         started = start.lower(problem, canvases)
         advance = jax.jit(
-            _mapped(transfer.advance, strategy),
+            mapped(transfer.advance, strategy, along),
             donate_argnums=1,
             compiler_options=options,
         ).lower(problem, started.out_info, 0)
         compiled = started.compile(), advance.compile()
         elapsed = time.perf_counter() - began
-        return cls(problem, batch_size, elapsed, *compiled, started.out_info)
+        shared = problems[0] if len(problems) == 1 else None
+        return cls(shared, batch_size, elapsed, along, *compiled, started.out_info)
+
+    @staticmethod
+    def signature(
+        problems: Problem | Sequence[Problem],
+        shape: Sequence[int],
+        *,
+        batch_size: int,
+        strategy: str,
+    ) -> Hashable:
+        """What `compile` depends on: where it is equal, one ensemble serves both."""
+        problems = _listed(problems)
+        leaves, tree = jax.tree.flatten(problems[0])
+        kinds = tuple(
+            (jnp.shape(leaf), str(jnp.result_type(leaf)), isinstance(leaf, float))
+            for leaf in leaves
+        )
+        axes = tuple(jax.tree.leaves(_along(problems), is_leaf=lambda x: x is None))
+        return tree, kinds, axes, tuple(shape), batch_size, strategy
 
     def restore(self, leaves: Sequence[np.ndarray]) -> State | None:
         """The state whose leaves those are; None if they are of another program."""
@@ -200,6 +182,7 @@ class Ensemble:
         canvases: np.ndarray | jax.Array,
         steps: int,
         *,
+        problems: Problem | Sequence[Problem] | None = None,
         look_every: int = 10,
         snapshots: Sequence[int] = (),
         resume: tuple[int, State] | None = None,
@@ -213,6 +196,8 @@ class Ensemble:
         Args:
           canvases: float32 [n, H, W, 3] with n at most `batch_size`.
           steps: how many steps each member makes in all.
+          problems: the members', one each or one for all; None for the one that was
+            compiled for.
           look_every: steps between two looks.
           snapshots: steps at which a look bears the canvases.
           resume: step and state of an earlier batch to go on from, in place of
@@ -220,24 +205,43 @@ class Ensemble:
           stop: asked before each chunk; if true, the batch ends early.
         """
         count = len(canvases)
+        problem = self._posed(problems, count)
         if resume is None:
-            step, state = 0, self._start(self.problem, self._padded(canvases))
+            step, state = 0, self._start(problem, self._padded(canvases))
         else:
             step, state = resume
+        tolerance = np.atleast_1d(problem.tolerance)[:count]
         resting = False
         pending = self._look(step, state, step in snapshots, count)
         while step < steps and not stop():
             ahead = [s for s in (*snapshots, steps) if s > step]
             following = min(step + look_every, *ahead)
             if not resting:
-                state = self._advance(self.problem, state, following - step)
+                state = self._advance(problem, state, following - step)
             step = following
             look = pending()
             yield look
             # Once all members rest, or have come to NaN, nothing would change.
-            resting = not (look.report.grad_norm > self.problem.tolerance).any()
+            resting = not (look.report.grad_norm > tolerance).any()
             pending = self._look(step, state, step in snapshots, count)
         yield pending()._replace(canvas=_fetch(state.canvas, count), state=state)
+
+    def _posed(
+        self, problems: Problem | Sequence[Problem] | None, count: int
+    ) -> Problem:
+        """The program's argument for a batch of so many members."""
+        if problems is None:
+            problems = self.problem
+        if problems is None:
+            raise RequestError("problems is None, and the members do not share one")
+        listed = list(_listed(problems))
+        listed = listed * count if len(listed) == 1 else listed
+        if len(listed) != count:
+            raise RequestError(
+                f"problems has {len(listed)} entries for {count} canvases"
+            )
+        missing = self.batch_size - count
+        return _stacked([*listed, *listed[-1:] * missing], self._along)
 
     def _padded(self, canvases: np.ndarray | jax.Array) -> jax.Array:
         """A short batch filled up with its last member: one program for all."""
@@ -284,7 +288,7 @@ class Result(NamedTuple):
 
 
 def run(
-    problem: Problem,
+    problems: Problem | Sequence[Problem],
     canvases: ArrayLike | Sequence[ArrayLike],
     *,
     steps: int,
@@ -295,7 +299,8 @@ def run(
     """Optimises N canvases, and waits.
 
     Args:
-      problem: what they share.
+      problems: what they share, or one for each. They may differ in numbers, such
+        as the weights of terms; the whole is one program all the same.
       canvases: float32 [N, H, W, 3], one start a member.
       steps: steps that each makes.
       strategy: "vmap", "map" or "loop".
@@ -308,15 +313,27 @@ def run(
             "canvases must be one or more pictures [N, H, W, 3], got an array of shape "
             f"{list(canvases.shape)}"
         )
+    listed = _listed(problems)
+    if len(listed) not in (1, len(canvases)):
+        raise RequestError(
+            f"problems has {len(listed)} entries for {len(canvases)} canvases"
+        )
     ensemble = Ensemble.compile(
-        problem,
+        listed,
         canvases.shape[1:],
         batch_size=batch_size or len(canvases),
         strategy=strategy,
     )
     size = ensemble.batch_size
     batches = [
-        list(ensemble.optimise(canvases[i : i + size], steps, look_every=look_every))
+        list(
+            ensemble.optimise(
+                canvases[i : i + size],
+                steps,
+                problems=listed if len(listed) == 1 else listed[i : i + size],
+                look_every=look_every,
+            )
+        )
         for i in range(0, len(canvases), size)
     ]
     together = [

@@ -13,38 +13,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nst_jax.axes import Vary, assigned, grid
 from nst_jax.canvas import Canvas
-from nst_jax.ensemble import STRATEGIES
+from nst_jax.draft import Draft, draft, undraft
 from nst_jax.errors import RequestError, nearest
 from nst_jax.io import RESAMPLERS
 from nst_jax.losses import Term
 from nst_jax.numerics import Numerics
 from nst_jax.solvers import SOLVERS, Solver
+from nst_jax.strategies import STRATEGIES
 
 # The flags read the annotations below as types: they must not be strings.
-
-
-class Draft:
-    """A frozen record that flags may edit: setting a field replaces the record."""
-
-    def __init__(self, record: Any):
-        self.__dict__["record"] = record
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "record" or name.startswith("__"):
-            raise AttributeError(name)  # Copies ask before there is a record.
-        return getattr(self.record, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        self.__dict__["record"] = dataclasses.replace(self.record, **{name: value})
-
-    def __eq__(self, other: object) -> bool:
-        return self.record == undraft(other)
-
-    __hash__ = None  # type: ignore[assignment]  # A draft may change.
-
-    def __repr__(self) -> str:
-        return repr(self.record)
 
 
 @dataclasses.dataclass
@@ -163,6 +142,8 @@ class Experiment:
       numerics: precision and determinism; read and set like a term.
       ensemble: how members are batched.
       output: what is recorded.
+      axes: what varies; the members are the grid of all axes. The seeds are the
+        last one, unless an axis names them.
     """
 
     content: str
@@ -181,13 +162,77 @@ class Experiment:
     numerics: Numerics = dataclasses.field(default_factory=Numerics)
     ensemble: EnsembleOptions = dataclasses.field(default_factory=EnsembleOptions)
     output: OutputOptions = dataclasses.field(default_factory=OutputOptions)
+    axes: tuple[Vary, ...] = ()
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "numerics":
-            value = _draft(value)
+            value = draft(value)
         elif name == "terms" and isinstance(value, tuple):
-            value = tuple(map(_draft, value))
+            value = tuple(map(draft, value))
         super().__setattr__(name, value)
+
+    def resolved(self) -> "Experiment":
+        """The experiment with all its fields at what they stand for.
+
+        A subclass that asks in other words, with fields of its own, says here what
+        they mean in terms of these.
+        """
+        return self
+
+    @property
+    def grid_axes(self) -> tuple[Vary, ...]:
+        """The axes of the grid, the seeds' own included."""
+        if any("seeds" in axis.paths for axis in self.axes):
+            return self.axes
+        return (*self.axes, Vary("seeds", self.seeds, name="seed"))
+
+    def members(self) -> list["Member"]:
+        """One member for each point of the grid, the last axis fastest.
+
+        Raises:
+          RequestError: an axis names no field, or a value that its field refuses.
+        """
+        self._check_axes()
+        axes = self.grid_axes
+        shown = [axis for axis in axes if len(axis.values) > 1]
+        members = []
+        for index in grid(axes):
+            places = list(zip(axes, index, strict=True))
+            settings = {k: v for axis, i in places for k, v in axis.settings(i).items()}
+            label = ", ".join(
+                f"{axis.title} {axis.texts[i]}" for axis, i in places if axis in shown
+            )
+            seed = settings.pop("seeds", self.seeds[0])
+            one = dataclasses.replace(self, axes=(), seeds=(seed,))
+            try:
+                for path, value in settings.items():
+                    one = assigned(one, path, value)
+                one = one.resolved()
+                one.check()
+            except RequestError as error:
+                raise RequestError(
+                    f"{error} (at {label})" if label and settings else str(error)
+                ) from None
+            at = tuple(i for axis, i in places if axis in shown)
+            members.append(Member(at, label or f"seed {seed}", seed, settings, one))
+        return members
+
+    def _check_axes(self) -> None:
+        for i, axis in enumerate(self.axes):
+            if not isinstance(axis, Vary):
+                raise RequestError(f"axes[{i}] is {axis!r}, which is not a Vary")
+            axis.check(f"axes[{i}]")
+        paths = [path for axis in self.axes for path in axis.paths]
+        for path in paths:
+            if path.split(".")[0] in ("axes", "output") or paths.count(path) > 1:
+                raise RequestError(
+                    f"axes: {path!r} cannot be varied"
+                    + (" by two axes" if paths.count(path) > 1 else "")
+                )
+        if "seeds" in paths and len(self.seeds) > 1:
+            raise RequestError(
+                f"seeds is {self.seeds}, and an axis varies the seed too: give one"
+            )
 
     def check(self) -> None:
         """Raises RequestError if a field has a wrong type or value."""
@@ -250,12 +295,32 @@ class Experiment:
         return _plain(self)
 
 
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One point of an experiment's grid.
+
+    Attributes:
+      index: its position along each axis of more than one value.
+      label: what it is called in panels.
+      seed: of its starting canvas.
+      varies: path -> value of what the axes set, but for the seed.
+      experiment: the experiment as it is at this point: without axes, with one seed.
+    """
+
+    index: tuple[int, ...]
+    label: str
+    seed: int
+    varies: dict[str, Any]
+    experiment: Experiment
+
+
 def variant(experiment: Experiment, arg: str) -> Experiment:
     """The experiment as `configs/NAME.py:arg` asks for it.
 
     Args:
       experiment: in full.
-      arg: "" for that, "smoke" for 64 px and 4 steps, which finish in seconds.
+      arg: "" for that, "smoke" for 64 px, 4 steps and the ends of each axis, which
+        are done in a minute.
 
     Raises:
       RequestError: `arg` is something else.
@@ -264,17 +329,18 @@ def variant(experiment: Experiment, arg: str) -> Experiment:
         raise RequestError(f"argument must be 'smoke' or left out, got {arg!r}")
     if arg == "smoke":
         experiment.size, experiment.steps = 64, 4
+        experiment.axes = tuple(map(_ends, experiment.axes))
     return experiment
 
 
-def _draft(record: Any) -> Any:
-    record = undraft(record)
-    return Draft(record) if dataclasses.is_dataclass(record) else record
-
-
-def undraft(record: Any) -> Any:
-    """The frozen record behind a draft."""
-    return record.record if isinstance(record, Draft) else record
+def _ends(axis: Vary) -> Vary:
+    """The first and the last value of an axis; a size or steps are left to `variant`."""
+    ends = sorted({0, len(axis.values) - 1})
+    return dataclasses.replace(
+        axis,
+        values=tuple(axis.values[i] for i in ends),
+        labels=tuple(axis.labels[i] for i in ends) if axis.labels else (),
+    )
 
 
 def _typed_fields(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

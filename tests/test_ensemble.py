@@ -14,7 +14,8 @@ from conftest import smooth_picture
 
 import nst_jax
 from nst_jax import transfer
-from nst_jax.ensemble import STRATEGIES, Ensemble, _mapped
+from nst_jax.ensemble import Ensemble
+from nst_jax.strategies import STRATEGIES, mapped
 
 SIZE = (24, 20)
 TERMS = (
@@ -165,8 +166,8 @@ def test_no_network_gets_a_batch_axis(pose, solver):
     """Not even by way of the conditionals of a line search: no grouped convolution."""
     problem = pose(solver)
     canvases = jnp.zeros((2, *SIZE, 3))
-    states = jax.eval_shape(_mapped(transfer.start, "vmap"), problem, canvases)
-    advance = jax.jit(_mapped(transfer.advance, "vmap"))
+    states = jax.eval_shape(mapped(transfer.start, "vmap"), problem, canvases)
+    advance = jax.jit(mapped(transfer.advance, "vmap"))
     text = advance.lower(problem, states, 1).as_text()
     assert "stablehlo.convolution" in text
     assert "feature_group_count = 2" not in text
@@ -298,3 +299,84 @@ def test_a_picture_in_place_of_a_list_of_styles_is_refused(network):
     objective = nst_jax.Objective(TERMS)
     with pytest.raises(nst_jax.RequestError, match="style must be a picture"):
         nst_jax.Problem.of(network, objective, picture, picture, nst_jax.Adam())
+
+
+def sweep(pose, solver=None):
+    """Three members that differ in a term's weight and in the solver's step."""
+    return [
+        pose(
+            dataclasses.replace(solver or nst_jax.Adam(), learning_rate=rate),
+            terms=(TERMS[0], dataclasses.replace(TERMS[1], weight=weight)),
+        )
+        for weight, rate in ((0.0, 0.02), (1.0, 0.02), (100.0, 0.05))
+    ]
+
+
+def sharing_targets(problems):
+    first = problems[0]
+    return [
+        dataclasses.replace(p, targets=first.targets, network=first.network)
+        for p in problems
+    ]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("solver", [nst_jax.Adam(), nst_jax.FixedLBFGS()], ids=type)
+def test_a_sweep_is_each_of_its_members(pose, starts, strategy, solver):
+    """Weights and step lengths on a member axis do what they do as plain numbers."""
+    problems = sharing_targets(sweep(pose, solver))
+    swept = nst_jax.run(problems, starts[:3], steps=3, strategy=strategy, batch_size=2)
+    for i, problem in enumerate(problems):
+        alone = nst_jax.run(problem, starts[i : i + 1], steps=3)
+        np.testing.assert_allclose(swept.canvas[i], alone.canvas[0], atol=2e-4)
+        losses = [report.loss[i] for report in swept.history]
+        np.testing.assert_allclose(
+            losses, [report.loss[0] for report in alone.history], rtol=1e-3
+        )
+    assert np.abs(swept.canvas[1] - swept.canvas[2]).max() > 0.01
+
+
+def test_a_sweep_mapped_is_the_sweep_looped_to_the_bit(pose, starts):
+    problems = sharing_targets(sweep(pose))
+    looped, mapped_ = (
+        nst_jax.run(problems, starts[:3], steps=4, strategy=strategy).canvas
+        for strategy in ("loop", "map")
+    )
+    np.testing.assert_array_equal(looped, mapped_)
+
+
+def test_what_a_sweep_shares_has_no_member_axis(pose):
+    """The network and the targets are there once, whatever else differs."""
+    problems = sharing_targets(sweep(pose))
+    ensemble = Ensemble.compile(problems, (*SIZE, 3), batch_size=3)
+    batch = ensemble._posed(problems, 3)
+    kernels = [p.network.params["conv1_1"]["kernel"] for p in (batch, problems[0])]
+    assert kernels[0] is kernels[1]
+    assert batch.targets[0][0] is problems[0].targets[0][0]
+    np.testing.assert_array_equal(batch.objective.terms[1].weight, [0, 1, 100])
+    assert batch.objective.terms[0].weight == 1.0
+    assert batch.solver.learning_rate.dtype == np.float32
+
+
+def test_one_program_serves_whatever_has_its_signature(pose):
+    """Other numbers and other pictures of one size; not other layers or solvers."""
+
+    def signature(problems, batch_size=2):
+        options = {"batch_size": batch_size, "strategy": "vmap"}
+        return Ensemble.signature(problems, (*SIZE, 3), **options)
+
+    problems = sharing_targets(sweep(pose))
+    assert signature(problems[:2]) != signature(problems)  # The step varies too.
+    assert signature(problems[0]) == signature(problems[1])
+    assert signature(problems[0]) == signature(pose(nst_jax.Adam(), TERMS[:2]))
+    assert signature(problems[0]) != signature(pose(nst_jax.Adam(), TERMS))
+    assert signature(problems[0]) != signature(pose(nst_jax.FixedLBFGS(), TERMS[:2]))
+    assert signature(problems[0]) != signature(problems[0], batch_size=3)
+
+
+def test_problems_that_no_program_has_are_refused(pose, starts):
+    other = pose(nst_jax.Adam(), terms=(TERMS[0], nst_jax.Gram(layers=("relu1_1",))))
+    with pytest.raises(nst_jax.RequestError, match="differ in numbers alone"):
+        nst_jax.run([sweep(pose)[0], other], starts[:2], steps=1)
+    with pytest.raises(nst_jax.RequestError, match="2 entries for 3 canvases"):
+        nst_jax.run(sweep(pose)[:2], starts[:3], steps=1)

@@ -1,0 +1,162 @@
+"""Axes: what varies among the members of an experiment.
+
+An axis names a field of the config and the values that it takes; several axes are a
+grid. Whether a field is batched into one program or selects a program of its own is
+not said here: the engine sees it from the members.
+"""
+
+import dataclasses
+import itertools
+import pathlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from nst_jax.draft import undraft
+from nst_jax.errors import RequestError, nearest
+
+
+@dataclasses.dataclass
+class Vary:
+    """One axis of a grid.
+
+        Vary("terms.style.weight", (1e2, 1e3, 1e4))
+        Vary("terms.content.layers", (("relu1_1",), ("relu4_2",)))
+        Vary(("solver.name", "steps"), (("adam", 300), ("lbfgs", 100)))
+
+    Attributes:
+      fields: the path of a field in the config, with a term called by its name or
+        its number; several paths if they change together, each value then being a
+        tuple with an entry for each.
+      values: what the field takes, in order.
+      labels: how the values are called in panels; empty for the values themselves.
+      name: how the axis is called; empty for the field's own name.
+    """
+
+    fields: str | tuple[str, ...]
+    values: Sequence[Any]
+    labels: tuple[str, ...] = ()
+    name: str = ""
+
+    def check(self, axis: str) -> None:
+        """Raises RequestError, in which the axis is called `axis`, if it is none."""
+        if not self.paths or not all(isinstance(p, str) and p for p in self.paths):
+            raise RequestError(
+                f"{axis}.fields must be the path of a field or a tuple of such, "
+                f"got {self.fields!r}"
+            )
+        if isinstance(self.values, str) or not isinstance(self.values, Sequence):
+            raise RequestError(f"{axis}.values must be a tuple, got {self.values!r}")
+        if not self.values:
+            raise RequestError(f"{axis}.values is empty; give {self.title} a value")
+        if self.labels and len(self.labels) != len(self.values):
+            raise RequestError(
+                f"{axis}.labels has {len(self.labels)} entries for "
+                f"{len(self.values)} values"
+            )
+        if len(self.paths) > 1:
+            for value in self.values:
+                if not isinstance(value, tuple) or len(value) != len(self.paths):
+                    raise RequestError(
+                        f"{axis}.values must be tuples with one entry for each of "
+                        f"{', '.join(self.paths)}; got {value!r}"
+                    )
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (self.fields,) if isinstance(self.fields, str) else tuple(self.fields)
+
+    @property
+    def title(self) -> str:
+        """What the axis is called: `terms.style.weight` is "style weight"."""
+        if self.name:
+            return self.name
+        return ", ".join(_title(path) for path in self.paths)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What its values are called."""
+        return self.labels or tuple(_text(value) for value in self.values)
+
+    def settings(self, position: int) -> dict[str, Any]:
+        """Path -> value, at a position along the axis."""
+        value = self.values[position]
+        values = (value,) if len(self.paths) == 1 else value
+        return dict(zip(self.paths, values, strict=True))
+
+
+def Seeds(count: int) -> Vary:  # noqa: N802  # It reads like the axis it makes.
+    """The axis of seeds 0 to `count` − 1.
+
+    Where no axis varies the seed, `Experiment.seeds` is the last one.
+    """
+    return Vary("seeds", tuple(range(count)), name="seed")
+
+
+def grid(axes: Sequence[Vary]) -> Iterator[tuple[int, ...]]:
+    """Every position on the axes; the last axis runs fastest."""
+    return itertools.product(*(range(len(axis.values)) for axis in axes))
+
+
+def assigned(config: Any, path: str, value: Any) -> Any:
+    """A copy of a config in which the field at `path` is `value`.
+
+    Raises:
+      RequestError: there is no such field.
+    """
+    parts = tuple(part for part in re.split(r"[.\[\]]", path) if part)
+    return _assigned(config, parts, value, path)
+
+
+def _assigned(node: Any, parts: tuple[str, ...], value: Any, path: str) -> Any:
+    if not parts:
+        return value
+    node, (head, *rest) = undraft(node), parts
+    if isinstance(node, tuple):
+        names = [getattr(undraft(item), "name", "") for item in node]
+        i = names.index(head) if head in names else _number(head, len(node))
+        if i is None:
+            raise RequestError(_no_field(path, head, names))
+        changed = _assigned(node[i], tuple(rest), value, path)
+        return (*node[:i], changed, *node[i + 1 :])
+    if not dataclasses.is_dataclass(node) or isinstance(node, type):
+        raise RequestError(f"axes: {path!r} names no field, for {node!r} has none")
+    names = [field.name for field in dataclasses.fields(node)]
+    if head not in names:
+        raise RequestError(_no_field(path, head, names))
+    changed = _assigned(getattr(node, head), tuple(rest), value, path)
+    return dataclasses.replace(node, **{head: changed})
+
+
+def _number(text: str, count: int) -> int | None:
+    return int(text) if text.isdecimal() and int(text) < count else None
+
+
+def _no_field(path: str, part: str, names: Sequence[str]) -> str:
+    known = [name for name in names if name]
+    return (
+        f"axes: {path!r} names no field: there is no {part!r}"
+        f"{nearest(part, known) or ', but ' + (', '.join(known) or 'nothing')}"
+    )
+
+
+def _title(path: str) -> str:
+    if path == "seeds":
+        return "seed"
+    parts = [part for part in re.split(r"[.\[\]]", path) if part]
+    known = [p for p in parts if p not in ("terms", "name", "kind")]
+    return " ".join(known or parts).replace("_", " ")
+
+
+def _text(value: Any) -> str:
+    value = undraft(value)
+    if isinstance(value, tuple | list):
+        return " ".join(map(_text, value)) or "none"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, str):
+        path = pathlib.PurePath(value)
+        return path.stem if path.suffix and len(path.suffix) <= 5 else value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return str(getattr(value, "name", type(value).__name__))
+    return str(value)

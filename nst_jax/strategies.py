@@ -1,0 +1,134 @@
+"""Three ways to map a transfer over the members of a batch.
+
+Nothing below this module knows of a batch. Here the functions of one picture are
+mapped over members, in one of three ways with one signature:
+
+* "vmap": all members of a batch at once, in one batched computation;
+* "map": one after the other inside one program;
+* "loop": one after the other, each a call of the program for one picture.
+
+A seed's starting canvas is the same in all three. The last two compute it alike, to
+the same bits. In a batch its result may be another: a convolution of many may add in
+another order than a single one, and an optimisation amplifies the last bit.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.extend.core
+import jax.numpy as jnp
+
+from nst_jax.solvers import ValueAndGrad
+from nst_jax.transfer import Problem, State
+from nst_jax.vgg import Network
+
+STRATEGIES = ("vmap", "map", "loop")
+
+
+def mapped(function: Callable, strategy: str, along: Problem | None = None) -> Callable:
+    """`transfer.start` or `advance` over a leading axis of the canvas or state.
+
+    Args:
+      function: of a problem, a canvas or state, and what all members share.
+      strategy: "vmap"; the other two are one here.
+      along: which leaves of the problem have a member axis too, as 0 or None in
+        their places; None if the members share the whole problem.
+    """
+
+    def over_members(problem: Problem, members: Any, *rest: Any) -> Any:
+        def alone(problem: Problem, member: Any) -> Any:
+            return function(problem, member, *rest)
+
+        def in_a_batch(problem: Problem, member: Any) -> Any:
+            canvas = member.canvas if isinstance(member, State) else member
+            fun = _with_one_network(problem, canvas)
+            return function(problem, member, *rest, fun=fun)
+
+        if strategy == "vmap":
+            return jax.vmap(in_a_batch, in_axes=(along, 0))(problem, members)
+        return _one_by_one(alone, problem, along, members)
+
+    return over_members
+
+
+def _with_one_network(problem: Problem, canvas: jax.Array) -> ValueAndGrad:
+    """`problem.value_and_grad()`, with one network for all members of a `vmap`.
+
+    A conditional on a batched predicate, as in a line search, gives every one of
+    its operands a batch axis. A network with such an axis is N networks: grouped
+    convolutions on N copies of the weights. They are copies, for the members share
+    the problem, so any one will do; likewise of the constants that terms bring.
+    """
+
+    def evaluate(network: Network, rest: Problem, canvas: jax.Array) -> Any:
+        return dataclasses.replace(rest, network=network).value_and_grad()(canvas)
+
+    rest = dataclasses.replace(problem, network=None)  # type: ignore[arg-type]
+    jaxpr, shape = jax.make_jaxpr(evaluate, return_shape=True)(
+        problem.network, rest, canvas
+    )
+    shared = [*jaxpr.consts, *jax.tree.leaves(problem.network)]
+    count = len(jaxpr.consts)
+
+    @jax.custom_batching.custom_vmap
+    def call(shared: list, rest: list, canvas: jax.Array) -> list:
+        closed = jax.extend.core.ClosedJaxpr(jaxpr.jaxpr, shared[:count])
+        return jax.extend.core.jaxpr_as_fun(closed)(*shared[count:], *rest, canvas)
+
+    @call.def_vmap
+    def over_members(
+        size: int, batched: Any, shared: list, rest: list, canvas: jax.Array
+    ) -> tuple[list, list]:
+        one = [x[0] if axis else x for x, axis in zip(shared, batched[0], strict=True)]
+        axes = [0 if axis else None for axis in batched[1]], 0 if batched[2] else None
+        over = jax.vmap(call.fun, in_axes=(None, *axes), axis_size=size)
+        result = over(one, rest, canvas)
+        return result, [True] * len(result)
+
+    leaves, tree = jax.tree.leaves(rest), jax.tree.structure(shape)
+    return lambda canvas: jax.tree.unflatten(tree, call(shared, leaves, canvas))
+
+
+def _one_by_one(
+    one: Callable, problem: Problem, along: Problem | None, members: Any
+) -> Any:
+    """`one` of each member in turn, compiled alike whatever their number.
+
+    The number is hidden from the compiler, which would unroll a loop of one, and
+    what a member goes through is fenced off from the loop around it, with which it
+    would fuse: either would round differently. So a member alone, as "loop" runs
+    it, and one of a "map" of many come to the same bits.
+    """
+    count = len(jax.tree.leaves(members)[0])
+
+    def of_member(i: jax.Array | int) -> Problem:
+        return member_of(problem, along, i)
+
+    alone = jax.eval_shape(lambda x: jax.tree.map(lambda leaf: leaf[0], x), members)
+    shapes = jax.eval_shape(lambda member: one(of_member(0), member), alone)
+    # A step turns a state into one of the same form, and may do so in place.
+    in_place = isinstance(members, State)
+    room = jax.tree.map(lambda s: jnp.zeros((count, *s.shape), s.dtype), shapes)
+
+    def body(i: jax.Array, results: Any) -> Any:
+        source = results if in_place else members
+        member = jax.tree.map(lambda leaf: leaf[i], source)
+        result = one(of_member(i), jax.lax.optimization_barrier(member))
+        result = jax.lax.optimization_barrier(result)
+        return jax.tree.map(lambda all_, x: all_.at[i].set(x), results, result)
+
+    hidden = jax.lax.optimization_barrier(jnp.asarray(count))
+    return jax.lax.fori_loop(0, hidden, body, members if in_place else room)
+
+
+def member_of(problem: Problem, along: Problem | None, i: jax.Array | int) -> Problem:
+    """The problem of the member at `i`: its own entry of what has a member axis."""
+    if along is None:
+        return problem
+
+    def entry(axis: int | None, leaf: Any) -> Any:
+        return leaf if axis is None else jax.lax.optimization_barrier(leaf[i])
+
+    return jax.tree.map(entry, along, problem, is_leaf=lambda node: node is None)

@@ -7,7 +7,7 @@ import pathlib
 import jax
 import numpy as np
 
-from nst_jax import io
+from nst_jax import colour, io
 from nst_jax.canvas import starting_canvas
 from nst_jax.errors import RequestError
 from nst_jax.experiment import Experiment, undraft
@@ -39,8 +39,9 @@ class Plan:
       experiment: what was asked for.
       network: VGG-19, on the device.
       objective: the sum of terms.
-      content: float32 [H, W, 3].
-      styles: pictures [h, w, 3].
+      content: float32 [H, W, 3], in the colours that the optimisation sees.
+      styles: pictures [h, w, 3], likewise.
+      original: the content in its own colours.
       picture: what a canvas of kind "file" starts from.
       inputs: the files read.
     """
@@ -50,6 +51,7 @@ class Plan:
     objective: Objective
     content: np.ndarray
     styles: tuple[np.ndarray, ...]
+    original: np.ndarray
     picture: np.ndarray | None
     inputs: tuple[Input, ...]
 
@@ -84,6 +86,10 @@ class Plan:
             ]
         )
 
+    def finished(self, canvas: np.ndarray) -> np.ndarray:
+        """What a canvas [..., H, W, 3] is as a result: in the colours asked for."""
+        return colour.finished(self.experiment.colour, canvas, self.original)
+
 
 def build(experiment: Experiment) -> Plan:
     """Reads what an experiment names, and compiles nothing.
@@ -95,12 +101,13 @@ def build(experiment: Experiment) -> Plan:
     experiment.check()
     objective = Objective(tuple(undraft(term) for term in experiment.terms))
     reader = _Reader(experiment)
-    content = reader.picture("content", experiment.content, experiment.size)
-    style_size = experiment.style_size or experiment.size
-    styles = tuple(
-        reader.picture(f"styles[{i}]", path, style_size)
+    original = reader.picture("content", experiment.content, experiment.size)
+    style_size = (experiment.style_size or experiment.size) * experiment.style_scale
+    originals = tuple(
+        reader.picture(f"styles[{i}]", path, max(1, round(style_size)))
         for i, path in enumerate(experiment.styles)
     )
+    content, styles = colour.prepared(experiment.colour, original, originals)
     picture = None
     if experiment.canvas.kind == "file":
         picture = reader.canvas("canvas.path", experiment.canvas.path, experiment.size)
@@ -129,6 +136,7 @@ def build(experiment: Experiment) -> Plan:
         objective,
         content,
         styles,
+        original,
         picture,
         tuple(reader.inputs),
     )
@@ -138,7 +146,7 @@ class _Reader:
     """Reads pictures, and keeps account of them."""
 
     def __init__(self, experiment: Experiment):
-        self.resample = experiment.resample
+        self.options = {"fit": experiment.fit, "resample": experiment.resample}
         self.inputs: list[Input] = []
 
     def file(self, role: str, path: str) -> pathlib.Path:
@@ -148,7 +156,7 @@ class _Reader:
         return found
 
     def picture(self, role: str, path: str, size: int) -> np.ndarray:
-        image = io.read_image(path, size, resample=self.resample, argument=role)
+        image = io.read_image(path, size, argument=role, **self.options)
         return self._noted(role, path, image)
 
     def canvas(self, role: str, path: str, size: int) -> np.ndarray:

@@ -14,8 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax.canvas import Canvas
+from nst_jax.colour import COLOURS
 from nst_jax.ensemble import STRATEGIES
 from nst_jax.errors import RequestError, nearest
+from nst_jax.image import FITS
 from nst_jax.io import RESAMPLERS
 from nst_jax.losses import Term
 from nst_jax.numerics import Numerics
@@ -148,7 +150,7 @@ class Experiment:
     Attributes:
       content: path of the content picture.
       styles: paths of the style pictures; none for a reconstruction.
-      size: the longer side that pictures are resized to, in pixels.
+      size: what pictures are resized to, in pixels.
       steps: steps of the solver; 0 evaluates the starting canvas and stops.
       seeds: one member each; a seed decides the noise that it starts from.
       pooling: "max" or "avg".
@@ -156,7 +158,11 @@ class Experiment:
       terms: the loss terms. They read like the records they are, and flags may
         set their fields.
       canvas: where the optimisation starts.
-      style_size: the longer side of the style pictures; 0 for `size`.
+      fit: what `size` is: the "long" side, the "short" side, or the side of a
+        square of the same "area".
+      style_size: the same for the style pictures; 0 for `size`.
+      style_scale: times `style_size`; a style's patterns grow with it.
+      colour: whose colours the result has: one of `nst_jax.colour.COLOURS`.
       padding: "zeros", "reflect" or "replicate", at every convolution.
       resample: the filter that pictures are resized by as they are read.
       weights: path of the weight file.
@@ -174,7 +180,10 @@ class Experiment:
     pooling: str = "max"
     solver: SolverOptions = dataclasses.field(default_factory=SolverOptions)
     canvas: Canvas = dataclasses.field(default_factory=Canvas)
+    fit: str = "long"
     style_size: int = 0
+    style_scale: float = 1.0
+    colour: str = "style"
     padding: str = "zeros"
     resample: str = "lanczos"
     weights: str = "weights/vgg19.safetensors"
@@ -206,6 +215,10 @@ class Experiment:
         ):
             if value < least:
                 raise RequestError(f"{name} must be at least {least}, got {value}")
+        if not 0 < self.style_scale <= 100:
+            raise RequestError(
+                f"style_scale must be above 0 and at most 100, got {self.style_scale}"
+            )
         _check_items("styles", self.styles, str, "a path as a string")
         snapshots = self.output.snapshots
         _check_items("output.snapshots", snapshots, int, "a step, an integer from 0")
@@ -224,6 +237,8 @@ class Experiment:
         for i, term in enumerate(self.terms):
             _check_term(f"terms[{i}]", undraft(term))
         for name, value, allowed in (
+            ("fit", self.fit, tuple(FITS)),
+            ("colour", self.colour, COLOURS),
             ("resample", self.resample, tuple(RESAMPLERS)),
             ("ensemble.strategy", self.ensemble.strategy, STRATEGIES),
         ):

@@ -31,11 +31,12 @@ def main(_: list[str]) -> None:
     experiment.seeds = tuple(range(_MEMBERS.value))
     experiment.solver = nst_jax.SolverOptions(name=_SOLVER.value)
     plan = nst_jax.build(experiment)
-    starts = plan.starts(range(_MEMBERS.value))
+    (group,) = plan.groups
+    starts = group.starts(range(_MEMBERS.value))
     ends, seconds = {}, {}
     for strategy in ("loop", "map", "vmap"):
         ensemble = Ensemble.compile(
-            plan.problem, starts.shape[1:], batch_size=len(starts), strategy=strategy
+            group.problems, starts.shape[1:], batch_size=len(starts), strategy=strategy
         )
         size = ensemble.batch_size
         groups = [starts[i : i + size] for i in range(0, len(starts), size)]

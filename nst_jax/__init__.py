@@ -3,6 +3,9 @@
 A picture is float32 [H, W, 3], sRGB in [0, 1].
 """
 
+from nst_jax.axes import Seeds as Seeds
+from nst_jax.axes import Vary as Vary
+from nst_jax.build import Group as Group
 from nst_jax.build import Plan as Plan
 from nst_jax.build import build as build
 from nst_jax.canvas import Canvas as Canvas

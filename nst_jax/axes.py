@@ -85,7 +85,7 @@ class Vary:
         return dict(zip(self.paths, values, strict=True))
 
 
-def Seeds(count: int) -> Vary:  # noqa: N802  # It reads like the axis it makes.
+def Seeds(count: int) -> Vary:  # It reads like the axis it makes.
     """The axis of seeds 0 to `count` − 1.
 
     Where no axis varies the seed, `Experiment.seeds` is the last one.

@@ -6,6 +6,7 @@ what they do not share has one; which is which is seen from the problems themsel
 """
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from nst_jax.errors import RequestError
 from nst_jax.solvers import Report
 from nst_jax.strategies import STRATEGIES, mapped
 from nst_jax.transfer import Problem, State
+from nst_jax.vgg import LAYERS, deepest_layer
 
 
 class Look(NamedTuple):
@@ -47,7 +49,7 @@ def _along(problems: Sequence[Problem]) -> Problem:
       RequestError: the problems differ in more than numbers: no program has them all.
     """
     first, *others = problems
-    leaves, tree = jax.tree.flatten(first)
+    leaves, tree = jax.tree.leaves(first), jax.tree.structure(first)
     for other in others:
         if jax.tree.structure(other) != tree or any(
             jnp.shape(a) != jnp.shape(b)
@@ -81,6 +83,32 @@ def _stacked(problems: Sequence[Problem], along: Problem) -> Problem:
         return np.asarray(entries, np.float32) if numbers else jnp.stack(entries)
 
     return jax.tree.map(stack, along, *problems, is_leaf=lambda node: node is None)
+
+
+def fitting_batch(problem: Problem, shape: Sequence[int]) -> int:
+    """How many members of canvases of `shape` [H, W, 3] memory has room for.
+
+    Reckoned before anything is compiled: a member needs its solver's state twice,
+    and the features up to the deepest layer twice, once for the values that the
+    gradient needs and once for the cotangents and what the compiler sets aside. Half
+    of the memory that is free is given to them.
+    """
+    canvas = jax.ShapeDtypeStruct(tuple(shape), jnp.float32)
+    layers = problem.objective.layers
+    taps = LAYERS[: LAYERS.index(deepest_layer(layers)) + 1] if layers else ()
+    features = jax.eval_shape(lambda image: problem.network(image, taps), canvas)
+    state = jax.eval_shape(transfer.start, problem, canvas)
+    needed = 2 * sum(
+        leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((features, state))
+    )
+    return max(1, int(_free_bytes() / 2 / needed))
+
+
+def _free_bytes() -> int:
+    stats = jax.local_devices()[0].memory_stats()
+    if stats:
+        return stats["bytes_limit"] - stats["bytes_in_use"]
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _listed(problems: Problem | Sequence[Problem]) -> Sequence[Problem]:

@@ -15,8 +15,10 @@ import numpy as np
 
 from nst_jax.axes import Vary, assigned, grid
 from nst_jax.canvas import Canvas
+from nst_jax.colour import COLOURS
 from nst_jax.draft import Draft, draft, undraft
 from nst_jax.errors import RequestError, nearest
+from nst_jax.image import FITS
 from nst_jax.io import RESAMPLERS
 from nst_jax.losses import Term
 from nst_jax.numerics import Numerics
@@ -127,7 +129,7 @@ class Experiment:
     Attributes:
       content: path of the content picture.
       styles: paths of the style pictures; none for a reconstruction.
-      size: the longer side that pictures are resized to, in pixels.
+      size: what pictures are resized to, in pixels.
       steps: steps of the solver; 0 evaluates the starting canvas and stops.
       seeds: one member each; a seed decides the noise that it starts from.
       pooling: "max" or "avg".
@@ -135,7 +137,11 @@ class Experiment:
       terms: the loss terms. They read like the records they are, and flags may
         set their fields.
       canvas: where the optimisation starts.
-      style_size: the longer side of the style pictures; 0 for `size`.
+      fit: what `size` is: the "long" side, the "short" side, or the side of a
+        square of the same "area".
+      style_size: the same for the style pictures; 0 for `size`.
+      style_scale: times `style_size`; a style's patterns grow with it.
+      colour: whose colours the result has: one of `nst_jax.colour.COLOURS`.
       padding: "zeros", "reflect" or "replicate", at every convolution.
       resample: the filter that pictures are resized by as they are read.
       weights: path of the weight file.
@@ -155,7 +161,10 @@ class Experiment:
     pooling: str = "max"
     solver: SolverOptions = dataclasses.field(default_factory=SolverOptions)
     canvas: Canvas = dataclasses.field(default_factory=Canvas)
+    fit: str = "long"
     style_size: int = 0
+    style_scale: float = 1.0
+    colour: str = "style"
     padding: str = "zeros"
     resample: str = "lanczos"
     weights: str = "weights/vgg19.safetensors"
@@ -251,6 +260,10 @@ class Experiment:
         ):
             if value < least:
                 raise RequestError(f"{name} must be at least {least}, got {value}")
+        if not 0 < self.style_scale <= 100:
+            raise RequestError(
+                f"style_scale must be above 0 and at most 100, got {self.style_scale}"
+            )
         _check_items("styles", self.styles, str, "a path as a string")
         snapshots = self.output.snapshots
         _check_items("output.snapshots", snapshots, int, "a step, an integer from 0")
@@ -269,6 +282,8 @@ class Experiment:
         for i, term in enumerate(self.terms):
             _check_term(f"terms[{i}]", undraft(term))
         for name, value, allowed in (
+            ("fit", self.fit, tuple(FITS)),
+            ("colour", self.colour, COLOURS),
             ("resample", self.resample, tuple(RESAMPLERS)),
             ("ensemble.strategy", self.ensemble.strategy, STRATEGIES),
         ):
@@ -292,7 +307,7 @@ class Experiment:
 
     def to_dict(self) -> dict[str, Any]:
         """The tree in JSON's terms; a term says of which class it is."""
-        return _plain(self)
+        return plain(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -334,11 +349,19 @@ def variant(experiment: Experiment, arg: str) -> Experiment:
 
 
 def _ends(axis: Vary) -> Vary:
-    """The first and the last value of an axis; a size or steps are left to `variant`."""
+    """The first and the last value of an axis, sizes and steps brought down."""
     ends = sorted({0, len(axis.values) - 1})
+    settings = [axis.settings(i) for i in ends]
+    largest = max(setting.get("size", 0) for setting in settings)
+    for setting in settings:
+        if "size" in setting:
+            setting["size"] = max(32, setting["size"] * 64 // largest)
+        if "steps" in setting:
+            setting["steps"] = min(4, setting["steps"])
+    values = [tuple(setting.values()) for setting in settings]
     return dataclasses.replace(
         axis,
-        values=tuple(axis.values[i] for i in ends),
+        values=tuple(v[0] if len(axis.paths) == 1 else v for v in values),
         labels=tuple(axis.labels[i] for i in ends) if axis.labels else (),
     )
 
@@ -378,22 +401,25 @@ def _check_items(name: str, items: tuple, kind: type, wanted: str) -> None:
             raise RequestError(f"{name} holds {item!r}, which is not {wanted}")
 
 
-def _plain(node: Any) -> Any:
+def plain(node: Any) -> Any:
+    """A value of a config in JSON's terms; an array by its hash."""
     node = undraft(node)
     if dataclasses.is_dataclass(node):
         fields = {
-            f.name: _plain(getattr(node, f.name)) for f in dataclasses.fields(node)
+            f.name: plain(getattr(node, f.name)) for f in dataclasses.fields(node)
         }
         return (
             {"type": type(node).__name__, **fields}
             if isinstance(node, Term)
             else fields
         )
+    if isinstance(node, dict):
+        return {key: plain(value) for key, value in node.items()}
     if isinstance(node, tuple | list):
-        return [_plain(item) for item in node]
+        return [plain(item) for item in node]
     if isinstance(node, np.ndarray | jax.Array):
         array = np.asarray(node)
         sha256 = hashlib.sha256(array.tobytes()).hexdigest()
         return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": sha256}
-    plain = node is None or isinstance(node, bool | int | float | str)
-    return node if plain else repr(node)
+    simple = node is None or isinstance(node, bool | int | float | str)
+    return node if simple else repr(node)

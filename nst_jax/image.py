@@ -1,16 +1,38 @@
 """Pure pixel maths on pictures [H, W, 3] in [0, 1]."""
 
+import math
+from collections.abc import Callable
+
 import jax
 import numpy as np
 from jax.typing import ArrayLike
 
+from nst_jax.errors import RequestError, nearest
 
-def fitted_shape(height: int, width: int, long_side: int) -> tuple[int, int]:
-    """(height, width) whose longer one is `long_side`, of the same shape.
+#: What is to be `size` pixels long, of (height, width): the longer side, the shorter
+#: one, or the side of the square of the same area (0.25 megapixels are size 500).
+FITS: dict[str, Callable[[int, int], float]] = {
+    "long": max,
+    "short": min,
+    "area": lambda height, width: math.sqrt(height * width),
+}
+
+
+def fitted_shape(
+    height: int, width: int, size: int, fit: str = "long"
+) -> tuple[int, int]:
+    """(height, width) of the same proportions that have the size which `fit` names.
 
     Rounded to whole pixels and at least 1, so a strip keeps a row.
+
+    Raises:
+      RequestError: `fit` is not one of `FITS`.
     """
-    scale = long_side / max(height, width)
+    if fit not in FITS:
+        raise RequestError(
+            f"fit must be one of {tuple(FITS)}, got {fit!r}{nearest(fit, FITS)}"
+        )
+    scale = size / FITS[fit](height, width)
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 

@@ -60,6 +60,7 @@ def read_image(
     path: str | pathlib.Path,
     size: int | None = None,
     *,
+    fit: str = "long",
     resample: str = "lanczos",
     argument: str = "picture",
 ) -> np.ndarray:
@@ -71,7 +72,9 @@ def read_image(
 
     Args:
       path: relative to the working directory, or else to the project.
-      size: the longer side to resize to, in pixels; None keeps the file's size.
+      size: what to resize to, in pixels; None keeps the file's size.
+      fit: what `size` is: the "long" side, the "short" side, or the side of a
+        square of the same "area".
       resample: Pillow's filter: "bilinear", "bicubic", "lanczos" or "nearest".
       argument: what the picture is for, to name in an error.
 
@@ -79,7 +82,8 @@ def read_image(
       float32 [H, W, 3], sRGB in [0, 1].
 
     Raises:
-      RequestError: the file is missing, no picture, broken or too large.
+      RequestError: the file is missing, no picture, broken or too large, or
+        an option is none of those allowed.
     """
     if size is not None and size < 1:
         raise RequestError(f"size must be at least 1 pixel, got {size}")
@@ -89,7 +93,7 @@ def read_image(
         )
     image = _open(find_file(argument, path), argument)
     if size is not None:
-        height, width = fitted_shape(image.height, image.width, size)
+        height, width = fitted_shape(image.height, image.width, size, fit)
         _check_pixels(f"{argument}: at size {size}, {str(path)!r}", height, width)
         image = image.resize((width, height), RESAMPLERS[resample])
     return np.asarray(image, np.float32) / 255

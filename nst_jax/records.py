@@ -2,6 +2,7 @@
 
     run.json          what ran, on what, how long, and how it ended
     metrics.jsonl     one row a member and look
+    inputs/           the pictures that it was given, as they were used
     members/000/      final.png, final.npy (the exact result), frames/, member.json
     checkpoint.safetensors    a batch under way, while there is one
     sheet.png         all members on one sheet
@@ -19,7 +20,7 @@ import os
 import pathlib
 import platform
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -33,6 +34,7 @@ from nst_jax import io
 from nst_jax.build import Plan
 from nst_jax.ensemble import Look
 from nst_jax.errors import RequestError
+from nst_jax.experiment import plain
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "jaxopt", "numpy", "pillow")
 
@@ -57,7 +59,7 @@ def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> 
 class Checkpoint:
     """A batch under way, as it was saved."""
 
-    members: range
+    members: tuple[int, ...]
     step: int
     seconds: float
     leaves: list[np.ndarray]
@@ -81,8 +83,14 @@ class Records:
         """
         self.workdir = pathlib.Path(workdir)
         self.plan = plan
-        request = plan.experiment.to_dict()
-        inputs = [dataclasses.asdict(item) for item in plan.inputs]
+        request = plan.experiment.resolved().to_dict()
+        inputs = [
+            {
+                **dataclasses.asdict(item),
+                "picture": f"inputs/{i:03d}.png" if i in plan.pictures else None,
+            }
+            for i, item in enumerate(plan.inputs)
+        ]
         _check_writable(self.workdir)
         earlier = self._earlier()
         self.status: str = earlier["status"] if earlier else "new"
@@ -104,9 +112,18 @@ class Records:
             "device": _device(),
         }
         fresh = {
-            "members": [
-                {"member": member, "seed": seed, "status": "waiting"}
-                for member, seed in enumerate(plan.seeds)
+            "members": _members(plan),
+            "groups": [
+                {
+                    "group": number,
+                    "count": len(group.members),
+                    "size": list(group.content.shape[:2]),
+                    "strategy": group.experiment.ensemble.strategy,
+                    "batch_size": None,
+                    "compile_s": 0.0,
+                    "run_s": 0.0,
+                }
+                for number, group in enumerate(plan.groups)
             ],
             "timings": dict.fromkeys(("compile_s", "run_s", "step_s", "total_s"), 0.0),
             "member_steps": 0,
@@ -119,6 +136,15 @@ class Records:
             "config": request,
             "numerics": request["numerics"],
             "inputs": inputs,
+            "axes": [
+                {
+                    "field": ", ".join(axis.paths),
+                    "name": axis.title,
+                    "labels": list(axis.texts),
+                }
+                for axis in plan.experiment.grid_axes
+                if len(axis.values) > 1
+            ],
             **{name: (earlier or fresh)[name] for name in fresh},
             "earlier_calls": [
                 *earlier["earlier_calls"],
@@ -131,7 +157,7 @@ class Records:
     def member_dir(self, member: int) -> pathlib.Path:
         return self.workdir / "members" / f"{member:03d}"
 
-    def finished(self, members: range) -> bool:
+    def finished(self, members: Iterable[int]) -> bool:
         """Whether all of these members have their results on disk."""
         return all(
             self.manifest["members"][member]["status"] in ("done", "diverged")
@@ -140,17 +166,19 @@ class Records:
         )
 
     def begin(self) -> None:
-        """Marks the run as running."""
+        """Marks the run as running, and keeps the pictures that it was given."""
         self._save_manifest()
+        for i, picture in self.plan.pictures.items():
+            self._picture(self.workdir / f"inputs/{i:03d}.png", picture)
 
-    def add(self, members: range, look: Look, seconds: float) -> None:
+    def add(self, members: Sequence[int], look: Look, seconds: float) -> None:
         """Records a look at a batch: rows of metrics, and pictures if it has any."""
         with (self.workdir / "metrics.jsonl").open("a") as file:
             for i, member in enumerate(members):
                 report = jax.tree.map(lambda leaf, i=i: leaf[i].item(), look.report)
                 row = {
                     "member": member,
-                    "seed": self.plan.seeds[member],
+                    "seed": self.plan.members[member].seed,
                     "stage": 0,
                     "step": look.step,
                     "loss": report.loss,
@@ -164,11 +192,12 @@ class Records:
                 file.write(_json(row) + "\n")
         if look.canvas is not None:
             for member, canvas in zip(members, look.canvas, strict=True):
-                if look.step in self._snapshots:
+                experiment = self.plan.members[member].experiment
+                if look.step in experiment.output.snapshot_steps(experiment.steps):
                     frame = self.member_dir(member) / "frames" / f"{look.step:06d}.png"
                     self._picture(frame, canvas)
 
-    def finish(self, members: range, look: Look) -> None:
+    def finish(self, members: Sequence[int], look: Look) -> None:
         """Writes the results of a batch that has made all its steps."""
         assert look.canvas is not None
         for i, (member, canvas) in enumerate(zip(members, look.canvas, strict=True)):
@@ -185,6 +214,15 @@ class Records:
             self._write_json(folder / "member.json", entry)
         self._save_manifest()
         self.checkpoint_path.unlink(missing_ok=True)
+
+    def add_group(
+        self, number: int, *, batch_size: int, compile_s: float, run_s: float
+    ) -> None:
+        """Records what a group's program was, and what it has cost in this call."""
+        entry = self.manifest["groups"][number]
+        entry["batch_size"] = batch_size
+        entry["compile_s"] = round(entry["compile_s"] + compile_s, 4)
+        entry["run_s"] = round(entry["run_s"] + run_s, 4)
 
     def end(self, status: str, member_steps: int, **timings: float) -> None:
         """Closes the run as "done", "interrupted" or "failed".
@@ -209,13 +247,14 @@ class Records:
     def checkpoint_path(self) -> pathlib.Path:
         return self.workdir / "checkpoint.safetensors"
 
-    def save_checkpoint(self, members: range, look: Look, seconds: float) -> None:
+    def save_checkpoint(
+        self, members: Sequence[int], look: Look, seconds: float
+    ) -> None:
         """Keeps a batch that was interrupted after so many seconds, to the bit."""
         leaves = jax.tree.leaves(look.state)
         tensors = {f"{i:03d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
         metadata = {
-            "first": str(members.start),
-            "stop": str(members.stop),
+            "members": json.dumps(list(members)),
             "step": str(look.step),
             "seconds": str(seconds),
         }
@@ -233,17 +272,12 @@ class Records:
                 meta = file.metadata()
                 names = file.keys()
                 leaves = [file.get_tensor(name) for name in sorted(names)]
-            members = range(int(meta["first"]), int(meta["stop"]))
+            members = tuple(map(int, json.loads(meta["members"])))
             step, seconds = int(meta["step"]), float(meta["seconds"])
         except (safetensors.SafetensorError, OSError, LookupError, ValueError) as error:
             logging.warning("the checkpoint cannot be read (%s); starting over", error)
             return None
         return Checkpoint(members, step, seconds, leaves)
-
-    @property
-    def _snapshots(self) -> tuple[int, ...]:
-        experiment = self.plan.experiment
-        return experiment.output.snapshot_steps(experiment.steps)
 
     def _earlier(self) -> dict[str, Any] | None:
         path = self.workdir / "run.json"
@@ -254,13 +288,15 @@ class Records:
             kinds = {
                 **{"status": str, "config": dict, "inputs": list, "members": list},
                 **{"timings": dict, "member_steps": int, "earlier_calls": list},
-                **{"command": str, "versions": dict, "device": dict},
+                **{"command": str, "versions": dict, "device": dict, "groups": list},
             }
             for name, kind in kinds.items():
                 if not isinstance(manifest.get(name), kind):
                     raise ValueError(f"{name} is not as this program writes it")
-            if len(manifest["members"]) != len(manifest["config"]["seeds"]):
-                raise ValueError("its members are not those of its seeds")
+            if len(manifest["groups"]) != len(self.plan.groups):
+                raise ValueError("its groups are not those of this config")
+            if len(manifest["members"]) != len(self.plan.members):
+                raise ValueError("its members are not those of this config")
         except (OSError, ValueError, AttributeError, LookupError) as error:
             raise RequestError(
                 f"workdir {str(self.workdir)!r} holds a run.json that cannot be read "
@@ -326,6 +362,22 @@ def _json(content: object, indent: int | None = None) -> str:
 
 def _finite(*arrays: ArrayLike) -> bool:
     return all(bool(np.isfinite(array).all()) for array in arrays)
+
+
+def _members(plan: Plan) -> list[dict[str, Any]]:
+    group_of = {m: g for g, group in enumerate(plan.groups) for m in group.numbers}
+    return [
+        {
+            "member": i,
+            "seed": member.seed,
+            "index": list(member.index),
+            "label": member.label,
+            "varies": plain(member.varies),
+            "group": group_of[i],
+            "status": "waiting",
+        }
+        for i, member in enumerate(plan.members)
+    ]
 
 
 def _device() -> dict[str, Any]:

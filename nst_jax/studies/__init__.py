@@ -1,0 +1,1 @@
+"""What is computed from finished pictures and their losses: numbers, no files."""

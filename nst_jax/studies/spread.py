@@ -1,0 +1,250 @@
+"""How different pictures are.
+
+All distances are of pictures as a person sees them: clipped to [0, 1], as they are
+written. What lies beyond the gamut is no difference on a screen.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nst_jax.errors import RequestError
+
+#: The name of the record of all pairs; no axis has a space in its name.
+ALL = "all pairs"
+
+#: Values of all pictures that `pairwise` holds at a time in float64: 32 MB.
+_BLOCK = 2**22
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """The RMS distances of some pairs of members; None where there is no pair.
+
+    Attributes:
+      axis: the only axis that the two of a pair differ in, or `ALL`.
+      pairs: how many there are.
+      mean: of their distances.
+      median: of their distances.
+      max: of their distances.
+      neighbours: mean of those pairs that are one grid step apart.
+    """
+
+    axis: str
+    pairs: int
+    mean: float | None
+    median: float | None
+    max: float | None
+    neighbours: float | None
+
+
+def rms(a: ArrayLike, b: ArrayLike) -> float:
+    """Root mean square difference of two pictures [H, W, 3], clipped to [0, 1].
+
+    Raises:
+      RequestError: the shapes differ, or a picture holds NaN.
+    """
+    return math.sqrt(np.mean(_difference(a, b) ** 2))
+
+
+def pairwise(pictures: np.ndarray) -> np.ndarray:
+    """RMS distances [N, N] of pictures [N, H, W, 3], clipped to [0, 1].
+
+    By |a − b|² = |a|² + |b|² − 2ab, as matrix products of some pixels of all pictures
+    at a time: no array has N² pictures, nor N in float64. The cancellation costs
+    half of the digits at distance 0: equal pictures may be some 1e-8 apart.
+
+    Raises:
+      RequestError: no such array, or a picture holds NaN.
+    """
+    if pictures.ndim != 4 or 0 in pictures.shape:
+        raise RequestError(
+            f"pictures must be of shape [N, H, W, 3], got {list(pictures.shape)}"
+        )
+    for i, picture in enumerate(pictures):
+        _check_finite(f"pictures[{i}]", picture)
+    count = len(pictures)
+    pixels = pictures.reshape(count, -1)
+    width = max(1, _BLOCK // count)
+    products = np.zeros((count, count))
+    for start in range(0, pixels.shape[1], width):
+        block = np.clip(pixels[:, start : start + width].astype(np.float64), 0, 1)
+        block -= block.mean(0)  # Moves no distance, and leaves less to cancel.
+        products += block @ block.T
+    squares = np.diag(products)
+    sums = squares[:, None] + squares - 2 * products
+    distances = np.sqrt(np.maximum(sums, 0) / pixels.shape[1])
+    np.fill_diagonal(distances, 0)
+    return distances
+
+
+def by_axis(
+    distances: np.ndarray, index: np.ndarray, axes: Sequence[str]
+) -> tuple[Spread, ...]:
+    """How far apart members are that differ in one axis only.
+
+    Args:
+      distances: [N, N], from `pairwise`.
+      index: [N, A] integers, the grid coordinates of the N members that there are;
+        a grid need not be full.
+      axes: A names.
+
+    Returns:
+      A record for each axis, in their order, and one for all pairs.
+
+    Raises:
+      RequestError: the shapes do not go together, or two members share a place.
+    """
+    index = np.asarray(index, np.int64)
+    count = len(distances)
+    if distances.shape != (count, count) or index.shape != (count, len(axes)):
+        raise RequestError(
+            f"distances [N, N], index [N, A] and A axes must go together, got "
+            f"{list(distances.shape)}, {list(index.shape)} and {len(axes)} axes"
+        )
+    if len(set(map(tuple, index.tolist()))) < count:
+        raise RequestError("index must give each member a place of its own")
+    first, second = np.triu_indices(count, 1)
+    values = distances[first, second]
+    strides = np.abs(index[first] - index[second])
+    alone = np.count_nonzero(strides, axis=1) == 1
+    next_to = strides.sum(1) == 1
+    chosen = [alone & (strides[:, a] > 0) for a in range(len(axes))]
+    return (
+        *(
+            _spread(axis, values[pairs], next_to[pairs])
+            for axis, pairs in zip(axes, chosen, strict=True)
+        ),
+        _spread(ALL, values, next_to),
+    )
+
+
+def bands(difference: np.ndarray, cutoff: float) -> tuple[float, float]:
+    """The energy of a difference below and above a spatial frequency.
+
+    A sharp split of the discrete Fourier transform at a radius, so by Parseval the
+    two add up to the mean square. The transform takes a picture for periodic: a step
+    from one edge to the opposite one counts in both bands.
+
+    Args:
+      difference: [H, W, C].
+      cutoff: in cycles per pixel, itself in the low band; 1/16 puts what is coarser
+        than 16 pixels there, 0 the mean of each channel alone.
+
+    Returns:
+      (low, high), in mean squares.
+
+    Raises:
+      RequestError: the cutoff is negative or not finite.
+    """
+    if not 0 <= cutoff < math.inf:
+        raise RequestError(f"cutoff must be finite and not negative, got {cutoff}")
+    height, width, _ = difference.shape
+    spectrum = np.fft.fft2(np.asarray(difference, np.float64), axes=(0, 1))
+    power = (np.abs(spectrum) ** 2).mean(2) / (height * width) ** 2
+    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
+    low = radius <= cutoff
+    return float(power[low].sum()), float(power[~low].sum())
+
+
+def band_rms(a: ArrayLike, b: ArrayLike, cutoff: float) -> tuple[float, float]:
+    """`rms` of two pictures, split by `bands`: the squares of both add up to its."""
+    low, high = bands(_difference(a, b), cutoff)
+    return math.sqrt(low), math.sqrt(high)
+
+
+def difference_picture(
+    a: ArrayLike, b: ArrayLike, gain: float | None = None
+) -> tuple[np.ndarray, float]:
+    """A difference to look at: mid-grey plus `gain` times a − b.
+
+    Args:
+      a: a picture [H, W, 3]; clipped to [0, 1], as is `b`.
+      b: another.
+      gain: None for the one by which the largest difference just fits the gamut; 1
+        if there is no difference.
+
+    Returns:
+      (float32 [H, W, 3], the gain). A given gain may lead out of [0, 1].
+
+    Raises:
+      RequestError: the shapes differ, a picture holds NaN, or the gain is not
+        positive and finite.
+    """
+    difference = _difference(a, b)
+    if gain is None:
+        largest = float(np.abs(difference).max())
+        gain = 0.5 / largest if largest else 1.0
+    if not 0 < gain < math.inf:
+        raise RequestError(f"gain must be positive and finite, got {gain}")
+    return (0.5 + gain * difference).astype(np.float32), gain
+
+
+def steps_to(losses: ArrayLike, steps: ArrayLike, target: float) -> float | None:
+    """The first step at which a loss is reached, None if it never is.
+
+    Between two looks the logarithm of the loss is taken for a straight line; from a
+    loss that has none, or to one, the later look is the answer.
+
+    Args:
+      losses: [n], as they were logged; one that is NaN reaches nothing.
+      steps: [n] ascending, where they were.
+      target: the loss to reach, positive.
+
+    Raises:
+      RequestError: the lengths differ, the steps do not ascend, or the target is not
+        positive.
+    """
+    losses, steps = np.asarray(losses, np.float64), np.asarray(steps, np.float64)
+    if losses.ndim != 1 or losses.shape != steps.shape:
+        raise RequestError(
+            f"losses and steps must be two rows of one length, got shapes "
+            f"{losses.shape} and {steps.shape}"
+        )
+    if not (np.diff(steps) > 0).all():
+        raise RequestError(f"steps must ascend, got {steps.tolist()}")
+    if not 0 < target < math.inf:
+        raise RequestError(f"target must be positive and finite, got {target}")
+    reached = np.flatnonzero(losses <= target)
+    if not len(reached):
+        return None
+    k = int(reached[0])
+    if k == 0 or not math.isfinite(losses[k - 1]) or losses[k] <= 0:
+        return float(steps[k])
+    before, after = np.log(losses[k - 1 : k + 1])
+    share = (before - math.log(target)) / (before - after)
+    return float(steps[k - 1] + share * (steps[k] - steps[k - 1]))
+
+
+def _spread(axis: str, values: np.ndarray, next_to: np.ndarray) -> Spread:
+    if not len(values):
+        return Spread(axis, 0, None, None, None, None)
+    near = values[next_to]
+    return Spread(
+        axis,
+        len(values),
+        float(values.mean()),
+        float(np.median(values)),
+        float(values.max()),
+        float(near.mean()) if len(near) else None,
+    )
+
+
+def _difference(a: ArrayLike, b: ArrayLike) -> np.ndarray:
+    """a − b in float64, both as they are seen."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if a.shape != b.shape:
+        raise RequestError(
+            f"pictures must be of one shape to be compared, got {a.shape} and {b.shape}"
+        )
+    _check_finite("a", a)
+    _check_finite("b", b)
+    return np.clip(a, 0, 1) - np.clip(b, 0, 1)
+
+
+def _check_finite(name: str, picture: np.ndarray) -> None:
+    if not np.isfinite(picture).all():
+        raise RequestError(f"{name} holds NaN or infinity, wanted a finite picture")

@@ -30,6 +30,7 @@ from nst_jax.numerics import Numerics as Numerics
 from nst_jax.report import contact_sheet as contact_sheet
 from nst_jax.runner import execute as execute
 from nst_jax.solvers import LBFGS as LBFGS
+from nst_jax.solvers import SGD as SGD
 from nst_jax.solvers import Adam as Adam
 from nst_jax.solvers import FixedLBFGS as FixedLBFGS
 from nst_jax.solvers import OptaxLBFGS as OptaxLBFGS

@@ -53,7 +53,7 @@ class SolverOptions:
 
     Attributes:
       name: "lbfgs" (jaxopt, with a line search), "lbfgs_fixed" (without one),
-        "lbfgs_optax" or "adam"; what the others mean, the classes in
+        "lbfgs_optax", "adam" or "sgd"; what the others mean, the classes in
         `nst_jax.solvers` say.
       tolerance: stop moving a canvas whose gradient norm is not above it.
     """

@@ -114,6 +114,8 @@ def build(experiment: Experiment) -> Plan:
         pooling=experiment.pooling,
         padding=experiment.padding,
         numerics=undraft(experiment.numerics),
+        input_scale=experiment.input_scale,
+        input_centred=experiment.input_centred,
     )
     # A term refuses what it cannot use when it is traced.
     targets = jax.eval_shape(objective.targets, network, content, styles)

@@ -158,6 +158,9 @@ class Experiment:
       canvas: where the optimisation starts.
       style_size: the longer side of the style pictures; 0 for `size`.
       padding: "zeros", "reflect" or "replicate", at every convolution.
+      input_scale: how many times as strong as it was trained on the network sees
+        pictures; for tools that feed it otherwise, see docs/conventions.md.
+      input_centred: whether the mean is taken off them, as it was in training.
       resample: the filter that pictures are resized by as they are read.
       weights: path of the weight file.
       numerics: precision and determinism; read and set like a term.
@@ -176,6 +179,8 @@ class Experiment:
     canvas: Canvas = dataclasses.field(default_factory=Canvas)
     style_size: int = 0
     padding: str = "zeros"
+    input_scale: float = 1.0
+    input_centred: bool = True
     resample: str = "lanczos"
     weights: str = "weights/vgg19.safetensors"
     numerics: Numerics = dataclasses.field(default_factory=Numerics)
@@ -223,6 +228,10 @@ class Experiment:
             raise RequestError("terms is empty; an objective needs at least one term")
         for i, term in enumerate(self.terms):
             _check_term(f"terms[{i}]", undraft(term))
+        if not 0 < self.input_scale < float("inf"):
+            raise RequestError(
+                f"input_scale must be positive and finite, got {self.input_scale}"
+            )
         for name, value, allowed in (
             ("resample", self.resample, tuple(RESAMPLERS)),
             ("ensemble.strategy", self.ensemble.strategy, STRATEGIES),

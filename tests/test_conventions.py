@@ -4,8 +4,6 @@ The features are VGG's of real pictures; the formulas are written as the tools w
 them: raw Gram matrices [C, C], their own divisions, pixels as they count them.
 """
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
@@ -194,7 +192,7 @@ def test_a_style_of_its_own_size_is_as_far_as_its_statistics(convention, views):
         ),
         (
             lambda: TotalVariation(kind="squared", convention="keras"),
-            "kind and exponent are 'keras's own, got kind 'squared'",
+            "kind and exponent come with convention 'keras', got kind 'squared'",
         ),
     ],
 )
@@ -264,5 +262,3 @@ def test_the_app_feeds_pictures_of_little_contrast_with_their_mean():
     fed = nst_jax.vgg.TORCHVISION.fed(0.226, False)
     found = nst_jax.vgg.preprocess(content, fed)
     np.testing.assert_allclose(found, content, rtol=0.015)
-
-

@@ -58,9 +58,9 @@ class TotalVariation(Term):
             )
         if (self.kind, self.exponent) != ("l1", 1.25):
             raise RequestError(
-                f"{self.name}.kind and exponent are {self.convention!r}'s own, got "
-                f"kind {self.kind!r} and exponent {self.exponent}; leave out either "
-                "them or the convention"
+                f"{self.name}.kind and exponent come with convention "
+                f"{self.convention!r}, got kind {self.kind!r} and exponent "
+                f"{self.exponent}; leave out either them or the convention"
             )
 
     def variation(self) -> Variation:

@@ -17,16 +17,11 @@ import nst_jax
 
 
 def get_config(arg: str = "") -> nst_jax.Experiment:
-    config = nst_jax.Experiment(
+    config = nst_jax.preset(
+        "pastiche",
         content="samples/chelsea.png",
         styles=("samples/swirls.jpg",),
-        terms=(
-            nst_jax.Content(convention="pastiche"),
-            nst_jax.Gram(convention="pastiche"),
-        ),
         size=256,
         steps=150,
-        solver=nst_jax.SolverOptions(name="lbfgs", history_size=100),
-        resample="bilinear",
     )
     return nst_jax.variant(config, arg)

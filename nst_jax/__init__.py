@@ -30,9 +30,12 @@ from nst_jax.losses import TotalVariation as TotalVariation
 from nst_jax.losses import static as static
 from nst_jax.losses import term as term
 from nst_jax.numerics import Numerics as Numerics
+from nst_jax.presets import PRESETS as PRESETS
+from nst_jax.presets import preset as preset
 from nst_jax.report import contact_sheet as contact_sheet
 from nst_jax.runner import execute as execute
 from nst_jax.solvers import LBFGS as LBFGS
+from nst_jax.solvers import SGD as SGD
 from nst_jax.solvers import Adam as Adam
 from nst_jax.solvers import FixedLBFGS as FixedLBFGS
 from nst_jax.solvers import OptaxLBFGS as OptaxLBFGS

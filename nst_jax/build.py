@@ -271,7 +271,12 @@ class _Reader:
     def network(self, experiment: Experiment) -> Network:
         """The network that an experiment describes."""
         path, numerics = experiment.weights, undraft(experiment.numerics)
-        options = {"pooling": experiment.pooling, "padding": experiment.padding}
+        options: dict[str, Any] = {
+            "pooling": experiment.pooling,
+            "padding": experiment.padding,
+            "input_scale": experiment.input_scale,
+            "input_centred": experiment.input_centred,
+        }
 
         def read() -> Any:
             found = io.find_file("weights", path)

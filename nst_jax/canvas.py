@@ -14,9 +14,16 @@ import numpy as np
 
 from nst_jax.errors import RequestError, nearest
 from nst_jax.image import resize
+from nst_jax.preprocessing import CAFFE
 
 KINDS = ("content", "style", "noise", "blend", "file")
 NOISES = ("uniform", "normal")
+#: The colour that noise is around, RGB.
+CENTRES = {
+    "grey": (0.5, 0.5, 0.5),
+    "mean": tuple(mean / 255 for mean in reversed(CAFFE.mean)),
+    "black": (0.0, 0.0, 0.0),
+}
 
 
 @dataclasses.dataclass
@@ -24,12 +31,14 @@ class Canvas:
     """Where a transfer starts.
 
     Attributes:
-      kind: "content"; "style", the first one, resized; "noise" around mid-grey;
+      kind: "content"; "style", the first one, resized; "noise" around a colour;
         "blend" of noise and content; "file", the picture at `path`, resized.
       noise: "uniform" in ±amplitude, or "normal" of that standard deviation.
       amplitude: of the noise, in [0, 1] picture units; uniform noise of 0.5 fills
         the gamut. Tools that start from "noise" differ in it by six orders of
         magnitude, from 4e-7 to 1.
+      centre: the colour that noise is around: "grey"; "mean", that of ImageNet, where
+        a tool starts whose noise is around 0 after the mean is taken off; "black".
       mix: the share of noise in a blend, from 0 to 1.
       path: the picture of kind "file"; a run's `final.npy` goes on exactly where
         that run ended.
@@ -38,6 +47,7 @@ class Canvas:
     kind: str = "content"
     noise: str = "uniform"
     amplitude: float = 0.5
+    centre: str = "grey"
     mix: float = 0.5
     path: str = ""
 
@@ -56,6 +66,11 @@ class Canvas:
             raise RequestError(
                 "canvas.amplitude must be finite and not negative, got "
                 f"{self.amplitude}"
+            )
+        if self.centre not in CENTRES:
+            raise RequestError(
+                f"canvas.centre must be one of {tuple(CENTRES)}, got {self.centre!r}"
+                f"{nearest(self.centre, CENTRES)}"
             )
         if not 0 <= self.mix <= 1:
             raise RequestError(f"canvas.mix must be from 0 to 1, got {self.mix}")
@@ -139,6 +154,7 @@ def _start(
         return resize(jnp.asarray(picture), height, width)
     unit = noise(seed_key(seed), content.shape, canvas.noise)
     drawn = canvas.amplitude * unit  # Outside of `noise`: rounded as written.
+    noisy = jnp.asarray([[CENTRES[canvas.centre]]], jnp.float32) + drawn
     if canvas.kind == "noise":
-        return 0.5 + drawn
-    return canvas.mix * (0.5 + drawn) + (1 - canvas.mix) * content
+        return noisy
+    return canvas.mix * noisy + (1 - canvas.mix) * content

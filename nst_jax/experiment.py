@@ -34,7 +34,7 @@ class SolverOptions:
 
     Attributes:
       name: "lbfgs" (jaxopt, with a line search), "lbfgs_fixed" (without one),
-        "lbfgs_optax" or "adam"; what the others mean, the classes in
+        "lbfgs_optax", "adam" or "sgd"; what the others mean, the classes in
         `nst_jax.solvers` say.
       tolerance: stop moving a canvas whose gradient norm is not above it.
     """
@@ -143,6 +143,9 @@ class Experiment:
       style_scale: times `style_size`; a style's patterns grow with it.
       colour: whose colours the result has: one of `nst_jax.colour.COLOURS`.
       padding: "zeros", "reflect" or "replicate", at every convolution.
+      input_scale: how many times as strong as it was trained on the network sees
+        pictures; for tools that feed it otherwise, see docs/conventions.md.
+      input_centred: whether the mean is taken off them, as it was in training.
       resample: the filter that pictures are resized by as they are read.
       weights: path of the weight file.
       numerics: precision and determinism; read and set like a term.
@@ -166,6 +169,8 @@ class Experiment:
     style_scale: float = 1.0
     colour: str = "style"
     padding: str = "zeros"
+    input_scale: float = 1.0
+    input_centred: bool = True
     resample: str = "lanczos"
     weights: str = "weights/vgg19.safetensors"
     numerics: Numerics = dataclasses.field(default_factory=Numerics)
@@ -281,6 +286,10 @@ class Experiment:
             raise RequestError("terms is empty; an objective needs at least one term")
         for i, term in enumerate(self.terms):
             _check_term(f"terms[{i}]", undraft(term))
+        if not 0 < self.input_scale < float("inf"):
+            raise RequestError(
+                f"input_scale must be positive and finite, got {self.input_scale}"
+            )
         for name, value, allowed in (
             ("fit", self.fit, tuple(FITS)),
             ("colour", self.colour, COLOURS),

@@ -6,7 +6,6 @@ each block. Every one of these 37 stages can be tapped; the network ends at the
 deepest tap that is asked for.
 """
 
-import dataclasses
 import functools
 import re
 from collections.abc import Iterable, Mapping
@@ -18,50 +17,13 @@ import numpy as np
 
 from nst_jax.errors import RequestError, nearest
 from nst_jax.numerics import Numerics
+from nst_jax.preprocessing import CAFFE as CAFFE
+from nst_jax.preprocessing import TORCHVISION as TORCHVISION
+from nst_jax.preprocessing import Preprocessing as Preprocessing
+from nst_jax.preprocessing import preprocess as preprocess
 from nst_jax.pytree import record, static
 
 Params = Mapping[str, Mapping[str, np.ndarray | jax.Array]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Preprocessing:
-    """What a network wants of a picture: `(255-or-1 * rgb[order] - mean) / std`.
-
-    Attributes:
-      channel_order: "RGB" or "BGR".
-      scale: the value that white has before the mean is taken off.
-      mean: per channel, in the network's channel order and in units of `scale`.
-      std: likewise.
-    """
-
-    channel_order: str
-    scale: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    def __post_init__(self) -> None:
-        if self.channel_order not in ("RGB", "BGR"):
-            raise RequestError(
-                f"preprocessing: channel_order must be 'RGB' or 'BGR', got "
-                f"{self.channel_order!r}"
-            )
-        numbers = self.scale, *self.mean, *self.std
-        if len(self.mean) != 3 or len(self.std) != 3 or not np.isfinite(numbers).all():
-            raise RequestError(
-                "preprocessing: mean and std must have three finite values each, got "
-                f"mean {self.mean} and std {self.std}, scale {self.scale}"
-            )
-        if min(self.scale, *self.std) <= 0:
-            raise RequestError(
-                "preprocessing: scale and std must be positive, got "
-                f"scale {self.scale} and std {self.std}"
-            )
-
-
-#: Caffe's VGG, and so the Keras and MatConvNet releases of it.
-CAFFE = Preprocessing("BGR", 255.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0))
-#: torchvision's retrained VGG.
-TORCHVISION = Preprocessing("RGB", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def conv_shapes() -> dict[str, tuple[int, int]]:
@@ -291,15 +253,6 @@ class VGG19(nn.Module):
         return taps
 
 
-def preprocess(image: jax.Array, preprocessing: Preprocessing) -> jax.Array:
-    """A picture [H, W, 3] in [0, 1] in the units and channel order of the network."""
-    if preprocessing.channel_order == "BGR":
-        image = image[..., ::-1]
-    mean = jnp.asarray([[preprocessing.mean]], image.dtype)
-    std = jnp.asarray([[preprocessing.std]], image.dtype)
-    return (image * preprocessing.scale - mean) / std
-
-
 def features(
     params: Params,
     image: jax.Array,
@@ -355,7 +308,7 @@ class Network:
     Attributes:
       params: convolution name -> {"kernel": [3, 3, I, O], "bias": [O]}.
       adjoint: convolution name -> {"turned": [3, 3, O, I]}, 52 MB to relu5_1.
-      preprocessing: what the weights expect of a picture.
+      preprocessing: what is made of a picture before the first convolution.
       pooling: "max" or "avg".
       padding: "zeros", "reflect" or "replicate".
       numerics: precision of the convolutions and dtype of the features.
@@ -377,12 +330,22 @@ class Network:
         pooling: str = "max",
         padding: str = "zeros",
         numerics: Numerics = Numerics(),
+        input_scale: float = 1.0,
+        input_centred: bool = True,
     ) -> "Network":
         """The network with these weights, on the device.
 
+        Args:
+          params: as in `features`, like what is not named here.
+          preprocessing: what the weights expect of a picture.
+          input_scale: see `Preprocessing.fed`, with the next.
+          input_centred: whether the mean is taken off.
+
         Raises:
-          RequestError: there is no such pooling or padding.
+          RequestError: there is no such pooling or padding, or the scale is not
+            positive.
         """
+        preprocessing = preprocessing.fed(input_scale, input_centred)
         if pooling not in POOLINGS:
             raise RequestError(f"pooling must be one of {POOLINGS}, got {pooling!r}")
         if padding not in PADDINGS:

@@ -126,6 +126,21 @@ def test_the_amplitude_is_a_factor_to_the_bit(kind: str, amplitude: float):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize(
+    ("centre", "colour"),
+    [
+        ("grey", (0.5, 0.5, 0.5)),
+        ("mean", (123.68 / 255, 116.779 / 255, 103.939 / 255)),  # Caffe's is BGR.
+        ("black", (0.0, 0.0, 0.0)),
+    ],
+)
+def test_noise_is_around_its_centre(centre: str, colour: tuple):
+    found = start(7, kind="noise", amplitude=0.0, centre=centre)
+    np.testing.assert_allclose(found, np.broadcast_to(colour, found.shape), rtol=1e-6)
+    near = start(7, kind="noise", amplitude=0.1, centre=centre)
+    np.testing.assert_allclose(near - found, drawn(7, "uniform", 0.1), atol=1e-6)
+
+
 @pytest.mark.parametrize("mix", [0.0, 0.25, 1.0])
 def test_a_blend_is_mix_of_noise_and_the_rest_of_content(mix: float):
     pure = start(7, kind="noise", amplitude=0.3)
@@ -250,6 +265,7 @@ def test_seeded_says_whether_the_seed_matters(fields: dict, seeded: bool):
         ({"amplitude": -0.1}, "canvas.amplitude must be .*not negative, got -0.1"),
         ({"amplitude": np.inf}, "canvas.amplitude must be finite .* got inf"),
         ({"amplitude": np.nan}, "canvas.amplitude must be finite .* got nan"),
+        ({"centre": "gray"}, "canvas.centre must be one of .* did you mean 'grey'"),
         ({"mix": 1.1}, "canvas.mix must be from 0 to 1, got 1.1"),
         ({"mix": np.nan}, "canvas.mix must be from 0 to 1, got nan"),
         ({"kind": "file"}, "canvas.path goes with canvas.kind='file'"),

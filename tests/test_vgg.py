@@ -592,13 +592,36 @@ def test_too_small_a_picture_is_one_sentence(network):
     )
 
 
+@pytest.mark.parametrize("centred", [True, False])
+def test_an_input_scale_is_a_factor_of_what_the_first_kernel_sees(network, centred):
+    """57 times conv1_1 without its bias, with the mean taken off or not."""
+    image = smooth_picture(4, 9, 8)
+    bias = np.asarray(network.params["conv1_1"]["bias"], np.float64)
+    fed = Network.of(network.params, CAFFE, input_scale=57.0, input_centred=centred)
+    plain = Network.of(network.params, CAFFE, input_centred=centred)
+    found, one = (
+        np.asarray(tapped(net, image, ("conv1_1",))["conv1_1"], np.float64) - bias
+        for net in (fed, plain)
+    )
+    assert np.abs(found - 57 * one).max() <= 1e-5 * np.abs(found).max()
+    mean = np.array([103.939, 116.779, 123.68]) if centred else 0.0
+    seen = vgg.preprocess(jnp.asarray(image), fed.preprocessing)
+    expected = 57 * (255.0 * image[..., ::-1] - mean)
+    np.testing.assert_allclose(seen, expected, rtol=1e-5, atol=1e-2)
+
+
+def test_the_input_a_network_was_trained_on_is_the_default():
+    assert Network.of({}, CAFFE).preprocessing == CAFFE
+
+
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
+        ({"input_scale": 0.0}, "input_scale must be positive and finite, got 0.0"),
         ({"pooling": "mean"}, "pooling must be one of .*'avg'.*, got 'mean'"),
         ({"padding": "same"}, "padding must be one of .*'zeros'.*, got 'same'"),
     ],
 )
-def test_unknown_pooling_or_padding_is_refused(choice, message):
+def test_a_wrong_choice_is_refused(choice, message):
     with pytest.raises(RequestError, match=message):
         Network.of({}, CAFFE, **choice)

@@ -113,7 +113,8 @@ class LayerTerm(Term):
     """A term that is a sum over layers, with a curve for each.
 
     A subclass says what is compared (`target`: a tuple, one entry a layer) and
-    how (`layer_loss`); that, or `parts`, is what to override.
+    how (`layer_loss`); that, or `parts`, is what to override. Where a tool's
+    convention scales its layers, `factor` does.
 
     Attributes:
       layer_weights: one a layer, leaves; empty means 1 for all.
@@ -142,10 +143,15 @@ class LayerTerm(Term):
         """The distance of features [h, w, c] at one layer from that layer's target."""
         raise NotImplementedError(f"{type(self).__name__} has no layer_loss")
 
+    def factor(self, view: View, layer: str) -> float:
+        """What the loss of a layer of a canvas is multiplied by, beside its weight."""
+        return 1.0
+
     def parts(self, view: View, target: Target) -> dict[str, jax.Array]:
         weights = self.layer_weights or (1.0,) * len(self.layers)
         return {
-            f"{self.name}/{layer}": weight * self.layer_loss(view.features[layer], goal)
+            f"{self.name}/{layer}": weight
+            * (self.factor(view, layer) * self.layer_loss(view.features[layer], goal))
             for layer, weight, goal in zip(self.layers, weights, target, strict=True)
         }
 

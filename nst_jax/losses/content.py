@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nst_jax.losses.base import LayerTerm, View, static, term
-from nst_jax.losses.conventions import convention
+from nst_jax.losses.conventions import Site, convention
 
 
 @term
@@ -27,8 +27,10 @@ class Content(LayerTerm):
     def target(self, content: View, styles: Sequence[View]) -> tuple[jax.Array, ...]:
         return tuple(content.features[layer] for layer in self.layers)
 
+    def factor(self, view: View, layer: str) -> float:
+        site = Site(view, layer, len(self.layers))
+        return convention(self.convention).content(site)
+
     def layer_loss(self, features: jax.Array, target: jax.Array) -> jax.Array:
-        height, width, channels = features.shape
-        factor = convention(self.convention).content(channels, height * width)
         dtype = jnp.promote_types(features.dtype, jnp.float32)
-        return factor * ((features.astype(dtype) - target.astype(dtype)) ** 2).sum()
+        return ((features.astype(dtype) - target.astype(dtype)) ** 2).sum()

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from nst_jax.errors import RequestError
 from nst_jax.losses.base import LayerTerm, View, static, term, total
-from nst_jax.losses.conventions import convention
+from nst_jax.losses.conventions import Site, convention
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
@@ -84,9 +84,12 @@ class Gram(StyleTerm):
         super().__post_init__()
         convention(self.convention)
 
+    def factor(self, view: View, layer: str) -> float:
+        site = Site(view, layer, len(self.layers))
+        return convention(self.convention).style(site)
+
     def statistic(self, features: jax.Array) -> jax.Array:
         return gram(features)
 
     def distance(self, statistic: jax.Array, target: jax.Array) -> jax.Array:
-        factor = convention(self.convention).style(statistic.shape[0])
-        return factor * ((statistic - target) ** 2).sum()
+        return ((statistic - target) ** 2).sum()

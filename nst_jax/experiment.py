@@ -108,11 +108,13 @@ class OutputOptions:
       log_every: steps between two rows of metrics.
       snapshot_every: steps between two pictures in `frames/`; 0 for none.
       snapshots: further steps to keep a picture of.
+      fps: pictures a second in the film of a member's making.
     """
 
     log_every: int = 5
     snapshot_every: int = 0
     snapshots: tuple[int, ...] = ()
+    fps: int = 12
 
     def snapshot_steps(self, steps: int) -> tuple[int, ...]:
         """All steps up to `steps` that a picture is kept of, ascending."""
@@ -262,6 +264,7 @@ class Experiment:
             ("ensemble.batch_size", self.ensemble.batch_size, 0),
             ("output.log_every", self.output.log_every, 1),
             ("output.snapshot_every", self.output.snapshot_every, 0),
+            ("output.fps", self.output.fps, 1),
         ):
             if value < least:
                 raise RequestError(f"{name} must be at least {least}, got {value}")

@@ -103,6 +103,12 @@ class Records:
                     f"workdir {str(workdir)!r} holds another run: {changed}; "
                     "give this one a new --workdir"
                 )
+            for name, number in (
+                ("members", len(plan.members)),
+                ("groups", len(plan.groups)),
+            ):
+                if len(earlier[name]) != number:
+                    raise self._unreadable(f"its {name} are not those of its config")
         call = {
             "command": command,
             "versions": {
@@ -122,6 +128,7 @@ class Records:
                     "batch_size": None,
                     "compile_s": 0.0,
                     "run_s": 0.0,
+                    "member_steps": 0,
                 }
                 for number, group in enumerate(plan.groups)
             ],
@@ -216,13 +223,20 @@ class Records:
         self.checkpoint_path.unlink(missing_ok=True)
 
     def add_group(
-        self, number: int, *, batch_size: int, compile_s: float, run_s: float
+        self,
+        number: int,
+        *,
+        batch_size: int,
+        compile_s: float,
+        run_s: float,
+        member_steps: int,
     ) -> None:
         """Records what a group's program was, and what it has cost in this call."""
         entry = self.manifest["groups"][number]
         entry["batch_size"] = batch_size
         entry["compile_s"] = round(entry["compile_s"] + compile_s, 4)
         entry["run_s"] = round(entry["run_s"] + run_s, 4)
+        entry["member_steps"] += member_steps
 
     def end(self, status: str, member_steps: int, **timings: float) -> None:
         """Closes the run as "done", "interrupted" or "failed".
@@ -293,16 +307,15 @@ class Records:
             for name, kind in kinds.items():
                 if not isinstance(manifest.get(name), kind):
                     raise ValueError(f"{name} is not as this program writes it")
-            if len(manifest["groups"]) != len(self.plan.groups):
-                raise ValueError("its groups are not those of this config")
-            if len(manifest["members"]) != len(self.plan.members):
-                raise ValueError("its members are not those of this config")
         except (OSError, ValueError, AttributeError, LookupError) as error:
-            raise RequestError(
-                f"workdir {str(self.workdir)!r} holds a run.json that cannot be read "
-                f"({error}); give this run a new --workdir"
-            ) from None
+            raise self._unreadable(error) from None
         return manifest
+
+    def _unreadable(self, reason: object) -> RequestError:
+        return RequestError(
+            f"workdir {str(self.workdir)!r} holds a run.json that cannot be read "
+            f"({reason}); give this run a new --workdir"
+        )
 
     def trim_metrics(self, checkpoint: Checkpoint | None) -> None:
         """Drops the rows that this call will write again.

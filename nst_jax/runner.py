@@ -101,7 +101,7 @@ class _Run:
                     continue
                 if self.stop():
                     return "interrupted"
-                before = self.compile_s, self.run_s
+                before = self.compile_s, self.run_s, self.member_steps
                 try:
                     ensemble = self._ensemble(group)
                     whole = self._group(group, ensemble, progress)
@@ -111,6 +111,7 @@ class _Run:
                         batch_size=group.batch_size,
                         compile_s=self.compile_s - before[0],
                         run_s=self.run_s - before[1],
+                        member_steps=self.member_steps - before[2],
                     )
                 if not whole:
                     return "interrupted"

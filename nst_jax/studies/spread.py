@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from nst_jax.errors import RequestError
 
-#: The name of the record of all pairs; no axis has a space in its name.
+#: The name of the record of all pairs.
 ALL = "all pairs"
 
 #: Values of all pictures that `pairwise` holds at a time in float64: 8 MB.

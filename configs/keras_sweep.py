@@ -1,0 +1,47 @@
+"""A thousand weightings of one transfer: does the choice of weights matter?
+
+    python launch.py --config=configs/keras_sweep.py
+
+Content, style and total variation weight each over ten values from 0 to 1.8 in steps
+of 0.2, in the scaling of the Keras example script: content block5_conv2, style
+block1_conv1 to block5_conv1, differences of Gram matrices over 4·3²·P², variation
+with exponent 1.25; from the photograph, as the script does. Somebody waited for all of
+it once, and found that the pictures mostly look the same. The page says how much the
+same, by axis: a picture changes with the content weight from nothing to something, and
+hardly after. Two reasons: a solver of quasi-Newton kind sees the ratios of the weights
+alone, and with weights of one order the content term outweighs the others by far.
+`keras_sweep_apart.py` has weights that do matter.
+
+All members are one compiled program. At 256 px and 300 steps it is work for a GPU, on
+two CPU cores it takes days; `:smoke` is all thousand at 64 px and 3 steps, in minutes.
+"""
+
+import nst_jax
+
+WEIGHTS = tuple(round(0.2 * i, 1) for i in range(10))
+
+
+def get_config(arg: str = "") -> nst_jax.Experiment:
+    config = nst_jax.Experiment(
+        content="samples/chelsea.png",
+        styles=("samples/swirls.jpg",),
+        terms=(
+            nst_jax.Content(layers=("block5_conv2",), convention="keras"),
+            nst_jax.Gram(convention="keras"),
+            nst_jax.TotalVariation(name="variation", convention="keras"),
+        ),
+        size=256,
+        steps=300,
+        solver=nst_jax.SolverOptions(name="lbfgs_fixed"),
+        output=nst_jax.OutputOptions(log_every=50),
+    )
+    config = nst_jax.variant(config, arg)
+    # In small, too, all of the thousand are there.
+    config.axes = (
+        nst_jax.Vary("terms.content.weight", WEIGHTS),
+        nst_jax.Vary("terms.style.weight", WEIGHTS),
+        nst_jax.Vary("terms.variation.weight", WEIGHTS),
+    )
+    if arg == "smoke":
+        config.steps = 3
+    return config

@@ -67,7 +67,11 @@ def gram(features: torch.Tensor) -> torch.Tensor:
 
 
 def johnson(x: torch.Tensor, content: Features, style: Features) -> torch.Tensor:
-    """(content, style, variation) losses of a canvas; it has the last as a gradient."""
+    """(content, style, variation) losses of a canvas.
+
+    The tool has the gradient of the last, and leaves it out of the loss that it prints;
+    its L-BFGS looks at gradients only.
+    """
     mse = torch.nn.functional.mse_loss
     seen = network(x)
     content_loss = 5 * mse(seen[_CONTENT_LAYER], content[_CONTENT_LAYER])

@@ -4,12 +4,14 @@ The features are VGG's of real pictures; the formulas are written as the tools w
 them: raw Gram matrices [C, C], their own divisions, pixels as they count them.
 """
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 import nst_jax
-from nst_jax import Content, Gram, RequestError, TotalVariation
+from nst_jax import Content, Gram, RequestError, TotalVariation, transfer
 from nst_jax.losses import CONVENTIONS
 from nst_jax.losses.style import STYLE_LAYERS
 
@@ -234,6 +236,10 @@ def test_a_preset_is_made_anew_and_takes_any_field():
     [
         (lambda: tools_own("jonson"), "unknown preset 'jonson'; did you mean 'johnson"),
         (lambda: tools_own("keras", step=3), "got 'step', .* did you mean 'steps'"),
+        (
+            lambda: tools_own("paper", input_scale=0.0).check(),
+            "input_scale must be positive and finite, got 0.0",
+        ),
     ],
 )
 def test_a_wrong_preset_is_refused(make, says):
@@ -262,3 +268,27 @@ def test_the_app_feeds_pictures_of_little_contrast_with_their_mean():
     fed = nst_jax.vgg.TORCHVISION.fed(0.226, False)
     found = nst_jax.vgg.preprocess(content, fed)
     np.testing.assert_allclose(found, content, rtol=0.015)
+
+
+# Measured with PyTorch 2.13 (CPU), the lines of step 0 marked "theirs" of
+#   python -m benchmarks.conventions --size=128
+# White, and the content, style and variation losses at the preset's own start.
+GOLDENS = {
+    "johnson": (256, 2.7183e6, 5.7302e8, 6.5147e-5),
+    "gordicaleksa": (255, 0.0, 6.6663e15, 5.6649e5),
+}
+
+
+@pytest.mark.parametrize("tool", GOLDENS)
+def test_the_losses_at_the_start_are_the_tools(tool):
+    """Fed to the letter: 256 as white leaves johnson's mean where it is."""
+    white, *goldens = GOLDENS[tool]
+    plan = nst_jax.build(tools_own(tool, size=128))
+    fed = dataclasses.replace(nst_jax.vgg.CAFFE, scale=float(white))
+    network = dataclasses.replace(plan.network, preprocessing=fed)
+    plan = dataclasses.replace(plan, network=network)
+    (start,) = plan.starts(range(1))
+    parts = jax.jit(transfer.start)(plan.problem, start).report.parts
+    for term, golden in zip(("content", "style", "total"), goldens, strict=True):
+        found = sum(float(loss) for name, loss in parts.items() if term in name)
+        assert found == pytest.approx(golden, rel=1e-4), term

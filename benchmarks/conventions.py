@@ -162,7 +162,7 @@ def row(name: str, losses: np.ndarray, evaluations: int | str = "") -> str:
 
 
 def compare(name: str, size: int, steps: int) -> None:
-    plan = nst_jax.build(
+    (group,) = nst_jax.build(
         nst_jax.preset(
             name,
             content=_CONTENT.value,
@@ -170,10 +170,10 @@ def compare(name: str, size: int, steps: int) -> None:
             size=size,
             steps=steps,
         )
-    )
-    starts = plan.starts(range(1))
-    theirs = Theirs(TOOLS[name], plan.content, plan.styles[0])
-    result = nst_jax.run(plan.problem, starts, steps=steps, look_every=steps)
+    ).groups
+    starts = group.starts([0])
+    theirs = Theirs(TOOLS[name], group.content, group.styles[0])
+    result = nst_jax.run(group.problems, starts, steps=steps, look_every=steps)
     first, last = (
         np.array(
             [

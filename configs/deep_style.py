@@ -71,7 +71,7 @@ class DeepStyle(nst_jax.Experiment):
         )
 
 
-def get_config(arg: str = "") -> DeepStyle:
+def get_config(arg: str = "") -> nst_jax.Experiment:
     config = DeepStyle(
         content="samples/coffee.png",
         styles=("samples/mosaic.jpg",),

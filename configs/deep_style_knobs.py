@@ -15,7 +15,7 @@ import nst_jax
 DEEP_STYLE = runpy.run_path(str(pathlib.Path(__file__).parent / "deep_style.py"))
 FIELDS = ("depth", "style_weight", "style_scale", "preserve_colors", "enhance")
 MIDDLE = (5, 50.0, 1.0, False, 0.0)
-TURNED = {
+TURNED: dict[str, dict[str, int | float | bool]] = {
     "middle": {},
     "depth 2": {"depth": 2},
     "depth 3": {"depth": 3},

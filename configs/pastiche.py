@@ -22,6 +22,7 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
         content="samples/chelsea.png",
         styles=("samples/swirls.jpg",),
         size=256,
+        fit="long",
         steps=150,
     )
     return nst_jax.variant(config, arg)

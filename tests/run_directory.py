@@ -49,7 +49,9 @@ def write_run(
         }
         own = folder / "members" / f"{member:03d}"
         if member not in waiting:
-            losses = [1e6 * (1 + member) * math.exp(-step / 5) for step in steps]
+            losses = [
+                1e6 * (1 + member) * (0.02 + math.exp(-step / 10)) for step in steps
+            ]
             entry |= {
                 "status": "diverged" if member in diverged else "done",
                 "loss": None if member in diverged else losses[-1],

@@ -81,9 +81,7 @@ def write_curves(path: pathlib.Path, run: Run) -> None:
     else:
         for member, rows in sorted(run.rows.items()):
             own = _lines(rows)
-            axes.plot(
-                own["step"], _gaps(own["loss"]), linewidth=1, label=names[member]
-            )
+            axes.plot(own["step"], _gaps(own["loss"]), linewidth=1, label=names[member])
     axes.set(xlabel="step", ylabel="loss", yscale="log")
     axes.grid(alpha=0.3)
     if run.rows:

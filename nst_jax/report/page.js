@@ -19,12 +19,18 @@ function select(member) {
   find("#facts").textContent = members[member].facts;
   find("#file").hidden = !picture(member);
   find("#file").href = `members/${member.padStart(3, "0")}/final.png`;
-  view();
   film();
+  view();
   drawCurves();
 }
 
-// Before and after, and their difference
+// Before and after, their difference, and the film
+
+/** Of many members one view is shown at a time, for the panels to stay in sight. */
+function turn() {
+  const wanted = find("[name=view]:checked").value;
+  find("#viewer").dataset.view = wanted === "film" && !films[selected] ? "compare" : wanted;
+}
 
 /** What the selected member is compared with: [source, name]. */
 function compared() {
@@ -87,6 +93,7 @@ function film() {
   if (video.hidden) video.removeAttribute("src");
   else video.src = source;
   link.href = `members/${selected.padStart(3, "0")}/making_of.mp4`;
+  turn();
 }
 
 find("#cut").addEventListener("input", (event) => {
@@ -97,6 +104,7 @@ find("#gain").addEventListener("input", (event) => {
   view();
 });
 find("#against").addEventListener("change", view);
+find(".tabs").addEventListener("change", turn);
 
 // Panels, and the pages of the outer axes
 
@@ -191,18 +199,20 @@ function drawCurves() {
     plot_bgcolor: "transparent",
     font: { family: "system-ui, sans-serif", size: 12, color: ink },
     margin: { l: 8, r: 8, t: 40, b: 8 },
-    xaxis: { ...axis, title: { text: "step" } },
-    yaxis: { ...axis, type: "log", exponentformat: "power", dtick: 1 },
-    legend: { orientation: "h", y: -0.2, yanchor: "top" },
+    xaxis: axis,
+    yaxis: { ...axis, type: "log", exponentformat: "power", nticks: 6 },
+    legend: { orientation: "h", y: -0.1, yanchor: "top" },
     colorway: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7b61c4"],
     showlegend: true,
     hovermode: "closest",
   });
   const options = { responsive: true, displaylogo: false, displayModeBar: false };
-  Plotly.react("total", total, layout("Total"), options);
-  Plotly.react("terms", terms, layout(`Terms of ${members[selected].label}`), options);
-  find("#total").removeAllListeners?.("plotly_click");
-  find("#total").on("plotly_click", ({ points }) => {
+  Plotly.react("terms", terms, layout(`Terms by step, ${members[selected].label}`), options);
+  const chart = find("#total");
+  if (!chart) return; // One member: its total is among its terms.
+  Plotly.react(chart, total, layout("Total by step"), options);
+  chart.removeAllListeners("plotly_click");
+  chart.on("plotly_click", ({ points }) => {
     if (points[0].customdata) select(points[0].customdata);
   });
 }

@@ -43,9 +43,11 @@ class Member:
     def caption(self) -> str:
         """The label, and how it ended or that it has not."""
         if self.entry["status"] == "waiting":
-            return f"{self.label}   waiting"
+            return f"{self.label} · waiting"
         loss = self.entry["loss"]
-        return f"{self.label}   loss " + ("not finite" if loss is None else f"{loss:.4g}")
+        return f"{self.label} · loss " + (
+            "not finite" if loss is None else f"{loss:.4g}"
+        )
 
     @functools.cached_property
     def picture(self) -> pathlib.Path | None:
@@ -119,7 +121,11 @@ def read_run(workdir: str | pathlib.Path) -> Run:
       RequestError: it is no run directory.
     """
     workdir = pathlib.Path(workdir)
-    manifest = read_json(workdir / "run.json", f"{str(workdir)!r} is no run directory")
+    otherwise = f"workdir {str(workdir)!r} is no run directory"
+    manifest = read_json(workdir / "run.json", otherwise)
+    for name in ("status", "command", "config", "inputs", "members"):
+        if name not in manifest:
+            raise RequestError(f"{otherwise}: its run.json has no {name!r}")
     rows: dict[int, list[dict[str, Any]]] = {}
     for row in read_metrics(workdir / "metrics.jsonl"):
         rows.setdefault(row["member"], []).append(row)

@@ -67,7 +67,10 @@ def run_sheet(run: Run) -> Image.Image | None:
         return _flow(pictures, [member.caption for member in run.members], columns)
     rows, cols = run.axes[-2:]
     grid = _Grid(
-        _cell(pictures), rows.labels, cols.labels, f"{rows.name} ↓  {cols.name} →"
+        _cell(pictures),
+        rows.labels,
+        cols.labels,
+        f"{rows.name} (down), {cols.name} (across)",
     )
     title = _line(grid.font) if len(pages) > 1 else 0
     step = grid.width + 3 * _GAP, grid.height + title + 3 * _GAP

@@ -74,10 +74,7 @@ def write_run(
                 }
                 for step, loss in zip(steps, losses, strict=True)
             ]
-            own.mkdir(parents=True, exist_ok=True)
-            picture = paint(member, *shape(member))
-            _save(own / "final.png", picture)
-            np.save(own / "final.npy", picture)
+            _save(own / "final.png", paint(member, *shape(member)))
         if frames:
             end = paint(member, *shape(member))
             for i in range(frames):

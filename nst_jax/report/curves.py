@@ -66,7 +66,7 @@ def write_curves(path: pathlib.Path, run: Run) -> None:
 
     figure = matplotlib.figure.Figure(figsize=(6.5, 3.6), layout="constrained")
     axes = figure.subplots()
-    names = {member.number: member.label for member in run.members}
+    names = {member.number: _legend(member.label) for member in run.members}
     if len(run.rows) > LINES:
         over = band(run)
         axes.fill_between(
@@ -77,7 +77,7 @@ def write_curves(path: pathlib.Path, run: Run) -> None:
         (own,) = map(_lines, run.rows.values())
         axes.plot(own["step"], _gaps(own["loss"]), color="black", label="total")
         for term, values in own["terms"].items():
-            axes.plot(own["step"], _gaps(values), linewidth=1, label=term)
+            axes.plot(own["step"], _gaps(values), linewidth=1, label=_legend(term))
     else:
         for member, rows in sorted(run.rows.items()):
             own = _lines(rows)
@@ -91,6 +91,12 @@ def write_curves(path: pathlib.Path, run: Run) -> None:
         write_whole(
             path, lambda partial: figure.savefig(partial, metadata={"Date": None})
         )
+
+
+def _legend(label: str) -> str:
+    """A label that leaves room for the curves, and is no formula to Matplotlib."""
+    short = label if len(label) <= 32 else label[:31] + "…"
+    return short.replace("$", r"\$")
 
 
 def _lines(rows: list[dict[str, Any]]) -> dict[str, Any]:

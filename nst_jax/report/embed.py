@@ -13,7 +13,7 @@ from PIL import Image
 LARGEST, SMALLEST = 1024, 48
 #: What the pictures of all members may take of a page: pixels, and characters.
 _PIXELS, _CHARACTERS = 16_000_000, 11_000_000
-_QUALITY = 88
+_QUALITY = 92
 
 
 def jpeg(path: pathlib.Path, side: int = LARGEST) -> str:

@@ -145,6 +145,8 @@ find("#selectors")?.addEventListener("change", () => {
 // Curves
 
 let curves;
+/** Text as it is, for Plotly takes tags in it. */
+const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
 /** Unpacks the library that draws, once. */
 async function unpack() {
@@ -165,7 +167,7 @@ function drawCurves() {
     style.getPropertyValue(name).trim(),
   );
   const drawing = (member, values, name, look) => ({
-    x: curves.members[member].step, y: values, name, mode: "lines", ...look,
+    x: curves.members[member].step, y: values, name: plain(name), mode: "lines", ...look,
   });
   const total = [];
   if (curves.band) {
@@ -205,9 +207,10 @@ function drawCurves() {
     colorway: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7b61c4"],
     showlegend: true,
     hovermode: "closest",
+    hoverlabel: { namelength: -1 },
   });
   const options = { responsive: true, displaylogo: false, displayModeBar: false };
-  Plotly.react("terms", terms, layout(`Terms by step, ${members[selected].label}`), options);
+  Plotly.react("terms", terms, layout(`Terms by step, ${plain(members[selected].label)}`), options);
   const chart = find("#total");
   if (!chart) return; // One member: its total is among its terms.
   Plotly.react(chart, total, layout("Total by step"), options);

@@ -1,8 +1,9 @@
 """Runs an experiment: python launch.py --config=configs/NAME.py[:arg] [--workdir=DIR].
 
-Kept short, so that all it does can be imported: `nst_jax.build` and
-`nst_jax.execute`. Exit status: 0 done, 2 the request is wrong, 130 or 143
-interrupted with a checkpoint in place (the same command goes on), 1 otherwise.
+Or looks at one that ran: --report=DIR, --tensorboard=DIR. Kept short, so that all it
+does can be imported: `nst_jax.build`, `nst_jax.execute`, `nst_jax.report`. Exit
+status: 0 done, 2 the request is wrong, 130 or 143 interrupted with a checkpoint in
+place (the same command goes on), 1 otherwise.
 """
 
 import datetime
@@ -18,12 +19,20 @@ from ml_collections import config_flags
 
 import nst_jax
 from nst_jax.flags import parse_flags
+from nst_jax.report import write_report, write_tensorboard
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The experiment to run; default is configs/transfer.py."
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where results go; default is a new folder under runs/."
+)
+
+_REPORT = flags.DEFINE_string(
+    "report", None, "A run directory to write the report of once more; nothing is run."
+)
+_TENSORBOARD = flags.DEFINE_string(
+    "tensorboard", None, "A run directory to write for TensorBoard; nothing is run."
 )
 
 
@@ -46,6 +55,16 @@ def main(_: list[str]) -> int:
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     try:
+        looks = [
+            (_REPORT.value, write_report, "report.html"),
+            (_TENSORBOARD.value, write_tensorboard, "tensorboard"),
+        ]
+        wanted = [look for look in looks if look[0] is not None]
+        for ran, write, name in wanted:
+            write(ran)
+            print(f"done: {pathlib.Path(ran) / name}")
+        if wanted:
+            return 0
         plan = nst_jax.build(_CONFIG.value)
         workdir = _WORKDIR.value or _new_workdir()
         status = nst_jax.execute(

@@ -1,102 +1,173 @@
-"""The page: one self-contained HTML file a run, made from its run directory alone."""
+"""The page: one self-contained HTML file a run."""
 
 import base64
-import io
-import json
+import gzip
 import pathlib
-from collections.abc import Iterable
 from typing import Any
 
 import jinja2
-import numpy as np
-from PIL import Image
+import plotly.offline
 
-from nst_jax.image import to_bytes
-from nst_jax.records import read_metrics, write_whole
-from nst_jax.report.sheet import contact_sheet
+from nst_jax.records import write_whole
+from nst_jax.report import embed
+from nst_jax.report.curves import curves
+from nst_jax.report.run import Member, Run, read_json
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
 )
+#: Members whose starting pictures and films are in the page; those of more are not.
+_FEW = 16
+#: Bytes of all films in the page, at most; beyond it they are linked.
+_FILMS = 15_000_000
 
 
-def write_report(workdir: str | pathlib.Path) -> None:
-    """Writes `sheet.png` and `report.html` from what a run directory holds.
-
-    Members that are not done are left out, so it may be called at any time.
-    """
-    workdir = pathlib.Path(workdir)
-    manifest = json.loads((workdir / "run.json").read_text())
-    finals = {
-        entry["member"]: np.load(
-            workdir / "members" / f"{entry['member']:03d}" / "final.npy",
-            allow_pickle=False,
-        )
-        for entry in manifest["members"]
-        if entry["status"] in ("done", "diverged")
-    }
-    labels = [
-        f"seed {entry['seed']}   loss {_number(entry['loss'])}"
-        for entry in manifest["members"]
-        if entry["member"] in finals
-    ]
-    if finals:
-        sheet = contact_sheet(list(finals.values()), labels)
-        write_whole(workdir / "sheet.png", sheet.save)
+def write_page(run: Run) -> None:
+    """Writes `report.html`."""
+    shown = [member for member in run.members if member.picture]
+    pictures = embed.jpegs([member.picture for member in shown if member.picture])
+    urls = {m.number: url for m, url in zip(shown, pictures, strict=True)}
     html = _TEMPLATES.get_template("page.html.j2").render(
-        run=manifest,
-        config=json.dumps(manifest["config"], indent=2),
-        pictures=[
-            {"label": label, "data": _jpeg(picture)}
-            for label, picture in zip(labels, finals.values(), strict=True)
-        ],
-        curves=_curves(read_metrics(workdir / "metrics.jsonl")),
+        run=run,
+        manifest=run.manifest,
+        title=run.workdir.resolve().name,
+        pictures=urls,
+        inputs=_inputs(run),
+        pages=_pages(run),
+        data=_data(run, shown),
+        curves=curves(run),
+        study=_study(run),
+        files=_files(run),
+        groups=_groups(run),
+        plotly=_plotly() if run.rows else "",
     )
-    write_whole(workdir / "report.html", lambda partial: partial.write_text(html))
+    write_whole(
+        run.workdir / "report.html",
+        lambda partial: partial.write_text(html, encoding="utf-8"),
+    )
 
 
-def _number(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:.6g}"
+def _pages(run: Run) -> list[dict[str, Any]]:
+    """The grids of panels, one a place along the outer axes; none for a flow."""
+    if len(run.axes) < 2:
+        return []
+    rows, columns = (range(len(axis.labels)) for axis in run.axes[-2:])
+    return [
+        {
+            "key": ",".join(map(str, page)),
+            "title": run.page_title(page),
+            "rows": [
+                [run.at.get((*page, row, column)) for column in columns] for row in rows
+            ],
+        }
+        for page in run.pages()
+    ]
 
 
-def _values(column: Iterable[float | None]) -> np.ndarray:
-    return np.asarray(list(column), np.float64)  # None becomes NaN: a gap.
+def _inputs(run: Run) -> list[dict[str, Any]]:
+    """The inputs that are pictures, with their data."""
+    return [
+        {**item, "number": i, "data": embed.jpeg(path)}
+        for i, item in enumerate(run.manifest["inputs"])
+        if item.get("picture") and (path := run.workdir / item["picture"]).is_file()
+    ]
 
 
-def _jpeg(picture: np.ndarray) -> str:
-    """A picture [H, W, 3] as a data URL."""
-    file = io.BytesIO()
-    Image.fromarray(to_bytes(picture)).save(file, "JPEG", quality=92)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+def _content(run: Run, member: Member) -> int | None:
+    """Which input is the content of a member."""
+    varies = member.entry.get("varies") or {}
+    path = varies.get("content", run.manifest["config"]["content"])
+    contents = {
+        item["path"]: i
+        for i, item in enumerate(run.manifest["inputs"])
+        if item["role"] == "content"
+    }
+    return contents.get(path, next(iter(contents.values()), None))
 
 
-def _curves(rows: list[dict[str, Any]]) -> str:
-    """Loss against step as an inline SVG: a line a member, or one a term for one."""
-    # A slow import, and not needed by those who only write metrics.
-    import matplotlib.figure
+def _data(run: Run, shown: list[Member]) -> dict[str, Any]:
+    """What the page's script knows of the members beside their pictures."""
+    starts = [member for member in shown if member.start][: _FEW + 1]
+    films = [member for member in run.members if member.film.is_file()]
+    inside = (
+        len(films) <= _FEW
+        and sum(member.film.stat().st_size for member in films) <= _FILMS
+    )
+    return {
+        "members": {
+            str(member.number): {
+                "label": member.label,
+                "caption": member.caption,
+                "content": _content(run, member),
+                "index": member.index,
+                "facts": _facts(member),
+            }
+            for member in run.members
+        },
+        "starts": {
+            str(member.number): embed.jpeg(member.start)
+            for member in starts
+            if member.start and len(starts) <= _FEW
+        },
+        "films": {
+            str(member.number): embed.mp4(member.film)
+            if inside
+            else str(member.film.relative_to(run.workdir))
+            for member in films
+        },
+    }
 
-    members = sorted({row["member"] for row in rows})
-    if not members:
-        return ""
-    figure = matplotlib.figure.Figure(figsize=(8, 3.6), layout="constrained")
-    axes = figure.subplots()
-    for member in members:
-        own = [row for row in rows if row["member"] == member]
-        steps = [row["step"] for row in own]
-        label = "total" if len(members) == 1 else f"seed {own[0]['seed']}"
-        axes.plot(
-            steps, _values(row["loss"] for row in own), label=label, linewidth=1.6
-        )
-        if len(members) == 1:
-            for term in own[0]["terms"]:
-                values = _values(row["terms"][term] for row in own)
-                axes.plot(steps, values, label=term, linewidth=1)
-    axes.set(xlabel="step", ylabel="loss", yscale="log")
-    axes.grid(alpha=0.3)
-    if len(members) <= 12:
-        axes.legend(fontsize=8, ncols=2)
-    file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
-    return file.getvalue()[file.getvalue().index("<svg") :]
+
+def _facts(member: Member) -> str:
+    """What run.json says of how a member went, in a line."""
+    entry = member.entry
+    facts = [f"member {member.number:03d}", f"seed {entry['seed']}", entry["status"]]
+    if entry["status"] != "waiting":
+        facts.append(f"{entry['evaluations']} evaluations")
+        facts.append(f"{entry['failed_line_searches']} failed line searches")
+    return " · ".join(facts)
+
+
+def _study(run: Run) -> dict[str, Any]:
+    """What a study found, if one left its findings in the run directory."""
+    path = run.workdir / "study.json"
+    found = read_json(path, "the findings cannot be read") if path.exists() else {}
+    return {
+        "summary": found.get("summary", []),
+        "tables": found.get("tables", []),
+        "pictures": [
+            {"title": item["title"], "data": embed.jpeg(picture, 1600)}
+            for item in found.get("pictures", [])
+            if (picture := run.workdir / item["file"]).is_file()
+        ],
+    }
+
+
+def _groups(run: Run) -> dict[str, Any]:
+    """The table of the programs that were compiled; no rows where none is."""
+    groups = [dict(group) for group in run.manifest.get("groups", ())]
+    for group in groups:
+        height, width = group.pop("size")
+        group["pixels"] = f"{width}×{height}"
+    return {
+        "columns": list(groups[0]) if groups else [],
+        "rows": [list(group.values()) for group in groups],
+    }
+
+
+def _files(run: Run) -> list[str]:
+    """The files beside the page that it links to."""
+    names = ["sheet.png", "curves.svg", "metrics.jsonl", "run.json", "study.json"]
+    gifs = (member.film.with_suffix(".gif") for member in run.members)
+    names += [str(gif.relative_to(run.workdir)) for gif in gifs if gif.is_file()]
+    return [name for name in names if (run.workdir / name).is_file()]
+
+
+def _plotly() -> str:
+    """The library that draws curves, packed: the page unpacks it when it draws."""
+    script = plotly.offline.get_plotlyjs().encode()
+    return base64.b64encode(gzip.compress(script, mtime=0)).decode()

@@ -1,0 +1,47 @@
+"""Pictures and films inside a page: data URLs, within a budget."""
+
+import base64
+import io
+import math
+import pathlib
+from collections.abc import Sequence
+
+from PIL import Image
+
+#: The longer side of an embedded picture at most, in pixels; and at least, for
+#: smaller ones show nothing.
+LARGEST, SMALLEST = 1024, 48
+#: What the pictures of all members may take of a page: pixels, and characters.
+_PIXELS, _CHARACTERS = 16_000_000, 11_000_000
+_QUALITY = 92
+
+
+def jpeg(path: pathlib.Path, side: int = LARGEST) -> str:
+    """A picture file as a JPEG data URL, its longer side at most `side`."""
+    with Image.open(path) as image:
+        picture = image.convert("RGB")
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    # Colour in full resolution: the page compares pictures pixel by pixel.
+    picture.save(file, "JPEG", quality=_QUALITY, subsampling=0)
+    return _data_url("image/jpeg", file.getvalue())
+
+
+def jpegs(paths: Sequence[pathlib.Path]) -> list[str]:
+    """Picture files as JPEG data URLs, as large as the budget allows all of them."""
+    side = min(LARGEST, math.isqrt(_PIXELS // max(len(paths), 1)))
+    while True:
+        urls = [jpeg(path, side) for path in paths]
+        excess = sum(map(len, urls)) / _CHARACTERS
+        if excess <= 1 or side == SMALLEST:
+            return urls
+        side = max(SMALLEST, int(0.95 * side / math.sqrt(excess)))
+
+
+def mp4(path: pathlib.Path) -> str:
+    """A film as a data URL."""
+    return _data_url("video/mp4", path.read_bytes())
+
+
+def _data_url(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64," + base64.b64encode(content).decode()

@@ -1,0 +1,161 @@
+"""A run directory as it stands: what every part of the report is made from."""
+
+import dataclasses
+import functools
+import itertools
+import json
+import pathlib
+from typing import Any
+
+from nst_jax.errors import RequestError
+from nst_jax.records import read_metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """Something that varies among the members, and its values in words."""
+
+    name: str
+    labels: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One member: `entry` is what run.json says of it."""
+
+    folder: pathlib.Path
+    entry: dict[str, Any]
+
+    @property
+    def number(self) -> int:
+        return self.entry["member"]
+
+    @property
+    def index(self) -> tuple[int, ...]:
+        """Its place along each axis."""
+        return tuple(self.entry.get("index", ()))
+
+    @property
+    def label(self) -> str:
+        return self.entry.get("label") or f"seed {self.entry['seed']}"
+
+    @property
+    def caption(self) -> str:
+        """The label, and how it ended or that it has not."""
+        if self.entry["status"] == "waiting":
+            return f"{self.label} · waiting"
+        loss = self.entry["loss"]
+        return f"{self.label} · loss " + (
+            "not finite" if loss is None else f"{loss:.4g}"
+        )
+
+    @functools.cached_property
+    def picture(self) -> pathlib.Path | None:
+        """`final.png`; None while there is none."""
+        path = self.folder / "final.png"
+        finished = self.entry["status"] in ("done", "diverged")
+        return path if finished and path.is_file() else None
+
+    @functools.cached_property
+    def frames(self) -> tuple[pathlib.Path, ...]:
+        """The pictures kept on the way, in the order of their steps."""
+        return tuple(sorted((self.folder / "frames").glob("*.png")))
+
+    @property
+    def start(self) -> pathlib.Path | None:
+        """The picture that it started from, if it was kept."""
+        first = self.frames[:1]
+        return first[0] if first and int(first[0].stem) == 0 else None
+
+    @property
+    def film(self) -> pathlib.Path:
+        """Where its making-of is, if it has one."""
+        return self.folder / "making_of.mp4"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run directory as it stands.
+
+    Attributes:
+      workdir: the directory.
+      manifest: what run.json holds.
+      axes: what varies, outermost first.
+      members: in their order.
+      rows: member -> its rows of metrics, in the order of their steps.
+    """
+
+    workdir: pathlib.Path
+    manifest: dict[str, Any]
+    axes: tuple[Axis, ...]
+    members: tuple[Member, ...]
+    rows: dict[int, list[dict[str, Any]]]
+
+    @functools.cached_property
+    def at(self) -> dict[tuple[int, ...], Member]:
+        """The members by their places."""
+        return {member.index: member for member in self.members}
+
+    def pages(self) -> list[tuple[int, ...]]:
+        """The places along all axes but the last two, in their order."""
+        outer = (range(len(axis.labels)) for axis in self.axes[:-2])
+        return list(itertools.product(*outer))
+
+    def page_title(self, page: tuple[int, ...]) -> str:
+        """Such as "seed 1, size 64"; "" if there is but one page."""
+        return ", ".join(
+            f"{axis.name} {axis.labels[i]}"
+            for axis, i in zip(self.axes, page, strict=False)
+        )
+
+    @property
+    def fps(self) -> float:
+        """Frames a second of the making-of."""
+        return self.manifest["config"]["output"].get("fps", 10)
+
+
+def read_run(workdir: str | pathlib.Path) -> Run:
+    """Reads a run directory; the run need not be finished.
+
+    Raises:
+      RequestError: it is no run directory.
+    """
+    workdir = pathlib.Path(workdir)
+    otherwise = f"workdir {str(workdir)!r} is no run directory"
+    manifest = read_json(workdir / "run.json", otherwise)
+    for name in ("status", "command", "config", "inputs", "members"):
+        if name not in manifest:
+            raise RequestError(f"{otherwise}: its run.json has no {name!r}")
+    rows: dict[int, list[dict[str, Any]]] = {}
+    for row in read_metrics(workdir / "metrics.jsonl"):
+        rows.setdefault(row["member"], []).append(row)
+    return Run(
+        workdir,
+        manifest,
+        tuple(
+            Axis(axis["name"], tuple(axis["labels"]))
+            for axis in manifest.get("axes", ())
+        ),
+        tuple(
+            Member(workdir / "members" / f"{entry['member']:03d}", entry)
+            for entry in manifest["members"]
+        ),
+        rows,
+    )
+
+
+def read_json(path: pathlib.Path, otherwise: str) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+      RequestError: there is none; `otherwise` is the head of its sentence.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise RequestError(f"{otherwise}: {path.name}: {error.strerror}") from None
+    except ValueError as error:
+        raise RequestError(f"{otherwise}: {path.name} is not JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise RequestError(f"{otherwise}: {path.name} holds no object")
+    return content

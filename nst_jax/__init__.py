@@ -13,10 +13,7 @@ from nst_jax.canvas import starting_canvas as starting_canvas
 from nst_jax.ensemble import Ensemble as Ensemble
 from nst_jax.ensemble import run as run
 from nst_jax.errors import RequestError as RequestError
-from nst_jax.experiment import EnsembleOptions as EnsembleOptions
 from nst_jax.experiment import Experiment as Experiment
-from nst_jax.experiment import OutputOptions as OutputOptions
-from nst_jax.experiment import SolverOptions as SolverOptions
 from nst_jax.experiment import variant as variant
 from nst_jax.io import read_image as read_image
 from nst_jax.io import write_image as write_image
@@ -30,6 +27,9 @@ from nst_jax.losses import TotalVariation as TotalVariation
 from nst_jax.losses import static as static
 from nst_jax.losses import term as term
 from nst_jax.numerics import Numerics as Numerics
+from nst_jax.options import EnsembleOptions as EnsembleOptions
+from nst_jax.options import OutputOptions as OutputOptions
+from nst_jax.options import SolverOptions as SolverOptions
 from nst_jax.presets import PRESETS as PRESETS
 from nst_jax.presets import preset as preset
 from nst_jax.report import contact_sheet as contact_sheet

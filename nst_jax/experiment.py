@@ -22,106 +22,10 @@ from nst_jax.image import FITS
 from nst_jax.io import RESAMPLERS
 from nst_jax.losses import Term
 from nst_jax.numerics import Numerics
-from nst_jax.solvers import SOLVERS, Solver
+from nst_jax.options import EnsembleOptions, OutputOptions, SolverOptions
 from nst_jax.strategies import STRATEGIES
 
 # The flags read the annotations below as types: they must not be strings.
-
-
-@dataclasses.dataclass
-class SolverOptions:
-    """Which solver, and its fields; None leaves a field at the solver's default.
-
-    Attributes:
-      name: "lbfgs" (jaxopt, with a line search), "lbfgs_fixed" (without one),
-        "lbfgs_optax", "adam" or "sgd"; what the others mean, the classes in
-        `nst_jax.solvers` say.
-      tolerance: stop moving a canvas whose gradient norm is not above it.
-    """
-
-    name: str = "lbfgs"
-    tolerance: float = 0.0
-    history_size: int | None = None
-    line_search: str | None = None
-    max_line_search_steps: int | None = None
-    max_step: float | None = None
-    learning_rate: float | None = None
-    b1: float | None = None
-    b2: float | None = None
-    eps: float | None = None
-    schedule: str | None = None
-    decay_rate: float | None = None
-    decay_steps: int | None = None
-    clip: bool | None = None
-
-    def solver(self) -> Solver:
-        """The solver that these options describe.
-
-        Raises:
-          RequestError: there is no such solver, or it has no such field.
-        """
-        if self.name not in SOLVERS:
-            raise RequestError(
-                f"solver.name must be one of {tuple(SOLVERS)}, got {self.name!r}"
-                f"{nearest(self.name, SOLVERS)}"
-            )
-        if not 0 <= self.tolerance < float("inf"):
-            raise RequestError(
-                "solver.tolerance must be finite and not negative, "
-                f"got {self.tolerance}"
-            )
-        solver = SOLVERS[self.name]
-        known = {field.name for field in dataclasses.fields(solver)}
-        given = {
-            field.name: value
-            for field in dataclasses.fields(self)
-            if field.name not in ("name", "tolerance")
-            and (value := getattr(self, field.name)) is not None
-        }
-        for field in given:
-            if field not in known:
-                raise RequestError(
-                    f"solver.{field} is not a field of {self.name!r}, which has "
-                    f"{', '.join(sorted(known))}"
-                )
-        return solver(**given)
-
-
-@dataclasses.dataclass
-class EnsembleOptions:
-    """How the members of a run are computed.
-
-    Attributes:
-      strategy: "vmap", "map" or "loop"; `nst_jax.ensemble` tells them apart.
-      batch_size: members held at a time; 0 for all.
-    """
-
-    strategy: str = "vmap"
-    batch_size: int = 0
-
-
-@dataclasses.dataclass
-class OutputOptions:
-    """What a run leaves on the way.
-
-    Attributes:
-      log_every: steps between two rows of metrics.
-      snapshot_every: steps between two pictures in `frames/`; 0 for none.
-      snapshots: further steps to keep a picture of.
-      fps: pictures a second in the film of a member's making.
-    """
-
-    log_every: int = 5
-    snapshot_every: int = 0
-    snapshots: tuple[int, ...] = ()
-    fps: int = 12
-
-    def snapshot_steps(self, steps: int) -> tuple[int, ...]:
-        """All steps up to `steps` that a picture is kept of, ascending."""
-        regular = (
-            range(0, steps + 1, self.snapshot_every) if self.snapshot_every else ()
-        )
-        return tuple(sorted({s for s in (*self.snapshots, *regular) if s <= steps}))
 
 
 @dataclasses.dataclass

@@ -20,6 +20,7 @@ from run_directory import write_run
 import nst_jax
 from nst_jax.report import write_report, write_tensorboard
 from nst_jax.report.curves import band, curves
+from nst_jax.report.page import write_page
 from nst_jax.report.run import read_run
 from nst_jax.report.sheet import run_sheet
 from nst_jax.report.video import GIF_FRAMES, write_gif, write_mp4
@@ -354,7 +355,7 @@ def test_findings_are_shown_where_a_study_left_them(tmp_path):
         "pictures": [{"title": "Mean", "file": "inputs/001.png"}],
     }
     (run / "study.json").write_text(json.dumps(study))
-    write_report(run)
+    write_page(read_run(run))
     page = Page(run / "report.html")
     text = " ".join(page.text)
     for words in ("Findings", "Seeds matter less than weights.", "Spread", "0.25"):
@@ -362,7 +363,23 @@ def test_findings_are_shown_where_a_study_left_them(tmp_path):
     assert page.all("img", alt="Mean")
     (run / "study.json").write_text('{"summary": ')
     with pytest.raises(nst_jax.RequestError, match="study.json is not JSON"):
-        write_report(run)
+        write_page(read_run(run))
+
+
+def test_findings_are_of_the_pictures_that_there_are(tmp_path):
+    """Through the run directory: the distance of its two pictures, as numbers do it."""
+    run = write_run(tmp_path, (("seed", ("0", "1")),))
+    write_report(run)
+    found = json.loads((run / "study.json").read_text())
+    pictures = [
+        np.asarray(Image.open(run / "members" / m / "final.png"), np.float64)
+        for m in ("000", "001")
+    ]
+    expected = np.sqrt(np.mean((pictures[0] - pictures[1]) ** 2))
+    (row,) = found["tables"][0]["rows"]
+    assert row[0] == "seed"
+    assert row[1:3] == [1, pytest.approx(expected, rel=5e-3)]
+    assert found["summary"][0] in " ".join(Page(run / "report.html").text)
 
 
 @pytest.mark.parametrize("missing", ["members", "metrics.jsonl", "inputs"])

@@ -7,6 +7,7 @@ from nst_jax.report.curves import write_curves
 from nst_jax.report.page import write_page
 from nst_jax.report.run import read_run
 from nst_jax.report.sheet import run_sheet
+from nst_jax.report.study import write_study
 from nst_jax.report.video import write_gif, write_mp4
 
 
@@ -16,6 +17,7 @@ def write_report(workdir: str | pathlib.Path) -> None:
         report.html                     one self-contained page
         sheet.png                       the members along their axes
         curves.svg                      the loss, for print
+        study.json, study/              what the run shows, in numbers
         members/000/making_of.mp4       of each member with two frames or more
         members/000/making_of.gif       of the first such member
 
@@ -34,4 +36,5 @@ def write_report(workdir: str | pathlib.Path) -> None:
     for member in filmed[:1]:
         write_gif(member.film.with_suffix(".gif"), member.frames, run.fps)
     write_curves(run.workdir / "curves.svg", run)
+    write_study(run)
     write_page(run)

@@ -236,6 +236,30 @@ def test_selectors_show_the_page_of_the_outer_axes(browser, grid):
     assert head[6:] == ["0", "0.2", "1"]
 
 
+def test_a_choice_may_be_followed_at_once_by_another(browser, grid):
+    """The last one counts, and none that was overtaken complains."""
+    browser.open(grid)
+    browser.run(
+        "for (let turn = 0; turn < 5; turn++)"
+        "  for (const panel of document.querySelectorAll('.panel')) panel.click();"
+        "document.querySelector('.panel[data-member=\"3\"]').click();"
+    )
+    own = browser.find(".panel[data-member='3'] img").get_attribute("src")
+    assert browser.find("#after").get_attribute("src") == own
+    apart = np.abs(
+        browser.pixels(".panel[data-member='3'] img") - browser.pixels("#input-0")
+    )
+    WebDriverWait(browser.driver, 10).until(
+        lambda _: (
+            abs(
+                float(browser.find("#mean").get_attribute("textContent").split()[1])
+                - apart.mean() / 255
+            )
+            < 0.002
+        )
+    )
+
+
 def test_panels_are_walked_by_arrow_keys(browser, grid):
     browser.open(grid)
     browser.panel(0).send_keys(Keys.ARROW_RIGHT)

@@ -57,7 +57,11 @@ async function view() {
   if (!source) return;
   before.src = source;
   before.alt = name;
-  await Promise.all([after.decode(), before.decode()]);
+  try {
+    await Promise.all([after.decode(), before.decode()]);
+  } catch {
+    return; // Another member was chosen meanwhile, and has its own turn.
+  }
   difference(after, before);
 }
 
@@ -103,6 +107,7 @@ find("#gain").addEventListener("input", (event) => {
   find("#gain-value").textContent = event.target.value;
   view();
 });
+find(".against").hidden = !find("#against").options.length;
 find("#against").addEventListener("change", view);
 find(".tabs").addEventListener("change", turn);
 

@@ -26,15 +26,15 @@ def _torch_lbfgs() -> SolverOptions:
 def paper(content: str, styles: tuple[str, ...]) -> Experiment:
     """Gatys, Ecker & Bethge 2016: α/β = 1e-3, wₗ = 1/5, from noise, mean pooling.
 
-    The paper's network was rescaled to unit mean activations, so that its ratio
-    is another one here. It gives no number of steps; 500 is its authors' notebook's.
+    Its network was rescaled to mean activations of 1, which is made up for in the
+    factors. It gives no number of steps; 500 is its authors' notebook's.
     """
     return Experiment(
         content,
         styles,
         terms=(
-            Content(1e-3, convention="paper"),
-            Gram(1.0, layer_weights=(0.2,) * 5, convention="paper"),
+            Content(1e-3, convention="paper_normalised"),
+            Gram(1.0, layer_weights=(0.2,) * 5, convention="paper_normalised"),
         ),
         size=512,
         steps=500,

@@ -292,3 +292,48 @@ def test_the_losses_at_the_start_are_the_tools(tool):
     for term, golden in zip(("content", "style", "total"), goldens, strict=True):
         found = sum(float(loss) for name, loss in parts.items() if term in name)
         assert found == pytest.approx(golden, rel=1e-4), term
+
+
+def test_the_papers_rescaled_network_is_the_formula_on_rescaled_features(network):
+    """Features of mean 1 in the paper's own equations, with means measured here."""
+    photographs = [
+        nst_jax.read_image(f"samples/{name}.png", 256)
+        for name in ("astronaut", "chelsea", "coffee")
+    ]
+    layers = (CONTENT_LAYER, *STYLE_LAYERS)
+    means = {
+        layer: np.mean([network(x, layers)[layer].mean() for x in photographs])
+        for layer in layers
+    }
+    content = nst_jax.read_image("samples/coffee.png", 64)
+    style = nst_jax.read_image("samples/swirls.jpg", 96)
+    canvas = content * 0.5
+    style = style[: canvas.shape[0], : canvas.shape[1]]
+    f, p, a = (
+        {k: np.asarray(v, np.float64) / means[k] for k, v in network(x, layers).items()}
+        for x in (canvas, content, style)
+    )
+    expected = paper(f, p, a, canvas)[:2]
+    objective = nst_jax.Objective(
+        (
+            nst_jax.Content(convention="paper_normalised"),
+            nst_jax.Gram(convention="paper_normalised"),
+        )
+    )
+    targets = objective.targets(network, content, [style])
+    _, parts = objective(network, canvas, targets)
+    got = [
+        sum(float(v) for name, v in parts.items() if name.startswith(kind))
+        for kind in ("content", "style")
+    ]
+    np.testing.assert_allclose(got, expected, rtol=1e-2)
+
+
+def test_a_pooling_has_no_mean_in_the_papers_network(network):
+    canvas = nst_jax.read_image("samples/coffee.png", 32)
+    objective = nst_jax.Objective(
+        (nst_jax.Content(layers=("pool1",), convention="paper_normalised"),)
+    )
+    targets = objective.targets(network, canvas, [])
+    with pytest.raises(nst_jax.RequestError, match="got layer 'pool1'"):
+        objective(network, canvas, targets)

@@ -81,6 +81,28 @@ class Convention:
     variation: Variation | None = None
 
 
+#: Mean activations of the bundled network at the ReLU of each block's convolutions,
+#: over the three photographs in samples/ at 256 px.
+MEAN_ACTIVATIONS = {
+    1: (22.48, 101.9),
+    2: (125.1, 113.9),
+    3: (138.5, 173.9, 368.7, 554.3),
+    4: (559.8, 381.2, 217.8, 58.56),
+    5: (57.54, 26.37, 11.74, 1.598),
+}
+
+
+def _activation(site: Site) -> float:
+    """What features at a convolution or its ReLU are divided by to be 1 on average."""
+    if site.layer.startswith("pool"):
+        raise RequestError(
+            "convention 'paper_normalised' knows convolutions and their ReLUs, "
+            f"got layer {site.layer!r}"
+        )
+    block, conv = map(int, site.layer[4:].split("_"))
+    return MEAN_ACTIVATIONS[block][conv - 1]
+
+
 def _mean_square(site: Site) -> float:
     return 1 / (site.channels * site.positions)
 
@@ -90,6 +112,11 @@ CONVENTIONS = {
         content=lambda site: 1 / 2,
         style=lambda site: 1 / (4 * site.channels**2),
         source="Gatys, Ecker & Bethge 2016 (CVPR), equations 1 and 4",
+    ),
+    "paper_normalised": Convention(
+        content=lambda site: 1 / 2 / _activation(site) ** 2,
+        style=lambda site: 1 / (4 * site.channels**2) / _activation(site) ** 4,
+        source="the same, of features rescaled to a mean of 1 as the paper's were",
     ),
     "gatys": Convention(
         content=_mean_square,

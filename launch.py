@@ -13,6 +13,10 @@ import shlex
 import signal
 import sys
 
+# The imports below take seconds; before main there is no run to stop in order.
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda number, _: sys.exit(128 + number))
+
 import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -27,7 +31,6 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where results go; default is a new folder under runs/."
 )
-
 _REPORT = flags.DEFINE_string(
     "report", None, "A run directory to write the report of once more; nothing is run."
 )

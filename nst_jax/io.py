@@ -5,7 +5,9 @@ import hashlib
 import io
 import os
 import pathlib
+import tempfile
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
@@ -54,6 +56,22 @@ def file_sha256(path: pathlib.Path) -> str:
     """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> None:
+    """Calls `write` on a temporary neighbour of `path`, then renames it to `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(
+        dir=path.parent, prefix=".partial-", suffix=path.suffix
+    )
+    os.close(handle)
+    partial = pathlib.Path(name)
+    try:
+        write(partial)
+        partial.chmod(0o644)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read_image(

@@ -5,8 +5,9 @@
     inputs/           the pictures that it was given, as they were used
     members/000/      final.png, final.npy (the exact result), frames/, member.json
     checkpoint.safetensors    a batch under way, while there is one
-    sheet.png         all members on one sheet
-    report.html       one page
+
+and, made from these by `nst_jax.report`: report.html, sheet.png, curves.svg, the
+numbers in study.json, and the making_of of members that have frames.
 
 Files appear under their names only when they are whole.
 """
@@ -20,49 +21,21 @@ import os
 import pathlib
 import platform
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-import safetensors
-import safetensors.numpy
-from absl import logging
 from jax.typing import ArrayLike
 
-from nst_jax import io
 from nst_jax.build import Plan
+from nst_jax.checkpoint import Checkpoint
 from nst_jax.ensemble import Look
 from nst_jax.errors import RequestError
 from nst_jax.experiment import plain
+from nst_jax.io import write_image, write_whole
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "jaxopt", "numpy", "pillow")
-
-
-def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> None:
-    """Calls `write` on a temporary neighbour of `path`, then renames it to `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=".partial-", suffix=path.suffix
-    )
-    os.close(handle)
-    partial = pathlib.Path(name)
-    try:
-        write(partial)
-        partial.chmod(0o644)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@dataclasses.dataclass(frozen=True)
-class Checkpoint:
-    """A batch under way, as it was saved."""
-
-    members: tuple[int, ...]
-    step: int
-    seconds: float
-    leaves: list[np.ndarray]
 
 
 class Records:
@@ -265,33 +238,13 @@ class Records:
         self, members: Sequence[int], look: Look, seconds: float
     ) -> None:
         """Keeps a batch that was interrupted after so many seconds, to the bit."""
-        leaves = jax.tree.leaves(look.state)
-        tensors = {f"{i:03d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
-        metadata = {
-            "members": json.dumps(list(members)),
-            "step": str(look.step),
-            "seconds": str(seconds),
-        }
-        write_whole(
-            self.checkpoint_path,
-            lambda path: safetensors.numpy.save_file(tensors, path, metadata),
-        )
+        leaves = list(map(np.asarray, jax.tree.leaves(look.state)))
+        checkpoint = Checkpoint(tuple(members), look.step, seconds, leaves)
+        checkpoint.save(self.checkpoint_path)
 
     def load_checkpoint(self) -> Checkpoint | None:
         """The batch that an earlier call left under way, if there is one."""
-        if not self.checkpoint_path.exists():
-            return None
-        try:
-            with safetensors.safe_open(self.checkpoint_path, "numpy") as file:
-                meta = file.metadata()
-                names = file.keys()
-                leaves = [file.get_tensor(name) for name in sorted(names)]
-            members = tuple(map(int, json.loads(meta["members"])))
-            step, seconds = int(meta["step"]), float(meta["seconds"])
-        except (safetensors.SafetensorError, OSError, LookupError, ValueError) as error:
-            logging.warning("the checkpoint cannot be read (%s); starting over", error)
-            return None
-        return Checkpoint(members, step, seconds, leaves)
+        return Checkpoint.load(self.checkpoint_path)
 
     def _earlier(self) -> dict[str, Any] | None:
         path = self.workdir / "run.json"
@@ -337,7 +290,7 @@ class Records:
         write_whole(path, lambda partial: partial.write_text("".join(kept)))
 
     def _picture(self, path: pathlib.Path, canvas: np.ndarray) -> None:
-        write_whole(path, lambda partial: io.write_image(partial, canvas))
+        write_whole(path, lambda partial: write_image(partial, canvas))
 
     def _array(self, path: pathlib.Path, canvas: np.ndarray) -> None:
         write_whole(path, lambda partial: np.save(partial, canvas))

@@ -12,7 +12,7 @@ from nst_jax.build import Group, Plan
 from nst_jax.ensemble import Ensemble, Look
 from nst_jax.progress import Progress
 from nst_jax.records import Records
-from nst_jax.report import write_report
+from nst_jax.report import read_run, write_page, write_report
 from nst_jax.transfer import State
 
 SECONDS_BETWEEN_REPORTS = 60.0
@@ -48,6 +48,7 @@ def execute(
     logging.info("results go to %s", workdir)
     _warn_of_equal_members(plan)
     records.begin()
+    write_page(read_run(records.workdir))  # So that there is one, whatever comes.
     run = _Run(plan, records, stop)
     status = "failed"
     try:

@@ -32,6 +32,7 @@ FLOORS = (
     "presets",
     "build",
     "studies",
+    "checkpoint",
     "records",
     "report",
     "progress",

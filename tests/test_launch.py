@@ -21,7 +21,9 @@ from PIL import Image
 import nst_jax
 from nst_jax.records import read_metrics
 
-CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
+#: Those that every promise of the run directory is held on; the others are in
+#: tests/test_configs.py.
+CONFIGS = ("transfer", "seeds", "pastiche")
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +173,103 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
     ]
     assert rows[0] == rows[1]
     assert not (part / "checkpoint.safetensors").exists()
+
+
+GRID = """
+import nst_jax
+
+
+def get_config():
+    return nst_jax.Experiment(
+        content="samples/chelsea.png",
+        styles=("samples/swirls.jpg",),
+        terms=(nst_jax.Content(layers=("relu2_1",)), nst_jax.Gram(layers=("relu1_1",))),
+        size=32,
+        steps=20,
+        solver=nst_jax.SolverOptions("adam"),
+        axes=(
+            nst_jax.Vary("terms.style.layers", (("relu1_1",), ("relu2_1",))),
+            nst_jax.Vary("terms.style.weight", (1.0, 2.0, 3.0, 4.0)),
+        ),
+        ensemble=nst_jax.EnsembleOptions(batch_size=2),
+    )
+"""
+
+
+def states(workdir):
+    return [
+        m["status"] for m in json.loads((workdir / "run.json").read_text())["members"]
+    ]
+
+
+@pytest.mark.parametrize("asked", ["once", "twice"])
+def test_a_grid_that_is_stopped_keeps_its_members_and_goes_on(tmp_path, asked):
+    """SIGINT once and twice, in the second of two programs; then the same command."""
+    (tmp_path / "grid.py").write_text(GRID)
+    flags = f"--config={tmp_path / 'grid.py'}", "--config.output.log_every=1"
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    process = subprocess.Popen(
+        [sys.executable, "launch.py", *flags, f"--workdir={part}"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    # Members 0 to 3 share a program, 4 to 7 the other; each goes in batches of two.
+    deadline = time.monotonic() + 200
+    while not (part / "members" / "005" / "final.npy").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    for _ in range(1 if asked == "once" else 2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+    _, err = process.communicate(timeout=120)
+    finished = states(part)
+    if process.returncode:
+        assert process.returncode in ((130,) if asked == "once" else (1, 130)), err
+        assert set(finished[:4]) == {"done"}
+    page = (part / "report.html").read_text()
+    assert page.rstrip().endswith("</html>")
+    if asked == "once":
+        assert page.count("data:image/jpeg") >= finished.count("done")
+    kept = {
+        path: path.stat().st_mtime_ns
+        for i, status in enumerate(finished)
+        if status == "done"
+        for path in (part / "members" / f"{i:03d}").glob("final.npy")
+    }
+    for workdir in (part, whole):
+        status, _, err = launch(*flags, f"--workdir={workdir}")
+        assert status == 0, err
+    assert states(part) == ["done"] * 8
+    assert all(path.stat().st_mtime_ns == then for path, then in kept.items())
+    for i in range(8):
+        ends = [
+            np.load(w / "members" / f"{i:03d}" / "final.npy") for w in (whole, part)
+        ]
+        np.testing.assert_array_equal(*ends)
+    rows = [
+        sorted(
+            (row["member"], row["step"], row["loss"])
+            for row in read_metrics(workdir / "metrics.jsonl")
+        )
+        for workdir in (whole, part)
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_an_interrupt_during_the_imports_is_quiet(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "launch.py", f"--workdir={tmp_path / 'run'}"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
 
 
 def test_the_default_folder_is_new_and_named(tmp_path):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nst_jax.records import write_whole
+from nst_jax.io import write_whole
 from nst_jax.report.run import Run
 
 #: Up to so many members each has a line of its own; more show a band.

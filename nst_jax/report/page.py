@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 import plotly.offline
 
-from nst_jax.records import write_whole
+from nst_jax.io import write_whole
 from nst_jax.report import embed
 from nst_jax.report.curves import curves
 from nst_jax.report.run import Member, Run, read_json

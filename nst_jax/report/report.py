@@ -2,7 +2,7 @@
 
 import pathlib
 
-from nst_jax.records import write_whole
+from nst_jax.io import write_whole
 from nst_jax.report.curves import write_curves
 from nst_jax.report.page import write_page
 from nst_jax.report.run import read_run

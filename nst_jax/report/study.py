@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from nst_jax.records import write_whole
+from nst_jax.io import write_whole
 from nst_jax.report.run import Run
 from nst_jax.studies.findings import Plot, findings
 

@@ -1,0 +1,61 @@
+"""A batch under way, kept to the bit."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from absl import logging
+
+from nst_jax.io import write_whole
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A batch under way.
+
+    Attributes:
+      members: whose it is.
+      step: how many steps they have made.
+      seconds: spent on them.
+      leaves: of their state, on the host.
+    """
+
+    members: tuple[int, ...]
+    step: int
+    seconds: float
+    leaves: Sequence[np.ndarray]
+
+    def save(self, path: pathlib.Path) -> None:
+        """Writes it, whole or not at all."""
+        tensors = {f"{i:03d}": np.asarray(leaf) for i, leaf in enumerate(self.leaves)}
+        metadata = {
+            "members": json.dumps(self.members),
+            "step": str(self.step),
+            "seconds": str(self.seconds),
+        }
+        write_whole(
+            path, lambda part: safetensors.numpy.save_file(tensors, part, metadata)
+        )
+
+    @classmethod
+    def load(cls, path: pathlib.Path) -> "Checkpoint | None":
+        """The checkpoint that was saved; None if there is none that can be read."""
+        if not path.exists():
+            return None
+        try:
+            with safetensors.safe_open(path, "numpy") as file:
+                meta = file.metadata()
+                names = file.keys()
+                leaves = [file.get_tensor(name) for name in sorted(names)]
+            members = tuple(map(int, json.loads(meta["members"])))
+            return cls(members, int(meta["step"]), float(meta["seconds"]), leaves)
+        except (
+            *(safetensors.SafetensorError, OSError, LookupError),
+            *(ValueError, TypeError),
+        ) as error:
+            logging.warning("the checkpoint cannot be read (%s); starting over", error)
+            return None

@@ -1,0 +1,70 @@
+"""Every config: its small twin runs to the end, and its docstring says what it is."""
+
+import ast
+import json
+import re
+import runpy
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+import nst_jax
+
+CONFIGS = {path.stem: path for path in sorted((ROOT / "configs").glob("*.py"))}
+configs = pytest.mark.parametrize("name", CONFIGS)
+
+
+def get_config(name, arg=""):
+    return runpy.run_path(str(CONFIGS[name]))["get_config"](arg)
+
+
+@configs
+def test_the_small_twin_runs_to_the_end(name, tmp_path):
+    """Each member ends at a finite picture, and no worse than it started."""
+    plan = nst_jax.build(get_config(name, "smoke"))
+    assert nst_jax.execute(plan, tmp_path) == "done"
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert [m["status"] for m in run["members"]] == ["done"] * len(plan.members)
+    compiled = [group["compile_s"] > 0 for group in run["groups"]]
+    assert sum(compiled) <= len(plan.groups)
+    losses = {}
+    for row in map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines()):
+        losses.setdefault(row["member"], []).append(row["loss"])
+    assert len(losses) == len(plan.members)
+    assert all(own[-1] <= own[0] for own in losses.values())
+    for folder in (tmp_path / "members").iterdir():
+        assert np.isfinite(np.load(folder / "final.npy")).all()
+    for name in ("report.html", "sheet.png", "curves.svg", "study.json"):
+        assert (tmp_path / name).stat().st_size > 0
+
+
+@configs
+def test_in_full_it_can_be_built(name):
+    """Every member of every grid is a request that can be run."""
+    plan = nst_jax.build(get_config(name))
+    counts = [len(axis.values) for axis in plan.experiment.grid_axes]
+    assert len(plan.members) == np.prod(counts)
+
+
+@configs
+def test_it_says_what_it_is(name):
+    """A question or a subject, the command, and how long it takes."""
+    words = ast.get_docstring(ast.parse(CONFIGS[name].read_text()))
+    title, *rest = words.split("\n\n")
+    assert "\n" not in title
+    command = "python launch.py" + (
+        "" if name == "transfer" else f" --config=configs/{name}.py"
+    )
+    assert command in words
+    assert re.search(r"\b(second|minute|hour|day)s?\b", " ".join(rest))
+
+
+@pytest.mark.parametrize("name", ["keras_sweep"])
+def test_the_small_twin_of_the_sweep_has_all_thousand_members(name):
+    config = get_config(name, "smoke")
+    plan = nst_jax.build(config)
+    assert (len(plan.members), len(plan.groups)) == (1000, 1)
+    assert max(plan.groups[0].content.shape) == 64
+    weights = [m.experiment.terms[0].weight for m in plan.members]
+    assert sorted(set(weights)) == pytest.approx(np.arange(10) * 0.2)

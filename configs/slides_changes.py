@@ -15,10 +15,8 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
         content="samples/astronaut.png",
         styles=("samples/swirls.jpg",),
         terms=(
-            nst_jax.Content(convention="paper_normalised"),
-            nst_jax.Gram(
-                weight=1e4, layer_weights=(0.2,) * 5, convention="paper_normalised"
-            ),
+            nst_jax.Content(convention="paper"),
+            nst_jax.Gram(weight=1e4, layer_weights=(0.2,) * 5, convention="paper"),
         ),
         size=128,
         steps=400,

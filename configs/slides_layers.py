@@ -17,8 +17,8 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
         content="samples/astronaut.png",
         styles=("samples/mosaic.jpg",),
         terms=(
-            nst_jax.Content(convention="paper_normalised"),
-            nst_jax.Gram(weight=1e4, convention="paper_normalised"),
+            nst_jax.Content(convention="paper"),
+            nst_jax.Gram(weight=1e4, convention="paper"),
         ),
         size=128,
         steps=100,

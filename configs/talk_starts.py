@@ -17,10 +17,8 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
         content="samples/coffee.png",
         styles=("samples/woodcut.jpg",),
         terms=(
-            nst_jax.Content(weight=1e-3, convention="paper_normalised"),
-            nst_jax.Gram(
-                weight=1.0, layer_weights=(0.2,) * 5, convention="paper_normalised"
-            ),
+            nst_jax.Content(weight=1.0, convention="paper"),
+            nst_jax.Gram(weight=10.0, layer_weights=(0.2,) * 5, convention="paper"),
         ),
         size=96,
         steps=300,

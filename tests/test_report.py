@@ -87,7 +87,7 @@ def test_a_sheet_of_two_axes_has_a_row_and_a_column_for_each_value(tmp_path):
     assert len(found) == 12
     for member, (left, top, right, bottom) in found.items():
         row, column = divmod(member, 4)
-        assert (right - left + 1, bottom - top + 1) == (30, 20)
+        assert (right - left + 1, bottom - top + 1) == (240, 160)
         assert left == found[column][0], "a column shares its left edge"
         assert top == found[4 * row][1], "a row shares its top edge"
     assert len({box[0] for box in found.values()}) == 4

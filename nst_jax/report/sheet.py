@@ -18,6 +18,8 @@ _INK, _FAINT = (228, 228, 231), (161, 161, 170)
 #: What the widest sheet aims at, in pixels: beyond it cells get smaller.
 _WIDTH = 4096
 _SMALLEST, _LARGEST = 64, 384
+#: Smaller pictures are enlarged to it, where there is room: captions want it too.
+_LEGIBLE = 240
 
 
 def contact_sheet(
@@ -60,7 +62,9 @@ def run_sheet(run: Run) -> Image.Image | None:
         columns = math.ceil(math.sqrt(len(run.members)))
     side = min(max(_WIDTH // columns - _GAP, _SMALLEST), _LARGEST)
     pictures = [
-        _fitted(_opened(member.picture), side) if member.picture else None
+        _fitted(_opened(member.picture), side, min(side, _LEGIBLE))
+        if member.picture
+        else None
         for member in run.members
     ]
     if len(run.axes) < 2:
@@ -177,9 +181,10 @@ def _opened(path: pathlib.Path) -> Image.Image:
         return image.convert("RGB")
 
 
-def _fitted(picture: Image.Image, side: int) -> Image.Image:
-    """The picture with its longer side at most `side`, of the same shape."""
-    scale = min(1.0, side / max(picture.size))
+def _fitted(picture: Image.Image, most: int, least: int = 1) -> Image.Image:
+    """The picture with its longer side from `least` to `most`, of the same shape."""
+    longer = max(picture.size)
+    scale = min(max(longer, least), most) / longer
     width, height = (max(1, round(length * scale)) for length in picture.size)
     return picture.resize((width, height), Image.Resampling.LANCZOS)
 

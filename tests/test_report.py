@@ -142,7 +142,10 @@ def test_other_sizes_and_missing_members_leave_the_grid_as_it_is(tmp_path):
     assert found.keys() == set(range(12)) - {5, 11}
     centres = {m: ((b[0] + b[2]) / 2, (b[1] + b[3]) / 2) for m, b in found.items()}
     for member, (left, top, right, bottom) in found.items():
-        assert (bottom - top + 1, right - left + 1) == size(member)
+        height, width = size(member)  # Of their own shape, and all as large.
+        scale = 240 / max(height, width)
+        shown = bottom - top + 1, right - left + 1
+        assert shown == (scale * height, scale * width)
         row, column = divmod(member, 4)
         for other, centre in centres.items():
             assert other % 4 != column or abs(centre[0] - centres[member][0]) <= 1
@@ -310,7 +313,7 @@ def test_the_page_carries_all_it_shows(grid):
         if target := tag.get("href"):
             assert (grid / target).is_file(), target
     pictures = [tag["src"] for tag in page.all("img") if "src" in tag]
-    assert len(pictures) == 2 + 23
+    assert len(pictures) == 2 + 23 + 4 * 3
     with Image.open(grid / "members/007/final.png") as image:
         expected = np.asarray(image, int)
     shown = base64.b64decode(pictures[2 + 7].removeprefix("data:image/jpeg;base64,"))
@@ -364,6 +367,17 @@ def test_findings_are_shown_where_a_study_left_them(tmp_path):
     (run / "study.json").write_text('{"summary": ')
     with pytest.raises(nst_jax.RequestError, match="study.json is not JSON"):
         write_page(read_run(run))
+
+
+def test_pictures_kept_on_the_way_are_shown_with_their_steps(tmp_path):
+    """Of thirty frames eight, evenly, with the first and the last; of four members."""
+    seeds = ("seed", tuple("012345"))
+    write_report(write_run(tmp_path, (seeds,), frames=30))
+    page = Page(tmp_path / "report.html")
+    captions = re.findall(r"step (\d+)", " ".join(page.text))
+    assert captions == 4 * ["0", "20", "40", "60", "85", "105", "125", "145"]
+    assert page.all("img", alt="seed 3 after 145 steps")
+    assert not page.all("img", alt="seed 4 after 145 steps")
 
 
 def test_findings_are_of_the_pictures_that_there_are(tmp_path):

@@ -6,6 +6,7 @@ import pathlib
 from typing import Any
 
 import jinja2
+import numpy as np
 import plotly.offline
 
 from nst_jax.io import write_whole
@@ -22,6 +23,8 @@ _TEMPLATES = jinja2.Environment(
 )
 #: Members whose starting pictures and films are in the page; those of more are not.
 _FEW = 16
+#: Members whose way is shown, pictures of each at most, and their longer side.
+_WAYS, _STATIONS, _STATION = 4, 8, 256
 #: Bytes of all films in the page, at most; beyond it they are linked.
 _FILMS = 15_000_000
 
@@ -41,6 +44,7 @@ def write_page(run: Run) -> None:
         data=_data(run, shown),
         curves=curves(run),
         study=_study(run),
+        ways=_ways(run),
         files=_files(run),
         groups=_groups(run),
         plotly=_plotly() if run.rows else "",
@@ -120,6 +124,22 @@ def _data(run: Run, shown: list[Member]) -> dict[str, Any]:
             for member in films
         },
     }
+
+
+def _ways(run: Run) -> list[dict[str, Any]]:
+    """Some pictures kept on the way of some members, with the steps they are of."""
+    ways = []
+    for member in [m for m in run.members if len(m.frames) > 1][:_WAYS]:
+        count = min(len(member.frames), _STATIONS)
+        chosen = np.linspace(0, len(member.frames) - 1, count).round().astype(int)
+        frames = [member.frames[i] for i in chosen]
+        ways.append(
+            {
+                "label": member.label,
+                "frames": [(int(f.stem), embed.jpeg(f, _STATION)) for f in frames],
+            }
+        )
+    return ways
 
 
 def _facts(member: Member) -> str:

@@ -24,8 +24,8 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
             nst_jax.Vary(
                 ("solver", "steps"),
                 (
-                    (nst_jax.SolverOptions("adam", learning_rate=0.06), 300),
-                    (nst_jax.SolverOptions("lbfgs_fixed"), 150),
+                    (nst_jax.SolverOptions("adam", learning_rate=0.06), 200),
+                    (nst_jax.SolverOptions("lbfgs_fixed"), 100),
                 ),
                 labels=("Adam", "L-BFGS"),
                 name="solver",

@@ -19,7 +19,7 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
         styles=("samples/mosaic.jpg",),
         terms=(nst_jax.Gram(),),
         size=128,
-        steps=200,
+        steps=150,
         seeds=(0, 1),
         canvas=nst_jax.Canvas(kind="noise"),
         solver=nst_jax.SolverOptions(name="lbfgs_fixed"),

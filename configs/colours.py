@@ -1,4 +1,4 @@
-"""Keeping the photograph's colours: six ways.
+"""Keeping the photograph's colours: five ways, beside none.
 
     python launch.py --config=configs/colours.py
 

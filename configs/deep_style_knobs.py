@@ -2,8 +2,8 @@
 
     python launch.py --config=configs/deep_style_knobs.py
 
-Ten pictures: the middle, and each knob at one end and the other. Which knob does what
-can be seen at a glance, and the page says how far each moves the picture. About four
+Ten pictures: the middle, and from there one knob turned at a time. Which knob does what
+can be seen at a glance, and the page says how far each is from the middle. About four
 minutes on two CPU cores.
 """
 

@@ -49,6 +49,11 @@ class Vary:
             raise RequestError(f"{axis}.values must be a tuple, got {self.values!r}")
         if not self.values:
             raise RequestError(f"{axis}.values is empty; give {self.title} a value")
+        if not all(isinstance(text, str) for text in (*self.labels, self.name)):
+            raise RequestError(
+                f"{axis}.labels and name must be strings, got {self.labels!r} and "
+                f"{self.name!r}"
+            )
         if self.labels and len(self.labels) != len(self.values):
             raise RequestError(
                 f"{axis}.labels has {len(self.labels)} entries for "
@@ -98,14 +103,33 @@ def grid(axes: Sequence[Vary]) -> Iterator[tuple[int, ...]]:
     return itertools.product(*(range(len(axis.values)) for axis in axes))
 
 
+def check_apart(axes: Sequence[Vary], config: Any) -> None:
+    """Raises RequestError where two axes set one field, or a field and a part of it."""
+    seen: list[tuple[str, tuple[str, ...]]] = []
+    for path in (path for axis in axes for path in axis.paths):
+        parts = _parts(path)
+        if parts[:1] == ("terms",) and len(parts) > 1:
+            names = [undraft(term).name for term in config.terms]
+            if parts[1] in names:
+                parts = ("terms", str(names.index(parts[1])), *parts[2:])
+        for other, known in seen:
+            shorter = min(len(parts), len(known))
+            if parts[:shorter] == known[:shorter]:
+                raise RequestError(f"axes: {other!r} and {path!r} set the same field")
+        seen.append((path, parts))
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(part for part in re.split(r"[.\[\]]", path) if part)
+
+
 def assigned(config: Any, path: str, value: Any) -> Any:
     """A copy of a config in which the field at `path` is `value`.
 
     Raises:
       RequestError: there is no such field.
     """
-    parts = tuple(part for part in re.split(r"[.\[\]]", path) if part)
-    return _assigned(config, parts, value, path)
+    return _assigned(config, _parts(path), value, path)
 
 
 def _assigned(node: Any, parts: tuple[str, ...], value: Any, path: str) -> Any:
@@ -143,7 +167,7 @@ def _no_field(path: str, part: str, names: Sequence[str]) -> str:
 def _title(path: str) -> str:
     if path == "seeds":
         return "seed"
-    parts = [part for part in re.split(r"[.\[\]]", path) if part]
+    parts = _parts(path)
     known = [p for p in parts if p not in ("terms", "name", "kind")]
     return " ".join(known or parts).replace("_", " ")
 

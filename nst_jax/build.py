@@ -14,7 +14,6 @@ import numpy as np
 from nst_jax import colour, io
 from nst_jax.canvas import starting_canvas
 from nst_jax.draft import undraft
-from nst_jax.ensemble import fitting_batch
 from nst_jax.errors import RequestError
 from nst_jax.experiment import Experiment, Member
 from nst_jax.losses import Objective, Term
@@ -50,6 +49,7 @@ class Group:
       styles: pictures [h, w, 3], likewise.
       original: the content in its own colours.
       pictures: what a canvas of kind "file" starts from, one a member.
+      content_input: the content's place in the plan's `inputs`.
     """
 
     numbers: tuple[int, ...]
@@ -60,13 +60,13 @@ class Group:
     styles: tuple[np.ndarray, ...]
     original: np.ndarray
     pictures: tuple[np.ndarray | None, ...]
+    content_input: int
 
     @property
     def experiment(self) -> Experiment:
         """What the members have in common, as the first of them has it."""
         return self.members[0].experiment
 
-    @functools.cached_property
     def problems(self) -> list[Problem]:
         """One a member, with its own numbers; the rest is there once for all."""
         first = self._posed(0)
@@ -141,13 +141,6 @@ class Group:
         """What a canvas [..., H, W, 3] is as a result: in the colours asked for."""
         return colour.finished(self.experiment.colour, canvas, self.original)
 
-    @functools.cached_property
-    def batch_size(self) -> int:
-        """Members held at a time: as asked for, or as many as memory has room for."""
-        count = len(self.members)
-        asked = self.experiment.ensemble.batch_size
-        return min(count, asked or fitting_batch(self.problems[0], self.content.shape))
-
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -176,6 +169,7 @@ def build(experiment: Experiment) -> Plan:
       RequestError: something is wrong with the request. All that can be known
         before compiling is checked here.
     """
+    experiment.check_types()
     experiment.resolved().check()
     members = experiment.members()
     objectives = [
@@ -233,7 +227,10 @@ def _group(
     )
     content, styles = colour.prepared(experiment.colour, original, originals)
     pictures = tuple(
-        reader.canvas("canvas.path", experiment, member.experiment.canvas.path)
+        colour.canvas(
+            experiment.colour,
+            reader.canvas("canvas.path", experiment, member.experiment.canvas.path),
+        )
         if member.experiment.canvas.kind == "file"
         else None
         for member in members
@@ -243,16 +240,40 @@ def _group(
             _check_reaches(role, image, objective.layers)
     network = reader.network(experiment)
     # A term refuses what it cannot use when it is traced.
-    targets = jax.eval_shape(objective.targets, network, content, styles)
-    _, parts = jax.eval_shape(objective, network, content, targets)
+    traced = functools.partial(_traced, objective, network)
+    targets = traced(Objective.targets, content, styles)
+    _, parts = traced(Objective.__call__, content, targets)
     for name, part in parts.items():
         if part.shape:
             raise RequestError(
                 f"term {name!r} must be a scalar, is an array of shape {part.shape}"
             )
     return Group(
-        numbers, members, network, objectives, content, styles, original, pictures
+        numbers,
+        members,
+        network,
+        objectives,
+        content,
+        styles,
+        original,
+        pictures,
+        next(i for i, picture in reader.pictures.items() if picture is original),
     )
+
+
+def _traced(
+    objective: Objective, network: Network, function: Callable[..., Any], *args: Any
+) -> Any:
+    """The shapes of a function's results, its numbers unknown as in the program."""
+    try:
+        return jax.eval_shape(function, objective, network, *args)
+    except jax.errors.ConcretizationTypeError as error:
+        reason = str(error).splitlines()[0]
+        names = ", ".join(objective.names)
+        raise RequestError(
+            f"terms ({names}): one decides by a number that is an argument of the "
+            f"compiled program ({reason}); declare it static"
+        ) from None
 
 
 class _Reader:
@@ -284,12 +305,12 @@ class _Reader:
             return load_weights(found)
 
         weights = self._once(("weights", path), read)
-        return self._once(
-            ("network", path, numerics, *options.values()),
-            lambda: Network.of(
-                weights.params, weights.preprocessing, numerics=numerics, **options
-            ),
+        # On the device once, whatever is done with them.
+        base = self._once(
+            ("network", path),
+            lambda: Network.of(weights.params, weights.preprocessing),
         )
+        return base.used(numerics=numerics, **options)
 
     def picture(
         self, role: str, experiment: Experiment, path: str, *, style: bool = False

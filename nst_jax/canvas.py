@@ -41,7 +41,8 @@ class Canvas:
         a tool starts whose noise is around 0 after the mean is taken off; "black".
       mix: the share of noise in a blend, from 0 to 1.
       path: the picture of kind "file"; a run's `final.npy` goes on exactly where
-        that run ended.
+        that run ended, unless its colours were put back afterwards ("luminance" and
+        "luma_swap"): then close by.
     """
 
     kind: str = "content"

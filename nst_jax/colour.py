@@ -68,6 +68,13 @@ def luma(image: ArrayLike) -> np.ndarray:
     return np.asarray(image, np.float64) @ np.array(LUMA_WEIGHTS)
 
 
+def canvas(colour: str, picture: np.ndarray) -> np.ndarray:
+    """A starting picture [H, W, 3] as the optimisation sees it: luma alone, if so."""
+    if colour != "luminance":
+        return picture
+    return np.repeat(luma(picture)[..., None], 3, -1).astype(np.float32)
+
+
 def prepared(
     colour: str, content: np.ndarray, styles: tuple[np.ndarray, ...]
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:

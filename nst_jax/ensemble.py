@@ -6,7 +6,6 @@ what they do not share has one; which is which is seen from the problems themsel
 """
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import psutil
 from jax.typing import ArrayLike
 
 from nst_jax import transfer
@@ -49,6 +49,9 @@ def _along(problems: Sequence[Problem]) -> Problem:
       RequestError: the problems differ in more than numbers: no program has them all.
     """
     first, *others = problems
+    networks = [jax.tree.leaves(problem.network) for problem in problems]
+    if any(a is not b for x in networks for a, b in zip(x, networks[0], strict=True)):
+        raise RequestError("problems of one ensemble must share one network")
     leaves: list[Any] = jax.tree.leaves(first)
     tree: Any = jax.tree.structure(first)
     for other in others:
@@ -79,9 +82,11 @@ def _stacked(problems: Sequence[Problem], along: Problem) -> Problem:
     def stack(axis: int | None, *entries: Any) -> Any:
         if axis is None:
             return entries[0]
-        # float32 as a number by itself would be computed with, also under 64 bits.
-        numbers = not isinstance(entries[0], jax.Array | np.ndarray)
-        return np.asarray(entries, np.float32) if numbers else jnp.stack(entries)
+        if isinstance(entries[0], jax.Array | np.ndarray):
+            return jnp.stack(entries)
+        # As a number by itself is computed with, also where 64 bits are enabled.
+        wide = problems[0].network.numerics.feature_dtype == "float64"
+        return np.asarray(entries, np.float64 if wide else np.float32)
 
     return jax.tree.map(stack, along, *problems, is_leaf=lambda node: node is None)
 
@@ -106,10 +111,11 @@ def fitting_batch(problem: Problem, shape: Sequence[int]) -> int:
 
 
 def _free_bytes() -> int:
+    """What the device has left; of a CPU's, what the system could make free."""
     stats = jax.local_devices()[0].memory_stats()
-    if stats:
+    if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats["bytes_in_use"]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return psutil.virtual_memory().available
 
 
 def _listed(problems: Problem | Sequence[Problem]) -> Sequence[Problem]:
@@ -268,6 +274,12 @@ class Ensemble:
         if len(listed) != count:
             raise RequestError(
                 f"problems has {len(listed)} entries for {count} canvases"
+            )
+        differing = jax.tree.leaves(_along(listed), is_leaf=lambda x: x is None)
+        batched = jax.tree.leaves(self._along, is_leaf=lambda x: x is None)
+        if any(a == 0 and b is None for a, b in zip(differing, batched, strict=True)):
+            raise RequestError(
+                "problems differ in numbers that those compiled for had in common"
             )
         missing = self.batch_size - count
         return _stacked([*listed, *listed[-1:] * missing], self._along)

@@ -6,6 +6,7 @@ The top fields are those that every config has; flags reach all of them:
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nst_jax.axes import Vary, assigned, grid
+from nst_jax.axes import Vary, assigned, check_apart, grid
 from nst_jax.canvas import Canvas
 from nst_jax.colour import COLOURS
 from nst_jax.draft import Draft, draft, undraft
@@ -127,6 +128,7 @@ class Experiment:
             try:
                 for path, value in settings.items():
                     one = assigned(one, path, value)
+                one.check_types()
                 one = one.resolved()
                 one.check()
             except RequestError as error:
@@ -142,26 +144,34 @@ class Experiment:
             if not isinstance(axis, Vary):
                 raise RequestError(f"axes[{i}] is {axis!r}, which is not a Vary")
             axis.check(f"axes[{i}]")
-        paths = [path for axis in self.axes for path in axis.paths]
-        for path in paths:
-            if path.split(".")[0] in ("axes", "output") or paths.count(path) > 1:
-                raise RequestError(
-                    f"axes: {path!r} cannot be varied"
-                    + (" by two axes" if paths.count(path) > 1 else "")
-                )
-        if "seeds" in paths and len(self.seeds) > 1:
-            raise RequestError(
-                f"seeds is {self.seeds}, and an axis varies the seed too: give one"
-            )
+        check_apart(self.axes, self)
+        for axis in self.axes:
+            for path in axis.paths:
+                if re.split(r"[.\[]", path)[0] in ("axes", "output"):
+                    raise RequestError(f"axes: {path!r} cannot be varied")
+            if "seeds" in axis.paths:
+                if len(self.seeds) > 1:
+                    raise RequestError(
+                        f"seeds is {self.seeds}, and an axis varies the seed too: "
+                        "give one"
+                    )
+                if axis.paths == ("seeds",) and len(set(axis.values)) < len(
+                    axis.values
+                ):
+                    raise RequestError(f"seeds must differ, got {axis.values}")
 
-    def check(self) -> None:
-        """Raises RequestError if a field has a wrong type or value."""
+    def check_types(self) -> None:
+        """Raises RequestError if a field has a wrong type."""
         for name, value, kind in _typed_fields(self):
             number = kind not in (bool, bool | None)
             if not isinstance(value, kind) or (number and isinstance(value, bool)):
                 wanted = getattr(kind, "__name__", str(kind))
                 raise RequestError(f"{name} must be of type {wanted}, got {value!r}")
-        for name, value, least in (
+
+    def check(self) -> None:
+        """Raises RequestError if a field has a wrong type or value."""
+        self.check_types()
+        for name, number, least in (
             ("size", self.size, 1),
             ("style_size", self.style_size, 0),
             ("steps", self.steps, 0),
@@ -170,8 +180,8 @@ class Experiment:
             ("output.snapshot_every", self.output.snapshot_every, 0),
             ("output.fps", self.output.fps, 1),
         ):
-            if value < least:
-                raise RequestError(f"{name} must be at least {least}, got {value}")
+            if number < least:
+                raise RequestError(f"{name} must be at least {least}, got {number}")
         if not 0 < self.style_scale <= 100:
             raise RequestError(
                 f"style_scale must be above 0 and at most 100, got {self.style_scale}"

@@ -13,8 +13,9 @@ from typing import Any
 from absl import flags
 from ml_collections.config_flags import config_flags, config_path, tuple_parser
 
+from nst_jax.draft import undraft
 from nst_jax.errors import RequestError, nearest
-from nst_jax.experiment import Experiment, undraft
+from nst_jax.experiment import Experiment
 from nst_jax.io import find_file
 
 DEFAULT_CONFIG = "configs/transfer.py"

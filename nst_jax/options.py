@@ -72,8 +72,8 @@ class EnsembleOptions:
     """How the members of a run are computed.
 
     Attributes:
-      strategy: "vmap", "map" or "loop"; `nst_jax.ensemble` tells them apart.
-      batch_size: members held at a time; 0 for all.
+      strategy: "vmap", "map" or "loop"; `nst_jax.strategies` tells them apart.
+      batch_size: members held at a time; 0 for as many as memory has room for.
     """
 
     strategy: str = "vmap"

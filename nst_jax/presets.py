@@ -12,8 +12,9 @@ from typing import Any
 
 from nst_jax.canvas import Canvas
 from nst_jax.errors import RequestError, nearest
-from nst_jax.experiment import Experiment, SolverOptions
+from nst_jax.experiment import Experiment
 from nst_jax.losses import Content, Gram, TotalVariation
+from nst_jax.options import SolverOptions
 
 #: Torch's default, and so most tools'.
 _HISTORY = 100
@@ -26,15 +27,16 @@ def _torch_lbfgs() -> SolverOptions:
 def paper(content: str, styles: tuple[str, ...]) -> Experiment:
     """Gatys, Ecker & Bethge 2016: α/β = 1e-3, wₗ = 1/5, from noise, mean pooling.
 
-    Its network was rescaled to mean activations of 1, which is made up for in the
-    factors. It gives no number of steps; 500 is its authors' notebook's.
+    The paper's network was rescaled to unit mean activations, so that its ratio
+    is another one here; the convention "paper_normalised" makes up for it where
+    pooling is by the maximum. 500 steps are its authors' notebook's.
     """
     return Experiment(
         content,
         styles,
         terms=(
-            Content(1e-3, convention="paper_normalised"),
-            Gram(1.0, layer_weights=(0.2,) * 5, convention="paper_normalised"),
+            Content(1e-3, convention="paper"),
+            Gram(1.0, layer_weights=(0.2,) * 5, convention="paper"),
         ),
         size=512,
         steps=500,

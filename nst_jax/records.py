@@ -21,7 +21,7 @@ import os
 import pathlib
 import platform
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -96,6 +96,7 @@ class Records:
                 {
                     "group": number,
                     "count": len(group.members),
+                    "content": group.content_input,
                     "size": list(group.content.shape[:2]),
                     "strategy": group.experiment.ensemble.strategy,
                     "batch_size": None,
@@ -178,35 +179,48 @@ class Records:
                     self._picture(frame, canvas)
 
     def finish(self, members: Sequence[int], look: Look) -> None:
-        """Writes the results of a batch that has made all its steps."""
+        """Writes the results of a batch that has made all its steps.
+
+        They count as finished together, once all are written.
+        """
         assert look.canvas is not None
+        entries = {}
         for i, (member, canvas) in enumerate(zip(members, look.canvas, strict=True)):
             folder = self.member_dir(member)
             self._array(folder / "final.npy", canvas)
             self._picture(folder / "final.png", canvas)
-            entry = self.manifest["members"][member]
-            entry.update(
-                status="done" if _finite(canvas, look.report.loss[i]) else "diverged",
-                loss=look.report.loss[i].item(),
-                evaluations=int(look.report.evaluations[i]),
-                failed_line_searches=int(look.report.failed[i]),
-            )
-            self._write_json(folder / "member.json", entry)
+            loss = look.report.loss[i]
+            entries[member] = self.manifest["members"][member] | {
+                "status": "done" if _finite(canvas, loss) else "diverged",
+                "loss": loss.item(),
+                "evaluations": int(look.report.evaluations[i]),
+                "failed_line_searches": int(look.report.failed[i]),
+            }
+            self._write_json(folder / "member.json", entries[member])
+        for member, entry in entries.items():
+            self.manifest["members"][member] = entry
         self._save_manifest()
         self.checkpoint_path.unlink(missing_ok=True)
+
+    def batch_size(self, group: int) -> int | None:
+        """How many members of a group are held at a time; None if not chosen yet."""
+        return self.manifest["groups"][group]["batch_size"]
+
+    def set_batch_size(self, group: int, size: int) -> None:
+        """Chooses it, for this call and all that go on with the run."""
+        self.manifest["groups"][group]["batch_size"] = size
+        self._save_manifest()
 
     def add_group(
         self,
         number: int,
         *,
-        batch_size: int,
         compile_s: float,
         run_s: float,
         member_steps: int,
     ) -> None:
         """Records what a group's program was, and what it has cost in this call."""
         entry = self.manifest["groups"][number]
-        entry["batch_size"] = batch_size
         entry["compile_s"] = round(entry["compile_s"] + compile_s, 4)
         entry["run_s"] = round(entry["run_s"] + run_s, 4)
         entry["member_steps"] += member_steps
@@ -244,7 +258,9 @@ class Records:
 
     def load_checkpoint(self) -> Checkpoint | None:
         """The batch that an earlier call left under way, if there is one."""
-        return Checkpoint.load(self.checkpoint_path)
+        # One that lies in a folder without a run is of another run.
+        known = self.status != "new"
+        return Checkpoint.load(self.checkpoint_path) if known else None
 
     def _earlier(self) -> dict[str, Any] | None:
         path = self.workdir / "run.json"
@@ -270,24 +286,33 @@ class Records:
             f"({reason}); give this run a new --workdir"
         )
 
-    def trim_metrics(self, checkpoint: Checkpoint | None) -> None:
-        """Drops the rows that this call will write again.
+    def trim_metrics(self, checkpoint: Checkpoint | None) -> set[int]:
+        """Drops the rows of what is neither finished nor in a checkpoint.
 
-        Args:
-          checkpoint: the batch that will go on; None if none will.
+        Returns:
+          the members that have rows left.
         """
-        path = self.workdir / "metrics.jsonl"
-        kept = []
-        for row in read_metrics(path):
-            member = row["member"]
+
+        def kept(row: dict[str, Any]) -> bool:
             before = (
                 checkpoint is not None
-                and member in checkpoint.members
+                and row["member"] in checkpoint.members
                 and row["step"] < checkpoint.step
             )
-            if before or self.finished(range(member, member + 1)):
-                kept.append(_json(row) + "\n")
-        write_whole(path, lambda partial: partial.write_text("".join(kept)))
+            return before or self.finished([row["member"]])
+
+        return {row["member"] for row in self._keep_metrics(kept)}
+
+    def drop_metrics(self, members: Sequence[int]) -> None:
+        """Drops the rows of members that will be computed once more."""
+        self._keep_metrics(lambda row: row["member"] not in members)
+
+    def _keep_metrics(self, kept: Callable[[dict], bool]) -> list[dict[str, Any]]:
+        path = self.workdir / "metrics.jsonl"
+        rows = [row for row in read_metrics(path) if kept(row)]
+        text = "".join(_json(row) + "\n" for row in rows)
+        write_whole(path, lambda partial: partial.write_text(text))
+        return rows
 
     def _picture(self, path: pathlib.Path, canvas: np.ndarray) -> None:
         write_whole(path, lambda partial: write_image(partial, canvas))

@@ -9,11 +9,11 @@ import jax
 from absl import logging
 
 from nst_jax.build import Group, Plan
-from nst_jax.ensemble import Ensemble, Look
+from nst_jax.ensemble import Ensemble, Look, fitting_batch
 from nst_jax.progress import Progress
 from nst_jax.records import Records
 from nst_jax.report import read_run, write_page, write_report
-from nst_jax.transfer import State
+from nst_jax.transfer import Problem, State
 
 SECONDS_BETWEEN_REPORTS = 60.0
 
@@ -61,8 +61,19 @@ def execute(
             run_s=run.run_s,
             total_s=time.perf_counter() - run.began,
         )
-        write_report(records.workdir)
+        _report(records.workdir)
     return status
+
+
+def _report(workdir: pathlib.Path) -> None:
+    """Writes the report; a fault in it is no fault of the run."""
+    try:
+        write_report(workdir)
+    except Exception as error:
+        logging.error(
+            "the report could not be written (%s: %s); --report=%s tries once more",
+            *(type(error).__name__, error, workdir),
+        )
 
 
 def _warn_of_equal_members(plan: Plan) -> None:
@@ -83,14 +94,15 @@ class _Run:
         self.records = records
         self.stop = stop
         self.began = self.reported = time.perf_counter()
-        self.compile_s = self.run_s = 0.0
+        self.compile_s = self.run_s = self.report_s = 0.0
         self.member_steps = 0
         self.programs: dict[Hashable, Ensemble] = {}
+        self.logged: set[int] = set()
         self.checkpoint = records.load_checkpoint()
 
     def all_groups(self) -> str:
         """Optimises every member that is not finished; "done" or "interrupted"."""
-        self.records.trim_metrics(self.checkpoint)
+        self.logged = self.records.trim_metrics(self.checkpoint)
         waiting = [
             member.experiment.steps
             for i, member in enumerate(self.plan.members)
@@ -103,13 +115,14 @@ class _Run:
                 if self.stop():
                     return "interrupted"
                 before = self.compile_s, self.run_s, self.member_steps
+                problems = group.problems()
+                size = self._batch_size(number, group, problems[0])
                 try:
-                    ensemble = self._ensemble(group)
-                    whole = self._group(group, ensemble, progress)
+                    ensemble = self._ensemble(group, problems, size)
+                    whole = self._group(group, problems, ensemble, progress)
                 finally:
                     self.records.add_group(
                         number,
-                        batch_size=group.batch_size,
                         compile_s=self.compile_s - before[0],
                         run_s=self.run_s - before[1],
                         member_steps=self.member_steps - before[2],
@@ -118,15 +131,30 @@ class _Run:
                     return "interrupted"
         return "done"
 
-    def _ensemble(self, group: Group) -> Ensemble:
+    def _batch_size(self, number: int, group: Group, problem: Problem) -> int:
+        """Members held at a time: as asked for, or as many as memory has room for.
+
+        Once chosen it stays, whatever memory a later call finds: another partition
+        would be other programs, and batches that are neither done nor to be done.
+        """
+        options, count = group.experiment.ensemble, len(group.members)
+        size = self.records.batch_size(number)
+        if size is None:
+            room = options.batch_size or fitting_batch(problem, group.content.shape)
+            size = 1 if options.strategy == "loop" else min(count, room)
+            self.records.set_batch_size(number, size)
+        return size
+
+    def _ensemble(
+        self, group: Group, problems: list[Problem], batch_size: int
+    ) -> Ensemble:
         """The group's program, compiled unless another group has the same."""
-        strategy = group.experiment.ensemble.strategy
         program = functools.partial(
             Ensemble.compile,
-            group.problems,
+            problems,
             group.content.shape,
-            batch_size=group.batch_size,
-            strategy=strategy,
+            batch_size=batch_size,
+            strategy=group.experiment.ensemble.strategy,
         )
         signature = Ensemble.signature(*program.args, **program.keywords)
         if signature not in self.programs:
@@ -136,7 +164,13 @@ class _Run:
             self.programs[signature] = ensemble
         return self.programs[signature]
 
-    def _group(self, group: Group, ensemble: Ensemble, progress: Progress) -> bool:
+    def _group(
+        self,
+        group: Group,
+        problems: list[Problem],
+        ensemble: Ensemble,
+        progress: Progress,
+    ) -> bool:
         """Optimises a group's batches; False if stopped before the last one's end."""
         size, steps = ensemble.batch_size, group.experiment.steps
         for first in range(0, len(group.members), size):
@@ -149,8 +183,11 @@ class _Run:
             resume, spent = self._resumed(ensemble, numbers)
             if resume:
                 progress.skip(resume[0] * len(numbers))
+            elif not self.logged.isdisjoint(numbers):
+                self.records.drop_metrics(numbers)
             began = time.perf_counter() - spent
-            look = self._batch(group, ensemble, places, resume, began, progress)
+            own = [problems[i] for i in places]
+            look = self._batch(group, own, ensemble, places, resume, began, progress)
             if look.step < steps:
                 seconds = time.perf_counter() - began
                 self.records.save_checkpoint(numbers, look, seconds)
@@ -169,13 +206,13 @@ class _Run:
         state = ensemble.restore(checkpoint.leaves)
         if state is None:
             logging.warning("the checkpoint does not fit this program; starting over")
-            self.records.trim_metrics(None)
             return None, 0.0
         return (checkpoint.step, jax.device_put(state)), checkpoint.seconds
 
     def _batch(
         self,
         group: Group,
+        problems: list[Problem],
         ensemble: Ensemble,
         places: range,
         resume: tuple[int, State] | None,
@@ -190,7 +227,7 @@ class _Run:
         for look in ensemble.optimise(
             group.starts(places),
             experiment.steps,
-            problems=[group.problems[i] for i in places],
+            problems=problems,
             look_every=experiment.output.log_every,
             snapshots=experiment.output.snapshot_steps(experiment.steps),
             resume=resume,
@@ -208,6 +245,8 @@ class _Run:
 
     def _report_now_and_then(self) -> None:
         """A page to look at while a long run goes on, at little of its cost."""
-        if time.perf_counter() - self.reported > SECONDS_BETWEEN_REPORTS:
-            write_report(self.records.workdir)
+        began = time.perf_counter()
+        if began - self.reported > max(SECONDS_BETWEEN_REPORTS, 20 * self.report_s):
+            _report(self.records.workdir)
             self.reported = time.perf_counter()
+            self.report_s = self.reported - began

@@ -58,8 +58,8 @@ def _with_one_network(problem: Problem, canvas: jax.Array) -> ValueAndGrad:
 
     A conditional on a batched predicate, as in a line search, gives every one of
     its operands a batch axis. A network with such an axis is N networks: grouped
-    convolutions on N copies of the weights. They are copies, for the members share
-    the problem, so any one will do; likewise of the constants that terms bring.
+    convolutions on N copies of the weights. They are copies, for an ensemble has one
+    network, so any one will do; likewise of the constants that terms bring.
     """
 
     def evaluate(network: Network, rest: Problem, canvas: jax.Array) -> Any:

@@ -6,6 +6,7 @@ each block. Every one of these 37 stages can be tapped; the network ends at the
 deepest tap that is asked for.
 """
 
+import dataclasses
 import functools
 import re
 from collections.abc import Iterable, Mapping
@@ -17,10 +18,7 @@ import numpy as np
 
 from nst_jax.errors import RequestError, nearest
 from nst_jax.numerics import Numerics
-from nst_jax.preprocessing import CAFFE as CAFFE
-from nst_jax.preprocessing import TORCHVISION as TORCHVISION
-from nst_jax.preprocessing import Preprocessing as Preprocessing
-from nst_jax.preprocessing import preprocess as preprocess
+from nst_jax.preprocessing import Preprocessing, preprocess
 from nst_jax.pytree import record, static
 
 Params = Mapping[str, Mapping[str, np.ndarray | jax.Array]]
@@ -345,20 +343,43 @@ class Network:
           RequestError: there is no such pooling or padding, or the scale is not
             positive.
         """
-        preprocessing = preprocessing.fed(input_scale, input_centred)
-        if pooling not in POOLINGS:
-            raise RequestError(f"pooling must be one of {POOLINGS}, got {pooling!r}")
-        if padding not in PADDINGS:
-            raise RequestError(
-                f"padding must be one of {tuple(PADDINGS)}, got {padding!r}"
-            )
         # Turned by NumPy, and put: `jnp` would compile a program for every shape.
         adjoint = {
             name: {"turned": turn(conv["kernel"])}  # type: ignore[arg-type]
             for name, conv in params.items()
         }
         params, adjoint = jax.device_put((dict(params), adjoint))
-        return cls(params, adjoint, preprocessing, pooling, padding, numerics)
+        return cls(params, adjoint, preprocessing).used(
+            pooling=pooling,
+            padding=padding,
+            numerics=numerics,
+            input_scale=input_scale,
+            input_centred=input_centred,
+        )
+
+    def used(
+        self,
+        *,
+        pooling: str = "max",
+        padding: str = "zeros",
+        numerics: Numerics = Numerics(),
+        input_scale: float = 1.0,
+        input_centred: bool = True,
+    ) -> "Network":
+        """These weights, not copied, used in another way; see `of`."""
+        if pooling not in POOLINGS:
+            raise RequestError(f"pooling must be one of {POOLINGS}, got {pooling!r}")
+        if padding not in PADDINGS:
+            raise RequestError(
+                f"padding must be one of {tuple(PADDINGS)}, got {padding!r}"
+            )
+        return dataclasses.replace(
+            self,
+            preprocessing=self.preprocessing.fed(input_scale, input_centred),
+            pooling=pooling,
+            padding=padding,
+            numerics=numerics,
+        )
 
     def __call__(
         self, image: jax.Array, layers: Iterable[str | int]

@@ -26,7 +26,8 @@ import safetensors.numpy
 
 from nst_jax.errors import RequestError
 from nst_jax.numerics import Numerics
-from nst_jax.vgg import Network, Params, Preprocessing
+from nst_jax.preprocessing import Preprocessing
+from nst_jax.vgg import Network, Params
 from nst_jax.vgg import conv_shapes as conv_shapes
 
 FORMAT = "nst_jax/vgg19"

@@ -671,7 +671,7 @@ def test_building_compiles_nothing():
     try:
         plan = nst_jax.build(get_config("smoke"))
         assert not compiled
-        assert plan.groups[0].problems[0].targets
+        assert plan.groups[0].problems()[0].targets
         assert compiled
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)

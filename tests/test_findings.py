@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from nst_jax.studies.findings import CUTOFF, findings
+from nst_jax.studies.findings import CUTOFF, Findings, findings
 
 
 def run_of(*axes, groups=()):
@@ -35,7 +35,7 @@ def test_each_axis_moves_the_picture_by_its_distance():
         for m in run["members"]
     }
     found = findings(run, finals, {}, {})
-    table = found.tables[0]
+    (table,) = found.tables[:1]
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows["style weight"] == (6, *map(pytest.approx, (13.3, 10, 10, 20)))
     assert rows["seed"] == (3, *map(pytest.approx, (1, 1, 1, 1)))
@@ -53,32 +53,58 @@ def test_a_difference_of_seeds_is_coarse_or_fine():
     other = content + ((slow + board) / 255)[..., None].astype(np.float32)
     run = run_of(SEED)
     found = findings(run, {0: content, 1: other}, {}, {0: content, 1: content})
-    (row,) = found.tables[1].rows
-    assert row == ("all", *map(pytest.approx, (20, 5, 0, 0)))
+    (row,) = found.tables[2].rows
+    half = np.sqrt(0.5)  # One of the two seeds is the content itself.
+    expected = 20, 5, 20 * half, 5 * half
+    assert row == ("all", *(pytest.approx(x, rel=5e-3) for x in expected))
     share = 100 * 400 / 425
-    assert f"{share:.0f} to {share:.0f} % of the energy is coarser" in found.summary[1]
+    assert f"{share:.0f} % of the energy is coarser" in found.summary[1]
+    assert found.tables[1].rows == (("1", pytest.approx(np.sqrt(425), rel=5e-3)),)
+    between, from_content = found.differences
+    assert between.title.startswith("all: difference of two seeds, ×")
+    np.testing.assert_array_equal(from_content.picture, 0.5)
+    assert between.picture.max() == pytest.approx(1)
     assert 1 / 16 < CUTOFF < 1 / 2
 
 
-def test_steps_to_the_loss_that_both_solvers_reach():
-    """Losses that halve every 10 and every 2 steps: 5 times as many."""
+def rows_of(losses, steps, evaluations_a_step=1):
+    return [
+        {"step": s, "loss": x, "evaluations": 1 + evaluations_a_step * s}
+        for s, x in zip(steps, losses, strict=True)
+    ]
+
+
+def test_steps_to_the_loss_that_all_solvers_reach():
+    """Losses that halve every 10, 4 and 2 steps; the last takes 3 evaluations each."""
     steps = list(range(0, 41, 2))
-    slow = [1000 * 2 ** (-s / 10) for s in steps]
-    quick = [1000 * 2 ** (-s / 2) for s in steps]
-    run = run_of(WEIGHT, SOLVER)
-    losses = {
-        m["member"]: (steps, quick if m["index"][1] else slow) for m in run["members"]
-    }
-    found = findings(run, {}, losses, {})
+    solvers = ("solver.name, steps", "solver", ["adam", "sgd", "lbfgs"])
+    halves = {0: (10, 1), 1: (4, 1), 2: (2, 3)}
+    run = run_of(WEIGHT, solvers)
+    rows = {}
+    for m in run["members"]:
+        half, cost = halves[m["index"][1]]
+        losses = [1000 * 2 ** (-s / half) for s in steps]
+        rows[m["member"]] = rows_of(losses, steps, cost)
+    found = findings(run, {}, rows, {})
     (table,) = found.tables
-    assert table.columns == ("style weight", "loss", "adam", "lbfgs")
+    assert table.columns[:3] == ("style weight", "loss", "adam: steps")
+    target = 1000 * 2**-4
     for label, row in zip("123", table.rows, strict=True):
-        assert row == (label, *map(pytest.approx, (slow[-1], 40, 8)))
+        expected = (target, 40, 41, 16, 17, 8, 25)
+        assert row == (label, *map(pytest.approx, expected))
     assert "adam needs 5 times the steps of lbfgs (median of 3" in found.summary[0]
-    del losses[1]
-    losses[3] = (steps, [None] * len(steps))
-    (table,) = findings(run, {}, losses, {}).tables
+    assert f"{41 / 25:.2g} times the evaluations" in found.summary[0]
+    assert "sgd needs 2 times the steps of lbfgs" in found.summary[1]
+    del rows[1]
+    rows[3] = rows_of([None] * len(steps), steps)
+    (table,) = findings(run, {}, rows, {}).tables
     assert [row[0] for row in table.rows] == ["3"]
+
+
+def test_learning_rates_are_no_solvers():
+    rates = ("solver.learning_rate", "rate", ["0.1", "0.2"])
+    rows = {m: rows_of([8.0, 4.0 - m], [0, 1]) for m in (0, 1)}
+    assert findings(run_of(rates), {}, rows, {}) == Findings()
 
 
 def test_time_against_pixels_is_fitted():
@@ -98,9 +124,15 @@ def test_time_against_pixels_is_fitted():
     assert plot.y == pytest.approx([1e-3, 8e-3, 64e-3])
 
 
+def test_sizes_beside_another_program_are_not_fitted():
+    groups = [
+        {"size": [s, s], "member_steps": 1, "run_s": float(s)} for s in (1, 1, 2, 2)
+    ]
+    sizes = ("size", "size", ["1", "2"])
+    poolings = ("pooling", "pooling", ["max", "avg"])
+    assert findings(run_of(poolings, sizes, groups=groups), {}, {}, {}) == Findings()
+
+
 def test_nothing_is_said_of_what_there_is_not():
-    run = run_of(WEIGHT, SEED, SOLVER)
-    assert findings(run, {}, {}, {}) == findings(run_of(), {0: flat(1)}, {}, {})
-    nan = np.full((16, 16, 3), np.nan, np.float32)
-    one = findings(run, {0: flat(1), 1: nan, 2: flat(3)}, {}, {})
-    assert [row[:2] for row in one.tables[0].rows] == [("seed", 1)]
+    assert findings(run_of(WEIGHT, SEED, SOLVER), {}, {}, {}) == Findings()
+    assert findings(run_of(), {0: flat(1)}, {}, {}) == Findings()

@@ -21,5 +21,5 @@ def test_the_loss_at_the_start_is_pastiches(pair, golden):
     experiment.content, style, experiment.size = pair
     experiment.styles = (style,)
     (group,) = nst_jax.build(experiment).groups
-    state = jax.jit(transfer.start)(group.problems[0], group.content)
+    state = jax.jit(transfer.start)(group.problems()[0], group.content)
     assert float(state.report.loss) == pytest.approx(golden, rel=1e-4)

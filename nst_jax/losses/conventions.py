@@ -81,8 +81,8 @@ class Convention:
     variation: Variation | None = None
 
 
-#: Mean activations of the bundled network at the ReLU of each block's convolutions,
-#: over the three photographs in samples/ at 256 px.
+#: Mean activations of the bundled network, with maximum pooling, at the ReLU of each
+#: block's convolutions, over the three photographs in samples/ at 256 px.
 MEAN_ACTIVATIONS = {
     1: (22.48, 101.9),
     2: (125.1, 113.9),
@@ -93,7 +93,7 @@ MEAN_ACTIVATIONS = {
 
 
 def _activation(site: Site) -> float:
-    """What features at a convolution or its ReLU are divided by to be 1 on average."""
+    """The mean activation of a ReLU; for a convolution, that of its ReLU."""
     if site.layer.startswith("pool"):
         raise RequestError(
             "convention 'paper_normalised' knows convolutions and their ReLUs, "

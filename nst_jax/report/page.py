@@ -81,18 +81,6 @@ def _inputs(run: Run) -> list[dict[str, Any]]:
     ]
 
 
-def _content(run: Run, member: Member) -> int | None:
-    """Which input is the content of a member."""
-    varies = member.entry.get("varies") or {}
-    path = varies.get("content", run.manifest["config"]["content"])
-    contents = {
-        item["path"]: i
-        for i, item in enumerate(run.manifest["inputs"])
-        if item["role"] == "content"
-    }
-    return contents.get(path, next(iter(contents.values()), None))
-
-
 def _data(run: Run, shown: list[Member]) -> dict[str, Any]:
     """What the page's script knows of the members beside their pictures."""
     starts = [member for member in shown if member.start][: _FEW + 1]
@@ -106,7 +94,7 @@ def _data(run: Run, shown: list[Member]) -> dict[str, Any]:
             str(member.number): {
                 "label": member.label,
                 "caption": member.caption,
-                "content": _content(run, member),
+                "content": run.content_input(member),
                 "index": member.index,
                 "facts": _facts(member),
             }
@@ -169,9 +157,10 @@ def _study(run: Run) -> dict[str, Any]:
 
 def _groups(run: Run) -> dict[str, Any]:
     """The table of the programs that were compiled; no rows where none is."""
-    groups = [dict(group) for group in run.manifest.get("groups", ())]
+    groups = [dict(group) for group in run.manifest["groups"]]
     for group in groups:
         height, width = group.pop("size")
+        del group["content"]
         group["pixels"] = f"{width}×{height}"
     return {
         "columns": list(groups[0]) if groups else [],

@@ -33,11 +33,11 @@ class Member:
     @property
     def index(self) -> tuple[int, ...]:
         """Its place along each axis."""
-        return tuple(self.entry.get("index", ()))
+        return tuple(self.entry["index"])
 
     @property
     def label(self) -> str:
-        return self.entry.get("label") or f"seed {self.entry['seed']}"
+        return self.entry["label"]
 
     @property
     def caption(self) -> str:
@@ -111,7 +111,11 @@ class Run:
     @property
     def fps(self) -> float:
         """Frames a second of the making-of."""
-        return self.manifest["config"]["output"].get("fps", 10)
+        return self.manifest["config"]["output"]["fps"]
+
+    def content_input(self, member: Member) -> int:
+        """Which of the inputs is the content picture of a member."""
+        return self.manifest["groups"][member.entry["group"]]["content"]
 
 
 def read_run(workdir: str | pathlib.Path) -> Run:
@@ -123,7 +127,10 @@ def read_run(workdir: str | pathlib.Path) -> Run:
     workdir = pathlib.Path(workdir)
     otherwise = f"workdir {str(workdir)!r} is no run directory"
     manifest = read_json(workdir / "run.json", otherwise)
-    for name in ("status", "command", "config", "inputs", "members"):
+    for name in (
+        *("status", "command", "config", "inputs"),
+        *("axes", "members", "groups"),
+    ):
         if name not in manifest:
             raise RequestError(f"{otherwise}: its run.json has no {name!r}")
     rows: dict[int, list[dict[str, Any]]] = {}
@@ -132,10 +139,7 @@ def read_run(workdir: str | pathlib.Path) -> Run:
     return Run(
         workdir,
         manifest,
-        tuple(
-            Axis(axis["name"], tuple(axis["labels"]))
-            for axis in manifest.get("axes", ())
-        ),
+        tuple(Axis(axis["name"], tuple(axis["labels"])) for axis in manifest["axes"]),
         tuple(
             Member(workdir / "members" / f"{entry['member']:03d}", entry)
             for entry in manifest["members"]

@@ -8,15 +8,25 @@ sizes cost so much time.
 import dataclasses
 import itertools
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from nst_jax.studies.spread import ALL, Spread, band_rms, by_axis, pairwise, steps_to
+from nst_jax.studies.spread import (
+    ALL,
+    Spread,
+    band_rms,
+    by_axis,
+    difference_picture,
+    pairwise,
+    steps_to,
+)
 
 #: Cycles per pixel: what is coarser than 8 pixels is shape, what is finer is grain.
 CUTOFF = 1 / 8
+#: Pictures of differences, at most.
+DIFFERENCES = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +50,14 @@ class Plot:
 
 
 @dataclasses.dataclass(frozen=True)
+class Difference:
+    """A difference of two pictures to look at, as `spread.difference_picture`."""
+
+    title: str
+    picture: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
 class Findings:
     """What there is to say.
 
@@ -47,40 +65,44 @@ class Findings:
       summary: one sentence a fact.
       tables: the numbers behind them.
       plots: curves that are not losses.
+      differences: pictures of what two members differ in.
     """
 
     summary: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     plots: tuple[Plot, ...] = ()
+    differences: tuple[Difference, ...] = ()
 
     def __add__(self, other: "Findings") -> "Findings":
         return Findings(
             self.summary + other.summary,
             self.tables + other.tables,
             self.plots + other.plots,
+            self.differences + other.differences,
         )
+
+
+Rows = Sequence[Mapping[str, Any]]
 
 
 def findings(
     run: Mapping[str, Any],
     finals: Mapping[int, np.ndarray],
-    losses: Mapping[int, tuple[Sequence[int], Sequence[float | None]]],
+    rows: Mapping[int, Rows],
     contents: Mapping[int, np.ndarray],
 ) -> Findings:
     """All that can be said of a run, also of one that is not finished.
 
     Args:
       run: what run.json holds.
-      finals: member -> its picture [H, W, 3]; those that there are.
-      losses: member -> (steps, losses), as they were logged.
+      finals: member -> its picture [H, W, 3], finite; those that there are.
+      rows: member -> its rows of metrics, in the order of their steps.
       contents: member -> the content picture that it was given, [H, W, 3].
     """
-    finite = {m: x for m, x in finals.items() if np.isfinite(x).all()}
-    names = [axis["name"] for axis in run["axes"]]
     return (
-        _distances(run, finite)
-        + _seeds(run, finite, contents, names)
-        + _solvers(run, losses, names)
+        _distances(run, finals)
+        + _seeds(run, finals, contents)
+        + _solvers(run, rows)
         + _sizes(run)
     )
 
@@ -95,8 +117,10 @@ def _distances(run: Mapping[str, Any], finals: Mapping[int, np.ndarray]) -> Find
     names = [axis["name"] for axis in run["axes"]]
     spreads = [s for s in by_axis(distances, index, names) if s.pairs]
     along = [s for s in spreads if s.axis != ALL]
-    if len(spreads) == 2:
-        spreads = along  # One axis: all pairs are its pairs.
+    tables = []
+    if len(run["axes"]) == 1:
+        spreads = along  # All pairs are the axis's pairs.
+        tables = [_from_the_first(run, members, distances)]
     return Findings(
         tuple(_moves(spread) for spread in along),
         (
@@ -119,7 +143,20 @@ def _distances(run: Mapping[str, Any], finals: Mapping[int, np.ndarray]) -> Find
                     for s in spreads
                 ),
             ),
+            *tables,
         ),
+    )
+
+
+def _from_the_first(
+    run: Mapping[str, Any], members: Sequence[int], distances: np.ndarray
+) -> Table:
+    (axis,) = run["axes"]
+    labels = [axis["labels"][run["members"][m]["index"][0]] for m in members]
+    return Table(
+        f"How far each is from {axis['name']} {labels[0]} (RMS of 255 levels)",
+        (axis["name"], "distance"),
+        tuple(zip(labels[1:], map(_levels, distances[0, 1:]), strict=True)),
     )
 
 
@@ -141,99 +178,142 @@ def _seeds(
     run: Mapping[str, Any],
     finals: Mapping[int, np.ndarray],
     contents: Mapping[int, np.ndarray],
-    names: Sequence[str],
 ) -> Findings:
     """Whether two seeds differ in shapes or in grain, and either from the content."""
     fields = [axis["field"] for axis in run["axes"]]
     if "seeds" not in fields:
         return Findings()
-    rows, shares = [], []
-    for label, members in _lines(run, fields.index("seeds")):
+    axis = fields.index("seeds")
+    rows: list[tuple[Any, ...]] = []
+    shares: list[float] = []
+    differences: list[Difference] = []
+    for label, members in _lines(run, axis):
         there = [m for m in members if m in finals]
-        for a, b in itertools.islice(itertools.pairwise(there), 1):
-            apart = band_rms(finals[a], finals[b], CUTOFF)
-            content = contents.get(a)
-            away: tuple[float | None, ...] = (None, None)
-            if content is not None and content.shape == finals[a].shape:
-                away = band_rms(finals[a], content, CUTOFF)
-            rows.append((label, *map(_levels, (*apart, *away))))
-            energy = apart[0] ** 2 + apart[1] ** 2
-            if energy > 0:
-                shares.append(apart[0] ** 2 / energy)
+        if len(there) < 2:
+            continue
+        apart = _mean_bands(
+            (finals[a], finals[b]) for a, b in itertools.combinations(there, 2)
+        )
+        own = [
+            (finals[m], contents[m])
+            for m in there
+            if m in contents and contents[m].shape == finals[m].shape
+        ]
+        away = _mean_bands(own) if own else (None, None)
+        rows.append((label, *map(_levels, (*apart, *away))))
+        energy = apart[0] ** 2 + apart[1] ** 2
+        if energy > 0:
+            shares.append(apart[0] ** 2 / energy)
+        seen = [("of two seeds", finals[there[0]], finals[there[1]])]
+        seen += [("from the content", *own[0])] if own else []
+        for name, a, b in seen:
+            picture, gain = difference_picture(a, b)
+            title = f"{label}: difference {name}, × {gain:.3g}"
+            differences.append(Difference(title, picture))
     if not shares:
         return Findings()
+    low, high = (f"{100 * share:.0f}" for share in (min(shares), max(shares)))
+    share = low if low == high else f"{low} to {high}"
     return Findings(
         (
-            f"Of the difference between two seeds, {100 * min(shares):.0f} to "
-            f"{100 * max(shares):.0f} % of the energy is coarser than "
+            f"Of the difference between seeds, {share} % of the energy is coarser than "
             f"{1 / CUTOFF:.0f} pixels; the rest is grain.",
         ),
         (
             Table(
-                "Two seeds, and the content picture (RMS of 255 levels; coarse is what "
+                "Seeds, and the content picture (RMS of 255 levels; coarse is what "
                 f"is coarser than {1 / CUTOFF:.0f} pixels)",
                 (
-                    ", ".join(n for n in names if n != "seed") or "member",
+                    _other_names(run, axis),
                     *("seeds apart, coarse", "seeds apart, fine"),
                     *("from the content, coarse", "from the content, fine"),
                 ),
                 tuple(rows),
             ),
         ),
+        (),
+        tuple(differences[:DIFFERENCES]),
     )
 
 
-def _solvers(
-    run: Mapping[str, Any],
-    losses: Mapping[int, tuple[Sequence[int], Sequence[float | None]]],
-    names: Sequence[str],
-) -> Findings:
-    """How many steps each solver needs for a loss that all of them reach."""
-    fields = [axis["field"] for axis in run["axes"]]
-    axis = next((i for i, f in enumerate(fields) if f.startswith("solver")), None)
+def _mean_bands(
+    pairs: Iterable[tuple[np.ndarray, np.ndarray]],
+) -> tuple[float, float]:
+    """Coarse and fine RMS distance, over all pairs of pictures."""
+    squares = np.square([band_rms(a, b, CUTOFF) for a, b in pairs])
+    low, high = np.sqrt(squares.mean(0))
+    return float(low), float(high)
+
+
+def _solvers(run: Mapping[str, Any], rows: Mapping[int, Rows]) -> Findings:
+    """How many steps and evaluations each solver needs for a loss all of them reach."""
+    fields = [axis["field"].split(", ") for axis in run["axes"]]
+    named = [{"solver", "solver.name"} & set(paths) for paths in fields]
+    axis = next((i for i, found in enumerate(named) if found), None)
     if axis is None:
         return Findings()
     solvers = run["axes"][axis]["labels"]
-    rows: list[tuple[Any, ...]] = []
-    ratios: list[float] = []
+    lines: list[tuple[Any, ...]] = []
+    reached: list[list[tuple[float, float]]] = []
     for label, members in _lines(run, axis):
-        curves = [losses[m] for m in members if m in losses]
-        ends = [logged[-1] for _, logged in curves if logged[-1]]
-        if len(ends) < len(members):
+        own = [rows[m] for m in members if rows.get(m)]
+        ends = [logged[-1]["loss"] for logged in own]
+        if len(ends) < len(members) or not all(end and end > 0 for end in ends):
             continue
         target = max(ends)
-        steps = [
-            steps_to([np.nan if x is None else x for x in logged], at, target)
-            for at, logged in curves
-        ]
-        rows.append((label, target, *(s if s is None else round(s, 1) for s in steps)))
-        if steps[0] and steps[-1]:
-            ratios.append(steps[0] / steps[-1])
-    if not ratios:
+        costs = [_cost(logged, target) for logged in own]
+        lines.append((label, target, *(round(x, 1) for cost in costs for x in cost)))
+        reached.append(costs)
+    if not reached:
         return Findings()
     return Findings(
-        (
-            f"For the same loss {solvers[0]} needs {statistics.median(ratios):.2g} "
-            f"times the steps of {solvers[-1]} (median of {len(ratios)}; from "
-            f"{min(ratios):.2g} to {max(ratios):.2g}).",
+        tuple(
+            _needs(name, solvers[-1], [(costs[i], costs[-1]) for costs in reached])
+            for i, name in enumerate(solvers[:-1])
         ),
         (
             Table(
-                "Steps to the loss that all solvers reach",
+                "What it takes to reach the loss that all solvers reach",
                 (
-                    ", ".join(n for i, n in enumerate(names) if i != axis) or "member",
+                    _other_names(run, axis),
                     "loss",
-                    *solvers,
+                    *(f"{s}: {x}" for s in solvers for x in ("steps", "evaluations")),
                 ),
-                tuple(rows),
+                tuple(lines),
             ),
         ),
     )
 
 
+def _cost(rows: Rows, target: float) -> tuple[float, float]:
+    """The steps and the evaluations to a loss that is reached."""
+    losses = [np.nan if row["loss"] is None else row["loss"] for row in rows]
+    steps = [row["step"] for row in rows]
+    at = steps_to(losses, steps, target)
+    assert at is not None
+    return at, float(np.interp(at, steps, [row["evaluations"] for row in rows]))
+
+
+def _needs(
+    slow: str,
+    quick: str,
+    costs: Sequence[tuple[tuple[float, float], tuple[float, float]]],
+) -> str:
+    steps, evaluations = (
+        [a[i] / b[i] for a, b in costs if b[i] > 0] or [float("nan")] for i in (0, 1)
+    )
+    return (
+        f"For the same loss {slow} needs {statistics.median(steps):.2g} times the "
+        f"steps of {quick} (median of {len(costs)}; from {min(steps):.2g} to "
+        f"{max(steps):.2g}), and {statistics.median(evaluations):.2g} times the "
+        "evaluations."
+    )
+
+
 def _sizes(run: Mapping[str, Any]) -> Findings:
-    """Time of a step against number of pixels."""
-    if not any("size" in axis["field"].split(", ") for axis in run["axes"]):
+    """Time of a step against number of pixels, where size alone selects programs."""
+    axis = next((a for a in run["axes"] if "size" in a["field"].split(", ")), None)
+    if axis is None or len(run["groups"]) != len(axis["labels"]):
         return Findings()
     rows = sorted(
         (
@@ -263,6 +343,11 @@ def _sizes(run: Mapping[str, Any]) -> Findings:
         ),
         (Plot(title, pixels, seconds, "pixels", "seconds a step"),),
     )
+
+
+def _other_names(run: Mapping[str, Any], axis: int) -> str:
+    names = [a["name"] for i, a in enumerate(run["axes"]) if i != axis]
+    return ", ".join(names) or "member"
 
 
 def _lines(run: Mapping[str, Any], axis: int) -> list[tuple[str, list[int]]]:

@@ -31,6 +31,7 @@ def experiment(**fields) -> nst_jax.Experiment:
 
 
 WEIGHTS = nst_jax.Vary("terms.style.weight", (1.0, 10.0, 100.0))
+ADAM = nst_jax.SolverOptions("adam")
 LAYERS = nst_jax.Vary("terms.content.layers", (("relu1_1",), ("relu2_1",)))
 
 
@@ -125,6 +126,13 @@ def test_any_field_can_be_assigned_in_a_copy(path, value):
         ([nst_jax.Vary("output.fps", (3,))], "'output.fps' cannot be varied"),
         ([nst_jax.Vary("axes", ((),))], "'axes' cannot be varied"),
         ([WEIGHTS, WEIGHTS], "set the same field"),
+        ([WEIGHTS, nst_jax.Vary("terms[1].weight", (1.0,))], "set the same field"),
+        (
+            [nst_jax.Vary("solver.b1", (0.5,)), nst_jax.Vary("solver", (ADAM,))],
+            "'solver.b1' and 'solver' set the same field",
+        ),
+        ([nst_jax.Vary("seeds", (3, 3))], "seeds must differ"),
+        ([nst_jax.Vary("size", (32,), labels=(32,))], "must be strings"),
         (["terms.style.weight"], r"axes\[0\] is 'terms.style.weight'"),
         ([nst_jax.Vary("terms.style.weight", (-1.0,))], "weight must be a number"),
     ],

@@ -374,9 +374,21 @@ def test_one_program_serves_whatever_has_its_signature(pose):
     assert signature(problems[0]) != signature(problems[0], batch_size=3)
 
 
+def test_numbers_that_were_in_common_stay_so(pose, starts):
+    """A weight without a member axis in the program cannot differ in a batch."""
+    problems = sharing_targets(sweep(pose))
+    ensemble = Ensemble.compile(problems[:1], (*SIZE, 3), batch_size=2)
+    with pytest.raises(nst_jax.RequestError, match="had in common"):
+        next(ensemble.optimise(starts[:2], 1, problems=problems[:2]))
+
+
 def test_problems_that_no_program_has_are_refused(pose, starts):
     other = pose(nst_jax.Adam(), terms=(TERMS[0], nst_jax.Gram(layers=("relu1_1",))))
     with pytest.raises(nst_jax.RequestError, match="differ in numbers alone"):
         nst_jax.run([sweep(pose)[0], other], starts[:2], steps=1)
+    halved = jax.tree.map(lambda leaf: leaf / 2, sweep(pose)[0].network)
+    two = [sweep(pose)[0], dataclasses.replace(sweep(pose)[0], network=halved)]
+    with pytest.raises(nst_jax.RequestError, match="must share one network"):
+        nst_jax.run(two, starts[:2], steps=1)
     with pytest.raises(nst_jax.RequestError, match="2 entries for 3 canvases"):
         nst_jax.run(sweep(pose)[:2], starts[:3], steps=1)

@@ -1,0 +1,140 @@
+"""Runs that are stopped, resumed and damaged, in one process."""
+
+import json
+
+import numpy as np
+import pytest
+from test_axes import experiment
+
+import nst_jax
+from nst_jax.records import read_metrics
+
+
+def eight(**fields):
+    """Eight members of one program, from noise."""
+    weights = nst_jax.Vary("terms.style.weight", (1.0, 2.0, 4.0, 8.0))
+    asked = experiment(
+        axes=(weights,),
+        seeds=(0, 1),
+        steps=6,
+        canvas=nst_jax.Canvas("noise"),
+        **fields,
+    )
+    asked.output.log_every = 2
+    return asked
+
+
+def run(asked, workdir, **options):
+    return nst_jax.execute(nst_jax.build(asked), workdir, **options)
+
+
+def after(count):
+    """Says stop from the so-manieth time on that it is asked."""
+    asked = iter(range(10**6))
+    return lambda: next(asked) >= count
+
+
+def rows(workdir):
+    return sorted(
+        (row["member"], row["step"], row["loss"])
+        for row in read_metrics(workdir / "metrics.jsonl")
+    )
+
+
+def finals(workdir):
+    return [np.load(workdir / f"members/{m:03d}/final.npy") for m in range(8)]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("whole")
+    asked = eight()
+    asked.ensemble.batch_size = 4
+    assert run(asked, workdir) == "done"
+    return workdir
+
+
+def test_batches_stay_whatever_memory_a_later_call_finds(tmp_path, whole, monkeypatch):
+    """Stopped in the second batch of four; the next call has room for two."""
+    monkeypatch.setattr("nst_jax.runner.fitting_batch", lambda *_: 4)
+    assert run(eight(), tmp_path, stop=after(7)) == "interrupted"
+    states = [
+        m["status"] for m in json.loads((tmp_path / "run.json").read_text())["members"]
+    ]
+    assert states == ["done"] * 4 + ["waiting"] * 4
+    assert (tmp_path / "checkpoint.safetensors").exists()
+    monkeypatch.setattr("nst_jax.runner.fitting_batch", lambda *_: 2)
+    assert run(eight(), tmp_path) == "done"
+    assert (
+        json.loads((tmp_path / "run.json").read_text())["groups"][0]["batch_size"] == 4
+    )
+    assert rows(tmp_path) == rows(whole)
+    np.testing.assert_array_equal(finals(tmp_path), finals(whole))
+
+
+def test_a_result_that_was_lost_is_computed_again(tmp_path, whole):
+    """With its batch, and no row is there twice."""
+    asked = eight()
+    asked.ensemble.batch_size = 4
+    assert run(asked, tmp_path) == "done"
+    (tmp_path / "members" / "005" / "final.npy").unlink()
+    assert run(asked, tmp_path) == "done"
+    assert rows(tmp_path) == rows(whole)
+    np.testing.assert_array_equal(finals(tmp_path), finals(whole))
+
+
+def test_a_checkpoint_without_its_run_is_of_another(tmp_path, whole):
+    asked = eight()
+    asked.ensemble.batch_size = 4
+    assert run(asked, tmp_path, stop=after(2)) == "interrupted"
+    (tmp_path / "run.json").unlink()
+    (tmp_path / "metrics.jsonl").unlink()
+    assert run(asked, tmp_path) == "done"
+    assert rows(tmp_path) == rows(whole)
+
+
+def test_a_fault_in_the_report_is_no_fault_of_the_run(tmp_path, whole, monkeypatch):
+    def broken(_):
+        raise ValueError("no font")
+
+    monkeypatch.setattr("nst_jax.runner.write_report", broken)
+    asked = eight()
+    asked.ensemble.batch_size = 4
+    assert run(asked, tmp_path) == "done"
+    np.testing.assert_array_equal(finals(tmp_path), finals(whole))
+
+
+@pytest.mark.parametrize("colour", ["style", "luminance"])
+def test_a_run_goes_on_where_another_ended(tmp_path, colour):
+    """The loss goes on too: to the digit, or from close by where colours were put back."""
+    asked = experiment(steps=8, colour=colour)
+    assert run(asked, tmp_path / "first") == "done"
+    path = tmp_path / "first" / "members" / "000" / "final.npy"
+    asked.canvas = nst_jax.Canvas("file", path=str(path))
+    assert run(asked, tmp_path / "second") == "done"
+    first, second = (
+        [row["loss"] for row in read_metrics(tmp_path / name / "metrics.jsonl")]
+        for name in ("first", "second")
+    )
+    if colour == "style":
+        assert second[0] == first[-1]
+    assert second[0] == pytest.approx(first[-1], rel=0.1)
+    assert first[0] > 2 * first[-1]
+
+
+@nst_jax.term
+class Choosy(nst_jax.Term):
+    """A term that decides by a number which the program does not know."""
+
+    name: str = nst_jax.static(default="choosy")
+
+    def __call__(self, view, target):
+        return view.image.sum() if self.weight > 2 else view.image.mean()
+
+
+def test_a_term_that_decides_by_a_number_is_refused_before_the_run():
+    with pytest.raises(
+        nst_jax.RequestError, match="choosy.*declare it static"
+    ) as caught:
+        nst_jax.build(experiment(terms=(Choosy(),)))
+    assert "\n" not in str(caught.value)

@@ -106,7 +106,7 @@ def test_a_fault_in_the_report_is_no_fault_of_the_run(tmp_path, whole, monkeypat
 
 @pytest.mark.parametrize("colour", ["style", "luminance"])
 def test_a_run_goes_on_where_another_ended(tmp_path, colour):
-    """The loss goes on too: to the digit, or from close by where colours were put back."""
+    """With its loss to the digit; from close by where colours were put back."""
     asked = experiment(steps=8, colour=colour)
     assert run(asked, tmp_path / "first") == "done"
     path = tmp_path / "first" / "members" / "000" / "final.npy"
@@ -119,7 +119,7 @@ def test_a_run_goes_on_where_another_ended(tmp_path, colour):
     if colour == "style":
         assert second[0] == first[-1]
     assert second[0] == pytest.approx(first[-1], rel=0.1)
-    assert first[0] > 2 * first[-1]
+    assert first[0] > 1.5 * first[-1]
 
 
 @nst_jax.term

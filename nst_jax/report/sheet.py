@@ -1,10 +1,12 @@
 """The contact sheet: small pictures in a flow or on a grid, with their labels."""
 
 import dataclasses
+import functools
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
+import matplotlib.font_manager
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -211,11 +213,12 @@ def _place(
         sheet.paste(picture, (x + left, y + top))
 
 
+@functools.cache
 def _font(side: int) -> ImageFont.FreeTypeFont:
-    """A font that suits cells of that side."""
-    font = ImageFont.load_default(min(max(side // 16, 12), 20))
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    return font
+    """A font that suits cells of that side, with the letters of most scripts."""
+    # Pillow's own has those of English alone.
+    path = matplotlib.font_manager.findfont("DejaVu Sans")
+    return ImageFont.truetype(path, min(max(side // 16, 12), 20))
 
 
 def _line(font: ImageFont.FreeTypeFont) -> int:

@@ -7,7 +7,7 @@ weights 1e3/n², style layers 0 to 4. Early content layers keep the photograph, 
 one has lost it; both solvers agree but for that one, and Adam needs more iterations:
 the page says how many more for the same loss. Canvases noise, content and style are
 the pages of the panel. Layers and solvers select programs: ten of them, with three
-members each. Eight minutes on two CPU cores.
+members each. Five minutes on two CPU cores.
 """
 
 import nst_jax
@@ -24,8 +24,8 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
             nst_jax.Vary(
                 ("solver", "steps"),
                 (
-                    (nst_jax.SolverOptions("adam", learning_rate=0.06), 200),
-                    (nst_jax.SolverOptions("lbfgs_fixed"), 100),
+                    (nst_jax.SolverOptions("adam", learning_rate=0.06), 120),
+                    (nst_jax.SolverOptions("lbfgs_fixed"), 60),
                 ),
                 labels=("Adam", "L-BFGS"),
                 name="solver",

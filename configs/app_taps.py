@@ -37,7 +37,7 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
         "app", content="samples/chelsea.png", styles=("samples/swirls.jpg",)
     )
     config = Tapped(**vars(app))
-    config.size, config.steps = 96, 150
+    config.size, config.steps = 96, 100
     config.solver = nst_jax.SolverOptions("adam", learning_rate=0.06)
     config.axes = (
         nst_jax.Vary("tap", ("conv", "relu")),

@@ -15,7 +15,7 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
         content="samples/chelsea.png",
         styles=("samples/swirls.jpg",),
         size=128,
-        steps=300,
+        steps=200,
         solver=nst_jax.SolverOptions("lbfgs"),
         output=nst_jax.OutputOptions(snapshot_every=10, fps=30),
     )

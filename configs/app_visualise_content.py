@@ -18,7 +18,7 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
         styles=(),
         terms=(nst_jax.Content(convention="app"),),
         size=96,
-        steps=150,
+        steps=100,
         canvas=nst_jax.Canvas(kind="noise"),
         output=nst_jax.OutputOptions(snapshot_every=5, fps=30),
         axes=(

@@ -5,7 +5,7 @@
 The style term alone, from noise, at layers 0 to 4, at the groups 0 1 4, 1 2 3 and 0 1,
 and at all five. Single layers give grain and, the higher, patterns of noise; together
 they give the painting's manner. L-BFGS shows it in groups in which Adam does not yet:
-the page says how many more steps Adam needs. Eight minutes on two CPU cores.
+the page says how many more steps Adam needs. Five minutes on two CPU cores.
 """
 
 import nst_jax
@@ -20,7 +20,7 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
         styles=("samples/swirls.jpg",),
         terms=(nst_jax.Gram(weight=7000.0, convention="app"),),
         size=96,
-        steps=150,
+        steps=100,
         canvas=nst_jax.Canvas(kind="noise"),
         axes=(
             nst_jax.Vary(

@@ -24,7 +24,7 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
             ),
         ),
         size=128,
-        steps=300,
+        steps=200,
         solver=nst_jax.SolverOptions(name="lbfgs_fixed"),
         axes=(nst_jax.Vary("canvas.kind", ("content", "noise")),),
     )

@@ -25,7 +25,7 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
         styles=STYLES,
         terms=tools["gatys"].terms,
         size=128,
-        steps=150,
+        steps=100,
         axes=(
             nst_jax.Vary(
                 FIELDS,

@@ -146,6 +146,11 @@ def convolve(
     outside of loops: inside the `while` of an optimisation that gradient ran
     three times slower. The price is forward-mode differentiation, which this has not.
     """
+    if pad and min(x.shape[1:3]) < 3:
+        # Nor has it a fast form for a picture smaller than the kernel, and it takes
+        # padding for a part of the convolution unless the two are kept apart.
+        border = ((0, 0), (pad, pad), (pad, pad), (0, 0))
+        x, pad = jax.lax.optimization_barrier(jnp.pad(x, border)), 0
     return jax.lax.conv_general_dilated(
         x,
         kernel,

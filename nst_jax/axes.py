@@ -34,22 +34,34 @@ class Vary:
     """
 
     fields: str | tuple[str, ...]
-    values: Sequence[Any]
+    values: tuple[Any, ...]
     labels: tuple[str, ...] = ()
     name: str = ""
 
+    def __post_init__(self) -> None:
+        if isinstance(self.values, list | range):
+            self.values = tuple(self.values)
+        elif hasattr(self.values, "tolist"):  # NumPy's numbers become Python's.
+            self.values = tuple(self.values.tolist())
+
     def check(self, axis: str) -> None:
         """Raises RequestError, in which the axis is called `axis`, if it is none."""
-        if not self.paths or not all(isinstance(p, str) and p for p in self.paths):
+        several = isinstance(self.fields, tuple | list)
+        if not isinstance(self.fields, str) and not several:
+            paths: tuple[Any, ...] = ()
+        else:
+            paths = self.paths
+        if not paths or not all(isinstance(p, str) and _parts(p) for p in paths):
             raise RequestError(
                 f"{axis}.fields must be the path of a field or a tuple of such, "
                 f"got {self.fields!r}"
             )
-        if isinstance(self.values, str) or not isinstance(self.values, Sequence):
+        if not isinstance(self.values, tuple):
             raise RequestError(f"{axis}.values must be a tuple, got {self.values!r}")
         if not self.values:
             raise RequestError(f"{axis}.values is empty; give {self.title} a value")
-        if not all(isinstance(text, str) for text in (*self.labels, self.name)):
+        labels = self.labels if isinstance(self.labels, tuple | list) else (None,)
+        if not all(isinstance(text, str) for text in (*labels, self.name)):
             raise RequestError(
                 f"{axis}.labels and name must be strings, got {self.labels!r} and "
                 f"{self.name!r}"
@@ -58,6 +70,12 @@ class Vary:
             raise RequestError(
                 f"{axis}.labels has {len(self.labels)} entries for "
                 f"{len(self.values)} values"
+            )
+        twice = next((t for t in self.texts if self.texts.count(t) > 1), None)
+        if twice is not None and self.paths != ("seeds",):
+            raise RequestError(
+                f"{axis}: two values are called {twice!r}; make them differ, or give "
+                "each a label"
             )
         if len(self.paths) > 1:
             for value in self.values:
@@ -94,7 +112,12 @@ def Seeds(count: int) -> Vary:  # It reads like the axis it makes.
     """The axis of seeds 0 to `count` − 1.
 
     Where no axis varies the seed, `Experiment.seeds` is the last one.
+
+    Raises:
+      RequestError: there would be none.
     """
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise RequestError(f"Seeds(count) needs an integer from 1, got {count!r}")
     return Vary("seeds", tuple(range(count)), name="seed")
 
 
@@ -130,6 +153,19 @@ def assigned(config: Any, path: str, value: Any) -> Any:
       RequestError: there is no such field.
     """
     return _assigned(config, _parts(path), value, path)
+
+
+def value_at(config: Any, path: str) -> Any:
+    """What the field at `path` is."""
+    node = config
+    for part in _parts(path):
+        node = undraft(node)
+        if isinstance(node, tuple):
+            names = [getattr(undraft(item), "name", "") for item in node]
+            node = node[names.index(part) if part in names else int(part)]
+        else:
+            node = getattr(node, part)
+    return node
 
 
 def _assigned(node: Any, parts: tuple[str, ...], value: Any, path: str) -> Any:

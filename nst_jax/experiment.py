@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nst_jax.axes import Vary, assigned, check_apart, grid
+from nst_jax.axes import Vary, assigned, check_apart, grid, value_at
 from nst_jax.canvas import Canvas
 from nst_jax.colour import COLOURS
 from nst_jax.draft import Draft, draft, undraft
@@ -131,6 +131,12 @@ class Experiment:
                 one.check_types()
                 one = one.resolved()
                 one.check()
+                for path, value in settings.items():
+                    if plain(value_at(one, path)) != plain(value):
+                        raise RequestError(
+                            f"axes: {path!r} cannot be varied here, for this config "
+                            "derives it from other fields"
+                        )
             except RequestError as error:
                 raise RequestError(
                     f"{error} (at {label})" if label and settings else str(error)
@@ -314,6 +320,11 @@ def _typed_fields(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]
 def _check_term(name: str, term: Any) -> None:
     if not isinstance(term, Term):
         raise RequestError(f"{name} is {term!r}, which is not a loss term")
+    for field in dataclasses.fields(term):
+        value = getattr(term, field.name)
+        number = not field.metadata.get("static") and not isinstance(value, tuple)
+        if number and not jax.tree.leaves(value):
+            raise RequestError(f"{name}.{field.name} must be a number, got {value!r}")
     for path, leaf in jax.tree_util.tree_leaves_with_path(term):
         if not isinstance(leaf, int | float | np.ndarray | jax.Array):
             raise RequestError(

@@ -44,7 +44,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         message = f"unknown flag --{error.flagname}{suggestion}"
     except flags.IllegalFlagValueError as error:
         message = _illegal(error)
-    except (RequestError, flags.Error) as error:
+    except (RequestError, flags.Error, TypeError) as error:
         message = str(error)
     print(f"{argv[0]}: {message}", file=sys.stderr)
     sys.exit(2)

@@ -45,8 +45,11 @@ class Progress:
     def update(self, member_steps: int, losses: ArrayLike) -> None:
         """So many more member-steps are made; `losses` are where they led."""
         self._done += member_steps
-        low, high = float(np.min(losses)), float(np.max(losses))
+        finite = np.asarray(losses)[np.isfinite(losses)]
+        low, high = finite.min(initial=np.inf), finite.max(initial=-np.inf)
         loss = f"{low:.6g}" if low == high else f"{low:.6g} … {high:.6g}"
+        if not finite.size:
+            loss = "not finite"
         if not self._bar.disable:
             self._bar.set_postfix_str(f"loss {loss}")
             self._bar.update(member_steps)
@@ -56,12 +59,7 @@ class Progress:
             return
         self._line = now
         rate = self._done / max(now - self._began, 1e-9)
-        left = (self._total - self._done) / rate if rate else float("nan")
-        logging.info(
-            "%d/%d it, loss %s, %.3g it/s, %.0f s left",
-            self._done,
-            self._total,
-            loss,
-            rate,
-            left,
-        )
+        logging.info("%d/%d it, loss %s", self._done, self._total, loss)
+        if rate:
+            left = (self._total - self._done) / rate
+            logging.info("%.3g it/s, %.0f s left", rate, left)

@@ -142,7 +142,7 @@ class Records:
         """Whether all of these members have their results on disk."""
         return all(
             self.manifest["members"][member]["status"] in ("done", "diverged")
-            and (self.member_dir(member) / "final.npy").is_file()
+            and _is_array(self.member_dir(member) / "final.npy")
             for member in members
         )
 
@@ -329,13 +329,29 @@ class Records:
 
 
 def read_metrics(path: str | pathlib.Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl; a last line that was cut short is left out."""
+    """The rows of a metrics.jsonl; what is no row of one is left out."""
     path = pathlib.Path(path)
     rows = []
-    for line in path.read_text().splitlines() if path.is_file() else ():
-        with contextlib.suppress(json.JSONDecodeError):
-            rows.append(json.loads(line))
+    lines = path.read_bytes().splitlines() if path.is_file() else ()
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and all(
+                isinstance(row.get(key), kind) for key, kind in _ROW.items()
+            ):
+                rows.append(row)
     return rows
+
+
+_ROW = {"member": int, "step": int, "loss": float | None, "terms": dict}
+
+
+def _is_array(path: pathlib.Path) -> bool:
+    """Whether a file is there, and a whole array."""
+    try:
+        return np.load(path, mmap_mode="r").ndim == 3
+    except (OSError, ValueError, EOFError):
+        return False
 
 
 def _json(content: object, indent: int | None = None) -> str:

@@ -48,7 +48,7 @@ def execute(
     logging.info("results go to %s", workdir)
     _warn_of_equal_members(plan)
     records.begin()
-    write_page(read_run(records.workdir))  # So that there is one, whatever comes.
+    _report(records.workdir, _first_page)  # So that there is one, whatever comes.
     run = _Run(plan, records, stop)
     status = "failed"
     try:
@@ -62,13 +62,30 @@ def execute(
             total_s=time.perf_counter() - run.began,
         )
         _report(records.workdir)
+    diverged = [
+        entry["label"]
+        for entry in records.manifest["members"]
+        if entry["status"] == "diverged"
+    ]
+    if diverged:
+        logging.warning(
+            "%d of %d members diverged: %s%s",
+            *(len(diverged), len(plan.members), "; ".join(diverged[:4])),
+            "; …" if len(diverged) > 4 else "",
+        )
     return status
 
 
-def _report(workdir: pathlib.Path) -> None:
+def _first_page(workdir: pathlib.Path) -> None:
+    write_page(read_run(workdir))
+
+
+def _report(
+    workdir: pathlib.Path, write: Callable[[pathlib.Path], None] | None = None
+) -> None:
     """Writes the report; a fault in it is no fault of the run."""
     try:
-        write_report(workdir)
+        (write or write_report)(workdir)
     except Exception as error:
         logging.error(
             "the report could not be written (%s: %s); --report=%s tries once more",
@@ -203,7 +220,10 @@ class _Run:
         checkpoint = self.checkpoint
         if checkpoint is None or checkpoint.members != numbers:
             return None, 0.0
-        state = ensemble.restore(checkpoint.leaves)
+        possible = (
+            0 <= checkpoint.step <= self.plan.members[numbers[0]].experiment.steps
+        )
+        state = ensemble.restore(checkpoint.leaves) if possible else None
         if state is None:
             logging.warning("the checkpoint does not fit this program; starting over")
             return None, 0.0

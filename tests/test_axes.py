@@ -132,6 +132,14 @@ def test_any_field_can_be_assigned_in_a_copy(path, value):
             "'solver.b1' and 'solver' set the same field",
         ),
         ([nst_jax.Vary("seeds", (3, 3))], "seeds must differ"),
+        ([nst_jax.Vary(3, (24, 32))], r"axes\[0\].fields must be the path of a field"),
+        ([nst_jax.Vary("...", (1,))], r"axes\[0\].fields must be the path of a field"),
+        ([nst_jax.Vary("steps", (1, 1))], "two values are called '1'"),
+        ([nst_jax.Vary("steps", (1, 2), labels="ab")], "must be strings"),
+        (
+            [nst_jax.Vary("terms.style.weight", (None,))],
+            "must be a number, got None",
+        ),
         ([nst_jax.Vary("size", (32,), labels=(32,))], "must be strings"),
         (["terms.style.weight"], r"axes\[0\] is 'terms.style.weight'"),
         ([nst_jax.Vary("terms.style.weight", (-1.0,))], "weight must be a number"),
@@ -146,6 +154,41 @@ def test_a_wrong_axis_is_one_sentence(axes, says):
 def test_seeds_are_given_once():
     with pytest.raises(nst_jax.RequestError, match="give one"):
         experiment(axes=(nst_jax.Seeds(2),), seeds=(3, 4)).members()
+
+
+@dataclasses.dataclass
+class Halved(nst_jax.Experiment):
+    """A config with a word of its own."""
+
+    word: int = 1
+
+    def resolved(self):
+        return dataclasses.replace(self, size=24 * self.word)
+
+
+def halved(*axes):
+    asked = experiment()
+    return Halved(**{**vars(asked), "axes": axes})
+
+
+def test_a_word_of_a_configs_own_is_an_axis_and_what_follows_from_it_is_not():
+    plan = nst_jax.build(halved(nst_jax.Vary("word", (1, 2))))
+    assert [max(g.content.shape) for g in plan.groups] == [24, 48]
+    with pytest.raises(nst_jax.RequestError, match="derives it from other fields"):
+        nst_jax.build(halved(nst_jax.Vary("size", (24, 48))))
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.5, True, "3"])
+def test_seeds_are_at_least_one(count):
+    with pytest.raises(nst_jax.RequestError, match="needs an integer from 1"):
+        nst_jax.Seeds(count)
+
+
+def test_numbers_of_numpy_are_values():
+    axis = nst_jax.Vary("terms.style.weight", np.logspace(0, 2, 3))
+    members = experiment(axes=(axis,)).members()
+    weights = [m.experiment.terms[1].weight for m in members]
+    assert weights == pytest.approx([1, 10, 100])
 
 
 def groups(**fields) -> list[list[int]]:

@@ -166,7 +166,7 @@ def test_all_is_there_at_any_width(browser, grid, width):
     widths = browser.run(
         "return [...document.images].filter((i) => i.src).map((i) => i.naturalWidth)"
     )
-    assert len(widths) == 2 + 23 + 2
+    assert len(widths) == 2 + 23 + 2 + 12
     assert min(widths) > 0
 
 

@@ -34,6 +34,10 @@ def after(count):
     return lambda: next(asked) >= count
 
 
+def manifest(workdir):
+    return json.loads((workdir / "run.json").read_text())
+
+
 def rows(workdir):
     return sorted(
         (row["member"], row["step"], row["loss"])
@@ -138,3 +142,44 @@ def test_a_term_that_decides_by_a_number_is_refused_before_the_run():
     ) as caught:
         nst_jax.build(experiment(terms=(Choosy(),)))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("line", [b"3", b"{}", b'{"member": 99}', b"\xff", b'{"a": '])
+def test_a_line_that_is_no_row_is_left_out(tmp_path, whole, line):
+    asked = eight()
+    asked.ensemble.batch_size = 4
+    assert run(asked, tmp_path, stop=after(7)) == "interrupted"
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(line + b"\n")
+    assert run(asked, tmp_path) == "done"
+    assert rows(tmp_path) == rows(whole)
+
+
+def test_a_broken_result_is_computed_again(tmp_path, whole):
+    asked = eight()
+    asked.ensemble.batch_size = 4
+    assert run(asked, tmp_path) == "done"
+    (tmp_path / "members" / "002" / "final.npy").write_bytes(b"junk")
+    assert run(asked, tmp_path) == "done"
+    np.testing.assert_array_equal(finals(tmp_path), finals(whole))
+
+
+def test_members_that_diverge_are_told_of(tmp_path):
+    asked = experiment(
+        solver=nst_jax.SolverOptions("sgd", clip=False),
+        axes=(nst_jax.Vary("solver.learning_rate", (1e-9, 1e30)),),
+        steps=4,
+    )
+    assert run(asked, tmp_path) == "done"
+    states = [member["status"] for member in manifest(tmp_path)["members"]]
+    assert states == ["done", "diverged"]
+    assert "1 diverged" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("broken", ["members/000/final.png", "inputs/000.png"])
+def test_a_report_leaves_out_what_is_broken(tmp_path, broken):
+    assert run(experiment(), tmp_path) == "done"
+    (tmp_path / broken).write_bytes(b"")
+    nst_jax.report.write_report(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert page.rstrip().endswith("</html>")

@@ -267,3 +267,22 @@ def test_a_config_reaches_every_field_of_every_solver():
 
 def test_every_named_solver_is_tested_here():
     assert {type(solver) for solver in ALL} == set(SOLVERS.values())
+
+
+@pytest.mark.parametrize("schedule", ["constant", "exponential", "cosine"])
+@pytest.mark.parametrize("kind", [nst_jax.Adam, nst_jax.SGD])
+def test_numbers_may_be_arguments_of_the_program(kind, schedule):
+    """Not asked for their value, which a compiled program does not know."""
+    solver = kind(learning_rate=0.1, decay_rate=0.5, decay_steps=2, schedule=schedule)
+    fun, _ = bowl()
+    canvas = jnp.full(SHAPE, 0.5)
+
+    @jax.jit
+    def two_steps(solver, canvas):
+        state, _ = solver.init(fun, canvas)
+        for _ in range(2):
+            canvas, state, _ = solver.step(fun, canvas, state)
+        return canvas
+
+    expected, *_ = solve(solver, fun, 2, canvas)
+    np.testing.assert_allclose(two_steps(solver, canvas), expected, atol=1e-5)

@@ -61,8 +61,8 @@ def _pixels(path: pathlib.Path) -> np.ndarray:
 
 def _content(run: Run, number: int) -> np.ndarray | None:
     """A content picture as it was used, if it was kept."""
-    path = run.workdir / run.manifest["inputs"][number]["picture"]
-    return _pixels(path) if path.is_file() else None
+    path = run.input_picture(number)
+    return _pixels(path) if path else None
 
 
 def _draw(path: pathlib.Path, plot: Plot) -> None:

@@ -51,7 +51,7 @@ def write_page(run: Run) -> None:
     )
     write_whole(
         run.workdir / "report.html",
-        lambda partial: partial.write_text(html, encoding="utf-8"),
+        lambda partial: partial.write_text(html, encoding="utf-8", errors="replace"),
     )
 
 
@@ -77,7 +77,7 @@ def _inputs(run: Run) -> list[dict[str, Any]]:
     return [
         {**item, "number": i, "data": embed.jpeg(path)}
         for i, item in enumerate(run.manifest["inputs"])
-        if item.get("picture") and (path := run.workdir / item["picture"]).is_file()
+        if (path := run.input_picture(i))
     ]
 
 

@@ -7,6 +7,8 @@ import json
 import pathlib
 from typing import Any
 
+from PIL import Image
+
 from nst_jax.errors import RequestError
 from nst_jax.records import read_metrics
 
@@ -45,7 +47,8 @@ class Member:
         if self.entry["status"] == "waiting":
             return f"{self.label} · waiting"
         loss = self.entry["loss"]
-        return f"{self.label} · loss " + (
+        diverged = " · diverged" if self.entry["status"] == "diverged" else ""
+        return f"{self.label}{diverged} · loss " + (
             "not finite" if loss is None else f"{loss:.4g}"
         )
 
@@ -54,12 +57,13 @@ class Member:
         """`final.png`; None while there is none."""
         path = self.folder / "final.png"
         finished = self.entry["status"] in ("done", "diverged")
-        return path if finished and path.is_file() else None
+        return path if finished and _is_picture(path) else None
 
     @functools.cached_property
     def frames(self) -> tuple[pathlib.Path, ...]:
         """The pictures kept on the way, in the order of their steps."""
-        return tuple(sorted((self.folder / "frames").glob("*.png")))
+        frames = sorted((self.folder / "frames").glob("*.png"))
+        return tuple(f for f in frames if f.stem.isdecimal() and _is_picture(f))
 
     @property
     def start(self) -> pathlib.Path | None:
@@ -117,6 +121,12 @@ class Run:
         """Which of the inputs is the content picture of a member."""
         return self.manifest["groups"][member.entry["group"]]["content"]
 
+    def input_picture(self, number: int) -> pathlib.Path | None:
+        """The file of an input that is a picture, if it was kept."""
+        name = self.manifest["inputs"][number]["picture"]
+        path = self.workdir / (name or "")
+        return path if name and _is_picture(path) else None
+
 
 def read_run(workdir: str | pathlib.Path) -> Run:
     """Reads a run directory; the run need not be finished.
@@ -133,9 +143,13 @@ def read_run(workdir: str | pathlib.Path) -> Run:
     ):
         if name not in manifest:
             raise RequestError(f"{otherwise}: its run.json has no {name!r}")
+    for name in ("axes", "members", "groups", "inputs"):
+        if not all(isinstance(entry, dict) for entry in manifest[name]):
+            raise RequestError(f"{otherwise}: {name} in its run.json holds no objects")
     rows: dict[int, list[dict[str, Any]]] = {}
     for row in read_metrics(workdir / "metrics.jsonl"):
-        rows.setdefault(row["member"], []).append(row)
+        if row["member"] in range(len(manifest["members"])):
+            rows.setdefault(row["member"], []).append(row)
     return Run(
         workdir,
         manifest,
@@ -146,6 +160,16 @@ def read_run(workdir: str | pathlib.Path) -> Run:
         ),
         rows,
     )
+
+
+def _is_picture(path: pathlib.Path) -> bool:
+    """Whether a file is there, and a picture that was written whole."""
+    try:
+        with Image.open(path) as image:
+            image.verify()
+    except Exception:  # Decoders raise what they like on broken data.
+        return False
+    return True
 
 
 def read_json(path: pathlib.Path, otherwise: str) -> dict[str, Any]:

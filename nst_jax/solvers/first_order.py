@@ -23,8 +23,9 @@ class _FirstOrder(OptaxSolver):
 
     def _rates(self) -> optax.Schedule:
         if self.schedule == "exponential":
-            return optax.exponential_decay(
-                self.learning_rate, self.decay_steps, self.decay_rate
+            # optax.exponential_decay asks whether the rate is 0: not of a leaf.
+            return lambda step: (
+                self.learning_rate * self.decay_rate ** (step / self.decay_steps)
             )
         if self.schedule == "cosine":
             return optax.cosine_decay_schedule(self.learning_rate, self.decay_steps)

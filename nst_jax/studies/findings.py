@@ -27,6 +27,8 @@ from nst_jax.studies.spread import (
 CUTOFF = 1 / 8
 #: Pictures of differences, at most.
 DIFFERENCES = 12
+#: Steps of a size, at least, that its time is told from.
+STEPS_TO_TIME = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,6 +209,8 @@ def _seeds(
         seen = [("of two seeds", finals[there[0]], finals[there[1]])]
         seen += [("from the content", *own[0])] if own else []
         for name, a, b in seen:
+            if np.array_equal(a, b):
+                continue
             picture, gain = difference_picture(a, b)
             title = f"{label}: difference {name}, × {gain:.3g}"
             differences.append(Difference(title, picture))
@@ -322,9 +326,9 @@ def _sizes(run: Mapping[str, Any]) -> Findings:
             group["run_s"] / group["member_steps"],
         )
         for group in run["groups"]
-        if group["member_steps"]
+        if group["member_steps"] >= STEPS_TO_TIME
     )
-    if len({pixels for pixels, _, _ in rows}) < 2:
+    if len({pixels for pixels, _, _ in rows}) < 3:
         return Findings()
     pixels, names, seconds = zip(*rows, strict=True)
     exponent = np.polyfit(np.log(pixels), np.log(seconds), 1)[0]

@@ -2,10 +2,11 @@
 
     python launch.py --config=configs/app_taps.py
 
-The app's reconstruction at content layers 0 to 4, with every layer tapped once before
-and once after its ReLU. The page says how far apart the two are, beside how far apart
-the layers are. A layer's tap and number are fields of this config's own, so that they
-are axes of their own. Three minutes on two CPU cores.
+The photograph reconstructed from noise at layers 0 to 4, each tapped once before and
+once after its ReLU. The page says how far apart the two are, beside how far apart the
+layers are. A layer's tap and number are fields of this config's own, so that they are
+axes of their own. (In the app itself PyTorch's ReLU works in place, so that its "conv"
+features are those after it.) Three minutes on two CPU cores.
 """
 
 import dataclasses
@@ -28,19 +29,21 @@ class Tapped(nst_jax.Experiment):
                 f"{self.tap!r} and {self.content_layer}"
             )
         layers = tuple(f"{self.tap}{block}_1" for block in range(1, 6))
-        chosen = assigned(self, "terms.content.layers", (layers[self.content_layer],))
-        return assigned(chosen, "terms.style.layers", layers)
+        return assigned(self, "terms.content.layers", (layers[self.content_layer],))
 
 
 def get_config(arg: str = "") -> nst_jax.Experiment:
-    app = nst_jax.preset(
-        "app", content="samples/chelsea.png", styles=("samples/swirls.jpg",)
-    )
-    config = Tapped(**vars(app))
-    config.size, config.steps = 96, 100
-    config.solver = nst_jax.SolverOptions("adam", learning_rate=0.06)
-    config.axes = (
-        nst_jax.Vary("tap", ("conv", "relu")),
-        nst_jax.Vary("content_layer", tuple(range(5))),
+    config = Tapped(
+        content="samples/chelsea.png",
+        styles=(),
+        terms=(nst_jax.Content(convention="app"),),
+        size=96,
+        steps=100,
+        canvas=nst_jax.Canvas("noise"),
+        solver=nst_jax.SolverOptions("lbfgs_fixed"),
+        axes=(
+            nst_jax.Vary("tap", ("conv", "relu")),
+            nst_jax.Vary("content_layer", tuple(range(5))),
+        ),
     )
     return nst_jax.variant(config, arg)

@@ -2,7 +2,7 @@
 
     python launch.py --config=configs/app_visualise_both.py
 
-The app's last experiment, from noise: content at layers 0 to 4, style at layers 0 to 4,
+The app's last experiment, from noise, with its α times 57² as in app_reconstruct.py: content at layers 0 to 4, style at layers 0 to 4,
 a picture kept every 10 steps and shown at 30 a second. Two minutes on two CPU cores.
 """
 
@@ -21,7 +21,9 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
     )
     config.terms = (
         nst_jax.Content(
-            5.0, layers=tuple(f"relu{i}_1" for i in range(1, 6)), convention="app"
+            5.0 * 57**2,
+            layers=tuple(f"relu{i}_1" for i in range(1, 6)),
+            convention="app",
         ),
         *config.terms[1:],
     )

@@ -37,8 +37,8 @@ def test_each_axis_moves_the_picture_by_its_distance():
     found = findings(run, finals, {}, {})
     (table,) = found.tables[:1]
     rows = {row[0]: row[1:] for row in table.rows}
-    assert rows["style weight"] == (6, *map(pytest.approx, (13.3, 10, 10, 20)))
-    assert rows["seed"] == (3, *map(pytest.approx, (1, 1, 1, 1)))
+    assert rows["style weight"] == (6, *map(pytest.approx, (13.3, 10, 10, 20, 13.3)))
+    assert rows["seed"] == (3, *map(pytest.approx, (1, 1, 1, 1, 1)))
     assert rows["anything"][0] == 15
     assert "style weight alone are 13.3 of 255 levels apart" in found.summary[0]
     assert "seed alone are 1.0 of 255" in found.summary[1]

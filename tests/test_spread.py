@@ -11,6 +11,7 @@ from conftest import smooth_picture
 import nst_jax
 from nst_jax.studies import spread
 from nst_jax.studies.spread import (
+    low_pass,
     ALL,
     Spread,
     band_rms,
@@ -254,3 +255,16 @@ def test_losses_without_a_logarithm_give_the_later_look():
 def test_what_cannot_be_measured_is_refused(call, sentence: str):
     with pytest.raises(nst_jax.RequestError, match=sentence):
         call()
+
+
+def test_the_low_pass_keeps_what_is_coarse():
+    y, x = np.mgrid[:16, :24]
+    slow = np.sin(2 * np.pi * x / 24)[..., None] * [0.1, 0.2, 0.3]
+    fine = 0.2 * ((-1.0) ** (x + y))[..., None]
+    found = low_pass(0.5 + slow + fine, 1 / 8)
+    np.testing.assert_allclose(found, 0.5 + slow, atol=1e-12)
+    picture = np.random.default_rng(0).random((9, 14, 3))
+    low, high = bands(picture, 1 / 8)
+    kept = low_pass(picture, 1 / 8)
+    np.testing.assert_allclose((kept**2).mean(), low)
+    np.testing.assert_allclose(((picture - kept) ** 2).mean(), high)

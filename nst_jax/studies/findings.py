@@ -19,6 +19,7 @@ from nst_jax.studies.spread import (
     band_rms,
     by_axis,
     difference_picture,
+    low_pass,
     pairwise,
     steps_to,
 )
@@ -117,6 +118,8 @@ def _distances(run: Mapping[str, Any], finals: Mapping[int, np.ndarray]) -> Find
     distances = pairwise(np.stack([finals[m] for m in members]))
     index = np.asarray([run["members"][m]["index"] for m in members])
     names = [axis["name"] for axis in run["axes"]]
+    shapes = np.stack([low_pass(finals[m], CUTOFF) for m in members])
+    coarse = {s.axis: s.mean for s in by_axis(pairwise(shapes), index, names)}
     spreads = [s for s in by_axis(distances, index, names) if s.pairs]
     along = [s for s in spreads if s.axis != ALL]
     tables = []
@@ -129,18 +132,15 @@ def _distances(run: Mapping[str, Any], finals: Mapping[int, np.ndarray]) -> Find
             Table(
                 "How different the members are (RMS of 255 levels)",
                 (
-                    "pairs that differ in",
-                    "pairs",
-                    "mean",
-                    "neighbours",
-                    "median",
-                    "max",
+                    *("differing in", "pairs", "mean", "neighbours", "median", "max"),
+                    f"mean, coarser than {1 / CUTOFF:.0f} pixels",
                 ),
                 tuple(
                     (
                         s.axis if s.axis != ALL else "anything",
                         s.pairs,
                         *map(_levels, (s.mean, s.neighbours, s.median, s.max)),
+                        _levels(coarse[s.axis]),
                     )
                     for s in spreads
                 ),

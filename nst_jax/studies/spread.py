@@ -144,9 +144,16 @@ def bands(difference: np.ndarray, cutoff: float) -> tuple[float, float]:
     height, width, _ = difference.shape
     spectrum = np.fft.fft2(np.asarray(difference, np.float64), axes=(0, 1))
     power = (np.abs(spectrum) ** 2).mean(2) / (height * width) ** 2
-    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
-    low = radius <= cutoff
+    low = _radius(height, width) <= cutoff
     return float(power[low].sum()), float(power[~low].sum())
+
+
+def low_pass(picture: np.ndarray, cutoff: float) -> np.ndarray:
+    """The part of a picture [H, W, C] that `bands` counts as low."""
+    height, width, _ = picture.shape
+    spectrum = np.fft.fft2(np.asarray(picture, np.float64), axes=(0, 1))
+    spectrum[_radius(height, width) > cutoff] = 0
+    return np.fft.ifft2(spectrum, axes=(0, 1)).real
 
 
 def band_rms(a: ArrayLike, b: ArrayLike, cutoff: float) -> tuple[float, float]:
@@ -216,6 +223,11 @@ def steps_to(losses: ArrayLike, steps: ArrayLike, target: float) -> float | None
     before, after = np.log(losses[k - 1 : k + 1])
     share = (before - math.log(target)) / (before - after)
     return float(steps[k - 1] + share * (steps[k] - steps[k - 1]))
+
+
+def _radius(height: int, width: int) -> np.ndarray:
+    """The frequency [H, W] of each coefficient, in cycles per pixel."""
+    return np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
 
 
 def _spread(axis: str, values: np.ndarray, next_to: np.ndarray) -> Spread:

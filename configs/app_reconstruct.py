@@ -4,14 +4,14 @@
 
 In the terms of an app: α·content + β·style + γ·variation with its β, γ and style
 weights 1e3/n², style layers 0 to 4; its α times 57², for the bundled network's features
-are larger than those that it was chosen for (docs/conventions.md). Early content layers keep the photograph, the last
-one has lost it; both solvers agree but for that one, and Adam needs more iterations:
-the page says how many more for the same loss. Canvases noise, content and style are
-the pages of the panel. Layers and solvers select programs: ten of them, with three
-members each. Five minutes on two CPU cores.
+are larger than those that it was chosen for (docs/conventions.md). Adam needs more
+iterations than L-BFGS: the page says how many more for the same loss. Canvases noise,
+content and style are the pages of the panel. Layers and solvers select programs: ten of
+them, with three members each. Five minutes on two CPU cores.
 """
 
 import nst_jax
+from nst_jax.axes import assigned
 
 
 def get_config(arg: str = "") -> nst_jax.Experiment:
@@ -39,6 +39,6 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
             ),
         ),
     )
-    config.terms[0].weight *= 57**2
+    config = assigned(config, "terms.content.weight", 5.0 * 57**2)
     config.output.snapshot_every = 50
     return nst_jax.variant(config, arg)

@@ -2,8 +2,9 @@
 
     python launch.py --config=configs/app_visualise_both.py
 
-The app's last experiment, from noise, with its α times 57² as in app_reconstruct.py: content at layers 0 to 4, style at layers 0 to 4,
-a picture kept every 10 steps and shown at 30 a second. Two minutes on two CPU cores.
+The app's last experiment, from noise: content at layers 0 to 4, style at layers 0 to 4,
+a picture kept every 10 steps and shown at 30 a second. Its α is times 57², as in
+app_reconstruct.py. Two minutes on two CPU cores.
 """
 
 import nst_jax

@@ -11,13 +11,13 @@ from conftest import smooth_picture
 import nst_jax
 from nst_jax.studies import spread
 from nst_jax.studies.spread import (
-    low_pass,
     ALL,
     Spread,
     band_rms,
     bands,
     by_axis,
     difference_picture,
+    low_pass,
     pairwise,
     rms,
     steps_to,

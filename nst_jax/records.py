@@ -12,11 +12,9 @@ numbers in study.json, and the making_of of members that have frames.
 Files appear under their names only when they are whole.
 """
 
-import contextlib
 import dataclasses
 import importlib.metadata
 import json
-import math
 import os
 import pathlib
 import platform
@@ -34,6 +32,7 @@ from nst_jax.ensemble import Look
 from nst_jax.errors import RequestError
 from nst_jax.experiment import plain
 from nst_jax.io import write_image, write_whole
+from nst_jax.metrics import read_metrics, to_json
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "jaxopt", "numpy", "pillow")
 
@@ -170,7 +169,7 @@ class Records:
                     "failed_line_searches": report.failed,
                     "seconds": round(seconds, 3),
                 }
-                file.write(_json(row) + "\n")
+                file.write(to_json(row) + "\n")
         if look.canvas is not None:
             for member, canvas in zip(members, look.canvas, strict=True):
                 experiment = self.plan.members[member].experiment
@@ -310,7 +309,7 @@ class Records:
     def _keep_metrics(self, kept: Callable[[dict], bool]) -> list[dict[str, Any]]:
         path = self.workdir / "metrics.jsonl"
         rows = [row for row in read_metrics(path) if kept(row)]
-        text = "".join(_json(row) + "\n" for row in rows)
+        text = "".join(to_json(row) + "\n" for row in rows)
         write_whole(path, lambda partial: partial.write_text(text))
         return rows
 
@@ -321,29 +320,11 @@ class Records:
         write_whole(path, lambda partial: np.save(partial, canvas))
 
     def _write_json(self, path: pathlib.Path, content: object) -> None:
-        text = _json(content, indent=2) + "\n"
+        text = to_json(content, indent=2) + "\n"
         write_whole(path, lambda partial: partial.write_text(text))
 
     def _save_manifest(self) -> None:
         self._write_json(self.workdir / "run.json", self.manifest)
-
-
-def read_metrics(path: str | pathlib.Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl; what is no row of one is left out."""
-    path = pathlib.Path(path)
-    rows = []
-    lines = path.read_bytes().splitlines() if path.is_file() else ()
-    for line in lines:
-        with contextlib.suppress(ValueError):
-            row = json.loads(line)
-            if isinstance(row, dict) and all(
-                isinstance(row.get(key), kind) for key, kind in _ROW.items()
-            ):
-                rows.append(row)
-    return rows
-
-
-_ROW = {"member": int, "step": int, "loss": float | None, "terms": dict}
 
 
 def _is_array(path: pathlib.Path) -> bool:
@@ -352,19 +333,6 @@ def _is_array(path: pathlib.Path) -> bool:
         return np.load(path, mmap_mode="r").ndim == 3
     except (OSError, ValueError, EOFError):
         return False
-
-
-def _json(content: object, indent: int | None = None) -> str:
-    """JSON, which has no NaN and no infinity: null stands for them."""
-
-    def finite(node: Any) -> Any:
-        if isinstance(node, dict):
-            return {key: finite(value) for key, value in node.items()}
-        if isinstance(node, list | tuple):
-            return [finite(item) for item in node]
-        return None if isinstance(node, float) and not math.isfinite(node) else node
-
-    return json.dumps(finite(content), indent=indent, allow_nan=False)
 
 
 def _finite(*arrays: ArrayLike) -> bool:

@@ -33,6 +33,7 @@ FLOORS = (
     "build",
     "studies",
     "checkpoint",
+    "metrics",
     "records",
     "report",
     "progress",

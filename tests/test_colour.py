@@ -243,27 +243,26 @@ def test_an_experiment_says_what_is_wrong(field: str, value: object, sentence: s
         experiment.check()
 
 
-def plan(**fields: object) -> nst_jax.Plan:
+def group(**fields: object) -> nst_jax.Group:
     experiment = get_config("smoke")
     for name, value in fields.items():
         setattr(experiment, name, value)
-    return nst_jax.build(experiment)
+    (only,) = nst_jax.build(experiment).groups
+    return only
 
 
 def test_a_plan_prepares_and_finishes():
-    built = plan(colour="luminance")
+    built = group(colour="luminance")
     assert (built.content == built.content[..., :1]).all()
     assert (built.original != built.original[..., :1]).any()
     assert (built.styles[0] == built.styles[0][..., :1]).all()
-    np.testing.assert_array_equal(built.starts(range(1))[0], built.content)
+    np.testing.assert_array_equal(built.starts([0])[0], built.content)
     np.testing.assert_allclose(built.finished(built.content), built.original, atol=2e-7)
 
 
 def test_a_style_has_its_own_size_and_proportions():
-    built = plan(style_size=102, style_scale=0.75, fit="short")
+    built = group(style_size=102, style_scale=0.75, fit="short")
     (path,) = get_config().styles
     assert built.styles[0].shape == nst_jax.read_image(path, 76, fit="short").shape
     assert min(built.styles[0].shape[:2]) == 76  # round(76.5), to even.
     assert min(built.content.shape[:2]) == 64
-    roles = {item.role: item.size for item in built.inputs}
-    assert roles["styles[0]"] == built.styles[0].shape[:2]

@@ -19,7 +19,7 @@ from conftest import ROOT, launch
 from PIL import Image
 
 import nst_jax
-from nst_jax.records import read_metrics
+from nst_jax.metrics import read_metrics
 
 #: Those that every promise of the run directory is held on; the others are in
 #: tests/test_configs.py.

@@ -19,7 +19,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
-from nst_jax.records import read_metrics
+from nst_jax.metrics import read_metrics
 from nst_jax.report import write_report
 from nst_jax.report.page import write_page
 from nst_jax.report.run import read_run

@@ -7,7 +7,7 @@ import pytest
 from test_axes import experiment
 
 import nst_jax
-from nst_jax.records import read_metrics
+from nst_jax.metrics import read_metrics
 
 
 def eight(**fields):

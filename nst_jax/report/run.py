@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from nst_jax.errors import RequestError
-from nst_jax.records import read_metrics
+from nst_jax.metrics import read_metrics
 
 
 @dataclasses.dataclass(frozen=True)

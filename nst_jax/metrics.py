@@ -1,0 +1,38 @@
+"""Rows of metrics.jsonl, and JSON as this project writes it."""
+
+import contextlib
+import json
+import math
+import pathlib
+from typing import Any
+
+
+def read_metrics(path: str | pathlib.Path) -> list[dict[str, Any]]:
+    """The rows of a metrics.jsonl; what is no row of one is left out."""
+    path = pathlib.Path(path)
+    rows = []
+    lines = path.read_bytes().splitlines() if path.is_file() else ()
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and all(
+                isinstance(row.get(key), kind) for key, kind in _ROW.items()
+            ):
+                rows.append(row)
+    return rows
+
+
+_ROW = {"member": int, "step": int, "loss": float | None, "terms": dict}
+
+
+def to_json(content: object, indent: int | None = None) -> str:
+    """JSON, which has no NaN and no infinity: null stands for them."""
+
+    def finite(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: finite(value) for key, value in node.items()}
+        if isinstance(node, list | tuple):
+            return [finite(item) for item in node]
+        return None if isinstance(node, float) and not math.isfinite(node) else node
+
+    return json.dumps(finite(content), indent=indent, allow_nan=False)

@@ -7,10 +7,11 @@ of 0.2, in the scaling of the Keras example script: content block5_conv2, style
 block1_conv1 to block5_conv1, differences of Gram matrices over 4·3²·P², variation
 with exponent 1.25; from the photograph, as the script does. Somebody waited for all of
 it once, and found that the pictures mostly look the same. The page says how much the
-same, by axis: a picture changes with the content weight from nothing to something, and
-hardly after. Two reasons: a solver of quasi-Newton kind sees the ratios of the weights
-alone, and with weights of one order the content term outweighs the others by far.
-`keras_sweep_apart.py` has weights that do matter.
+same, by axis: a picture changes where the style weight leaves zero, and hardly after;
+along content and variation it does not change to the eye. Two reasons: a solver of
+quasi-Newton kind sees the ratios of the weights alone, and with weights of one order
+the style term outweighs the others by far. `keras_sweep_apart.py` has weights that do
+matter.
 
 All members are one compiled program, which goes through them a hundred at a time; what
 is finished stays finished when it is stopped. At 256 px and 300 steps it is work for a

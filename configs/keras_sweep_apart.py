@@ -3,9 +3,9 @@
     python launch.py --config=configs/keras_sweep_apart.py
 
 Only ratios of weights count, so the style's is fixed at 1 and the others go by powers
-of ten: content from where it holds the photograph to where it is lost, variation from
-nothing to a blur. Five by five members show what ten by ten by ten near one did not;
-the page has the distances between neighbours beside each other.
+of ten: content from where it changes nothing to where it holds the photograph,
+variation from nothing to a blur. Five by five members show what ten by ten by ten near
+one did not; the page has the distances along both axes.
 
 At 64 px and 60 steps about a minute on two CPU cores.
 """
@@ -26,8 +26,8 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
         steps=60,
         solver=nst_jax.SolverOptions(name="lbfgs_fixed"),
         axes=(
-            nst_jax.Vary("terms.content.weight", (1.0, 0.1, 0.01, 1e-3, 1e-4)),
-            nst_jax.Vary("terms.variation.weight", (0.0, 0.1, 1.0, 10.0, 100.0)),
+            nst_jax.Vary("terms.content.weight", (1.0, 1e3, 1e4, 1e5, 1e6)),
+            nst_jax.Vary("terms.variation.weight", (0.0, 1e2, 1e3, 1e4, 1e5)),
         ),
     )
     return nst_jax.variant(config, arg)

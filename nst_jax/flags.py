@@ -13,6 +13,7 @@ from typing import Any
 from absl import flags
 from ml_collections.config_flags import config_flags, config_path, tuple_parser
 
+from nst_jax.axes import Vary, check_apart
 from nst_jax.draft import undraft
 from nst_jax.errors import RequestError, nearest
 from nst_jax.experiment import Experiment
@@ -73,6 +74,7 @@ class _ConfigParser(flags.ArgumentParser):
         for arg in self.argv:
             if match := re.match(r"--?(?:no)?config\.([^=]*)", arg):
                 _check_field(experiment, match[1])
+                _check_effect(experiment, match[1])
         return experiment
 
     def flag_type(self) -> str:
@@ -170,6 +172,16 @@ def _check_field(experiment: Experiment, path: str) -> None:
     if isinstance(parts[-1], int):
         whole = name.rpartition("[")[0]
         raise RequestError(f"{name} cannot be set alone; --{whole} sets all entries")
+
+
+def _check_effect(experiment: Experiment, path: str) -> None:
+    """Raises RequestError if an axis varies what a flag would set."""
+    try:
+        check_apart((*experiment.axes, Vary(path, (None,))), experiment)
+    except RequestError:
+        raise RequestError(
+            f"--config.{path} has no effect, for an axis of this config varies it"
+        ) from None
 
 
 def _names(record: type) -> Iterator[str]:

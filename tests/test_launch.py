@@ -258,6 +258,33 @@ def test_a_grid_that_is_stopped_keeps_its_members_and_goes_on(tmp_path, asked):
     assert rows[0] == rows[1]
 
 
+@pytest.mark.parametrize("flag", ["size=64", "seeds=3", "terms[1].weight=2"])
+def test_a_flag_that_an_axis_overrides_is_refused(tmp_path, flag):
+    config = GRID.replace(
+        'nst_jax.Vary("terms.style.layers"',
+        'nst_jax.Vary("size", (32, 48)), nst_jax.Seeds(2), '
+        'nst_jax.Vary("terms.style.layers"',
+    )
+    (tmp_path / "grid.py").write_text(config)
+    flags = f"--config={tmp_path / 'grid.py'}", f"--config.{flag}"
+    status, _, err = launch(*flags, f"--workdir={tmp_path / 'run'}")
+    assert status == 2
+    assert "has no effect, for an axis of this config varies it" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_values_of_an_axis_are_a_flag(tmp_path):
+    (tmp_path / "grid.py").write_text(GRID)
+    flags = f"--config={tmp_path / 'grid.py'}", "--config.axes[1].values=(5.0, 7.0)"
+    status, _, err = launch(*flags, "--config.steps=0", f"--workdir={tmp_path / 'run'}")
+    assert status == 0, err
+    labels = [
+        member["label"]
+        for member in json.loads((tmp_path / "run" / "run.json").read_text())["members"]
+    ]
+    assert labels[1] == "style layers relu1_1, style weight 7"
+
+
 def test_an_interrupt_during_the_imports_is_quiet(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "launch.py", f"--workdir={tmp_path / 'run'}"],

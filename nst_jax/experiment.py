@@ -129,10 +129,11 @@ class Experiment:
                 for path, value in settings.items():
                     one = assigned(one, path, value)
                 one.check_types()
+                wanted = {path: plain(value_at(one, path)) for path in settings}
                 one = one.resolved()
                 one.check()
-                for path, value in settings.items():
-                    if plain(value_at(one, path)) != plain(value):
+                for path, value in wanted.items():
+                    if plain(value_at(one, path)) != value:
                         raise RequestError(
                             f"axes: {path!r} cannot be varied here, for this config "
                             "derives it from other fields"

@@ -8,14 +8,16 @@ place (the same command goes on), 1 otherwise.
 
 import datetime
 import logging as std_logging
+import os
 import pathlib
 import shlex
 import signal
 import sys
 
-# The imports below take seconds; before main there is no run to stop in order.
+# The imports below take seconds; before main there is no run to stop in order. At once,
+# for an exception in the middle of a compiled module's import is an abort.
 for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, lambda number, _: sys.exit(128 + number))
+    signal.signal(number, lambda number, _: os._exit(128 + number))
 
 import jax
 from absl import app, flags, logging

@@ -33,6 +33,9 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where results go; default is a new folder under runs/."
 )
+_MEMBERS = flags.DEFINE_list(
+    "members", None, "Numbers of the members to compute, such as 0,5; default is all."
+)
 _REPORT = flags.DEFINE_string(
     "report", None, "A run directory to write the report of once more; nothing is run."
 )
@@ -46,6 +49,14 @@ def _new_workdir() -> pathlib.Path:
     config = pathlib.Path(filename.split(":")[0]).stem
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
     return pathlib.Path("runs") / f"{config}-{now}"
+
+
+def _only(members: list[str] | None) -> list[int] | None:
+    if members is not None and not (members and all(map(str.isdecimal, members))):
+        raise nst_jax.RequestError(
+            f"members must be numbers such as 0,5, got {','.join(members)!r}"
+        )
+    return members if members is None else list(map(int, members))
 
 
 def main(_: list[str]) -> int:
@@ -70,7 +81,7 @@ def main(_: list[str]) -> int:
             print(f"done: {pathlib.Path(ran) / name}")
         if wanted:
             return 0
-        plan = nst_jax.build(_CONFIG.value)
+        plan = nst_jax.build(_CONFIG.value, only=_only(_MEMBERS.value))
         workdir = _WORKDIR.value or _new_workdir()
         status = nst_jax.execute(
             plan, workdir, command=shlex.join(sys.argv), stop=lambda: bool(received)

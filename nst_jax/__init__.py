@@ -3,9 +3,9 @@
 A picture is float32 [H, W, 3], sRGB in [0, 1].
 """
 
+from nst_jax.axes import Frames as Frames
 from nst_jax.axes import Seeds as Seeds
 from nst_jax.axes import Vary as Vary
-from nst_jax.build import Group as Group
 from nst_jax.build import Plan as Plan
 from nst_jax.build import build as build
 from nst_jax.canvas import Canvas as Canvas
@@ -15,6 +15,8 @@ from nst_jax.ensemble import run as run
 from nst_jax.errors import RequestError as RequestError
 from nst_jax.experiment import Experiment as Experiment
 from nst_jax.experiment import variant as variant
+from nst_jax.film import Film as Film
+from nst_jax.group import Group as Group
 from nst_jax.io import read_image as read_image
 from nst_jax.io import write_image as write_image
 from nst_jax.losses import Content as Content

@@ -121,6 +121,17 @@ def Seeds(count: int) -> Vary:  # It reads like the axis it makes.
     return Vary("seeds", tuple(range(count)), name="seed")
 
 
+def Frames(count: int) -> Vary:
+    """The axis of a film's frames 0 to `count` − 1.
+
+    Raises:
+      RequestError: there would be none.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise RequestError(f"Frames(count) needs an integer from 1, got {count!r}")
+    return Vary("frame", tuple(range(count)))
+
+
 def grid(axes: Sequence[Vary]) -> Iterator[tuple[int, ...]]:
     """Every position on the axes; the last axis runs fastest."""
     return itertools.product(*(range(len(axis.values)) for axis in axes))

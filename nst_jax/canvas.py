@@ -16,8 +16,11 @@ from nst_jax.errors import RequestError, nearest
 from nst_jax.image import resize
 from nst_jax.preprocessing import CAFFE
 
-KINDS = ("content", "style", "noise", "blend", "file")
+KINDS = ("content", "style", "noise", "blend", "file", "previous")
 NOISES = ("uniform", "normal")
+#: What a frame of a film has of its own in its start.
+NEW = ("nothing", "noise", "rounding")
+MAX_ULPS = 1000
 #: The colour that noise is around, RGB.
 CENTRES = {
     "grey": (0.5, 0.5, 0.5),
@@ -32,7 +35,8 @@ class Canvas:
 
     Attributes:
       kind: "content"; "style", the first one, resized; "noise" around a colour;
-        "blend" of noise and content; "file", the picture at `path`, resized.
+        "blend" of noise and content; "file", the picture at `path`, resized;
+        "previous", the result of the frame before, and noise for the first frame.
       noise: "uniform" in ±amplitude, or "normal" of that standard deviation.
       amplitude: of the noise, in [0, 1] picture units; uniform noise of 0.5 fills
         the gamut. Tools that start from "noise" differ in it by six orders of
@@ -43,6 +47,11 @@ class Canvas:
       path: the picture of kind "file"; a run's `final.npy` goes on exactly where
         that run ended, unless its colours were put back afterwards ("luminance" and
         "luma_swap"): then close by.
+      new: what each frame of a film has of its own: "nothing", so that all frames
+        of a seed start from the same noise; "noise"; or a "rounding", one unit in
+        the last place of one value more than the frame before.
+      ulps: units in the last place that the start's first value is moved by: the
+        smallest difference there is, planted to see what becomes of it.
     """
 
     kind: str = "content"
@@ -51,6 +60,8 @@ class Canvas:
     centre: str = "grey"
     mix: float = 0.5
     path: str = ""
+    new: str = "nothing"
+    ulps: int = 0
 
     def check(self) -> None:
         """Raises RequestError if a field is outside what it allows."""
@@ -73,6 +84,15 @@ class Canvas:
                 f"canvas.centre must be one of {tuple(CENTRES)}, got {self.centre!r}"
                 f"{nearest(self.centre, CENTRES)}"
             )
+        if self.new not in NEW:
+            raise RequestError(
+                f"canvas.new must be one of {NEW}, got {self.new!r}"
+                f"{nearest(self.new, NEW)}"
+            )
+        if abs(self.ulps) > MAX_ULPS:
+            raise RequestError(
+                f"canvas.ulps must be from −{MAX_ULPS} to {MAX_ULPS}, got {self.ulps}"
+            )
         if not 0 <= self.mix <= 1:
             raise RequestError(f"canvas.mix must be from 0 to 1, got {self.mix}")
         if (self.kind == "file") != bool(self.path):
@@ -84,12 +104,22 @@ class Canvas:
     @property
     def seeded(self) -> bool:
         """Whether the start depends on the seed."""
-        return self.kind == "noise" or (self.kind == "blend" and self.mix > 0)
+        noisy = ("noise", "previous")
+        return self.kind in noisy or (self.kind == "blend" and self.mix > 0)
 
 
 def seed_key(seed: int) -> jax.Array:
     """The key of one seed: by identity, so that no seed depends on another."""
     return jax.random.fold_in(jax.random.key(0, impl="threefry2x32"), seed)
+
+
+def nudged(picture: np.ndarray, ulps: int) -> np.ndarray:
+    """The picture, its first value moved by so many units in the last place."""
+    picture = np.array(picture, np.float32)
+    towards = np.float32(np.inf if ulps > 0 else -np.inf)
+    for _ in range(abs(ulps)):
+        picture[0, 0, 0] = np.nextafter(picture[0, 0, 0], towards)
+    return picture
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
@@ -109,6 +139,7 @@ def starting_canvas(
     content: np.ndarray,
     styles: tuple[np.ndarray, ...] = (),
     picture: np.ndarray | None = None,
+    frame: int = 0,
 ) -> np.ndarray:
     """The canvas that a seed starts from.
 
@@ -117,13 +148,20 @@ def starting_canvas(
       seed: any integer from 0 to 2³²−1.
       content: [H, W, 3]; the canvas has its shape.
       styles: the style pictures; kind "style" takes the first.
-      picture: what kind "file" has read, of any size.
+      picture: what kind "file" has read, of any size; for kind "previous" the
+        result of the frame before, None if there is none.
+      frame: which frame of a film.
 
     Returns:
       float32 [H, W, 3]. Noise is not clipped to [0, 1].
     """
+    key = seed_key(seed)
+    if canvas.new == "noise" and frame:
+        key = jax.random.fold_in(key, frame)
     with jax.default_device(_host()):
-        return np.asarray(_start(canvas, seed, content, styles, picture), np.float32)
+        start = np.asarray(_start(canvas, key, content, styles, picture), np.float32)
+    ulps = canvas.ulps + (frame if canvas.new == "rounding" else 0)
+    return nudged(start, ulps) if ulps else start
 
 
 def _host() -> jax.Device:
@@ -136,7 +174,7 @@ def _host() -> jax.Device:
 
 def _start(
     canvas: Canvas,
-    seed: int,
+    key: jax.Array,
     content: np.ndarray,
     styles: tuple[np.ndarray, ...],
     picture: np.ndarray | None,
@@ -148,14 +186,14 @@ def _start(
         if not styles:
             raise RequestError("canvas.kind='style' needs a style picture, got none")
         return resize(jnp.asarray(styles[0]), height, width)
-    if canvas.kind == "file":
-        assert picture is not None
+    assert picture is not None or canvas.kind != "file"
+    if canvas.kind in ("file", "previous") and picture is not None:
         if picture.shape == content.shape:
             return picture
         return resize(jnp.asarray(picture), height, width)
-    unit = noise(seed_key(seed), content.shape, canvas.noise)
+    unit = noise(key, content.shape, canvas.noise)
     drawn = canvas.amplitude * unit  # Outside of `noise`: rounded as written.
     noisy = jnp.asarray([[CENTRES[canvas.centre]]], jnp.float32) + drawn
-    if canvas.kind == "noise":
-        return noisy
-    return canvas.mix * noisy + (1 - canvas.mix) * content
+    if canvas.kind == "blend":
+        return canvas.mix * noisy + (1 - canvas.mix) * content
+    return noisy

@@ -13,15 +13,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import psutil
 from jax.typing import ArrayLike
 
 from nst_jax import transfer
 from nst_jax.errors import RequestError
 from nst_jax.solvers import Report
-from nst_jax.strategies import STRATEGIES, mapped
+from nst_jax.strategies import STRATEGIES, mapped, sharded
 from nst_jax.transfer import Problem, State
-from nst_jax.vgg import LAYERS, deepest_layer
 
 
 class Look(NamedTuple):
@@ -91,33 +89,6 @@ def _stacked(problems: Sequence[Problem], along: Problem) -> Problem:
     return jax.tree.map(stack, along, *problems, is_leaf=lambda node: node is None)
 
 
-def fitting_batch(problem: Problem, shape: Sequence[int]) -> int:
-    """How many members of canvases of `shape` [H, W, 3] memory has room for.
-
-    Reckoned before anything is compiled: a member needs its solver's state twice,
-    and the features up to the deepest layer twice, once for the values that the
-    gradient needs and once for the cotangents and what the compiler sets aside. Half
-    of the memory that is free is given to them.
-    """
-    canvas = jax.ShapeDtypeStruct(tuple(shape), jnp.float32)
-    layers = problem.objective.layers
-    taps = LAYERS[: LAYERS.index(deepest_layer(layers)) + 1] if layers else ()
-    features = jax.eval_shape(lambda image: problem.network(image, taps), canvas)
-    state = jax.eval_shape(transfer.start, problem, canvas)
-    needed = 2 * sum(
-        leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((features, state))
-    )
-    return max(1, int(_free_bytes() / 2 / needed))
-
-
-def _free_bytes() -> int:
-    """What the device has left; of a CPU's, what the system could make free."""
-    stats = jax.local_devices()[0].memory_stats()
-    if stats and "bytes_limit" in stats:
-        return stats["bytes_limit"] - stats["bytes_in_use"]
-    return psutil.virtual_memory().available
-
-
 def _listed(problems: Problem | Sequence[Problem]) -> Sequence[Problem]:
     return [problems] if isinstance(problems, Problem) else problems
 
@@ -154,8 +125,10 @@ class Ensemble:
         Args:
           problems: of all members that will come; one if they share it. They may
             differ in numbers: what differs has a member axis in the program.
-          batch_size: members in a batch; "loop" has 1, whatever is asked for.
-          strategy: "vmap", "map" or "loop".
+          batch_size: members in a batch; "loop" has 1, whatever is asked for, and
+            "shard" the next multiple of the number of devices.
+          strategy: "vmap", "shard", "map" or "loop". Where the numerics are to be
+            batch-invariant, members go one by one in all of them.
         """
         if strategy not in STRATEGIES:
             raise RequestError(
@@ -163,22 +136,30 @@ class Ensemble:
             )
         if batch_size < 1:
             raise RequestError(f"batch_size must be at least 1, got {batch_size}")
-        if strategy == "loop" or batch_size == 1:
+        devices = jax.local_devices()
+        if strategy == "shard":
+            batch_size += -batch_size % len(devices)
+        elif strategy == "loop" or batch_size == 1:
             batch_size, strategy = 1, "loop"  # One picture is computed alone.
         problems = _listed(problems)
         along = _along(problems)
         problem = _stacked([problems[0]] * batch_size, along)
-        options = problem.network.numerics.compiler_options
+        numerics = problem.network.numerics
+        together = strategy in ("vmap", "shard") and not numerics.batch_invariant
+
+        def over(function: Callable) -> Callable:
+            over_members = mapped(function, along, together=together)
+            if strategy == "shard":
+                over_members = sharded(over_members, along, devices)
+            return over_members
+
         began = time.perf_counter()
         canvases = jax.ShapeDtypeStruct((batch_size, *shape), jnp.float32)
-        start = jax.jit(
-            mapped(transfer.start, strategy, along), compiler_options=options
-        )
+        options = numerics.compiler_options
+        start = jax.jit(over(transfer.start), compiler_options=options)
         started = start.lower(problem, canvases)
         advance = jax.jit(
-            mapped(transfer.advance, strategy, along),
-            donate_argnums=1,
-            compiler_options=options,
+            over(transfer.advance), donate_argnums=1, compiler_options=options
         ).lower(problem, started.out_info, 0)
         compiled = started.compile(), advance.compile()
         elapsed = time.perf_counter() - began
@@ -218,6 +199,7 @@ class Ensemble:
         steps: int,
         *,
         problems: Problem | Sequence[Problem] | None = None,
+        position: int = 0,
         look_every: int = 10,
         snapshots: Sequence[int] = (),
         resume: tuple[int, State] | None = None,
@@ -233,6 +215,7 @@ class Ensemble:
           steps: how many steps each member makes in all.
           problems: the members', one each or one for all; None for the one that was
             compiled for.
+          position: the place in the batch of the first of them.
           look_every: steps between two looks.
           snapshots: steps at which a look bears the canvases.
           resume: step and state of an earlier batch to go on from, in place of
@@ -240,14 +223,23 @@ class Ensemble:
           stop: asked before each chunk; if true, the batch ends early.
         """
         count = len(canvases)
-        problem = self._posed(problems, count)
+        if not 1 <= count <= self.batch_size:
+            raise RequestError(
+                f"a batch holds 1 to {self.batch_size} canvases, got {count}"
+            )
+        # A short batch is filled up with its last member: one program for all.
+        filled = np.minimum(np.arange(self.batch_size), count - 1)
+        order = np.roll(filled, position)
+        places = (position + np.arange(count)) % self.batch_size
+        problem = self._posed(problems, count, order)
         if resume is None:
-            step, state = 0, self._start(problem, self._padded(canvases))
+            batch = jnp.asarray(canvases, jnp.float32)[order]
+            step, state = 0, self._start(problem, batch)
         else:
             step, state = resume
-        tolerance = np.atleast_1d(problem.tolerance)[:count]
+        tolerance = np.broadcast_to(problem.tolerance, self.batch_size)[places]
         resting = False
-        pending = self._look(step, state, step in snapshots, count)
+        pending = self._look(step, state, step in snapshots, places)
         while step < steps and not stop():
             ahead = [s for s in (*snapshots, steps) if s > step]
             following = min(step + look_every, *ahead)
@@ -258,13 +250,16 @@ class Ensemble:
             yield look
             # Once all members rest, or have come to NaN, nothing would change.
             resting = not (look.report.grad_norm > tolerance).any()
-            pending = self._look(step, state, step in snapshots, count)
-        yield pending()._replace(canvas=_fetch(state.canvas, count), state=state)
+            pending = self._look(step, state, step in snapshots, places)
+        yield pending()._replace(canvas=_fetch(state.canvas, places), state=state)
 
     def _posed(
-        self, problems: Problem | Sequence[Problem] | None, count: int
+        self,
+        problems: Problem | Sequence[Problem] | None,
+        count: int,
+        order: np.ndarray,
     ) -> Problem:
-        """The program's argument for a batch of so many members."""
+        """The program's argument for so many members, `order` those of the places."""
         if problems is None:
             problems = self.problem
         if problems is None:
@@ -281,37 +276,26 @@ class Ensemble:
             raise RequestError(
                 "problems differ in numbers that those compiled for had in common"
             )
-        missing = self.batch_size - count
-        return _stacked([*listed, *listed[-1:] * missing], self._along)
-
-    def _padded(self, canvases: np.ndarray | jax.Array) -> jax.Array:
-        """A short batch filled up with its last member: one program for all."""
-        missing = self.batch_size - len(canvases)
-        if missing < 0 or not len(canvases):
-            raise RequestError(
-                f"a batch holds 1 to {self.batch_size} canvases, got {len(canvases)}"
-            )
-        canvases = jnp.asarray(canvases, jnp.float32)
-        return jnp.concatenate([canvases, *[canvases[-1:]] * missing])
+        return _stacked([listed[i] for i in order], self._along)
 
     def _look(
-        self, step: int, state: State, snapshot: bool, count: int
+        self, step: int, state: State, snapshot: bool, places: np.ndarray
     ) -> Callable[[], Look]:
         """A look that is fetched when called; what it needs outlives the state."""
         report = jax.tree.map(jnp.copy, state.report)
         canvas = jnp.copy(state.canvas) if snapshot else None
 
         def fetch() -> Look:
-            picture = None if canvas is None else _fetch(canvas, count)
+            picture = None if canvas is None else _fetch(canvas, places)
             return Look(
-                step, jax.tree.map(lambda x: _fetch(x, count), report), picture, None
+                step, jax.tree.map(lambda x: _fetch(x, places), report), picture, None
             )
 
         return fetch
 
 
-def _fetch(leaf: jax.Array, count: int) -> np.ndarray:
-    return np.asarray(leaf)[:count]  # Cut on the host: the device has other work.
+def _fetch(leaf: jax.Array, places: np.ndarray) -> np.ndarray:
+    return np.asarray(leaf)[places]  # Cut on the host: the device has other work.
 
 
 class Result(NamedTuple):

@@ -19,12 +19,12 @@ from nst_jax.canvas import Canvas
 from nst_jax.colour import COLOURS
 from nst_jax.draft import Draft, draft, undraft
 from nst_jax.errors import RequestError, nearest
+from nst_jax.film import Film
 from nst_jax.image import FITS
 from nst_jax.io import RESAMPLERS
 from nst_jax.losses import Term
 from nst_jax.numerics import Numerics
 from nst_jax.options import EnsembleOptions, OutputOptions, SolverOptions
-from nst_jax.strategies import STRATEGIES
 
 # The flags read the annotations below as types: they must not be strings.
 
@@ -34,7 +34,8 @@ class Experiment:
     """One transfer, and what of it varies.
 
     Attributes:
-      content: path of the content picture.
+      content: path of the content picture; or of a film, a video file or a folder of
+        pictures, of which `frame` is taken.
       styles: paths of the style pictures; none for a reconstruction.
       size: what pictures are resized to, in pixels.
       steps: steps of the solver; 0 evaluates the starting canvas and stops.
@@ -54,6 +55,8 @@ class Experiment:
         pictures; for tools that feed it otherwise, see docs/conventions.md.
       input_centred: whether the mean is taken off them, as it was in training.
       resample: the filter that pictures are resized by as they are read.
+      frame: which frame of a film the content is, from 0.
+      film: what moves in the content from frame to frame.
       weights: path of the weight file.
       numerics: precision and determinism; read and set like a term.
       ensemble: how members are batched.
@@ -79,6 +82,8 @@ class Experiment:
     input_scale: float = 1.0
     input_centred: bool = True
     resample: str = "lanczos"
+    frame: int = 0
+    film: Film = dataclasses.field(default_factory=Film)
     weights: str = "weights/vgg19.safetensors"
     numerics: Numerics = dataclasses.field(default_factory=Numerics)
     ensemble: EnsembleOptions = dataclasses.field(default_factory=EnsembleOptions)
@@ -182,7 +187,7 @@ class Experiment:
             ("size", self.size, 1),
             ("style_size", self.style_size, 0),
             ("steps", self.steps, 0),
-            ("ensemble.batch_size", self.ensemble.batch_size, 0),
+            ("frame", self.frame, 0),
             ("output.log_every", self.output.log_every, 1),
             ("output.snapshot_every", self.output.snapshot_every, 0),
             ("output.fps", self.output.fps, 1),
@@ -218,14 +223,14 @@ class Experiment:
             ("fit", self.fit, tuple(FITS)),
             ("colour", self.colour, COLOURS),
             ("resample", self.resample, tuple(RESAMPLERS)),
-            ("ensemble.strategy", self.ensemble.strategy, STRATEGIES),
         ):
             if value not in allowed:
                 raise RequestError(
                     f"{name} must be one of {allowed}, got {value!r}"
                     f"{nearest(value, allowed)}"
                 )
-        self.canvas.check()
+        for part in (self.canvas, self.film, self.ensemble):
+            part.check()
         if self.canvas.kind == "style" and not self.styles:
             raise RequestError("canvas.kind='style' needs a style picture, got none")
         if (

@@ -111,10 +111,22 @@ def read_image(
         )
     image = _open(find_file(argument, path), argument)
     if size is not None:
-        height, width = fitted_shape(image.height, image.width, size, fit)
-        _check_pixels(f"{argument}: at size {size}, {str(path)!r}", height, width)
-        image = image.resize((width, height), RESAMPLERS[resample])
+        subject = f"{argument}: at size {size}, {str(path)!r}"
+        image = resized(image, size, fit=fit, resample=resample, subject=subject)
     return np.asarray(image, np.float32) / 255
+
+
+def resized(
+    image: Image.Image, size: int, *, fit: str, resample: str, subject: str
+) -> Image.Image:
+    """A picture of Pillow's at another size, in the terms of `read_image`.
+
+    Raises:
+      RequestError: that would be too large; the sentence begins with `subject`.
+    """
+    height, width = fitted_shape(image.height, image.width, size, fit)
+    _check_pixels(subject, height, width)
+    return image.resize((width, height), RESAMPLERS[resample])
 
 
 def _open(path: pathlib.Path, argument: str) -> Image.Image:

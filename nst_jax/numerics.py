@@ -24,13 +24,18 @@ class Numerics:
         passes. A CPU computes all three alike.
       feature_dtype: in which the network computes. Statistics of the features
         are accumulated in float32 at least, whatever it is.
-      deterministic: forbid kernels whose result may differ from run to run
-        (`xla_gpu_exclude_nondeterministic_ops`); no effect on a CPU.
+      deterministic: the same bits run after run, process after process. On a GPU it
+        forbids kernels whose result may differ from run to run, and the timing of
+        kernels against each other, which may choose others in another process. A
+        CPU needs neither.
+      batch_invariant: the same bits whatever the batch that a member is in: what
+        "vmap" would compute together is computed one after the other.
     """
 
     precision: str = "highest"
     feature_dtype: str = "float32"
     deterministic: bool = False
+    batch_invariant: bool = False
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -49,8 +54,11 @@ class Numerics:
         return PRECISIONS[self.precision]
 
     @property
-    def compiler_options(self) -> dict[str, bool]:
-        """For the one top-level `jax.jit`."""
+    def compiler_options(self) -> dict[str, bool | int]:
+        """For the one top-level `jax.jit`; without effect where there is no GPU."""
         if not self.deterministic:
             return {}
-        return {"xla_gpu_exclude_nondeterministic_ops": True}
+        return {
+            "xla_gpu_exclude_nondeterministic_ops": True,
+            "xla_gpu_autotune_level": 0,
+        }

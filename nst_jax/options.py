@@ -2,8 +2,13 @@
 
 import dataclasses
 
+import jax
+
 from nst_jax.errors import RequestError, nearest
 from nst_jax.solvers import SOLVERS, Solver
+from nst_jax.strategies import STRATEGIES
+
+PROCESSES = ("own", "fresh")
 
 # The flags read the annotations below as types: they must not be strings.
 
@@ -71,13 +76,60 @@ class SolverOptions:
 class EnsembleOptions:
     """How the members of a run are computed.
 
+    What a member is, is not said here: the same request, computed in another way.
+    `Vary` over these fields is an axis of execution.
+
     Attributes:
-      strategy: "vmap", "map" or "loop"; `nst_jax.strategies` tells them apart.
-      batch_size: members held at a time; 0 for as many as memory has room for.
+      strategy: "vmap", "map", "loop" or "shard"; `nst_jax.strategies` tells them
+        apart.
+      batch_size: members held at a time, of which a batch that has fewer is filled
+        up with copies; 0 for as many as there are and memory has room for.
+      position: the place in its batch of a batch's first member.
+      process: "own", that of the run; "fresh", a process of its own that runs the
+        same command with no compiled program kept from before.
+      platform: which kind of device computes, such as "cpu" or "gpu"; "" for JAX's
+        default.
+      repeat: which time it is done. It changes nothing, so that members which differ
+        in it alone show what a repetition changes.
     """
 
     strategy: str = "vmap"
     batch_size: int = 0
+    position: int = 0
+    process: str = "own"
+    platform: str = ""
+    repeat: int = 0
+
+    def check(self) -> None:
+        """Raises RequestError if a field is outside what it allows."""
+        for name, value, allowed in (
+            ("strategy", self.strategy, STRATEGIES),
+            ("process", self.process, PROCESSES),
+        ):
+            if value not in allowed:
+                raise RequestError(
+                    f"ensemble.{name} must be one of {allowed}, got {value!r}"
+                    f"{nearest(value, allowed)}"
+                )
+        for name in ("batch_size", "position", "repeat"):
+            if getattr(self, name) < 0:
+                raise RequestError(
+                    f"ensemble.{name} must be at least 0, got {getattr(self, name)}"
+                )
+        if self.position and self.position >= self.batch_size:
+            raise RequestError(
+                f"ensemble.position is {self.position}, which needs a batch_size above "
+                f"it, got {self.batch_size}"
+            )
+        if self.platform:
+            try:
+                jax.local_devices(backend=self.platform)
+            except RuntimeError:
+                known = sorted({device.platform for device in jax.local_devices()})
+                raise RequestError(
+                    f"ensemble.platform {self.platform!r} is not here, which has "
+                    f"{', '.join(known)}"
+                ) from None
 
 
 @dataclasses.dataclass
@@ -88,12 +140,15 @@ class OutputOptions:
       log_every: steps between two rows of metrics.
       snapshot_every: steps between two pictures in `frames/`; 0 for none.
       snapshots: further steps to keep a picture of.
+      exact: whether they are kept as they were computed too, as
+        `frames/000025.npy`; what a comparison to the last bit needs.
       fps: pictures a second in the film of a member's making.
     """
 
     log_every: int = 5
     snapshot_every: int = 0
     snapshots: tuple[int, ...] = ()
+    exact: bool = False
     fps: int = 12
 
     def snapshot_steps(self, steps: int) -> tuple[int, ...]:

@@ -15,9 +15,9 @@ Files appear under their names only when they are whole.
 import dataclasses
 import importlib.metadata
 import json
-import os
 import pathlib
 import platform
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -30,8 +30,8 @@ from nst_jax.build import Plan
 from nst_jax.checkpoint import Checkpoint
 from nst_jax.ensemble import Look
 from nst_jax.errors import RequestError
-from nst_jax.experiment import plain
 from nst_jax.io import write_image, write_whole
+from nst_jax.manifest import device, difference, planned_members, roundtrip
 from nst_jax.metrics import read_metrics, to_json
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "jaxopt", "numpy", "pillow")
@@ -67,9 +67,9 @@ class Records:
         earlier = self._earlier()
         self.status: str = earlier["status"] if earlier else "new"
         if earlier:
-            changed = _difference(
-                earlier["config"], _roundtrip(request)
-            ) or _difference(earlier["inputs"], _roundtrip(inputs), "inputs")
+            changed = difference(earlier["config"], roundtrip(request)) or difference(
+                earlier["inputs"], roundtrip(inputs), "inputs"
+            )
             if changed:
                 raise RequestError(
                     f"workdir {str(workdir)!r} holds another run: {changed}; "
@@ -87,15 +87,14 @@ class Records:
                 "python": platform.python_version(),
                 **{name: importlib.metadata.version(name) for name in PACKAGES},
             },
-            "device": _device(),
+            "device": device(),
         }
         fresh = {
-            "members": _members(plan),
+            "members": planned_members(plan),
             "groups": [
                 {
                     "group": number,
                     "count": len(group.members),
-                    "content": group.content_input,
                     "size": list(group.content.shape[:2]),
                     "strategy": group.experiment.ensemble.strategy,
                     "batch_size": None,
@@ -173,9 +172,12 @@ class Records:
         if look.canvas is not None:
             for member, canvas in zip(members, look.canvas, strict=True):
                 experiment = self.plan.members[member].experiment
-                if look.step in experiment.output.snapshot_steps(experiment.steps):
+                output = experiment.output
+                if look.step in output.snapshot_steps(experiment.steps):
                     frame = self.member_dir(member) / "frames" / f"{look.step:06d}.png"
                     self._picture(frame, canvas)
+                    if output.exact:
+                        self._array(frame.with_suffix(".npy"), canvas)
 
     def finish(self, members: Sequence[int], look: Look) -> None:
         """Writes the results of a batch that has made all its steps.
@@ -200,6 +202,44 @@ class Records:
             self.manifest["members"][member] = entry
         self._save_manifest()
         self.checkpoint_path.unlink(missing_ok=True)
+
+    def result(self, member: int) -> np.ndarray:
+        """The exact result [H, W, 3] of a member that is finished."""
+        return np.load(self.member_dir(member) / "final.npy")
+
+    def adopt(
+        self, group: int, members: Sequence[int], workdir: pathlib.Path
+    ) -> tuple[dict[str, float], int, list[float]]:
+        """Takes the finished members of another run directory for members of this.
+
+        Args:
+          group: of this run, whose the members are.
+          members: what the other's members are here, in their order.
+          workdir: the other run directory, which is gone afterwards.
+
+        Returns:
+          Its timings, the steps that it made in all, and the members' losses.
+        """
+        other = json.loads((workdir / "run.json").read_text())
+        rows = [
+            row | {"member": members[row["member"]]}
+            for row in read_metrics(workdir / "metrics.jsonl")
+        ]
+        for number, entry in zip(members, other["members"], strict=True):
+            folder = self.member_dir(number)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            (workdir / "members" / f"{entry['member']:03d}").rename(folder)
+            ours = self.manifest["members"][number]
+            ended = {k: v for k, v in entry.items() if k not in ours or k == "status"}
+            self.manifest["members"][number] = ours | ended
+            self._write_json(folder / "member.json", self.manifest["members"][number])
+        with (self.workdir / "metrics.jsonl").open("a") as file:
+            file.writelines(to_json(row) + "\n" for row in rows)
+        self.set_batch_size(group, other["groups"][0]["batch_size"])
+        shutil.rmtree(workdir)
+        losses = [entry["loss"] for entry in other["members"] if entry["loss"]]
+        return other["timings"], other["member_steps"], losses
 
     def batch_size(self, group: int) -> int | None:
         """How many members of a group are held at a time; None if not chosen yet."""
@@ -339,32 +379,6 @@ def _finite(*arrays: ArrayLike) -> bool:
     return all(bool(np.isfinite(array).all()) for array in arrays)
 
 
-def _members(plan: Plan) -> list[dict[str, Any]]:
-    group_of = {m: g for g, group in enumerate(plan.groups) for m in group.numbers}
-    return [
-        {
-            "member": i,
-            "seed": member.seed,
-            "index": list(member.index),
-            "label": member.label,
-            "varies": plain(member.varies),
-            "group": group_of[i],
-            "status": "waiting",
-        }
-        for i, member in enumerate(plan.members)
-    ]
-
-
-def _device() -> dict[str, Any]:
-    device = jax.devices()[0]
-    return {
-        "platform": device.platform,
-        "kind": device.device_kind,
-        "count": jax.device_count(),
-        "cpu_count": os.cpu_count(),
-    }
-
-
 def _check_writable(workdir: pathlib.Path) -> None:
     """Raises RequestError unless the folder, or where it will be, can be written."""
     try:
@@ -381,23 +395,3 @@ def _check_writable(workdir: pathlib.Path) -> None:
         raise RequestError(
             f"workdir: cannot write to {str(workdir)!r} ({reason})"
         ) from None
-
-
-def _roundtrip(value: Any) -> Any:
-    return json.loads(json.dumps(value))
-
-
-def _difference(old: Any, new: Any, name: str = "") -> str:
-    """The first field in which two plain trees differ, in words; "" if none."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        pairs: Sequence = [(k, old.get(k), new.get(k)) for k in {**old, **new}]
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        pairs = [(str(i), a, b) for i, (a, b) in enumerate(zip(old, new, strict=True))]
-    else:
-        return "" if old == new else f"{name} is {old!r} there and {new!r} here"
-    return next(
-        filter(
-            None, (_difference(a, b, f"{name}.{k}".strip(".")) for k, a, b in pairs)
-        ),
-        "",
-    )

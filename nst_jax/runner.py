@@ -1,15 +1,21 @@
 """A run from its plan to its report: what the launch script does."""
 
+import contextlib
 import functools
 import pathlib
 import time
 from collections.abc import Callable, Hashable
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from absl import logging
 
-from nst_jax.build import Group, Plan
-from nst_jax.ensemble import Ensemble, Look, fitting_batch
+from nst_jax.build import Plan
+from nst_jax.ensemble import Ensemble, Look
+from nst_jax.group import Group
+from nst_jax.memory import fitting_batch
+from nst_jax.process import check_command, compute_elsewhere
 from nst_jax.progress import Progress
 from nst_jax.records import Records
 from nst_jax.report import read_run, write_page, write_report
@@ -45,8 +51,11 @@ def execute(
         if not (records.workdir / "report.html").exists():
             write_report(records.workdir)
         return "done"
+    if any(group.experiment.ensemble.process == "fresh" for group in plan.groups):
+        check_command(command)
     logging.info("results go to %s", workdir)
     _warn_of_equal_members(plan)
+    _warn_of_promises(plan)
     records.begin()
     _report(records.workdir, _first_page)  # So that there is one, whatever comes.
     run = _Run(plan, records, stop)
@@ -103,6 +112,29 @@ def _warn_of_equal_members(plan: Plan) -> None:
         )
 
 
+def _warn_of_promises(plan: Plan) -> None:
+    """Says which of the promises that were asked for are not known to hold here."""
+    for group in plan.groups:
+        numerics = group.network.numerics
+        with _on(group):
+            (device, *_) = jnp.zeros(()).devices()
+        if numerics.deterministic and device.platform != "cpu":
+            logging.warning(
+                "numerics.deterministic is a promise on a CPU; of this %s it is asked, "
+                "and configs/determinism.py measures whether it keeps it",
+                device.device_kind,
+            )
+            return
+
+
+def _on(group: Group) -> contextlib.AbstractContextManager:
+    """The device that a group is computed on, as JAX's default."""
+    platform = group.experiment.ensemble.platform
+    if not platform:
+        return contextlib.nullcontext()
+    return jax.default_device(jax.local_devices(backend=platform)[0])
+
+
 class _Run:
     """A run under way, and what it has cost so far."""
 
@@ -132,11 +164,9 @@ class _Run:
                 if self.stop():
                     return "interrupted"
                 before = self.compile_s, self.run_s, self.member_steps
-                problems = group.problems()
-                size = self._batch_size(number, group, problems[0])
                 try:
-                    ensemble = self._ensemble(group, problems, size)
-                    whole = self._group(group, problems, ensemble, progress)
+                    with _on(group):
+                        whole = self._computed(number, group, progress)
                 finally:
                     self.records.add_group(
                         number,
@@ -148,6 +178,28 @@ class _Run:
                     return "interrupted"
         return "done"
 
+    def _computed(self, number: int, group: Group, progress: Progress) -> bool:
+        """Computes what is not finished of a group; False if stopped before its end."""
+        if group.experiment.ensemble.process == "fresh":
+            return self._elsewhere(number, group, progress)
+        problems = group.problems()
+        size = self._batch_size(number, group, problems[0])
+        ensemble = self._ensemble(group, problems, size)
+        return self._group(group, problems, ensemble, progress)
+
+    def _elsewhere(self, number: int, group: Group, progress: Progress) -> bool:
+        """As `_computed`, by a process of its own."""
+        workdir = self.records.workdir / "processes" / f"{number:03d}"
+        command = self.records.manifest["command"]
+        if not compute_elsewhere(command, workdir, group.numbers, self.stop):
+            return False
+        timings, steps, losses = self.records.adopt(number, group.numbers, workdir)
+        self.compile_s += timings["compile_s"]
+        self.run_s += timings["run_s"]
+        self.member_steps += steps
+        progress.update(steps, np.asarray(losses))
+        return True
+
     def _batch_size(self, number: int, group: Group, problem: Problem) -> int:
         """Members held at a time: as asked for, or as many as memory has room for.
 
@@ -157,8 +209,9 @@ class _Run:
         options, count = group.experiment.ensemble, len(group.members)
         size = self.records.batch_size(number)
         if size is None:
-            room = options.batch_size or fitting_batch(problem, group.content.shape)
-            size = 1 if options.strategy == "loop" else min(count, room)
+            room = functools.partial(fitting_batch, problem, group.content.shape)
+            size = options.batch_size or min(count, room())
+            size = 1 if options.strategy == "loop" else size
             self.records.set_batch_size(number, size)
         return size
 
@@ -245,16 +298,17 @@ class _Run:
         step = resume[0] if resume else 0
         entered = time.perf_counter()
         for look in ensemble.optimise(
-            group.starts(places),
+            group.starts(places, self.records.result),
             experiment.steps,
             problems=problems,
+            position=experiment.ensemble.position,
             look_every=experiment.output.log_every,
             snapshots=experiment.output.snapshot_steps(experiment.steps),
             resume=resume,
             stop=self.stop,
         ):
             if look.canvas is not None:
-                look = look._replace(canvas=group.finished(look.canvas))
+                look = look._replace(canvas=group.finished(places, look.canvas))
             self.records.add(numbers, look, time.perf_counter() - began)
             made = (look.step - step) * len(numbers)
             progress.update(made, look.report.loss)

@@ -1,40 +1,44 @@
-"""Three ways to map a transfer over the members of a batch.
+"""Ways to map a transfer over the members of a batch.
 
 Nothing below this module knows of a batch. Here the functions of one picture are
-mapped over members, in one of three ways with one signature:
+mapped over members, in one of four ways with one signature:
 
 * "vmap": all members of a batch at once, in one batched computation;
+* "shard": as "vmap", each device of the process with its share of the members;
 * "map": one after the other inside one program;
 * "loop": one after the other, each a call of the program for one picture.
 
-A seed's starting canvas is the same in all three. The last two compute it alike, to
-the same bits. In a batch its result may be another: a convolution of many may add in
-another order than a single one, and an optimisation amplifies the last bit.
+A seed's starting canvas is the same in all of them. "map" and "loop" compute it alike,
+to the same bits. In a batch its result may be another: a convolution of many may add
+in another order than a single one, and an optimisation amplifies the last bit.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.extend.core
 import jax.numpy as jnp
+import numpy as np
 
 from nst_jax.solvers import ValueAndGrad
 from nst_jax.transfer import Problem, State
 from nst_jax.vgg import Network
 
-STRATEGIES = ("vmap", "map", "loop")
+STRATEGIES = ("vmap", "shard", "map", "loop")
 
 
-def mapped(function: Callable, strategy: str, along: Problem | None = None) -> Callable:
+def mapped(
+    function: Callable, along: Problem | None = None, *, together: bool
+) -> Callable:
     """`transfer.start` or `advance` over a leading axis of the canvas or state.
 
     Args:
       function: of a problem, a canvas or state, and what all members share.
-      strategy: "vmap"; the other two are one here.
       along: which leaves of the problem have a member axis too, as 0 or None in
         their places; None if the members share the whole problem.
+      together: whether the members are one batched computation, or go one by one.
     """
 
     def over_members(problem: Problem, members: Any, *rest: Any) -> Any:
@@ -46,11 +50,39 @@ def mapped(function: Callable, strategy: str, along: Problem | None = None) -> C
             fun = _with_one_network(problem, canvas)
             return function(problem, member, *rest, fun=fun)
 
-        if strategy == "vmap":
+        if together:
             return jax.vmap(in_a_batch, in_axes=(along, 0))(problem, members)
         return _one_by_one(alone, problem, along, members)
 
     return over_members
+
+
+def sharded(
+    over_members: Callable, along: Problem | None, devices: Sequence[jax.Device]
+) -> Callable:
+    """What `mapped` gave, each device with an equal share of the members.
+
+    No device waits for another, nor do they speak: every one has the whole of what
+    the members share, and its own of what they do not.
+    """
+    mesh = jax.sharding.Mesh(np.asarray(devices), ("members",))
+    own, shared = jax.P("members"), jax.P()
+    problem = jax.tree.map(
+        lambda axis: shared if axis is None else own,
+        along,
+        is_leaf=lambda node: node is None,
+    )
+
+    def over_devices(problem_: Problem, members: Any, *rest: Any) -> Any:
+        return jax.shard_map(
+            over_members,
+            mesh=mesh,
+            in_specs=(problem, own, *[shared] * len(rest)),
+            out_specs=own,
+            check_vma=False,
+        )(problem_, members, *rest)
+
+    return over_devices
 
 
 def _with_one_network(problem: Problem, canvas: jax.Array) -> ValueAndGrad:

@@ -74,7 +74,7 @@ class Problem:
 
 
 @functools.cache
-def _targets(options: tuple[tuple[str, bool], ...]) -> Callable[..., tuple]:
+def _targets(options: tuple[tuple[str, bool | int], ...]) -> Callable[..., tuple]:
     """`Objective.targets`, compiled once a shape however many problems are posed."""
     return jax.jit(Objective.targets, compiler_options=dict(options))
 

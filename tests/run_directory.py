@@ -46,6 +46,7 @@ def write_run(
             "varies": {name: labels[i] for (name, labels), i in named},
             "status": "waiting",
             "group": 0,
+            "content": 0,
         }
         own = folder / "members" / f"{member:03d}"
         if member not in waiting:
@@ -109,7 +110,7 @@ def write_run(
         ],
         "members": members,
         "groups": [
-            {"group": 0, "count": len(members), "size": list(shape(0)), "content": 0}
+            {"group": 0, "count": len(members), "size": list(shape(0))}
             | {"strategy": "vmap", "batch_size": 8, "compile_s": 5.2, "run_s": 30.1}
         ],
         "timings": {"compile_s": 5.2, "run_s": 30.1, "step_s": 0.1, "total_s": 36.0},

@@ -9,7 +9,8 @@ from conftest import smooth_picture
 
 import nst_jax
 from nst_jax.axes import assigned
-from nst_jax.ensemble import Ensemble, fitting_batch
+from nst_jax.ensemble import Ensemble
+from nst_jax.memory import fitting_batch
 
 
 def experiment(**fields) -> nst_jax.Experiment:

@@ -5,7 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from nst_jax.studies.findings import CUTOFF, Findings, findings
+from nst_jax.studies.comparison import CUTOFF
+from nst_jax.studies.findings import findings
+from nst_jax.studies.found import Evidence, Findings
 
 
 def run_of(*axes, groups=()):
@@ -34,7 +36,7 @@ def test_each_axis_moves_the_picture_by_its_distance():
         m["member"]: flat(50 + 10 * m["index"][0] + m["index"][1])
         for m in run["members"]
     }
-    found = findings(run, finals, {}, {})
+    found = findings(Evidence(run, finals, {}, {}))
     (table,) = found.tables[:1]
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows["style weight"] == (6, *map(pytest.approx, (13.3, 10, 10, 20, 13.3)))
@@ -52,7 +54,9 @@ def test_a_difference_of_seeds_is_coarse_or_fine():
     content = flat(100)
     other = content + ((slow + board) / 255)[..., None].astype(np.float32)
     run = run_of(SEED)
-    found = findings(run, {0: content, 1: other}, {}, {0: content, 1: content})
+    found = findings(
+        Evidence(run, {0: content, 1: other}, {}, {0: content, 1: content})
+    )
     (row,) = found.tables[2].rows
     half = np.sqrt(0.5)  # One of the two seeds is the content itself.
     expected = 20, 5, 20 * half, 5 * half
@@ -60,7 +64,7 @@ def test_a_difference_of_seeds_is_coarse_or_fine():
     share = 100 * 400 / 425
     assert f"{share:.0f} % of the energy is coarser" in found.summary[1]
     assert found.tables[1].rows == (("1", pytest.approx(np.sqrt(425), rel=5e-3)),)
-    (between,) = found.differences  # The first seed is the content: no difference.
+    (between,) = found.pictures  # The first seed is the content: no difference.
     assert between.title.startswith("all: difference of two seeds, ×")
     assert between.picture.max() == pytest.approx(1)
     assert 1 / 16 < CUTOFF < 1 / 2
@@ -84,7 +88,7 @@ def test_steps_to_the_loss_that_all_solvers_reach():
         half, cost = halves[m["index"][1]]
         losses = [1000 * 2 ** (-s / half) for s in steps]
         rows[m["member"]] = rows_of(losses, steps, cost)
-    found = findings(run, {}, rows, {})
+    found = findings(Evidence(run, {}, rows, {}))
     (table,) = found.tables
     assert table.columns[:3] == ("style weight", "loss", "adam: steps")
     target = 1000 * 2**-4
@@ -96,14 +100,14 @@ def test_steps_to_the_loss_that_all_solvers_reach():
     assert "sgd needs 2 times the steps of lbfgs" in found.summary[1]
     del rows[1]
     rows[3] = rows_of([None] * len(steps), steps)
-    (table,) = findings(run, {}, rows, {}).tables
+    (table,) = findings(Evidence(run, {}, rows, {})).tables
     assert [row[0] for row in table.rows] == ["3"]
 
 
 def test_learning_rates_are_no_solvers():
     rates = ("solver.learning_rate", "rate", ["0.1", "0.2"])
     rows = {m: rows_of([8.0, 4.0 - m], [0, 1]) for m in (0, 1)}
-    assert findings(run_of(rates), {}, rows, {}) == Findings()
+    assert findings(Evidence(run_of(rates), {}, rows, {})) == Findings()
 
 
 def test_time_against_pixels_is_fitted():
@@ -116,11 +120,11 @@ def test_time_against_pixels_is_fitted():
             for s in sizes
         ],
     )
-    found = findings(run, {}, {}, {})
+    found = findings(Evidence(run, {}, {}, {}))
     assert "1.50th power of the pixels" in found.summary[0]
     (plot,) = found.plots
-    assert plot.x == (100, 400, 1600)
-    assert plot.y == pytest.approx([1e-3, 8e-3, 64e-3])
+    assert plot.series[0].x == (100, 400, 1600)
+    assert plot.series[0].y == pytest.approx([1e-3, 8e-3, 64e-3])
 
 
 def test_sizes_beside_another_program_are_not_fitted():
@@ -130,9 +134,12 @@ def test_sizes_beside_another_program_are_not_fitted():
     groups = [{**group, "member_steps": 9} for group in groups]
     sizes = ("size", "size", ["1", "2"])
     poolings = ("pooling", "pooling", ["max", "avg"])
-    assert findings(run_of(poolings, sizes, groups=groups), {}, {}, {}) == Findings()
+    assert (
+        findings(Evidence(run_of(poolings, sizes, groups=groups), {}, {}, {}))
+        == Findings()
+    )
 
 
 def test_nothing_is_said_of_what_there_is_not():
-    assert findings(run_of(WEIGHT, SEED, SOLVER), {}, {}, {}) == Findings()
-    assert findings(run_of(), {0: flat(1)}, {}, {}) == Findings()
+    assert findings(Evidence(run_of(WEIGHT, SEED, SOLVER), {}, {}, {})) == Findings()
+    assert findings(Evidence(run_of(), {0: flat(1)}, {}, {})) == Findings()

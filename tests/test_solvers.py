@@ -106,7 +106,7 @@ def test_evaluations_are_those_that_were_made(solver):
 
 
 @pytest.mark.parametrize("solver", ALL[:5], ids=IDS[:5])
-@pytest.mark.parametrize("power", [-80, -30, 30, 60])
+@pytest.mark.parametrize("power", [-80, 60])
 def test_quasi_newton_steps_do_not_depend_on_the_unit_of_the_loss(solver, power):
     """A power of two is exact in floating point: the canvases are bitwise equal."""
     plain, _, _ = solve(solver, bowl()[0], 8)

@@ -2,56 +2,103 @@
 
 import dataclasses
 import functools
-import json
 import pathlib
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from nst_jax.errors import RequestError
+from nst_jax.image import to_bytes
 from nst_jax.io import write_whole
-from nst_jax.report.run import Run
-from nst_jax.studies.findings import Difference, Plot, findings
+from nst_jax.metrics import to_json
+from nst_jax.report.run import Member, Run
+from nst_jax.report.video import write_mp4
+from nst_jax.studies.findings import findings
+from nst_jax.studies.found import Clip, Evidence, Matrix, Picture, Plot
+from nst_jax.vgg import Network
+from nst_jax.weights import load_network
 
 
 def write_findings(run: Run) -> None:
-    """Writes `study.json`, and into `study/` the pictures that it names.
+    """Writes `study.json`, and into `study/` the pictures and films that it names.
 
-    What is compared is `final.png`, for a person looks at that; a member that has
-    diverged is left out.
+    What is compared is `final.png`, for a person looks at that, and to the last bit
+    the exact canvases that were kept; a member that has diverged is left out.
     """
-    members = [m for m in run.members if m.picture and m.entry["status"] == "done"]
-    contents = functools.cache(lambda number: _content(run, number))
-    found = findings(
-        run.manifest,
-        {m.number: _pixels(m.picture) for m in members if m.picture},
-        run.rows,
-        {
-            m.number: content
-            for m in members
-            if (content := contents(run.content_input(m))) is not None
-        },
-    )
-    pictures = []
-    to_show: list[Plot | Difference] = [*found.plots, *found.differences]
-    for i, shown in enumerate(to_show):
-        file = run.workdir / f"study/{i:03d}.png"
-        if isinstance(shown, Plot):
-            _draw(file, shown)
-        else:
-            _paint(file, shown)
-        name = str(file.relative_to(run.workdir))
-        pictures.append({"title": shown.title, "file": name})
+    found = findings(_evidence(run))
+    folder = run.workdir / "study"
+    shown: list[tuple[str, str]] = []
+    still: list[Plot | Matrix | Picture] = [*found.plots, *found.matrices]
+    still += found.pictures
+    for i, item in enumerate(still):
+        shown.append((item.title, f"study/{i:03d}.png"))
+        _write_picture(folder / f"{i:03d}.png", item)
+    films: list[tuple[str, str]] = []
+    for i, clip in enumerate(found.clips):
+        films.append((clip.title, f"study/{i:03d}.mp4"))
+        _write_film(folder, i, clip, run.fps)
     study = {
         "summary": found.summary,
         "tables": [dataclasses.asdict(table) for table in found.tables],
         "plots": [dataclasses.asdict(plot) for plot in found.plots],
-        "pictures": pictures,
+        "matrices": [
+            dataclasses.asdict(matrix) | {"values": matrix.values.tolist()}
+            for matrix in found.matrices
+        ],
+        "pictures": [{"title": title, "file": file} for title, file in shown],
+        "films": [{"title": title, "file": file} for title, file in films],
     }
-    text = json.dumps(study, indent=2) + "\n"
+    text = to_json(study, indent=2) + "\n"
     write_whole(
         run.workdir / "study.json",
         lambda partial: partial.write_text(text, encoding="utf-8"),
     )
+
+
+def _evidence(run: Run) -> Evidence:
+    """What there is, each picture read once."""
+    members = {
+        m.number: m for m in run.members if m.picture and m.entry["status"] == "done"
+    }
+
+    @functools.cache
+    def shown(number: int) -> np.ndarray | None:
+        path = run.input_picture(number)
+        return _pixels(path) if path else None
+
+    def given(numbers: list[int]) -> list[np.ndarray]:
+        return [picture for n in numbers if (picture := shown(n)) is not None]
+
+    @functools.cache
+    def network() -> Network | None:
+        config = run.manifest["config"]
+        try:
+            return load_network(config["weights"], pooling=config["pooling"])
+        except RequestError:  # The run may have been carried to another machine.
+            return None
+
+    return Evidence(
+        run.manifest,
+        {n: _pixels(m.picture) for n, m in members.items() if m.picture},
+        run.rows,
+        {n: own[0] for n, m in members.items() if (own := given([m.entry["content"]]))},
+        {n: given(m.entry.get("styles", [])) for n, m in members.items()},
+        lambda number: _trajectory(members[number]),
+        network,
+    )
+
+
+def _trajectory(member: Member) -> tuple[list[int], list[np.ndarray]]:
+    """The exact canvases of a finished member, those that were kept and the last."""
+    kept = {
+        int(file.stem): file
+        for file in sorted((member.folder / "frames").glob("*.npy"))
+        if file.stem.isdecimal()
+    }
+    steps = list(kept) or [-1]
+    files = list(kept.values()) or [member.folder / "final.npy"]
+    return steps, [np.load(file) for file in files]
 
 
 def _pixels(path: pathlib.Path) -> np.ndarray:
@@ -59,24 +106,49 @@ def _pixels(path: pathlib.Path) -> np.ndarray:
         return np.asarray(image.convert("RGB"), np.float32) / 255
 
 
-def _content(run: Run, number: int) -> np.ndarray | None:
-    """A content picture as it was used, if it was kept."""
-    path = run.input_picture(number)
-    return _pixels(path) if path else None
-
-
-def _draw(path: pathlib.Path, plot: Plot) -> None:
+def _write_picture(path: pathlib.Path, shown: Plot | Matrix | Picture) -> None:
+    if isinstance(shown, Picture):
+        write_whole(path, Image.fromarray(to_bytes(shown.picture)).save)
+        return
     # A slow import, as for the curves.
     import matplotlib.figure
 
     figure = matplotlib.figure.Figure(figsize=(6.5, 3.6), dpi=150, layout="constrained")
     axes = figure.subplots()
-    axes.plot(plot.x, plot.y, "o-")
-    axes.set(xlabel=plot.x_label, ylabel=plot.y_label, xscale="log", yscale="log")
-    axes.grid(alpha=0.3, which="both")
+    if isinstance(shown, Plot):
+        _draw(axes, shown)
+    else:
+        shades = axes.imshow(shown.values, vmin=0)
+        places = range(len(shown.labels))
+        axes.set_xticks(places, shown.labels, rotation=90, fontsize=7)
+        axes.set_yticks(places, shown.labels, fontsize=7)
+        figure.colorbar(shades)
+    if isinstance(shown, Plot) and len(shown.series) > 1:
+        figure.legend(loc="outside right upper", fontsize=7, frameon=False)
     write_whole(path, figure.savefig)
 
 
-def _paint(path: pathlib.Path, difference: Difference) -> None:
-    pixels = np.round(255 * difference.picture.clip(0, 1)).astype(np.uint8)
-    write_whole(path, Image.fromarray(pixels).save)
+def _draw(axes: Any, plot: Plot) -> None:
+    style = "o-" if plot.lines else "o"
+    for series in plot.series:
+        y = np.array(series.y, np.float64)
+        bars = None
+        if series.low:
+            ends = np.array([series.low, series.high], np.float64)
+            bars = np.abs(ends - y)
+        axes.errorbar(
+            series.x, y, bars, fmt=style, markersize=3, capsize=2, label=series.label
+        )
+    axes.set(xlabel=plot.x_label, ylabel=plot.y_label, yscale=plot.y_scale)
+    if plot.x_scale == "log":
+        axes.set_xscale("log")
+    axes.grid(alpha=0.3, which="both")
+
+
+def _write_film(folder: pathlib.Path, number: int, clip: Clip, fps: float) -> None:
+    frames = []
+    for t, frame in enumerate(clip.frames):
+        file = folder / f"{number:03d}" / f"{t:06d}.png"
+        write_whole(file, Image.fromarray(to_bytes(frame)).save)
+        frames.append(file)
+    write_mp4(folder / f"{number:03d}.mp4", frames, fps)

@@ -160,7 +160,6 @@ def _groups(run: Run) -> dict[str, Any]:
     groups = [dict(group) for group in run.manifest["groups"]]
     for group in groups:
         height, width = group.pop("size")
-        del group["content"]
         group["pixels"] = f"{width}×{height}"
     return {
         "columns": list(groups[0]) if groups else [],

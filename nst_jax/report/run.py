@@ -119,7 +119,7 @@ class Run:
 
     def content_input(self, member: Member) -> int:
         """Which of the inputs is the content picture of a member."""
-        return self.manifest["groups"][member.entry["group"]]["content"]
+        return member.entry["content"]
 
     def input_picture(self, number: int) -> pathlib.Path | None:
         """The file of an input that is a picture, if it was kept."""

@@ -1,0 +1,138 @@
+"""Frames of a film: a folder, a video file, or a still that is made to move."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+from nst_jax.errors import RequestError, nearest
+from nst_jax.io import PROJECT, find_file, read_image, resized
+
+MOTIONS = ("still", "shift", "sensor", "brightness")
+#: What is opened as a video; all else is a picture.
+VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
+#: Frames of one swing of "brightness".
+_PERIOD = 8
+
+
+@dataclasses.dataclass
+class Film:
+    """What is added to the content from frame to frame.
+
+    The content may be a film of its own, a video file or a folder of pictures in the
+    order of their names; it is left as it is by "still". A single picture is the same
+    in every frame, and becomes a film by one of the other motions.
+
+    Attributes:
+      motion: "still"; "shift" to the right, by `amount` pixels a frame, the edge
+        filled by reflection; "sensor" noise of standard deviation `amount`, new in
+        each frame; "brightness" that swings by the share `amount` within 8 frames.
+      amount: how much of it.
+    """
+
+    motion: str = "still"
+    amount: float = 0.0
+
+    def check(self) -> None:
+        """Raises RequestError if a field is outside what it allows."""
+        if self.motion not in MOTIONS:
+            raise RequestError(
+                f"film.motion must be one of {MOTIONS}, got {self.motion!r}"
+                f"{nearest(self.motion, MOTIONS)}"
+            )
+        if not 0 <= self.amount < float("inf"):
+            raise RequestError(
+                f"film.amount must be finite and not negative, got {self.amount}"
+            )
+        if (self.motion == "still") != (self.amount == 0):
+            raise RequestError(
+                "film.amount goes with a motion that is not 'still', got motion "
+                f"{self.motion!r} and amount {self.amount}"
+            )
+
+    def displacement(self, frame: int) -> tuple[int, int]:
+        """By how many pixels (down, right) a frame shows frame 0 displaced."""
+        return (0, round(self.amount * frame)) if self.motion == "shift" else (0, 0)
+
+    def frame(self, picture: np.ndarray, frame: int) -> np.ndarray:
+        """A frame of the film that a picture [H, W, 3] in [0, 1] becomes.
+
+        Clipped to [0, 1], as a camera would.
+        """
+        if self.motion == "shift":
+            _, right = self.displacement(frame)
+            wide = np.pad(picture, ((0, 0), (right, 0), (0, 0)), "reflect")
+            return wide[:, : picture.shape[1]]
+        if self.motion == "sensor":
+            draw = np.random.default_rng(frame).normal(0, self.amount, picture.shape)
+            return np.clip(picture + draw, 0, 1).astype(np.float32)
+        if self.motion == "brightness":
+            gain = 1 + self.amount * np.sin(2 * np.pi * frame / _PERIOD)
+            return np.clip(picture * gain, 0, 1).astype(np.float32)
+        return picture
+
+
+def source(path: str, frame: int) -> tuple[str, int | None]:
+    """The file that holds a frame, and the frame's place in it if it is a video.
+
+    Args:
+      path: of a picture, a video or a folder of pictures.
+      frame: from 0.
+
+    Raises:
+      RequestError: the folder has no such picture.
+    """
+    folders = [p for p in (pathlib.Path(path), PROJECT / path) if path and p.is_dir()]
+    if not folders:
+        video = pathlib.PurePath(path).suffix.lower() in VIDEOS
+        return path, frame if video else None
+    endings = Image.registered_extensions()
+    pictures = sorted(
+        file.name for file in folders[0].iterdir() if file.suffix.lower() in endings
+    )
+    if frame >= len(pictures):
+        raise RequestError(
+            f"content: the folder {path!r} holds {len(pictures)} pictures, and frame "
+            f"{frame} was asked for (they are counted from 0)"
+        )
+    return str(pathlib.PurePath(path) / pictures[frame]), None
+
+
+def read_frame(
+    path: str, frame: int | None, size: int, *, fit: str, resample: str, argument: str
+) -> np.ndarray:
+    """A frame of a video, or a picture, as `io.read_image` gives it.
+
+    Raises:
+      RequestError: the file is missing, broken or has no such frame.
+    """
+    if frame is None:
+        return read_image(path, size, fit=fit, resample=resample, argument=argument)
+    import av  # A slow import, and needed for videos alone.
+
+    file = find_file(argument, path)
+    try:
+        with av.open(str(file)) as container:
+            count = 0
+            for decoded in container.decode(video=0):
+                if count == frame:
+                    subject = f"{argument}: at size {size}, {path!r}"
+                    image = resized(
+                        decoded.to_image(),
+                        size,
+                        fit=fit,
+                        resample=resample,
+                        subject=subject,
+                    )
+                    return np.asarray(image, np.float32) / 255
+                count += 1
+    except (OSError, ValueError, LookupError) as error:  # FFmpeg's are one of these.
+        reason = " ".join(str(error).split())
+        raise RequestError(
+            f"{argument}: {path!r} is not a video that can be read ({reason})"
+        ) from None
+    raise RequestError(
+        f"{argument}: {path!r} has {count} frames, and frame {frame} was asked for "
+        "(they are counted from 0)"
+    )

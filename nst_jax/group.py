@@ -1,0 +1,175 @@
+"""Members that one compiled program serves."""
+
+import dataclasses
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nst_jax import colour
+from nst_jax.canvas import starting_canvas
+from nst_jax.experiment import Experiment, Member
+from nst_jax.losses import Objective
+from nst_jax.transfer import Problem
+from nst_jax.vgg import Network
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """The pictures of a member.
+
+    Attributes:
+      content: float32 [H, W, 3], in the colours that the optimisation sees.
+      styles: pictures [h, w, 3], likewise.
+      original: the content in its own colours.
+      canvas: what a canvas of kind "file" starts from, of any size.
+      content_input: the content's place in the plan's `inputs`.
+      style_inputs: the styles'.
+    """
+
+    content: np.ndarray
+    styles: tuple[np.ndarray, ...]
+    original: np.ndarray
+    canvas: np.ndarray | None
+    content_input: int
+    style_inputs: tuple[int, ...]
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(picture.shape for picture in (self.content, *self.styles))
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Members that one compiled program serves: they differ in numbers alone.
+
+    Pixels are numbers too: pictures of one size are of one program.
+
+    Attributes:
+      numbers: which members of the plan they are.
+      members: they themselves.
+      network: VGG-19, on the device.
+      objectives: one sum of terms a member.
+      scenes: their pictures.
+      previous: the members of the plan whose results they start from, if they do.
+    """
+
+    numbers: tuple[int, ...]
+    members: tuple[Member, ...]
+    network: Network
+    objectives: tuple[Objective, ...]
+    scenes: tuple[Scene, ...]
+    previous: tuple[int | None, ...]
+
+    @property
+    def experiment(self) -> Experiment:
+        """What the members have in common, as the first of them has it."""
+        return self.members[0].experiment
+
+    @property
+    def content(self) -> np.ndarray:
+        """The first member's; all are of its shape [H, W, 3]."""
+        return self.scenes[0].content
+
+    @property
+    def styles(self) -> tuple[np.ndarray, ...]:
+        """The first member's; all are of their shapes."""
+        return self.scenes[0].styles
+
+    def problems(self) -> list[Problem]:
+        """One a member, with its own numbers; the rest is there once for all."""
+        depends = [self._depends(j) for j in range(len(self.objectives[0].terms))]
+        targets: dict[Hashable, Any] = {}
+        problems = []
+        for i, member in enumerate(self.members):
+            own = [
+                (j, *(self._part(i, j, kind) for kind in kinds))
+                for j, kinds in enumerate(depends)
+            ]
+            solver = member.experiment.solver
+            options: dict[str, Any] = {"tolerance": float(solver.tolerance)}
+            scene, posed = self.scenes[i], (self.network, self.objectives[i])
+            if any(key not in targets for key in own):
+                pictures = scene.content, scene.styles
+                new = Problem.of(*posed, *pictures, solver.solver(), **options).targets
+                for key, target in zip(own, new, strict=True):
+                    targets.setdefault(key, target)
+            shared = tuple(targets[key] for key in own)
+            problems.append(Problem(*posed, shared, solver.solver(), **options))
+        return problems
+
+    def _part(self, i: int, j: int, kind: str) -> Hashable:
+        """What of a member's j-th target is told apart by: equal parts, equal keys."""
+        if kind == "numbers":
+            leaves = map(np.asarray, jax.tree.leaves(self.objectives[i].terms[j]))
+            return tuple((leaf.shape, leaf.tobytes()) for leaf in leaves)
+        scene = self.scenes[i]
+        pictures = [scene.content] if kind == "content" else scene.styles
+        return tuple(map(id, pictures))
+
+    def _depends(self, j: int) -> list[str]:
+        """On what the j-th term's target depends, of what the members differ in."""
+        first = {
+            "numbers": self.objectives[0].terms[j],
+            "content": jnp.asarray(self.content),
+            "styles": tuple(map(jnp.asarray, self.styles)),
+        }
+
+        def target(parts: dict[str, Any]) -> Any:
+            objective = Objective((parts["numbers"],))
+            return objective.targets(self.network, parts["content"], parts["styles"])
+
+        def depends_on(kind: str) -> bool:
+            axes = {name: 0 if name == kind else None for name in first}
+            twice = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), first[kind])
+            mapped = jax.vmap(target, in_axes=(axes,), out_axes=None)
+            try:
+                # Mapped over a part, an output that depends on it cannot be given
+                # back without the mapped axis.
+                jax.eval_shape(mapped, {**first, kind: twice})
+            except ValueError:
+                return True
+            return False
+
+        count = range(len(self.members))
+        differ = [k for k in first if len({self._part(i, j, k) for i in count}) > 1]
+        return [kind for kind in differ if depends_on(kind)]
+
+    def starts(
+        self, places: Sequence[int], result: Callable[[int], np.ndarray] | None = None
+    ) -> np.ndarray:
+        """The starting canvases [n, H, W, 3] of some of the group's members.
+
+        Args:
+          places: which of them.
+          result: the finished picture [H, W, 3] of a member of the plan; needed by
+            members that start from one.
+        """
+        return np.stack([self._start(i, result) for i in places])
+
+    def _start(self, i: int, result: Callable[[int], np.ndarray] | None) -> np.ndarray:
+        member, scene, before = self.members[i], self.scenes[i], self.previous[i]
+        picture = scene.canvas
+        if before is not None:
+            assert result is not None
+            picture = colour.canvas(self.experiment.colour, result(before))
+        return starting_canvas(
+            member.experiment.canvas,
+            member.seed,
+            scene.content,
+            scene.styles,
+            picture,
+            member.experiment.frame,
+        )
+
+    def finished(self, places: Sequence[int], canvases: np.ndarray) -> np.ndarray:
+        """Canvases [n, H, W, 3] of some members as results: in their colours."""
+        name = self.experiment.colour
+        return np.stack(
+            [
+                colour.finished(name, canvas, self.scenes[i].original)
+                for i, canvas in zip(places, canvases, strict=True)
+            ]
+        )

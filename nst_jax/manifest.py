@@ -1,0 +1,62 @@
+"""What run.json says of a plan before it runs, and how two of them differ."""
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from nst_jax.build import Plan
+from nst_jax.experiment import plain
+
+
+def planned_members(plan: Plan) -> list[dict[str, Any]]:
+    group_of = {m: g for g, group in enumerate(plan.groups) for m in group.numbers}
+    scene_of = {
+        number: scene
+        for group in plan.groups
+        for number, scene in zip(group.numbers, group.scenes, strict=True)
+    }
+    return [
+        {
+            "member": i,
+            "seed": member.seed,
+            "index": list(member.index),
+            "label": member.label,
+            "varies": plain(member.varies),
+            "group": group_of[i],
+            "content": scene_of[i].content_input,
+            "styles": list(scene_of[i].style_inputs),
+            "status": "waiting",
+        }
+        for i, member in enumerate(plan.members)
+    ]
+
+
+def device() -> dict[str, Any]:
+    first = jax.devices()[0]
+    return {
+        "platform": first.platform,
+        "kind": first.device_kind,
+        "count": jax.device_count(),
+        "cpu_count": os.cpu_count(),
+    }
+
+
+def roundtrip(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def difference(old: Any, new: Any, name: str = "") -> str:
+    """The first field in which two plain trees differ, in words; "" if none."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        pairs: Sequence = [(k, old.get(k), new.get(k)) for k in {**old, **new}]
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = [(str(i), a, b) for i, (a, b) in enumerate(zip(old, new, strict=True))]
+    else:
+        return "" if old == new else f"{name} is {old!r} there and {new!r} here"
+    return next(
+        filter(None, (difference(a, b, f"{name}.{k}".strip(".")) for k, a, b in pairs)),
+        "",
+    )

@@ -1,0 +1,38 @@
+"""How many members a device has room for."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import psutil
+
+from nst_jax import transfer
+from nst_jax.transfer import Problem
+from nst_jax.vgg import LAYERS, deepest_layer
+
+
+def fitting_batch(problem: Problem, shape: Sequence[int]) -> int:
+    """How many members of canvases of `shape` [H, W, 3] memory has room for.
+
+    Reckoned before anything is compiled: a member needs its solver's state twice,
+    and the features up to the deepest layer twice, once for the values that the
+    gradient needs and once for the cotangents and what the compiler sets aside. Half
+    of the memory that is free is given to them.
+    """
+    canvas = jax.ShapeDtypeStruct(tuple(shape), jnp.float32)
+    layers = problem.objective.layers
+    taps = LAYERS[: LAYERS.index(deepest_layer(layers)) + 1] if layers else ()
+    features = jax.eval_shape(lambda image: problem.network(image, taps), canvas)
+    state = jax.eval_shape(transfer.start, problem, canvas)
+    needed = 2 * sum(
+        leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((features, state))
+    )
+    return max(1, int(_free_bytes() / 2 / needed))
+
+
+def _free_bytes() -> int:
+    """What the device has left; of a CPU's, what the system could make free."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats["bytes_in_use"]
+    return psutil.virtual_memory().available

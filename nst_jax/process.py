@@ -1,0 +1,84 @@
+"""A part of a run in a process of its own."""
+
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+from nst_jax.errors import RequestError
+
+_SECONDS_BETWEEN_LOOKS = 0.2
+
+
+def compute_elsewhere(
+    command: str,
+    workdir: pathlib.Path,
+    members: Sequence[int],
+    stop: Callable[[], bool],
+) -> bool:
+    """Runs the same command again for some of its members, as if nothing had been run.
+
+    No compiled program is taken from a cache. The other process leaves a run directory
+    of its own, from which the same call goes on if it was stopped.
+
+    Args:
+      command: how this run was asked for, a Python script and its flags.
+      workdir: for the other process.
+      members: their numbers.
+      stop: asked all the while; if true, the other process is asked to stop.
+
+    Returns:
+      Whether it came to its end.
+
+    Raises:
+      RuntimeError: it failed; what it said on the way is in `log.txt` beside its
+        results.
+    """
+    numbers = ",".join(map(str, members))
+    argv = [sys.executable, *shlex.split(command)]
+    argv += [f"--workdir={workdir}", f"--members={numbers}"]
+    workdir.mkdir(parents=True, exist_ok=True)
+    log = workdir / "log.txt"
+    with log.open("ab") as file:
+        # A session of its own: Ctrl-C on the terminal comes through us alone.
+        process = subprocess.Popen(
+            argv,
+            env=os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+        asked = False
+        try:
+            while process.poll() is None:
+                if stop() and not asked:
+                    process.send_signal(signal.SIGINT)
+                    asked = True
+                try:
+                    process.wait(_SECONDS_BETWEEN_LOOKS)
+                except subprocess.TimeoutExpired:
+                    continue
+        finally:
+            process.kill()
+    if process.returncode in (0, 128 + signal.SIGINT):
+        return process.returncode == 0
+    said = log.read_text(errors="replace").strip().splitlines()
+    raise RuntimeError(
+        f"the process of its own for members {numbers} ended with status "
+        f"{process.returncode} ({said[-1] if said else 'it said nothing'})"
+    )
+
+
+def check_command(command: str) -> None:
+    """Raises RequestError unless a command is there that another process can run."""
+    parts = shlex.split(command)
+    if not parts or not pathlib.Path(parts[0]).is_file():
+        raise RequestError(
+            "ensemble.process='fresh' runs the launch script again, and this run was "
+            f"not asked for by one (its command is {command!r}); use launch.py, or "
+            "ensemble.process='own'"
+        )

@@ -1,0 +1,129 @@
+"""The files that an experiment names, each read once."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+
+from nst_jax import film, io
+from nst_jax.draft import undraft
+from nst_jax.experiment import Experiment
+from nst_jax.vgg import Network
+from nst_jax.weights import load_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """A file that a run has read: its part in it, its path as given, its hash.
+
+    Attributes:
+      size: (height, width) of a picture as it was used; None for the weights.
+    """
+
+    role: str
+    path: str
+    sha256: str
+    size: tuple[int, int] | None = None
+
+
+class Reader:
+    """Reads each file once, and keeps account of all.
+
+    Attributes:
+      inputs: what was read, in that order.
+      pictures: those of them that are pictures, as they are used: place in `inputs`
+        -> [H, W, 3].
+    """
+
+    def __init__(self) -> None:
+        self.inputs: list[Input] = []
+        self.pictures: dict[int, np.ndarray] = {}
+        self._read: dict[Hashable, Any] = {}
+
+    def network(self, experiment: Experiment) -> Network:
+        """The network that an experiment describes."""
+        path, numerics = experiment.weights, undraft(experiment.numerics)
+        options: dict[str, Any] = {
+            "pooling": experiment.pooling,
+            "padding": experiment.padding,
+            "input_scale": experiment.input_scale,
+            "input_centred": experiment.input_centred,
+        }
+
+        def read() -> Any:
+            found = io.find_file("weights", path)
+            self.inputs.append(Input("weights", path, io.file_sha256(found)))
+            return load_weights(found)
+
+        weights = self._once(("weights", path), read)
+        # On the device once, whatever is done with them.
+        base = self._once(
+            ("network", path),
+            lambda: Network.of(weights.params, weights.preprocessing),
+        )
+        return base.used(numerics=numerics, **options)
+
+    def content(self, experiment: Experiment) -> np.ndarray:
+        """The content picture, of the frame that the experiment is of."""
+        path, place = film.source(experiment.content, experiment.frame)
+        moving = experiment.film.motion != "still"
+        role = "content"
+        if experiment.frame and (moving or place is not None):
+            role = f"content, frame {experiment.frame}"
+        side, fit, resample = experiment.size, experiment.fit, experiment.resample
+
+        def read() -> np.ndarray:
+            picture = film.read_frame(
+                path, place, side, fit=fit, resample=resample, argument="content"
+            )
+            frame = experiment.film.frame(picture, experiment.frame)
+            return self._noted(role, path, frame)
+
+        motion = dataclasses.astuple(experiment.film) if moving else None
+        return self._once((role, path, side, fit, resample, motion), read)
+
+    def picture(
+        self, role: str, experiment: Experiment, path: str, *, style: bool = False
+    ) -> np.ndarray:
+        """A picture at the size that the experiment wants it in this role."""
+        size: float = experiment.size
+        if style:
+            size = (experiment.style_size or size) * experiment.style_scale
+        side = max(1, round(size))
+        fit, resample = experiment.fit, experiment.resample
+
+        def read() -> np.ndarray:
+            image = io.read_image(path, side, fit=fit, resample=resample, argument=role)
+            return self._noted(role, path, image)
+
+        return self._once((role, path, side, fit, resample), read)
+
+    def canvas(self, experiment: Experiment) -> np.ndarray | None:
+        """What a canvas of kind "file" starts from: a picture, or a run's `.npy`."""
+        role, path = "canvas.path", experiment.canvas.path
+        if experiment.canvas.kind != "file":
+            return None
+        if pathlib.Path(path).suffix != ".npy":
+            return self.picture(role, experiment, path)
+        return self._once(
+            (role, path),
+            lambda: self._noted(role, path, io.read_array(path, argument=role)),
+        )
+
+    def place(self, picture: np.ndarray) -> int:
+        """Where in `inputs` a picture is that was read here."""
+        return next(i for i, known in self.pictures.items() if known is picture)
+
+    def _once(self, key: Hashable, read: Callable[[], Any]) -> Any:
+        if key not in self._read:
+            self._read[key] = read()
+        return self._read[key]
+
+    def _noted(self, role: str, path: str, image: np.ndarray) -> np.ndarray:
+        sha256 = io.file_sha256(io.find_file(role, path))
+        height, width, _ = image.shape
+        self.pictures[len(self.inputs)] = image
+        self.inputs.append(Input(role, path, sha256, (height, width)))
+        return image

@@ -14,6 +14,8 @@ process has several devices, or a GPU beside the CPU, these are arms too. Eleven
 minutes on two CPU cores.
 """
 
+from collections.abc import Iterable
+
 import jax
 
 import nst_jax
@@ -55,9 +57,16 @@ SETTINGS = {
 }
 
 
-def arms() -> nst_jax.Vary:
+#: One of each kind, for a run that is done in two minutes.
+FEW = (
+    *("alone", "alone again", "alone in a fresh process", "one after the other"),
+    *("in a batch of 2", "from one ulp beside"),
+)
+
+
+def axis(names: Iterable[str]) -> nst_jax.Vary:
     """The axis of execution, with what this machine has."""
-    arms = dict(ARMS)
+    arms = {name: ARMS[name] for name in names}
     if (count := jax.local_device_count()) > 1:
         arms[f"sharded over {count} devices"] = {
             "strategy": "shard",
@@ -90,6 +99,6 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
             log_every=1, snapshots=tuple(range(41)), exact=True
         ),
     )
-    smoke = nst_jax.variant(config, arg)
-    smoke.axes = (arms(),)
-    return smoke
+    config = nst_jax.variant(config, arg)
+    config.axes = (axis(FEW if arg == "smoke" else ARMS),)
+    return config

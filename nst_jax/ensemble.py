@@ -128,7 +128,7 @@ class Ensemble:
           batch_size: members in a batch; "loop" has 1, whatever is asked for, and
             "shard" the next multiple of the number of devices.
           strategy: "vmap", "shard", "map" or "loop". Where the numerics are to be
-            batch-invariant, members go one by one in all of them.
+            batch-invariant, members go one by one.
         """
         if strategy not in STRATEGIES:
             raise RequestError(

@@ -241,6 +241,12 @@ class Experiment:
                 "numerics.feature_dtype='float64' needs the environment variable "
                 "JAX_ENABLE_X64=1"
             )
+        if self.numerics.batch_invariant and self.ensemble.strategy == "shard":
+            raise RequestError(
+                "numerics.batch_invariant=True is a promise that is not kept by "
+                "ensemble.strategy='shard', whose programs may round otherwise; use "
+                "'vmap', 'map' or 'loop'"
+            )
         self.solver.solver()
 
     def to_dict(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from conftest import smooth_picture
 import nst_jax
 from nst_jax import transfer
 from nst_jax.ensemble import Ensemble
-from nst_jax.strategies import STRATEGIES, mapped
+from nst_jax.strategies import mapped
 
 SIZE = (24, 20)
 TERMS = (
@@ -31,6 +31,8 @@ SOLVERS = {
     "backtracking": nst_jax.LBFGS(line_search="backtracking"),
     "hager-zhang": nst_jax.LBFGS(line_search="hager-zhang"),
 }
+#: What one device tells apart; tests/test_execution.py has several devices.
+STRATEGIES = ("vmap", "map", "loop")
 USUAL = ("lbfgs", "fixed", "adam")  # The others take a minute to compile.
 
 

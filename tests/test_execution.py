@@ -298,9 +298,14 @@ def made_up(arms, seeds=2, planted=()):
             {"field": "ensemble.repeat, canvas.ulps", "name": "arm", "labels": arms},
             {"field": "seeds", "name": "seed", "labels": list(map(str, range(seeds)))},
         ],
+        "groups": [
+            {"count": 2, "batch_size": size, "member_steps": 12, "run_s": seconds}
+            for size, seconds in ((1, 1.2), (8, 2.4))
+        ],
         "members": [
             {
                 "member": i,
+                "group": int(place[0] > 1),
                 "index": list(place),
                 "loss": 2.0 + 0.5 * place[0],
                 "varies": {"canvas.ulps": int(place[0] in planted)},
@@ -329,7 +334,7 @@ def test_what_is_said_of_arms_whose_differences_are_known():
     assert "A seed otherwise is not the seed alone: they part at step 2" in other
     assert "end 0.08 apart (RMS, of 1), against 0.2 between seeds" in other
     assert f"e-fold in {1 / np.log(2):.2g} steps" in other
-    (table,) = found.tables
+    table, costs = found.tables
     again, otherwise, seed = table.rows
     assert again[:5] == ("again", 2, "yes", None, 0.0)
     assert otherwise[1:4] == (2, "no", 2)
@@ -341,6 +346,10 @@ def test_what_is_said_of_arms_whose_differences_are_known():
     within = np.var([0, 0, 0.08], ddof=1)
     between = np.var([0, 0.2], ddof=1) - within / 3
     assert f"{100 * within / (within + between):.2g} %" in share
+    # 12 members' steps in 1.2 s alone, and 2.4 s in batches of 8 that have 2 members.
+    milliseconds = {row[0]: row[1:] for row in costs.rows}
+    assert milliseconds["alone"] == pytest.approx((100, 1))
+    assert milliseconds["otherwise"] == pytest.approx((50, 0.5))
     (plot,) = found.plots
     assert [series.label for series in plot.series] == ["otherwise", "another seed"]
     assert plot.series[0].y[-1] == pytest.approx(0.08)

@@ -67,8 +67,34 @@ def execution(evidence: Evidence) -> Findings:
                 ),
                 (*rows, *_last_row(between)),
             ),
+            _costs(evidence, arms, whole),
         ),
         _growth(arms, parted, between),
+    )
+
+
+def _costs(evidence: Evidence, arms: list[str], whole: list[dict[int, int]]) -> Table:
+    """What a member's step takes, also of those that only fill a batch up."""
+    groups = evidence.run.get("groups", [])
+    seconds: dict[int, float] = {}
+    for arm, member in (item for line in whole for item in line.items()):
+        number = evidence.run["members"][member].get("group")
+        if number is None or not groups[number]["member_steps"]:
+            continue
+        group, size = groups[number], groups[number]["batch_size"] or 1
+        filled = min(group["count"], size) / size
+        seconds[arm] = filled * group["run_s"] / group["member_steps"]
+    return Table(
+        "What a member's step costs, with all that is kept of it",
+        ("arm", "milliseconds", f"times {arms[0]}"),
+        tuple(
+            (
+                arms[arm],
+                rounded(1000 * s),
+                rounded(s / seconds[0]) if 0 in seconds else None,
+            )
+            for arm, s in sorted(seconds.items())
+        ),
     )
 
 

@@ -1,5 +1,6 @@
 """Lines of seeds: the ensembles of a grid, and their numbers as they are shown."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -42,11 +43,14 @@ def seed_lines(evidence: Evidence) -> list[Line]:
 
 
 def text(estimate: Estimate | None, scale: float = 1.0) -> str | None:
-    """`scale` times an estimate, such as "12.34 ± 0.81"."""
+    """`scale` times an estimate, to two digits of its error: "12.34 ± 0.81"."""
     if estimate is None:
         return None
-    bars = "" if estimate.error is None else f" ± {scale * estimate.error:.2g}"
-    return f"{scale * estimate.value:.4g}{bars}"
+    value, error = scale * estimate.value, scale * (estimate.error or 0)
+    if not error:
+        return f"{value:.3g}" + ("" if estimate.error is None else " ± 0")
+    places = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{places}f} ± {error:.{places}f}"
 
 
 def bars(

@@ -157,19 +157,19 @@ def test_of_many_lines_a_few_are_pictured_with_both_ends():
 
 
 def test_dispersion_follows_the_steps():
-    """One line halves at every step that was kept, the other doubles."""
-    run = run_of(("x", "x", ["calm", "wild"]), SEED)
+    """Lines that halve, double and triple at every step that was kept."""
+    run = run_of(("x", "x", ["calm", "wild", "wilder"]), SEED)
     steps = [0, 1, 5, 9]
 
     def trajectory(member):
         line, seed = run["members"][member]["index"]
-        rate = (0.5, 2.0)[line]
+        rate = (0.5, 2.0, 3.0)[line]
         levels = [104 + rate**k * (LEVELS[seed] - 104) for k in range(4)]
         return steps, [flat(level) for level in levels]
 
-    evidence = Evidence(run, scaled(run, (1, 2)), trajectory=trajectory)
+    evidence = Evidence(run, scaled(run, (1, 2, 3)), trajectory=trajectory)
     found = dispersed(evidence)
-    calm, wild = found.plots[1].series
+    calm, wild, _ = found.plots[1].series
     assert (calm.label, wild.label, calm.x) == ("calm", "wild", tuple(steps))
     deviation = np.std(LEVELS, ddof=1)
     falls = [deviation / 2**k for k in range(4)]
@@ -177,8 +177,8 @@ def test_dispersion_follows_the_steps():
     assert wild.y == pytest.approx([deviation * 2**k for k in range(4)], rel=1e-4)
     error = half_width(lambda v: np.std(v, ddof=1), LEVELS)
     assert calm.high[3] - calm.y[3] == pytest.approx(error / 8, rel=1e-3)
-    assert "becomes 0.125 times (at calm) to 8 times (at wild)" in found.summary[1]
-    assert "it grows at 1 of 2" in found.summary[1]
+    assert "becomes 0.125 times (at calm) to 27 times (at wilder)" in found.summary[1]
+    assert "it grows at 2 of 3" in found.summary[1]
 
 
 def test_a_line_whose_members_kept_other_steps_is_not_followed():
@@ -292,7 +292,7 @@ def test_the_table_of_layers_is_by_the_terms(network):
 
 # Whether styles make seeds disperse.
 
-CONTRASTS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.1)
+CONTRASTS = (0.5, 0.1, 1.1, 0.3, 0.9, 0.7)
 
 
 def styled(network, order, axes=None, count=6):

@@ -96,9 +96,10 @@ def _trajectory(member: Member) -> tuple[list[int], list[np.ndarray]]:
         for file in sorted((member.folder / "frames").glob("*.npy"))
         if file.stem.isdecimal()
     }
-    steps = list(kept) or [-1]
-    files = list(kept.values()) or [member.folder / "final.npy"]
-    return steps, [np.load(file) for file in files]
+    final = member.folder / "final.npy"
+    if not kept and final.is_file():
+        kept = {-1: final}
+    return list(kept), [np.load(file) for file in kept.values()]
 
 
 def _pixels(path: pathlib.Path) -> np.ndarray:

@@ -1,15 +1,18 @@
 """What a run says in numbers and sentences, from its record alone.
 
 Which questions are asked follows from the axes: every axis moves pictures by some
-distance; seeds part coarsely or in grain; solvers need so many steps for one loss;
-sizes cost so much time; an axis of execution shows what arithmetic does.
+distance; seeds part coarsely or in grain, by so much, and with the style; solvers need
+so many steps for one loss; sizes cost so much time; an axis of execution shows what
+arithmetic does.
 """
 
 from nst_jax.studies.comparison import distances, seeds, sizes, solvers
+from nst_jax.studies.ensembles import dispersed
 from nst_jax.studies.execution import execution
 from nst_jax.studies.found import Evidence, Findings
+from nst_jax.studies.stability import stability
 
-QUESTIONS = (execution, distances, seeds, solvers, sizes)
+QUESTIONS = (execution, distances, seeds, dispersed, stability, solvers, sizes)
 
 
 def findings(evidence: Evidence) -> Findings:

@@ -1,0 +1,268 @@
+"""How dispersed seeds are: along another axis, over the steps and to the network."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from nst_jax.studies.comparison import CUTOFF
+from nst_jax.studies.dispersion import mean_picture, relative_spread, std_picture
+from nst_jax.studies.estimate import LEAST, Estimate, mean_of_pairs
+from nst_jax.studies.found import Evidence, Findings, Matrix, Picture, Plot, Table
+from nst_jax.studies.lines import Line, bars, seed_lines, text
+from nst_jax.studies.perception import layer_distances
+from nst_jax.studies.spread import pairwise
+from nst_jax.vgg import smallest_side
+
+#: Lines, at most, that are shown in pictures, as matrices and by layer.
+PICTURED, MATRICES, BY_LAYER = 4, 2, 8
+#: And as curves: as many as matplotlib has colours.
+CURVES = 10
+#: Pictures of a line, at most, whose features are held.
+HELD = 16
+
+_T = TypeVar("_T")
+
+
+class Course(NamedTuple):
+    """The standard deviation among the seeds of a line, at each step that was kept."""
+
+    label: str
+    steps: tuple[int, ...]
+    std: list[Estimate]
+
+
+def dispersed(evidence: Evidence) -> Findings:
+    """How far apart the seeds of one request end, and what that goes with.
+
+    All pictures are clipped to [0, 1]; over the steps they are the exact canvases,
+    else what was written, in whole levels.
+    """
+    lines = seed_lines(evidence)
+    if not lines:
+        return Findings()
+    axis = evidence.fields.index(("seeds",))
+    head = evidence.other_names(axis)
+    courses = _courses(evidence, lines)
+    return Findings(
+        (_extremes(lines), *_change(courses)),
+        (
+            _table(evidence, head, lines),
+            *_terms(evidence, head, lines),
+            *_layers(evidence, head, lines),
+        ),
+        (*_along(evidence, axis, lines), *_over_steps(courses)),
+        tuple(_matrix(evidence, axis, line) for line in _few(lines, MATRICES)),
+        tuple(p for line in _few(lines, PICTURED) for p in _pictures(line)),
+    )
+
+
+def _few(items: Sequence[_T], most: int) -> list[_T]:
+    """So many of them at most, evenly, with both ends."""
+    places = np.linspace(0, len(items) - 1, min(len(items), most))
+    return [items[round(place)] for place in places]
+
+
+def _extremes(lines: list[Line]) -> str:
+    least = min(lines, key=lambda line: line.dispersion.std.value)
+    most = max(lines, key=lambda line: line.dispersion.std.value)
+    if len(lines) == 1:
+        return (
+            f"The {len(least.members)} seeds have a standard deviation of "
+            f"{text(least.dispersion.std, 255)} of 255 levels and an SSIM of "
+            f"{text(least.dispersion.ssim)} to each other."
+        )
+    return (
+        f"Seeds are least dispersed at {least.label}, with a standard deviation of "
+        f"{text(least.dispersion.std, 255)} of 255 levels, and most at {most.label}, "
+        f"with {text(most.dispersion.std, 255)}."
+    )
+
+
+def _table(evidence: Evidence, head: str, lines: list[Line]) -> Table:
+    return Table(
+        "How dispersed seeds are (of 255 levels, with 95 % intervals; coarse is what "
+        f"is coarser than {1 / CUTOFF:.0f} pixels)",
+        (
+            *(head, "seeds", "standard deviation", "RMS of two"),
+            *("coarse", "fine", "SSIM of two", "loss, % of its mean"),
+        ),
+        tuple(
+            (
+                line.label,
+                len(line.members),
+                *(text(x, 255) for x in (line.dispersion.std, line.dispersion.rms)),
+                *(text(x, 255) for x in (line.dispersion.coarse, line.dispersion.fine)),
+                text(line.dispersion.ssim),
+                text(_spread([row.get("loss") for row in _last(evidence, line)]), 100),
+            )
+            for line in lines
+        ),
+    )
+
+
+def _terms(evidence: Evidence, head: str, lines: list[Line]) -> list[Table]:
+    """What of the loss differs: a column for each term and layer."""
+    parts = [[row["terms"] for row in _last(evidence, line)] for line in lines]
+    names = list(dict.fromkeys(name for own in parts for row in own for name in row))
+    if not names:
+        return []
+    return [
+        Table(
+            "How much the terms differ among seeds (standard deviation, % of the mean)",
+            (head, *names),
+            tuple(
+                (
+                    line.label,
+                    *(text(_spread([r.get(n) for r in own]), 100) for n in names),
+                )
+                for line, own in zip(lines, parts, strict=True)
+            ),
+        )
+    ]
+
+
+def _last(evidence: Evidence, line: Line) -> list[Any]:
+    """The last row of metrics of each member, of those that have any."""
+    return [evidence.rows[m][-1] for m in line.members if evidence.rows.get(m)]
+
+
+def _spread(values: list[float | None]) -> Estimate | None:
+    """`relative_spread`, None where a value is missing or below 0."""
+    known = [v for v in values if v is not None and 0 <= v < math.inf]
+    if len(known) < max(LEAST, len(values)):
+        return None
+    return relative_spread(known)
+
+
+def _layers(evidence: Evidence, head: str, lines: list[Line]) -> list[Table]:
+    """How far apart seeds are in what the terms look at."""
+    terms = evidence.run.get("config", {}).get("terms", [])
+    layers = list(dict.fromkeys(x for term in terms for x in term.get("layers", ())))
+    network = evidence.network() if layers else None
+    if network is None:
+        return []
+    rows = []
+    for line in _few(lines, BY_LAYER):
+        pictures = line.pictures[:HELD]
+        side = min(pictures.shape[1:3])
+        reached = [layer for layer in layers if smallest_side([layer]) <= side]
+        apart = layer_distances(network, pictures, reached)
+        rows += [
+            (line.label, layer, *(text(mean_of_pairs(d)) for d in apart[layer]))
+            for layer in reached
+        ]
+    return [
+        Table(
+            "How far apart seeds are to the network (of two, over their norm)",
+            (head, "layer", "features", "Gram matrices"),
+            tuple(rows),
+        )
+    ]
+
+
+def _pictures(line: Line) -> list[Picture]:
+    count = len(line.members)
+    deviation = std_picture(line.pictures)
+    shown = [
+        Picture(f"{line.label}: mean of {count} seeds", mean_picture(line.pictures))
+    ]
+    if largest := deviation.max():
+        title = f"{line.label}: standard deviation of {count} seeds"
+        gain = 1 / largest
+        shown.append(Picture(f"{title}, × {gain:.3g}", gain * deviation))
+    return shown
+
+
+def _matrix(evidence: Evidence, axis: int, line: Line) -> Matrix:
+    labels = evidence.run["axes"][axis]["labels"]
+    return Matrix(
+        f"{line.label}: how far apart two seeds are (RMS of 255 levels)",
+        tuple(labels[evidence.run["members"][m]["index"][axis]] for m in line.members),
+        255 * pairwise(line.pictures),
+    )
+
+
+def _along(evidence: Evidence, axis: int, lines: list[Line]) -> list[Plot]:
+    """Against the other axis, if there is one and no more."""
+    spreads = [line.dispersion.std for line in lines]
+    if len(evidence.fields) != 2 or len(lines) < 2 or not any(s.value for s in spreads):
+        return []
+    x, scale = _positions([line.label for line in lines])
+    name = evidence.other_names(axis)
+    return [
+        Plot(
+            f"How dispersed seeds are, by {name}",
+            (bars("", x, spreads, 255),),
+            *(name, "standard deviation (levels)", scale),
+        )
+    ]
+
+
+def _positions(labels: list[str]) -> tuple[list[Any], str]:
+    """Labels as numbers if all of them are, and the scale that they need."""
+    try:
+        numbers = [float(label) for label in labels]
+    except ValueError:
+        return list(labels), "linear"
+    wide = min(numbers) > 0 and max(numbers) > 100 * min(numbers)
+    return numbers, "log" if wide else "linear"
+
+
+def _courses(evidence: Evidence, lines: list[Line]) -> list[Course]:
+    """Of those lines all members of which kept the same steps, more than one."""
+    if evidence.trajectory is None:
+        return []
+    courses = []
+    parted = [line for line in lines if line.dispersion.std.value > 0]
+    for line in _few(parted, CURVES):
+        kept = [evidence.trajectory(m) for m in line.members]
+        steps, _ = kept[0]
+        if len(steps) < 2 or any(own != steps for own, _ in kept):
+            continue
+        ensembles = [np.stack(step) for step in zip(*(c for _, c in kept), strict=True)]
+        if all(np.isfinite(pictures).all() for pictures in ensembles):
+            courses.append(Course(line.label, tuple(steps), list(map(_std, ensembles))))
+    return courses
+
+
+def _std(pictures: np.ndarray) -> Estimate:
+    """As `dispersion` has it: half the mean square of the differences, its root."""
+    return mean_of_pairs(pairwise(pictures) ** 2 / 2, math.sqrt)
+
+
+def _change(courses: list[Course]) -> list[str]:
+    """By what the dispersion grows from the first step that was kept to the last."""
+    growth = [
+        (course.std[-1].value / course.std[0].value, course.label)
+        for course in courses
+        if course.std[0].value > 0
+    ]
+    if not growth:
+        return []
+    (least, where), (most, there) = min(growth), max(growth)
+    span = "From the first step that was kept to the last the standard deviation"
+    if len(growth) == 1:
+        way = "grows" if most > 1 else "falls"
+        return [f"{span} {way} to {most:.3g} times what it was."]
+    grown = sum(factor > 1 for factor, _ in growth)
+    return [
+        f"{span} becomes {least:.3g} times (at {where}) to {most:.3g} times (at "
+        f"{there}) what it was: it grows at {grown} of {len(growth)}."
+    ]
+
+
+def _over_steps(courses: list[Course]) -> list[Plot]:
+    if not courses:
+        return []
+    return [
+        Plot(
+            "How the dispersion of seeds goes with the steps",
+            tuple(
+                bars(c.label if len(courses) > 1 else "", c.steps, c.std, 255)
+                for c in courses
+            ),
+            *("step", "standard deviation (levels)"),
+        )
+    ]

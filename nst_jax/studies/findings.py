@@ -2,14 +2,16 @@
 
 Which questions are asked follows from the axes: every axis moves pictures by some
 distance; seeds part coarsely or in grain; solvers need so many steps for one loss;
-sizes cost so much time; an axis of execution shows what arithmetic does.
+sizes cost so much time; an axis of execution shows what arithmetic does; films
+flicker.
 """
 
 from nst_jax.studies.comparison import distances, seeds, sizes, solvers
 from nst_jax.studies.execution import execution
+from nst_jax.studies.films import films
 from nst_jax.studies.found import Evidence, Findings
 
-QUESTIONS = (execution, distances, seeds, solvers, sizes)
+QUESTIONS = (execution, films, distances, seeds, solvers, sizes)
 
 
 def findings(evidence: Evidence) -> Findings:

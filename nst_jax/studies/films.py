@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nst_jax.studies.flicker import flicker_map, side_by_side
+from nst_jax.studies.flicker import aligned, flicker_map, side_by_side
 from nst_jax.studies.found import (
     Clip,
     Evidence,
@@ -164,7 +164,10 @@ def _shown(there: Sequence[Take]) -> list[Take]:
 def _maps(there: Sequence[Take]) -> tuple[Picture, ...]:
     pictures = []
     for take in _shown(there)[:MAPS]:
-        where = flicker_map(take.frames[0])
+        frames = take.frames[0]
+        if take.motion is not None:
+            frames = aligned(frames, take.motion)
+        where = flicker_map(frames)
         gain = 1 / where.max()
         title = f"{take.title}: where it flickers, × {gain:.3g}"
         shades = np.repeat((gain * where)[..., None], 3, axis=2)

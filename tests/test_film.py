@@ -107,7 +107,8 @@ def footage(tmp_path_factory) -> tuple[pathlib.Path, list[np.ndarray]]:
         picture[:, : 64 * k] = 128
         pictures.append(picture)
         files.append(folder / f"{k:03d}.png")
-        Image.fromarray(picture).save(files[-1])
+    for k in (2, 0, 3, 1):  # The order of names is not that of the folder.
+        Image.fromarray(pictures[k]).save(files[k])
     (folder / "notes.txt").write_text("no picture")
     (folder / "zzz.png").mkdir()
     write_mp4(folder / "clip.mp4", files, 8)
@@ -297,11 +298,13 @@ def test_a_result_is_there_before_what_starts_from_it(tmp_path):
 
 
 def test_what_a_member_starts_from_must_be_computed_with_it():
-    request = experiment(canvas=nst_jax.Canvas("previous"), axes=(nst_jax.Frames(3),))
-    groups = nst_jax.build(request, only=[1, 0]).groups
+    axes = nst_jax.Vary("canvas.kind", KINDS), nst_jax.Frames(3)
+    request = experiment(axes=axes)
+    groups = nst_jax.build(request, only=[4, 3]).groups
+    assert [group.numbers for group in groups] == [(0,), (1,)]
     assert [group.previous for group in groups] == [(None,), (0,)]
-    with pytest.raises(nst_jax.RequestError, match="members: 2 starts from .* of 1"):
-        nst_jax.build(request, only=[0, 2])
+    with pytest.raises(nst_jax.RequestError, match="members: 5 starts from .* of 4"):
+        nst_jax.build(request, only=[3, 5])
     request.ensemble.process = "fresh"
     with pytest.raises(nst_jax.RequestError, match="needs ensemble.process='own'"):
         nst_jax.build(request)

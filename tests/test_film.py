@@ -107,16 +107,18 @@ def footage(tmp_path_factory) -> tuple[pathlib.Path, list[np.ndarray]]:
         picture[:, : 64 * k] = 128
         pictures.append(picture)
         files.append(folder / f"{k:03d}.png")
-    for k in (2, 0, 3, 1):  # The order of names is not that of the folder.
-        Image.fromarray(pictures[k]).save(files[k])
+        Image.fromarray(picture).save(files[-1])
     (folder / "notes.txt").write_text("no picture")
     (folder / "zzz.png").mkdir()
     write_mp4(folder / "clip.mp4", files, 8)
     return folder, pictures
 
 
-def test_frame_k_of_a_folder_is_its_kth_picture(footage):
+def test_frame_k_of_a_folder_is_its_kth_picture(footage, monkeypatch):
+    """In the order of names, whatever order the file system has them in."""
     folder, pictures = footage
+    names = sorted(folder.iterdir(), reverse=True)
+    monkeypatch.setattr(pathlib.Path, "iterdir", lambda _: iter(names))
     for k, picture in enumerate(pictures):
         path, place = source(str(folder), k)
         assert place is None

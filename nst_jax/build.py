@@ -54,21 +54,23 @@ def build(experiment: Experiment, only: Sequence[int] | None = None) -> Plan:
     experiment.check_types()
     experiment.resolved().check()
     members = experiment.members()
+    previous = _previous(members)
     if only is not None:
-        members = _chosen(members, only)
+        members, previous = _chosen(members, previous, only)
     objectives = [
         Objective(tuple(undraft(term) for term in member.experiment.terms))
         for member in members
     ]
     reader = Reader()
     scenes = _scenes(reader, members)
-    previous = _previous(members)
+    depths = _depths(previous)
     alike: dict[Hashable, list[int]] = {}
     for i, member in enumerate(members):
         program = _program(member.experiment, objectives[i], scenes[i])
-        alike.setdefault(program, []).append(i)
+        alike.setdefault((depths[i], program), []).append(i)
     groups = []
-    for numbers in alike.values():
+    # A result is there before what starts from it.
+    for numbers in sorted(alike.values(), key=lambda own: depths[own[0]]):
         first = numbers[0]
         network = reader.network(members[first].experiment)
         _check(network, objectives[first], scenes[first])
@@ -91,20 +93,31 @@ def build(experiment: Experiment, only: Sequence[int] | None = None) -> Plan:
     )
 
 
-def _chosen(members: Sequence[Member], only: Sequence[int]) -> list[Member]:
-    """Some of the members, to be computed in this process."""
+def _chosen(
+    members: Sequence[Member], previous: Sequence[int | None], only: Sequence[int]
+) -> tuple[list[Member], list[int | None]]:
+    """Some of the members, to be computed in this process, and what they start from."""
     for number in only:
         if not 0 <= number < len(members):
             raise RequestError(
                 f"members: there is no {number}, they are 0 to {len(members) - 1}"
             )
-    chosen = []
-    for number in sorted(set(only)):
+    chosen: list[Member] = []
+    starts: list[int | None] = []
+    numbers = sorted(set(only))
+    for number in numbers:
+        before = previous[number]
+        if before is not None and before not in numbers:
+            raise RequestError(
+                f"members: {number} starts from the result of {before}, which must be "
+                f"among them too; got {', '.join(map(str, numbers))}"
+            )
+        starts.append(None if before is None else numbers.index(before))
         experiment = members[number].experiment
         here = dataclasses.replace(experiment.ensemble, process="own")
         experiment = dataclasses.replace(experiment, ensemble=here)
         chosen.append(dataclasses.replace(members[number], experiment=experiment))
-    return chosen
+    return chosen, starts
 
 
 def _previous(members: Sequence[Member]) -> list[int | None]:
@@ -120,6 +133,14 @@ def _previous(members: Sequence[Member]) -> list[int | None]:
     return previous
 
 
+def _depths(previous: Sequence[int | None]) -> list[int]:
+    """For each member how many others have to be there first, one after the other."""
+    depths: list[int] = []
+    for before in previous:  # What a member starts from stands before it.
+        depths.append(0 if before is None else depths[before] + 1)
+    return depths
+
+
 #: What of an experiment its program does not depend on: where pictures come from,
 #: for their shapes alone count, and where the canvas starts.
 _NO_PROGRAM = (
@@ -132,9 +153,7 @@ def _program(experiment: Experiment, objective: Objective, scene: Scene) -> Hash
     """What selects a member's program: all but its numbers."""
     leaves, tree = jax.tree.flatten((objective, experiment.solver.solver()))
     fixed = {k: v for k, v in experiment.to_dict().items() if k not in _NO_PROGRAM}
-    # One frame after the other, where each starts from the one before.
-    chain = experiment.frame if experiment.canvas.kind == "previous" else None
-    return tree, tuple(map(np.shape, leaves)), scene.shapes, chain, json.dumps(fixed)
+    return tree, tuple(map(np.shape, leaves)), scene.shapes, json.dumps(fixed)
 
 
 def _scenes(reader: Reader, members: Sequence[Member]) -> list[Scene]:

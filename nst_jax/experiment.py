@@ -233,6 +233,11 @@ class Experiment:
             part.check()
         if self.canvas.kind == "style" and not self.styles:
             raise RequestError("canvas.kind='style' needs a style picture, got none")
+        if self.canvas.kind == "previous" and self.ensemble.process != "own":
+            raise RequestError(
+                "canvas.kind='previous' needs ensemble.process='own': a process of "
+                "its own has no results of frames before"
+            )
         if (
             self.numerics.feature_dtype == "float64"
             and jnp.result_type(float) == "float32"

@@ -89,7 +89,9 @@ def source(path: str, frame: int) -> tuple[str, int | None]:
         return path, frame if video else None
     endings = Image.registered_extensions()
     pictures = sorted(
-        file.name for file in folders[0].iterdir() if file.suffix.lower() in endings
+        file.name
+        for file in folders[0].iterdir()
+        if file.suffix.lower() in endings and file.is_file()
     )
     if frame >= len(pictures):
         raise RequestError(
@@ -112,27 +114,24 @@ def read_frame(
     import av  # A slow import, and needed for videos alone.
 
     file = find_file(argument, path)
+    picture, count = None, 0
     try:
         with av.open(str(file)) as container:
-            count = 0
-            for decoded in container.decode(video=0):
-                if count == frame:
-                    subject = f"{argument}: at size {size}, {path!r}"
-                    image = resized(
-                        decoded.to_image(),
-                        size,
-                        fit=fit,
-                        resample=resample,
-                        subject=subject,
-                    )
-                    return np.asarray(image, np.float32) / 255
-                count += 1
+            frames = container.decode(video=0) if container.streams.video else ()
+            for count, decoded in enumerate(frames, start=1):
+                if count > frame:
+                    picture = decoded.to_image()
+                    break
     except (OSError, ValueError, LookupError) as error:  # FFmpeg's are one of these.
-        reason = " ".join(str(error).split())
+        reason = getattr(error, "strerror", None) or error
         raise RequestError(
             f"{argument}: {path!r} is not a video that can be read ({reason})"
         ) from None
-    raise RequestError(
-        f"{argument}: {path!r} has {count} frames, and frame {frame} was asked for "
-        "(they are counted from 0)"
-    )
+    if picture is None:
+        raise RequestError(
+            f"{argument}: {path!r} has {count} frames, and frame {frame} was asked for "
+            "(they are counted from 0)"
+        )
+    subject = f"{argument}: at size {size}, {path!r}"
+    image = resized(picture, size, fit=fit, resample=resample, subject=subject)
+    return np.asarray(image, np.float32) / 255

@@ -1,8 +1,16 @@
 """What all tests share: real weights, small smooth pictures, strict arrays."""
 
+import os
 import pathlib
 import subprocess
 import sys
+import tempfile
+
+# What one test has compiled, no other needs to: in this process, in those that run
+# tests beside it and in those that tests start. Gone when the tests are.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _COMPILED = tempfile.TemporaryDirectory(prefix="nst_jax-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
 
 import jax
 import numpy as np

@@ -220,7 +220,7 @@ def test_numbers_and_starts_share_one_program(axis):
         LAYERS,
         nst_jax.Vary("pooling", ("max", "avg")),
         nst_jax.Vary("size", (24, 32)),
-        nst_jax.Vary("styles", (("samples/swirls.jpg",), ("samples/mosaic.jpg",))),
+        nst_jax.Vary("styles", (("samples/swirls.jpg",), ("samples/coffee.png",))),
         nst_jax.Vary("solver.name", ("adam", "sgd")),
         nst_jax.Vary("solver.clip", (True, False)),
         nst_jax.Vary("steps", (1, 2)),
@@ -256,8 +256,9 @@ def test_another_picture_of_the_same_size_needs_no_second_program(two_pictures):
             group.problems(), group.content.shape, batch_size=1, strategy="vmap"
         )
 
-    pictures = nst_jax.Vary("content", tuple(two_pictures))
-    first, second = nst_jax.build(experiment(axes=(pictures,))).groups
+    first, second = (
+        nst_jax.build(experiment(content=path)).groups[0] for path in two_pictures
+    )
     assert not np.array_equal(first.content, second.content)
     assert signature(first) == signature(second)
     one, other = nst_jax.build(
@@ -335,7 +336,7 @@ def test_a_grid_that_is_run_is_each_of_its_members_run_alone(tmp_path):
 def test_a_program_is_compiled_once_for_groups_that_share_it(
     tmp_path, two_pictures, monkeypatch
 ):
-    """Two style pictures of one size: two groups, one compilation."""
+    """Two pictures of one size, each a group of its own here: one compilation."""
     compiled = []
     compile_ = Ensemble.compile
 
@@ -344,7 +345,8 @@ def test_a_program_is_compiled_once_for_groups_that_share_it(
         return compile_(*args, **kwargs)
 
     monkeypatch.setattr(Ensemble, "compile", counted)
-    styles = nst_jax.Vary("styles", tuple((path,) for path in two_pictures))
+    one, other = two_pictures
+    styles = nst_jax.Vary(("styles", "ensemble.repeat"), (((one,), 0), ((other,), 1)))
     plan = nst_jax.build(experiment(axes=(styles,)))
     assert len(plan.groups) == 2
     nst_jax.execute(plan, tmp_path / "run")
@@ -353,6 +355,30 @@ def test_a_program_is_compiled_once_for_groups_that_share_it(
         np.load(tmp_path / "run" / "members" / m / "final.npy") for m in ("000", "001")
     ]
     assert np.abs(finals[0] - finals[1]).max() > 0.01
+
+
+def test_pictures_of_one_size_are_one_program(two_pictures):
+    """Each member with its own targets, and what all share there once."""
+    one, other = two_pictures
+    contents = nst_jax.Vary("content", two_pictures)
+    styles = nst_jax.Vary("styles", ((one,), (other,)))
+    (group,) = nst_jax.build(experiment(axes=(contents, styles))).groups
+    problems = group.problems()
+    for problem, content, style in zip(
+        problems, (one, one, other, other), (one, other) * 2, strict=True
+    ):
+        alone = nst_jax.build(experiment(content=content, styles=(style,))).groups[0]
+        (expected,) = alone.problems()
+        for a, b in zip(
+            jax.tree.leaves(problem), jax.tree.leaves(expected), strict=True
+        ):
+            np.testing.assert_array_equal(a, b)
+    names = group.objectives[0].names
+    for i, shared in enumerate(names):
+        targets = [jax.tree.leaves(problem.targets[i]) for problem in problems]
+        like = {"content": (0, 0, 2, 2), "style": (0, 1, 0, 1)}[shared]
+        for j, k in enumerate(like):
+            assert all(a is b for a, b in zip(targets[j], targets[k], strict=True))
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs_fixed"])
@@ -365,6 +391,6 @@ def test_memory_is_reckoned_on_the_safe_side(monkeypatch, solver):
     program = Ensemble.compile(problem, shape, batch_size=4)._advance
     memory = program.memory_analysis()
     used = memory.temp_size_in_bytes / 4
-    monkeypatch.setattr("nst_jax.ensemble._free_bytes", lambda: 2**40)
+    monkeypatch.setattr("nst_jax.memory._free_bytes", lambda: 2**40)
     reckoned = 2**40 / 2 / fitting_batch(problem, shape)
     assert used <= reckoned < 6 * used

@@ -240,8 +240,8 @@ REFUSED = {
     "style with spaces missing": ("'--config.styles=my photo.jpg'", "'my photo.jpg'"),
     "picture without a name": ("--config.content=", "content is empty"),
     "picture a folder": (
-        "--config.content=samples",
-        "content",
+        "--config.styles=samples",
+        "styles[0]",
         "'samples' is a folder",
     ),
     "picture of 0 bytes": ("--config.content={}/empty.jpg", "content", "(0 bytes)"),

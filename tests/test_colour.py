@@ -253,11 +253,14 @@ def group(**fields: object) -> nst_jax.Group:
 
 def test_a_plan_prepares_and_finishes():
     built = group(colour="luminance")
+    original = built.scenes[0].original
     assert (built.content == built.content[..., :1]).all()
-    assert (built.original != built.original[..., :1]).any()
+    assert (original != original[..., :1]).any()
     assert (built.styles[0] == built.styles[0][..., :1]).all()
     np.testing.assert_array_equal(built.starts([0])[0], built.content)
-    np.testing.assert_allclose(built.finished(built.content), built.original, atol=2e-7)
+    np.testing.assert_allclose(
+        built.finished([0], built.content[None])[0], original, atol=2e-7
+    )
 
 
 def test_a_style_has_its_own_size_and_proportions():

@@ -23,6 +23,7 @@ from nst_jax.metrics import read_metrics
 from nst_jax.report import write_report
 from nst_jax.report.page import write_page
 from nst_jax.report.run import read_run
+from nst_jax.report.video import write_mp4
 
 CHROMIUM = pathlib.Path("/usr/bin/chromium"), pathlib.Path("/usr/bin/chromedriver")
 FLAGS = (
@@ -381,6 +382,22 @@ def test_the_start_is_compared_with(browser, one):
     grey = browser.pixels("#before")
     assert np.abs(grey - 128).max() <= 3
     assert browser.find("#before-name").text == "left: start"
+
+
+def test_films_of_a_study_play(browser, tmp_path):
+    run = write_run(tmp_path, [("seed", ("0", "1"))])
+    frames = [run / "inputs/000.png", run / "inputs/001.png"] * 3
+    (run / "study").mkdir()
+    write_mp4(run / "study/000.mp4", frames, 8)
+    study = {"films": [{"title": "How it flickers", "file": "study/000.mp4"}]}
+    (run / "study.json").write_text(json.dumps(study))
+    write_page(read_run(run))
+    browser.open(run)
+    video = "document.querySelector('#findings video')"
+    browser.wait(f"return {video}.readyState >= 2")
+    assert browser.run(f"return {video}.duration") == pytest.approx(6 / 8, abs=0.01)
+    browser.run(f"{video}.play()")
+    browser.wait(f"return {video}.currentTime > 0.2")
 
 
 def test_what_a_run_is_called_stays_text(browser, tmp_path):

@@ -331,6 +331,7 @@ def test_what_a_run_is_called_cannot_break_out_of_the_page(tmp_path):
         "summary": [evil],
         "tables": [{"title": evil, "columns": [evil], "rows": [[evil]]}],
         "pictures": [{"title": evil, "file": "inputs/000.png"}],
+        "films": [{"title": evil, "file": "inputs/000.png"}],
     }
     (run / "study.json").write_text(json.dumps(study))
     plain = write_run(tmp_path / "plain", TWO)
@@ -369,6 +370,39 @@ def test_findings_are_shown_where_a_study_left_them(tmp_path):
     (run / "study.json").write_text('{"summary": ')
     with pytest.raises(nst_jax.RequestError, match="study.json is not JSON"):
         write_page(read_run(run))
+
+
+@pytest.mark.parametrize("room", [1_000_000, 10])
+def test_films_of_a_study_are_in_the_page_or_linked(tmp_path, monkeypatch, room):
+    """To the byte; beyond the budget by name; one that is not there is left out."""
+    from nst_jax.report import page as module
+
+    monkeypatch.setattr(module, "_FILMS", room)
+    run = write_run(tmp_path, TWO)
+    (run / "study").mkdir()
+    frames = [run / "inputs/000.png", run / "inputs/001.png"]
+    write_mp4(run / "study/000.mp4", frames, 8)
+    study = {
+        "films": [
+            {"title": "How it flickers", "file": "study/000.mp4"},
+            {"title": "Gone", "file": "study/001.mp4"},
+        ]
+    }
+    (run / "study.json").write_text(json.dumps(study))
+    write_page(read_run(run))
+    page = Page(run / "report.html")
+    shown = [tag for tag in page.all("video") if "src" in tag]
+    links = [tag["href"] for tag in page.all("a") if "study/" in tag.get("href", "")]
+    text = " ".join(page.text)
+    assert "How it flickers" in text and "Gone" not in text
+    if room == 10:
+        assert (shown, links) == ([], ["study/000.mp4"])
+        return
+    (film,) = shown
+    assert links == [] and film["aria-label"] == "How it flickers"
+    assert {"controls", "loop", "muted", "playsinline"} <= film.keys()
+    content = base64.b64decode(film["src"].removeprefix("data:video/mp4;base64,"))
+    assert content == (run / "study/000.mp4").read_bytes()
 
 
 def test_pictures_kept_on_the_way_are_shown_with_their_steps(tmp_path):

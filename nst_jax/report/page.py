@@ -25,7 +25,8 @@ _TEMPLATES = jinja2.Environment(
 _FEW = 16
 #: Members whose way is shown, pictures of each at most, and their longer side.
 _WAYS, _STATIONS, _STATION = 4, 8, 256
-#: Bytes of all films in the page, at most; beyond it they are linked.
+#: Bytes of all films of members in the page, at most, and of all films of the
+#: findings; beyond it they are linked.
 _FILMS = 15_000_000
 
 
@@ -144,6 +145,12 @@ def _study(run: Run) -> dict[str, Any]:
     """What a study found, if one left its findings in the run directory."""
     path = run.workdir / "study.json"
     found = read_json(path, "the findings cannot be read") if path.exists() else {}
+    films = [
+        (item, film)
+        for item in found.get("films", [])
+        if (film := run.workdir / item["file"]).is_file()
+    ]
+    inside = sum(film.stat().st_size for _, film in films) <= _FILMS
     return {
         "summary": found.get("summary", []),
         "tables": found.get("tables", []),
@@ -151,6 +158,10 @@ def _study(run: Run) -> dict[str, Any]:
             {"title": item["title"], "data": embed.jpeg(picture, 1600)}
             for item in found.get("pictures", [])
             if (picture := run.workdir / item["file"]).is_file()
+        ],
+        "films": [
+            {**item, "data": embed.mp4(film) if inside else None}
+            for item, film in films
         ],
     }
 

@@ -3,16 +3,20 @@
 Which questions are asked follows from the axes: every axis moves pictures by some
 distance; seeds part coarsely or in grain, by so much, and with the style; solvers need
 so many steps for one loss; sizes cost so much time; an axis of execution shows what
-arithmetic does.
+arithmetic does; films flicker.
 """
 
 from nst_jax.studies.comparison import distances, seeds, sizes, solvers
 from nst_jax.studies.ensembles import dispersed
 from nst_jax.studies.execution import execution
+from nst_jax.studies.films import films
 from nst_jax.studies.found import Evidence, Findings
 from nst_jax.studies.stability import stability
 
-QUESTIONS = (execution, distances, seeds, dispersed, stability, solvers, sizes)
+QUESTIONS = (
+    *(execution, films, dispersed, stability),
+    *(distances, seeds, solvers, sizes),
+)
 
 
 def findings(evidence: Evidence) -> Findings:

@@ -1,0 +1,184 @@
+"""How films flicker, and what of it is due to what their frames start from."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nst_jax.studies.flicker import aligned, flicker_map, side_by_side
+from nst_jax.studies.found import (
+    Clip,
+    Evidence,
+    Findings,
+    Picture,
+    Plot,
+    Series,
+    Table,
+    levels,
+    rounded,
+)
+from nst_jax.studies.takes import Take, other_axes, takes
+
+#: Pictures of where films flicker, and films beside their contents, at most.
+MAPS, CLIPS = 6, 4
+
+
+def films(evidence: Evidence) -> Findings:
+    """How much a film changes from frame to frame, beside its content.
+
+    Of the exact canvases; a film of which a frame is missing is left out. What the
+    camera moved is taken back before anything is measured.
+    """
+    axis = evidence.axis("frame")
+    if axis is None or evidence.trajectory is None:
+        return Findings()
+    there = takes(evidence, axis)
+    if not there:
+        return Findings()
+    names = [evidence.run["axes"][i]["name"] for i in other_axes(evidence, axis)]
+    return Findings(
+        (*_said(there), *_still(there)),
+        (_table(there, names),),
+        _spectra(there),
+        pictures=_maps(there),
+        clips=_clips(there),
+    )
+
+
+def _table(there: Sequence[Take], names: Sequence[str]) -> Table:
+    bars = any(take.change.low is not None for take in there)
+    return Table(
+        "How much films change from frame to frame (levels of 255; what the camera "
+        "moved is taken back)",
+        (
+            *(names or ("film",)),
+            *("change of the content", "change of the result"),
+            *(("95 % from", "to") if bars else ()),
+            *("ratio", "temporal std"),
+        ),
+        tuple(
+            (
+                *(take.labels or ("all",)),
+                *map(levels, (take.content_change, take.change.value)),
+                *(map(levels, (take.change.low, take.change.high)) if bars else ()),
+                *(rounded(take.ratio), levels(take.std)),
+            )
+            for take in there
+        ),
+    )
+
+
+def _said(there: Sequence[Take]) -> list[str]:
+    """A sentence for each policy, over all films."""
+    said = []
+    for policy in dict.fromkeys(take.policy for take in there):
+        own = [take for take in there if take.policy == policy]
+        head = f"{policy[:1].upper()}{policy[1:]}: from" if policy else "From"
+        changes = [_amount(own[0], " of 255 levels"), *map(_amount, own[1:])]
+        listed = ", ".join(changes)
+        said.append(f"{head} frame to frame a value changes by {listed}.")
+    return said
+
+
+def _amount(take: Take, unit: str = "") -> str:
+    change = take.change
+    notes = [take.film] if take.film else []
+    if change.low is not None:
+        notes.append(f"95 %: {levels(change.low)} to {levels(change.high)}")
+    if take.motion is not None:
+        notes.append("the motion taken back")
+    notes.append(
+        "the content does not change"
+        if take.ratio is None
+        else f"{take.ratio:.2g} times what the content does"
+    )
+    return f"{levels(change.value)}{unit} ({'; '.join(notes)})"
+
+
+def _still(there: Sequence[Take]) -> list[str]:
+    """What the noise alone does to films of which the content does not change."""
+    alike: dict[tuple[str, str], dict[str, Take]] = {}
+    for take in there:
+        unchanged = take.motion is None and not take.content_change
+        if unchanged and take.canvas["kind"] in ("noise", "blend"):
+            own = alike.setdefault((take.film, take.rest), {})
+            own.setdefault(take.canvas["new"], take)
+    said = []
+    for (_, rest), own in alike.items():
+        where = f" ({rest})" if rest else ""
+        new, rounding, same = map(own.get, ("noise", "rounding", "nothing"))
+        if new:
+            said.append(
+                f"The same content in every frame{where}, and new noise to start from: "
+                f"it flickers by {levels(new.change.value)} of 255 levels."
+            )
+        if rounding:
+            share = ""
+            if new and new.change.value:
+                percent = 100 * rounding.change.value / new.change.value
+                share = f", {percent:.2g} % of what new noise makes"
+            said.append(
+                f"The same content and the same noise{where}, but one starting value "
+                "one unit in the last place further in each frame: it flickers by "
+                f"{levels(rounding.change.value)} of 255 levels{share}."
+            )
+        if same:
+            said.append(
+                f"The same content, the same noise and nothing new{where}: "
+                + (
+                    "all frames are the same to the last bit."
+                    if all((film == film[0]).all() for film in same.frames)
+                    else "the frames are not the same to the last bit, and it flickers "
+                    f"by {levels(same.change.value)} of 255 levels."
+                )
+            )
+    return said
+
+
+def _spectra(there: Sequence[Take]) -> tuple[Plot, ...]:
+    """Power against frequency: a plot for each film, a curve for each policy."""
+    plots = []
+    for film in dict.fromkeys(take.film for take in there):
+        series = []
+        for take in there:
+            power = 255**2 * take.power[1:]  # The first is the mean's, left out.
+            if take.film == film and power.any():
+                y = tuple(float(p) if p > 0 else None for p in power)
+                x = take.flickers[0].spectrum[0][1:]
+                series.append(Series(take.policy, x, y))
+        if series:
+            title = "How fast it flickers" + (f": {film}" if film else "")
+            axes = "cycles per frame", "power (levels of 255, squared)"
+            plots.append(Plot(title, tuple(series), *axes))
+    return tuple(plots)
+
+
+def _shown(there: Sequence[Take]) -> list[Take]:
+    """For each policy the first film that flickers."""
+    shown: dict[str, Take] = {}
+    for take in there:
+        if take.flickers[0].change:
+            shown.setdefault(take.policy, take)
+    return list(shown.values())
+
+
+def _maps(there: Sequence[Take]) -> tuple[Picture, ...]:
+    pictures = []
+    for take in _shown(there)[:MAPS]:
+        frames = take.frames[0]
+        if take.motion is not None:
+            frames = aligned(frames, take.motion)
+        where = flicker_map(frames)
+        gain = 1 / where.max()
+        title = f"{take.title}: where it flickers, × {gain:.3g}"
+        shades = np.repeat((gain * where)[..., None], 3, axis=2)
+        pictures.append(Picture(title, shades.astype(np.float32)))
+    return tuple(pictures)
+
+
+def _clips(there: Sequence[Take]) -> tuple[Clip, ...]:
+    clips = []
+    for take in _shown(there)[:CLIPS]:
+        frames, gain = side_by_side(take.contents, take.frames[0])
+        title = f"{take.title}: content, result, and its change × {gain:.3g}"
+        clips.append(Clip(title, frames))
+    return tuple(clips)

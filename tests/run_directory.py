@@ -94,6 +94,8 @@ def write_run(
             "content": content,
             "styles": ["samples/swirls.jpg"],
             "terms": [{"type": "Content", "weight": 5.0, "layers": ["relu4_2"]}],
+            "weights": "none.safetensors",
+            "pooling": "max",
             "steps": steps[-1] if steps else 0,
             "seeds": [0],
             "output": {"log_every": 5, "fps": 8},

@@ -163,7 +163,7 @@ def test_dispersion_follows_the_steps():
 
     def trajectory(member):
         line, seed = run["members"][member]["index"]
-        rate = (0.5, 2.0, 3.0)[line]
+        rate = (0.5, 2.0, 2.5)[line]
         levels = [104 + rate**k * (LEVELS[seed] - 104) for k in range(4)]
         return steps, [flat(level) for level in levels]
 
@@ -177,7 +177,7 @@ def test_dispersion_follows_the_steps():
     assert wild.y == pytest.approx([deviation * 2**k for k in range(4)], rel=1e-4)
     error = half_width(lambda v: np.std(v, ddof=1), LEVELS)
     assert calm.high[3] - calm.y[3] == pytest.approx(error / 8, rel=1e-3)
-    assert "becomes 0.125 times (at calm) to 27 times (at wilder)" in found.summary[1]
+    assert "becomes 0.125 times (at calm) to 15.6 times (at wilder)" in found.summary[1]
     assert "it grows at 2 of 3" in found.summary[1]
 
 

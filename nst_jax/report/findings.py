@@ -141,6 +141,8 @@ def _draw(axes: Any, plot: Plot) -> None:
             series.x, y, bars, fmt=style, markersize=3, capsize=2, label=series.label
         )
     axes.set(xlabel=plot.x_label, ylabel=plot.y_label, yscale=plot.y_scale)
+    if any(isinstance(x, str) for series in plot.series for x in series.x):
+        axes.tick_params("x", labelrotation=30)
     if plot.x_scale == "log":
         axes.set_xscale("log")
     axes.grid(alpha=0.3, which="both")

@@ -170,7 +170,9 @@ def _mean_bands(
 def solvers(evidence: Evidence) -> Findings:
     """How many steps and evaluations each solver needs for a loss all of them reach."""
     axis, rows = evidence.axis("solver", "solver.name"), evidence.rows
-    if axis is None:
+    if axis is None or not all(
+        path.startswith("solver") or path == "steps" for path in evidence.fields[axis]
+    ):
         return Findings()
     names = evidence.run["axes"][axis]["labels"]
     lines: list[tuple[Any, ...]] = []

@@ -42,7 +42,7 @@ def execution(evidence: Evidence) -> Findings:
         for arm, member in there.items():
             if arm:
                 own_steps, own = evidence.trajectory(member)
-                if own_steps == steps:
+                if steps and own_steps == steps:
                     parted.setdefault(arm, []).append(divergence(steps, first, own))
                     losses.setdefault(arm, []).append(
                         _loss_apart(evidence, there[0], member)

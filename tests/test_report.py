@@ -547,3 +547,12 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, content, reason):
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(nst_jax.RequestError, match=re.escape(reason)):
         write_report(tmp_path)
+
+
+def test_a_run_of_an_earlier_version_is_refused(tmp_path):
+    """Members did not say then which content picture is theirs."""
+    manifest = json.loads((write_run(tmp_path, []) / "run.json").read_text())
+    del manifest["members"][0]["content"]
+    (tmp_path / "run.json").write_text(json.dumps(manifest))
+    with pytest.raises(nst_jax.RequestError, match="of this version: a member"):
+        write_report(tmp_path)

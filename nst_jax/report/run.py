@@ -146,6 +146,10 @@ def read_run(workdir: str | pathlib.Path) -> Run:
     for name in ("axes", "members", "groups", "inputs"):
         if not all(isinstance(entry, dict) for entry in manifest[name]):
             raise RequestError(f"{otherwise}: {name} in its run.json holds no objects")
+    if not all("content" in entry for entry in manifest["members"]):
+        raise RequestError(
+            f"{otherwise} of this version: a member in its run.json has no 'content'"
+        )
     rows: dict[int, list[dict[str, Any]]] = {}
     for row in read_metrics(workdir / "metrics.jsonl"):
         if row["member"] in range(len(manifest["members"])):

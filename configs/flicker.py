@@ -59,9 +59,9 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
         content="samples/chelsea.png",
         styles=("samples/swirls.jpg",),
         terms=(
-            nst_jax.Content(weight=50.0),
+            nst_jax.Content(weight=1000.0),
             nst_jax.Gram(),
-            nst_jax.TotalVariation(weight=2e5),
+            nst_jax.TotalVariation(weight=1.6e7),
         ),
         size=128,
         steps=30,

@@ -9,7 +9,7 @@ from conftest import smooth_picture
 from scipy import stats
 
 import nst_jax
-from nst_jax.studies.ensembles import dispersed
+from nst_jax.studies.ensembles import GAP, dispersed
 from nst_jax.studies.estimate import Estimate
 from nst_jax.studies.findings import findings
 from nst_jax.studies.found import Evidence, Findings
@@ -110,6 +110,22 @@ def test_the_pictures_are_the_mean_and_the_deviation():
     assert gain == pytest.approx(255 / np.std(LEVELS, ddof=1), rel=5e-3)
     assert deviation.picture[:8].max() == 0
     assert deviation.picture[8:] == pytest.approx(1)
+
+
+def test_the_members_are_shown_in_the_order_of_their_loss():
+    run = run_of(SEED)
+    finals = {m: flat(level) for m, level in enumerate(LEVELS)}
+    losses = {0: 3.0, 1: 1.0, 2: 4.0, 3: 2.0}
+    rows = {m: [{"loss": loss, "terms": {}}] for m, loss in losses.items()}
+    shown = dispersed(Evidence(run, finals, rows)).pictures[0]
+    assert shown.title.endswith("row by row, from 1 to 4")
+    side = finals[0].shape[1]
+    order = sorted(losses, key=losses.__getitem__)
+    found = [shown.picture[0, i * (side + GAP) + 1, 0] * 255 for i in range(4)]
+    assert found == pytest.approx([LEVELS[m] for m in order])
+    missing = {m: own for m, own in rows.items() if m != 2}
+    titles = [p.title for p in dispersed(Evidence(run, finals, missing)).pictures]
+    assert not any("order of their loss" in title for title in titles)
 
 
 @pytest.mark.parametrize(

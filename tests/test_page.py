@@ -384,15 +384,20 @@ def test_the_start_is_compared_with(browser, one):
     assert browser.find("#before-name").text == "left: start"
 
 
-def test_films_of_a_study_play(browser, tmp_path):
+def test_the_page_begins_with_what_was_found_and_its_films_play(browser, tmp_path):
     run = write_run(tmp_path, [("seed", ("0", "1"))])
     frames = [run / "inputs/000.png", run / "inputs/001.png"] * 3
     (run / "study").mkdir()
     write_mp4(run / "study/000.mp4", frames, 8)
-    study = {"films": [{"title": "How it flickers", "file": "study/000.mp4"}]}
+    study = {
+        "summary": ["Seeds part.", "They <do>."],
+        "films": [{"title": "How it flickers", "file": "study/000.mp4"}],
+    }
     (run / "study.json").write_text(json.dumps(study))
     write_page(read_run(run))
     browser.open(run)
+    first = browser.find("main > section")  # What was found comes before all else.
+    assert first.text.splitlines() == ["In short", "Seeds part.", "They <do>."]
     video = "document.querySelector('#findings video')"
     browser.wait(f"return {video}.readyState >= 2")
     assert browser.run(f"return {video}.duration") == pytest.approx(6 / 8, abs=0.01)

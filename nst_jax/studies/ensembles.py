@@ -19,8 +19,10 @@ from nst_jax.vgg import smallest_side
 PICTURED, MATRICES, BY_LAYER = 4, 2, 8
 #: And as curves: as many as matplotlib has colours.
 CURVES = 10
-#: Pictures of a line, at most, whose features are held.
+#: Pictures of a line, at most, whose features are held, or that are shown.
 HELD = 16
+#: Pictures in a row of those that are shown, and pixels between them.
+ACROSS, GAP = 4, 4
 
 _T = TypeVar("_T")
 
@@ -54,7 +56,9 @@ def dispersed(evidence: Evidence) -> Findings:
         ),
         (*_along(evidence, axis, lines), *_over_steps(courses)),
         tuple(_matrix(evidence, axis, line) for line in _few(lines, MATRICES)),
-        tuple(p for line in _few(lines, PICTURED) for p in _pictures(line)),
+        tuple(
+            p for line in _few(lines, PICTURED) for p in _pictures(evidence, line)
+        ),
     )
 
 
@@ -162,17 +166,42 @@ def _layers(evidence: Evidence, head: str, lines: list[Line]) -> list[Table]:
     ]
 
 
-def _pictures(line: Line) -> list[Picture]:
+def _pictures(evidence: Evidence, line: Line) -> list[Picture]:
+    """The members in the order of their loss, their mean and their deviation."""
     count = len(line.members)
     deviation = std_picture(line.pictures)
     shown = [
-        Picture(f"{line.label}: mean of {count} seeds", mean_picture(line.pictures))
+        *_by_loss(evidence, line),
+        Picture(f"{line.label}: mean of {count} seeds", mean_picture(line.pictures)),
     ]
     if largest := deviation.max():
         title = f"{line.label}: standard deviation of {count} seeds"
         gain = 1 / largest
         shown.append(Picture(f"{title}, × {gain:.3g}", gain * deviation))
     return shown
+
+
+def _by_loss(evidence: Evidence, line: Line) -> list[Picture]:
+    """The pictures row by row, that of the least loss first; none if one has none."""
+    losses = [row.get("loss") for row in _last(evidence, line)]
+    known = [loss for loss in losses if loss is not None]
+    if len(known) < len(line.members):
+        return []
+    order = sorted(range(len(known)), key=known.__getitem__)
+    chosen = _few(order, HELD)
+    count, height, width, channels = len(chosen), *line.pictures.shape[1:]
+    across = min(count, ACROSS)
+    rows = math.ceil(count / across)
+    sheet = np.ones((rows * (height + GAP), across * (width + GAP), channels))
+    for i, member in enumerate(chosen):
+        y, x = i // across * (height + GAP), i % across * (width + GAP)
+        sheet[y : y + height, x : x + width] = line.pictures[member]
+    which = "" if count == len(order) else f"{count} of "
+    title = (
+        f"{line.label}: {which}{len(order)} seeds in the order of their loss, row by "
+        f"row, from {known[order[0]]:.4g} to {known[order[-1]]:.4g}"
+    )
+    return [Picture(title, sheet[:-GAP, :-GAP])]
 
 
 def _matrix(evidence: Evidence, axis: int, line: Line) -> Matrix:

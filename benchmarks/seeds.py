@@ -1,0 +1,60 @@
+"""What eight seeds cost in one program, beside eight runs of one seed.
+
+    python -m benchmarks.seeds
+
+The launch command is run on configs/seeds.py: once for all seeds, which are a batch of
+one program, and once for each seed alone, in turn with it. The ratio is of whole
+commands, as a person waits for them; the second one leaves out the start of the
+process, compiling and the report, and is of the optimisations alone.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+from absl import app, flags
+
+_SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.")
+_STEPS = flags.DEFINE_integer("steps", 40, "Steps of the solver.")
+_SEEDS = flags.DEFINE_integer("seeds", 8, "How many, from 0.")
+
+
+def main(_: list[str]) -> None:
+    seeds = list(range(_SEEDS.value))
+    together, optimising, device = _run(seeds)
+    alone = [_run([seed]) for seed in seeds]
+    whole = sum(seconds for seconds, _, _ in alone)
+    steps = sum(seconds for _, seconds, _ in alone)
+    print(f"{len(seeds)} seeds, {_SIZE.value} px, {_STEPS.value} steps, {device}:")
+    print(
+        f"whole commands   {together:7.1f} s in one, {whole:7.1f} s in "
+        f"{len(seeds)}: ratio {together / whole:.2f}"
+    )
+    print(
+        f"optimising alone {optimising:7.1f} s in one, {steps:7.1f} s in "
+        f"{len(seeds)}: ratio {optimising / steps:.2f}"
+    )
+
+
+def _run(seeds: list[int]) -> tuple[float, float, str]:
+    """Seconds of the command and of its optimisation, and the device's kind."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            *(sys.executable, "launch.py", "--config=configs/seeds.py"),
+            f"--workdir={folder}/run",
+            f"--config.size={_SIZE.value}",
+            f"--config.steps={_STEPS.value}",
+            f"--config.seeds=({','.join(map(str, seeds))},)",
+        ]
+        began = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        seconds = time.perf_counter() - began
+        run = json.loads((pathlib.Path(folder) / "run" / "run.json").read_text())
+    return seconds, run["timings"]["run_s"], run["device"]["kind"]
+
+
+if __name__ == "__main__":
+    app.run(main)

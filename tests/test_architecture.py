@@ -15,6 +15,7 @@ FLOORS = (
     "numerics",
     "preprocessing",
     "vgg",
+    "guides",
     "losses",
     "solvers",
     "transfer",

@@ -179,7 +179,7 @@ def test_a_style_of_its_own_size_is_as_far_as_its_statistics(convention, views):
         features={k: np.concatenate([v, v]) for k, v in style.features.items()}
     )
     term = Gram(convention=convention)
-    losses = [term(canvas, term.target(None, [view])) for view in (style, twice)]
+    losses = [term(canvas, term.target(view, [view])) for view in (style, twice)]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 

@@ -156,7 +156,7 @@ def test_content_is_as_printed(convention):
 def test_style_is_as_printed(convention, style_size):
     canvas, style = normal(3, 4, 6, 3), normal(4, *style_size, 3)
     term = Gram(layers=("relu2_1",), convention=convention)
-    target = term.target(None, [seen({"relu2_1": style})])
+    target = term.target(seen({}), [seen({"relu2_1": style})])
     found = loss_of(term, seen({"relu2_1": canvas}), target)
     expected = printed_style(convention, canvas, style)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
@@ -206,7 +206,7 @@ def test_gradient_of_gram(convention):
         blend=(0.3, 0.7),
         convention=convention,
     )
-    target = term.target(None, styles)
+    target = term.target(seen({}), styles)
     assert_gradient_is_the_difference(lambda f: term(View(None, f), target), canvas)
 
 
@@ -423,11 +423,13 @@ def test_blend_is_the_weighted_sum_of_losses(three_styles):
     canvas = seen({"relu1_1": normal(24, 4, 4, 5)})
     blend = (0.2, 0.5, 1.5)
     one = Gram(layers=("relu1_1",))
-    alone = [loss_of(one, canvas, one.target(None, [style])) for style in three_styles]
+    alone = [
+        loss_of(one, canvas, one.target(seen({}), [style])) for style in three_styles
+    ]
     term = Gram(layers=("relu1_1",), blend=blend)
-    found = loss_of(term, canvas, term.target(None, three_styles))
+    found = loss_of(term, canvas, term.target(seen({}), three_styles))
     np.testing.assert_allclose(found, np.dot(blend, alone), rtol=1e-12)
-    equal = loss_of(one, canvas, one.target(None, three_styles))
+    equal = loss_of(one, canvas, one.target(seen({}), three_styles))
     np.testing.assert_allclose(equal, np.mean(alone), rtol=1e-12)
 
 
@@ -440,15 +442,18 @@ def test_blend_pulls_towards_the_blended_gram(three_styles):
     blend = (0.2, 0.5, 0.3)
     canvas = {"relu1_1": normal(25, 4, 4, 5)}
     term = Gram(layers=("relu1_1",), blend=blend, convention="paper")
-    target = term.target(None, three_styles)
-    mixed = sum(w * a for w, a in zip(blend, target[0], strict=True))
+    target = term.target(seen({}), three_styles)
+    ((region,),) = target
+    mixed = sum(w * a for w, a in zip(blend, region.statistics, strict=True))
+    goal = ((region._replace(statistics=(mixed,)),),)
     one = dataclasses.replace(term, blend=())
     found, gradient = value_and_gradient(term, canvas, target)
-    expected, expected_gradient = value_and_gradient(one, canvas, ((mixed,),))
+    expected, expected_gradient = value_and_gradient(one, canvas, goal)
     np.testing.assert_allclose(
         gradient["relu1_1"], expected_gradient["relu1_1"], rtol=1e-10, atol=1e-13
     )
-    spread = sum(w * (a**2).sum() for w, a in zip(blend, target[0], strict=True))
+    grams = zip(blend, region.statistics, strict=True)
+    spread = sum(w * (a**2).sum() for w, a in grams)
     spread = (spread - (mixed**2).sum()) / (4 * 5**2)
     assert spread > 1e-3
     np.testing.assert_allclose(found, expected + spread, rtol=1e-12)
@@ -456,12 +461,12 @@ def test_blend_pulls_towards_the_blended_gram(three_styles):
 
 def test_wrong_number_of_blends_is_refused(three_styles):
     with pytest.raises(RequestError, match=r"style\.blend has 2 entries for 3 style"):
-        Gram(layers=("relu1_1",), blend=(0.5, 0.5)).target(None, three_styles)
+        Gram(layers=("relu1_1",), blend=(0.5, 0.5)).target(seen({}), three_styles)
 
 
 def test_no_style_is_refused():
     with pytest.raises(RequestError, match="style needs at least one style picture"):
-        Gram().target(None, [])
+        Gram().target(seen({}), [])
 
 
 # Leaves and programs.
@@ -674,7 +679,7 @@ def test_a_statistic_of_ones_own(three_styles):
     """Blend and layers' weights come with `StyleTerm`."""
     term = MeanStyle(layers=("relu1_1",), layer_weights=(2.0,), blend=(1.0, 2.0, 0.0))
     canvas = normal(26, 4, 4, 5)
-    parts = term.parts(seen({"relu1_1": canvas}), term.target(None, three_styles))
+    parts = term.parts(seen({"relu1_1": canvas}), term.target(seen({}), three_styles))
     means = [
         np.asarray(style.features["relu1_1"]).mean((0, 1)) for style in three_styles
     ]
@@ -695,7 +700,7 @@ def test_a_statistic_of_ones_own(three_styles):
         ),
         (
             lambda: StyleTerm(layers=("relu1_1",)).target(
-                None, [View(None, {"relu1_1": 0})]
+                seen({}), [View(None, {"relu1_1": 0})]
             ),
             "StyleTerm has no statistic",
         ),
@@ -783,7 +788,7 @@ def test_statistics_of_half_precision_are_in_float32(dtype):
     f = as_printed(exact)
     np.testing.assert_allclose(gram(features), f @ f.T / 1200, rtol=1e-4, atol=1e-6)
     term = Gram(layers=("relu1_1",), convention="paper")
-    target = term.target(None, [seen({"relu1_1": style})])
+    target = term.target(seen({}), [seen({"relu1_1": style})])
     found = loss_of(term, seen({"relu1_1": features}), target)
     assert found.dtype == jnp.float32
     expected = printed_style("paper", exact, exact_style)
@@ -806,7 +811,7 @@ def test_zero_features_have_a_gradient():
     features = {"relu1_1": jnp.zeros((4, 5, 3))}
     other = normal(29, 4, 5, 3).astype(np.float32)
     style = Gram(layers=("relu1_1",))
-    target = style.target(None, [seen({"relu1_1": other})])
+    target = style.target(seen({}), [seen({"relu1_1": other})])
     value, gradient = value_and_gradient(style, features, target)
     assert 0 < value < 1
     np.testing.assert_array_equal(gradient["relu1_1"], np.zeros((4, 5, 3)))

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import jax
 
 from nst_jax.errors import RequestError
+from nst_jax.guides import guides
 from nst_jax.pytree import record
 from nst_jax.pytree import record as term
 from nst_jax.pytree import static as static
@@ -41,10 +42,17 @@ class View(NamedTuple):
     Attributes:
       image: [H, W, 3], sRGB; a canvas may leave [0, 1] while it is optimised.
       features: canonical layer name -> [h, w, c], for the layers of all terms.
+      guides: canonical layer name -> [R, h, w], how much of each position belongs to
+        each of R regions, from 0 to 1; empty where there is one region alone. The
+        canvas's are the content's, and stand in the targets.
+      step: how many steps were made before; what a term draws anew at each step, it
+        draws with a key that is folded with this.
     """
 
     image: jax.Array
     features: Mapping[str, jax.Array]
+    guides: Mapping[str, jax.Array] = {}  # Never written to.
+    step: jax.Array | int = 0
 
 
 @term
@@ -160,6 +168,21 @@ class LayerTerm(Term):
 
 
 @record
+class Regions:
+    """The regions of the pictures that targets are taken from; a pytree.
+
+    Attributes:
+      content: [R, H, W] from 0 to 1, how much of each pixel belongs to each region.
+      styles: [R, h, w] for each style picture.
+      propagation: how they go down to the layers, one of `guides.PROPAGATIONS`.
+    """
+
+    content: jax.Array
+    styles: tuple[jax.Array, ...]
+    propagation: str = static(default="simple")
+
+
+@record
 class Objective:
     """Σ weight · term: a loss over pictures, and a pytree of its terms' leaves."""
 
@@ -182,25 +205,51 @@ class Objective:
         """Every layer that some term looks at, once."""
         return tuple(dict.fromkeys(x for term in self.terms for x in term.layers))
 
-    def view(self, network: Network, image: jax.Array) -> View:
-        """A picture [H, W, 3] with the features that the terms want."""
-        return View(image, network(image, self.layers))
+    def view(
+        self,
+        network: Network,
+        image: jax.Array,
+        regions: jax.Array | None = None,
+        propagation: str = "simple",
+        step: jax.Array | int = 0,
+    ) -> View:
+        """A picture [H, W, 3], its regions [R, H, W] if any, as the terms see it."""
+        guided = {} if regions is None else guides(regions, self.layers, propagation)
+        return View(image, network(image, self.layers), guided, step)
 
     def targets(
-        self, network: Network, content: jax.Array, styles: Sequence[jax.Array]
+        self,
+        network: Network,
+        content: jax.Array,
+        styles: Sequence[jax.Array],
+        regions: Regions | None = None,
     ) -> tuple[Target, ...]:
         """One target a term, from a content [H, W, 3] and style pictures [h, w, 3]."""
+        pictures = [content, *styles]
+        own: Sequence[jax.Array | None] = [None] * len(pictures)
+        how = "simple"
+        if regions is not None:
+            own, how = [regions.content, *regions.styles], regions.propagation
         with jax.default_matmul_precision(network.numerics.precision):
-            content_view = self.view(network, content)
-            style_views = [self.view(network, style) for style in styles]
+            content_view, *style_views = (
+                self.view(network, picture, region, how)
+                for picture, region in zip(pictures, own, strict=True)
+            )
             return tuple(term.target(content_view, style_views) for term in self.terms)
 
     def __call__(
-        self, network: Network, canvas: jax.Array, targets: Sequence[Target]
+        self,
+        network: Network,
+        canvas: jax.Array,
+        targets: Sequence[Target],
+        step: jax.Array | int = 0,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss of a canvas [H, W, 3] and, per term and layer, what it is made of.
 
         The parts are weighted: they sum to the loss.
+
+        Args:
+          step: how many steps were made before, for what is drawn anew at each.
 
         Raises:
           RequestError: parts of two terms have one name.
@@ -209,7 +258,7 @@ class Objective:
         # Matrix products inside terms, a user's own too, follow the declared
         # precision without naming it.
         with jax.default_matmul_precision(network.numerics.precision):
-            view = self.view(network, canvas)
+            view = self.view(network, canvas, step=step)
             for name, term_, target in zip(
                 self.names, self.terms, targets, strict=True
             ):

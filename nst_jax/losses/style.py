@@ -1,7 +1,7 @@
 """Style: statistics of the features in which position is lost."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,23 +13,49 @@ from nst_jax.losses.conventions import Site, convention
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 
-def gram(features: jax.Array) -> jax.Array:
-    """FFᵀ/M [c, c] of features [h, w, c] with M = h·w positions.
+def gram(features: jax.Array, weights: jax.Array | None = None) -> jax.Array:
+    """Σ w f fᵀ [c, c] of features [h, w, c]: FFᵀ/M where all M positions count alike.
 
     Accumulated in float32 at least: products of two bfloat16 or float16 features
     overflow or round where their mean does not.
+
+    Args:
+      weights: [h, w], what each position counts for, of sum 1; None for 1/M each.
     """
     dtype = jnp.promote_types(features.dtype, jnp.float32)
     f = features.reshape(-1, features.shape[-1])
-    return jnp.einsum("mc,md->cd", f, f, preferred_element_type=dtype) / f.shape[0]
+    if weights is None:
+        product = jnp.einsum("mc,md->cd", f, f, preferred_element_type=dtype)
+        return product / f.shape[0]
+    weighted = weights.reshape(-1, 1).astype(dtype) * f.astype(dtype)
+    return jnp.einsum("mc,md->cd", weighted, f.astype(dtype))
+
+
+class Region(NamedTuple):
+    """What a style term compares one region of the canvas with, at one layer.
+
+    Attributes:
+      weights: [h, w], what each position of the canvas counts for, of sum 1; None
+        where all count alike.
+      area: the region's share of the canvas; None where it is the whole.
+      there: [S], whether each style has the region; None where all have.
+      statistics: one a style, of its positions in the region.
+    """
+
+    weights: jax.Array | None
+    area: jax.Array | None
+    there: jax.Array | None
+    statistics: tuple[Any, ...]
 
 
 @term
 class StyleTerm(LayerTerm):
     """A term that compares a statistic of the canvas's features with the styles'.
 
-    With several styles the loss is Σ blend · loss(style). A subclass gives
-    `statistic` and `distance`.
+    With several styles the loss is Σ blend · loss(style). Where the pictures have
+    regions, each region of the canvas is compared with the same one of the styles,
+    and counts by its area; a style that lacks it is left out, and what no style has
+    has no loss. A subclass gives `statistic` and `distance`.
 
     Attributes:
       blend: one number a style picture, leaves; empty means equal shares of 1.
@@ -39,15 +65,22 @@ class StyleTerm(LayerTerm):
     name: str = static(default="style")
     blend: tuple[float, ...] = ()
 
-    def statistic(self, features: jax.Array) -> Any:
-        """What is compared, of features [h, w, c]."""
+    def statistic(self, features: jax.Array, weights: jax.Array | None = None) -> Any:
+        """What is compared, of features [h, w, c].
+
+        Args:
+          weights: [h, w], what each position counts for, of sum 1; None where all
+            count alike. Where a region is empty they are all 0.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no statistic")
 
     def distance(self, statistic: Any, target: Any) -> jax.Array:
         """How far two statistics are apart: a scalar."""
         raise NotImplementedError(f"{type(self).__name__} has no distance")
 
-    def target(self, content: View, styles: Sequence[View]) -> tuple[tuple, ...]:
+    def target(
+        self, content: View, styles: Sequence[View]
+    ) -> tuple[tuple[Region, ...], ...]:
         if not styles:
             raise RequestError(
                 f"{self.name} needs at least one style picture, got none"
@@ -57,18 +90,56 @@ class StyleTerm(LayerTerm):
                 f"{self.name}.blend has {len(self.blend)} entries for "
                 f"{len(styles)} style pictures"
             )
-        return tuple(
-            tuple(self.statistic(style.features[layer]) for style in styles)
-            for layer in self.layers
-        )
+        return tuple(self._regions(content, styles, layer) for layer in self.layers)
 
-    def layer_loss(self, features: jax.Array, target: tuple) -> jax.Array:
-        statistic = self.statistic(features)
-        blend = self.blend or (1 / len(target),) * len(target)
+    def _regions(
+        self, content: View, styles: Sequence[View], layer: str
+    ) -> tuple[Region, ...]:
+        guides = content.guides.get(layer)
+        if guides is None:
+            found = tuple(self.statistic(style.features[layer]) for style in styles)
+            return (Region(None, None, None, found),)
+        regions = []
+        for r, guide in enumerate(guides):
+            own = [style.guides[layer][r] for style in styles]
+            found = tuple(
+                self.statistic(style.features[layer], normalised(weights))
+                for style, weights in zip(styles, own, strict=True)
+            )
+            there = jnp.stack([weights.any() for weights in own])
+            regions.append(Region(normalised(guide), guide.mean(), there, found))
+        return tuple(regions)
+
+    def layer_loss(self, features: jax.Array, target: tuple[Region, ...]) -> jax.Array:
+        return total(self._region_loss(features, region) for region in target)
+
+    def _region_loss(self, features: jax.Array, region: Region) -> jax.Array:
+        where = () if region.weights is None else (region.weights,)
+        statistic = self.statistic(features, *where)
+        shares = self._shares(region)
         return total(
             share * self.distance(statistic, goal)
-            for share, goal in zip(blend, target, strict=True)
+            for share, goal in zip(shares, region.statistics, strict=True)
         )
+
+    def _shares(self, region: Region) -> Sequence[float | jax.Array]:
+        """What each style counts for in a region."""
+        count = len(region.statistics)
+        blend = self.blend or (1 / count,) * count
+        if region.area is None or region.there is None:
+            return blend
+        # What a style without the region would count for falls to the others.
+        shares = jnp.asarray(blend)
+        present = jnp.where(region.there, shares, 0)
+        whole = present.sum()
+        factor = region.area * shares.sum() / jnp.where(whole > 0, whole, 1)
+        return list(factor * present)
+
+
+def normalised(guide: jax.Array) -> jax.Array:
+    """A guide [h, w] as weights of sum 1; all 0 where it is."""
+    whole = guide.sum()
+    return guide / jnp.where(whole > 0, whole, 1)
 
 
 @term
@@ -88,8 +159,10 @@ class Gram(StyleTerm):
         site = Site(view, layer, len(self.layers))
         return convention(self.convention).style(site)
 
-    def statistic(self, features: jax.Array) -> jax.Array:
-        return gram(features)
+    def statistic(
+        self, features: jax.Array, weights: jax.Array | None = None
+    ) -> jax.Array:
+        return gram(features, weights)
 
     def distance(self, statistic: jax.Array, target: jax.Array) -> jax.Array:
         return ((statistic - target) ** 2).sum()

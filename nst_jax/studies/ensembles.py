@@ -56,9 +56,7 @@ def dispersed(evidence: Evidence) -> Findings:
         ),
         (*_along(evidence, axis, lines), *_over_steps(courses)),
         tuple(_matrix(evidence, axis, line) for line in _few(lines, MATRICES)),
-        tuple(
-            p for line in _few(lines, PICTURED) for p in _pictures(evidence, line)
-        ),
+        tuple(p for line in _few(lines, PICTURED) for p in _pictures(evidence, line)),
     )
 
 

@@ -58,7 +58,7 @@ def ours(
     ) -> tuple[jax.Array, jax.Array]:
         def body(i: int, carry: tuple[jax.Array, jax.Array]) -> tuple:
             canvas, _ = carry
-            (loss, _), gradient = problem.value_and_grad()(canvas)
+            (loss, _), gradient = problem.evaluate(canvas)
             return canvas - 1e-12 * gradient, loss
 
         return jax.lax.fori_loop(0, _INNER, body, (canvas, jnp.zeros(())))

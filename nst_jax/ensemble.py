@@ -6,6 +6,7 @@ what they do not share has one; which is which is seen from the problems themsel
 """
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -101,11 +102,13 @@ class Ensemble:
       problem: what the members share, if they share all of it.
       batch_size: how many members a batch has.
       compile_s: seconds spent compiling.
+      coarser: the stage whose end is the start of this one; None for the first.
     """
 
     problem: Problem | None
     batch_size: int
     compile_s: float
+    coarser: "Ensemble | None"
     _along: Problem
     _start: Callable[..., State]
     _advance: Callable[..., State]
@@ -119,6 +122,7 @@ class Ensemble:
         *,
         batch_size: int,
         strategy: str = "vmap",
+        coarser: "Ensemble | None" = None,
     ) -> "Ensemble":
         """Compiles for canvases of `shape` [H, W, 3].
 
@@ -129,6 +133,8 @@ class Ensemble:
             "shard" the next multiple of the number of devices.
           strategy: "vmap", "shard", "map" or "loop". Where the numerics are to be
             batch-invariant, members go one by one.
+          coarser: what these start from the ends of, compiled for the same members;
+            None if they start from canvases.
         """
         if strategy not in STRATEGIES:
             raise RequestError(
@@ -148,7 +154,7 @@ class Ensemble:
         together = strategy in ("vmap", "shard") and not numerics.batch_invariant
 
         def over(function: Callable) -> Callable:
-            over_members = mapped(function, along, together=together)
+            over_members = mapped(function, along, shape=shape, together=together)
             if strategy == "shard":
                 over_members = sharded(over_members, along, devices)
             return over_members
@@ -156,15 +162,20 @@ class Ensemble:
         began = time.perf_counter()
         canvases = jax.ShapeDtypeStruct((batch_size, *shape), jnp.float32)
         options = numerics.compiler_options
-        start = jax.jit(over(transfer.start), compiler_options=options)
-        started = start.lower(problem, canvases)
+        first, source = transfer.start, canvases
+        if coarser:
+            first = functools.partial(transfer.carry, shape=tuple(shape))
+            source = coarser._structure
+        started = jax.jit(over(first), compiler_options=options).lower(problem, source)
         advance = jax.jit(
             over(transfer.advance), donate_argnums=1, compiler_options=options
         ).lower(problem, started.out_info, 0)
         compiled = started.compile(), advance.compile()
         elapsed = time.perf_counter() - began
         shared = problems[0] if len(problems) == 1 else None
-        return cls(shared, batch_size, elapsed, along, *compiled, started.out_info)
+        return cls(
+            shared, batch_size, elapsed, coarser, along, *compiled, started.out_info
+        )
 
     @staticmethod
     def signature(
@@ -173,6 +184,7 @@ class Ensemble:
         *,
         batch_size: int,
         strategy: str,
+        coarser: "Ensemble | None" = None,
     ) -> Hashable:
         """What `compile` depends on: where it is equal, one ensemble serves both."""
         problems = _listed(problems)
@@ -182,7 +194,7 @@ class Ensemble:
             for leaf in leaves
         )
         axes = tuple(jax.tree.leaves(_along(problems), is_leaf=lambda x: x is None))
-        return tree, kinds, axes, tuple(shape), batch_size, strategy
+        return tree, kinds, axes, tuple(shape), batch_size, strategy, id(coarser)
 
     def restore(self, leaves: Sequence[np.ndarray]) -> State | None:
         """The state whose leaves those are; None if they are of another program."""
@@ -202,6 +214,7 @@ class Ensemble:
         position: int = 0,
         look_every: int = 10,
         snapshots: Sequence[int] = (),
+        coarse: State | None = None,
         resume: tuple[int, State] | None = None,
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[Look]:
@@ -218,8 +231,9 @@ class Ensemble:
           position: the place in the batch of the first of them.
           look_every: steps between two looks.
           snapshots: steps at which a look bears the canvases.
-          resume: step and state of an earlier batch to go on from, in place of
-            `canvases`' start.
+          coarse: the state of the `coarser` ensemble's last look at the same batch,
+            which is gone on from in place of `canvases`' start.
+          resume: step and state of an earlier batch to go on from, likewise.
           stop: asked before each chunk; if true, the batch ends early.
         """
         count = len(canvases)
@@ -232,11 +246,15 @@ class Ensemble:
         order = np.roll(filled, position)
         places = (position + np.arange(count)) % self.batch_size
         problem = self._posed(problems, count, order)
-        if resume is None:
+        if resume is not None:
+            step, state = resume
+        elif self.coarser is not None:
+            if coarse is None:
+                raise RequestError("coarse is None, and this stage starts from another")
+            step, state = 0, self._start(problem, coarse)
+        else:
             batch = jnp.asarray(canvases, jnp.float32)[order]
             step, state = 0, self._start(problem, batch)
-        else:
-            step, state = resume
         tolerance = np.broadcast_to(problem.tolerance, self.batch_size)[places]
         resting = False
         pending = self._look(step, state, step in snapshots, places)

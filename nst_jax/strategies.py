@@ -22,22 +22,26 @@ import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 
-from nst_jax.solvers import ValueAndGrad
-from nst_jax.transfer import Problem, State
+from nst_jax.transfer import Evaluate, Problem
 from nst_jax.vgg import Network
 
 STRATEGIES = ("vmap", "shard", "map", "loop")
 
 
 def mapped(
-    function: Callable, along: Problem | None = None, *, together: bool
+    function: Callable,
+    along: Problem | None = None,
+    *,
+    shape: Sequence[int],
+    together: bool,
 ) -> Callable:
-    """`transfer.start` or `advance` over a leading axis of the canvas or state.
+    """`transfer.start`, `carry` or `advance` over a leading axis of canvas or state.
 
     Args:
       function: of a problem, a canvas or state, and what all members share.
       along: which leaves of the problem have a member axis too, as 0 or None in
         their places; None if the members share the whole problem.
+      shape: of one canvas, [H, W, 3].
       together: whether the members are one batched computation, or go one by one.
     """
 
@@ -46,9 +50,8 @@ def mapped(
             return function(problem, member, *rest)
 
         def in_a_batch(problem: Problem, member: Any) -> Any:
-            canvas = member.canvas if isinstance(member, State) else member
-            fun = _with_one_network(problem, canvas)
-            return function(problem, member, *rest, fun=fun)
+            evaluate = _with_one_network(problem, shape)
+            return function(problem, member, *rest, evaluate=evaluate)
 
         if together:
             return jax.vmap(in_a_batch, in_axes=(along, 0))(problem, members)
@@ -85,8 +88,8 @@ def sharded(
     return over_devices
 
 
-def _with_one_network(problem: Problem, canvas: jax.Array) -> ValueAndGrad:
-    """`problem.value_and_grad()`, with one network for all members of a `vmap`.
+def _with_one_network(problem: Problem, shape: Sequence[int]) -> Evaluate:
+    """`problem.evaluate`, with one network for all members of a `vmap`.
 
     A conditional on a batched predicate, as in a line search, gives every one of
     its operands a batch axis. A network with such an axis is N networks: grouped
@@ -94,33 +97,36 @@ def _with_one_network(problem: Problem, canvas: jax.Array) -> ValueAndGrad:
     network, so any one will do; likewise of the constants that terms bring.
     """
 
-    def evaluate(network: Network, rest: Problem, canvas: jax.Array) -> Any:
-        return dataclasses.replace(rest, network=network).value_and_grad()(canvas)
+    def evaluate(network: Network, rest: Problem, *at: jax.Array) -> Any:
+        return dataclasses.replace(rest, network=network).evaluate(*at)
 
     rest = dataclasses.replace(problem, network=None)  # type: ignore[arg-type]
-    jaxpr, shape = jax.make_jaxpr(evaluate, return_shape=True)(
-        problem.network, rest, canvas
+    canvas = jax.ShapeDtypeStruct(tuple(shape), jnp.float32)
+    variable = jax.eval_shape(problem.parametrisation.encode, canvas)
+    step = jax.ShapeDtypeStruct((), jnp.int32)
+    jaxpr, result = jax.make_jaxpr(evaluate, return_shape=True)(
+        problem.network, rest, variable, step
     )
     shared = [*jaxpr.consts, *jax.tree.leaves(problem.network)]
     count = len(jaxpr.consts)
 
     @jax.custom_batching.custom_vmap
-    def call(shared: list, rest: list, canvas: jax.Array) -> list:
+    def call(shared: list, rest: list, *at: jax.Array) -> list:
         closed = jax.extend.core.ClosedJaxpr(jaxpr.jaxpr, shared[:count])
-        return jax.extend.core.jaxpr_as_fun(closed)(*shared[count:], *rest, canvas)
+        return jax.extend.core.jaxpr_as_fun(closed)(*shared[count:], *rest, *at)
 
     @call.def_vmap
     def over_members(
-        size: int, batched: Any, shared: list, rest: list, canvas: jax.Array
+        size: int, batched: Any, shared: list, rest: list, *at: jax.Array
     ) -> tuple[list, list]:
         one = [x[0] if axis else x for x, axis in zip(shared, batched[0], strict=True)]
-        axes = [0 if axis else None for axis in batched[1]], 0 if batched[2] else None
+        axes = jax.tree.map(lambda axis: 0 if axis else None, tuple(batched[1:]))
         over = jax.vmap(call.fun, in_axes=(None, *axes), axis_size=size)
-        result = over(one, rest, canvas)
-        return result, [True] * len(result)
+        found = over(one, rest, *at)
+        return found, [True] * len(found)
 
-    leaves, tree = jax.tree.leaves(rest), jax.tree.structure(shape)
-    return lambda canvas: jax.tree.unflatten(tree, call(shared, leaves, canvas))
+    leaves, tree = jax.tree.leaves(rest), jax.tree.structure(result)
+    return lambda *at: jax.tree.unflatten(tree, call(shared, leaves, *at))
 
 
 def _one_by_one(
@@ -141,7 +147,7 @@ def _one_by_one(
     alone = jax.eval_shape(lambda x: jax.tree.map(lambda leaf: leaf[0], x), members)
     shapes = jax.eval_shape(lambda member: one(of_member(0), member), alone)
     # A step turns a state into one of the same form, and may do so in place.
-    in_place = isinstance(members, State)
+    in_place = shapes == alone
     room = jax.tree.map(lambda s: jnp.zeros((count, *s.shape), s.dtype), shapes)
 
     def body(i: jax.Array, results: Any) -> Any:

@@ -9,10 +9,26 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from nst_jax.errors import RequestError
-from nst_jax.losses import Objective
-from nst_jax.pytree import record
-from nst_jax.solvers import Parts, Report, Solver, ValueAndGrad
+from nst_jax.losses import Objective, Regions
+from nst_jax.parametrisation import Parametrisation, Pixels
+from nst_jax.pytree import record, static
+from nst_jax.solvers import Parts, Report, Solver
 from nst_jax.vgg import Network
+
+#: (what the solver moves, steps made before) -> ((loss, parts), gradient).
+Evaluate = Callable[[jax.Array, jax.Array], tuple[tuple[jax.Array, Parts], jax.Array]]
+
+
+class Held(NamedTuple):
+    """What of a canvas does not move.
+
+    Attributes:
+      mask: bool [H, W, 1].
+      picture: [H, W, 3], what stands there.
+    """
+
+    mask: ArrayLike
+    picture: ArrayLike
 
 
 @record
@@ -26,6 +42,11 @@ class Problem:
       solver: its numbers are leaves.
       tolerance: a canvas whose gradient norm is not above it is left as it is.
         The default stops for nothing but a gradient that is exactly zero.
+      averaging: the canvas that is shown is the mean of all so far, each step
+        weighing that much more than the one after it, from 0, the last alone, to
+        below 1. The solver goes on from its own; the losses are of that one.
+      held: pixels that do not move, to the bit; None if all do.
+      parametrisation: what the solver moves.
     """
 
     network: Network
@@ -33,6 +54,9 @@ class Problem:
     targets: tuple[Any, ...]
     solver: Solver
     tolerance: float | jax.Array = 0.0
+    averaging: float | jax.Array = 0.0
+    held: Held | None = None
+    parametrisation: Parametrisation = static(default=Pixels())
 
     @classmethod
     def of(
@@ -43,13 +67,16 @@ class Problem:
         styles: Sequence[ArrayLike],
         solver: Solver,
         *,
-        tolerance: float = 0.0,
+        regions: Regions | None = None,
+        **options: Any,
     ) -> "Problem":
         """The problem whose targets come from a content and style pictures.
 
         Args:
           content: [H, W, 3] in [0, 1].
           styles: pictures [h, w, 3], each of its own size.
+          regions: of these pictures, if each is to be styled for itself.
+          options: further fields of the problem.
 
         Raises:
           RequestError: a picture has another shape, or a term cannot use them.
@@ -60,17 +87,34 @@ class Problem:
                     f"{name} must be a picture [H, W, 3], got an array of shape "
                     f"{list(jnp.shape(picture))}"
                 )
-        options = tuple(network.numerics.compiler_options.items())
-        targets = _targets(options)(objective, network, content, tuple(styles))
-        return cls(network, objective, targets, solver, tolerance)
+        compiler = tuple(network.numerics.compiler_options.items())
+        pictures = network, content, tuple(styles), regions
+        targets = _targets(compiler)(objective, *pictures)
+        return cls(network, objective, targets, solver, **options)
 
-    def value_and_grad(self) -> ValueAndGrad:
-        """canvas [H, W, 3] -> ((loss, parts), gradient [H, W, 3])."""
+    def canvas(self, variable: jax.Array) -> jax.Array:
+        """The canvas [H, W, 3] of what the solver moves."""
+        return self._holding(self.parametrisation.decode(variable))
 
-        def loss(canvas: jax.Array) -> tuple[jax.Array, Parts]:
-            return self.objective(self.network, canvas, self.targets)
+    def _holding(self, canvas: jax.Array) -> jax.Array:
+        if self.held is None:
+            return canvas
+        return jnp.where(self.held.mask, self.held.picture, canvas)
 
-        return jax.value_and_grad(loss, has_aux=True)
+    def evaluate(
+        self, variable: jax.Array, step: jax.Array | int = 0
+    ) -> tuple[tuple[jax.Array, Parts], jax.Array]:
+        """((loss, parts), gradient) at what the solver moves.
+
+        Args:
+          step: how many steps were made before, for what is drawn anew at each.
+        """
+
+        def loss(variable: jax.Array) -> tuple[jax.Array, Parts]:
+            canvas = self.canvas(variable)
+            return self.objective(self.network, canvas, self.targets, step)
+
+        return jax.value_and_grad(loss, has_aux=True)(variable)
 
 
 @functools.cache
@@ -80,24 +124,72 @@ def _targets(options: tuple[tuple[str, bool | int], ...]) -> Callable[..., tuple
 
 
 class State(NamedTuple):
-    """A transfer under way: what a checkpoint holds."""
+    """A transfer under way: what a checkpoint holds.
+
+    Attributes:
+      canvas: [H, W, 3], what is shown: the running mean of the solver's canvases.
+      variable: what the solver moves.
+      mean: [H, W, 3], the sum of the canvases so far, each by its weight.
+      missing: what the weights in it lack to a sum of 1.
+      solver: its state.
+      report: on its canvas.
+      step: how many steps were made.
+    """
 
     canvas: jax.Array
+    variable: jax.Array
+    mean: jax.Array
+    missing: jax.Array
     solver: Any
     report: Report
+    step: jax.Array
 
 
 def start(
-    problem: Problem, canvas: jax.Array, *, fun: ValueAndGrad | None = None
+    problem: Problem, canvas: jax.Array, *, evaluate: Evaluate | None = None
 ) -> State:
     """The state at a starting canvas [H, W, 3]: one evaluation, no step.
 
     Args:
-      fun: how to evaluate; the problem's own `value_and_grad` if None.
+      evaluate: how to; the problem's own `evaluate` if None.
     """
+    evaluate = evaluate or problem.evaluate
+    step = jnp.zeros((), jnp.int32)
     with jax.default_matmul_precision(problem.network.numerics.precision):
-        inner, report = problem.solver.init(fun or problem.value_and_grad(), canvas)
-    return State(canvas, inner, report)
+        canvas = problem._holding(canvas)
+        variable = problem.parametrisation.encode(canvas)
+        inner, report = problem.solver.init(lambda v: evaluate(v, step), variable)
+    one = jnp.ones((), canvas.dtype)
+    return State(canvas, variable, jnp.zeros_like(canvas), one, inner, report, step)
+
+
+def carry(
+    problem: Problem,
+    coarse: State,
+    *,
+    shape: Sequence[int],
+    evaluate: Evaluate | None = None,
+) -> State:
+    """The end of a coarser stage as the start of this one.
+
+    What was shown there is resized and is the starting canvas. Where pixels are what
+    the solver moves, it takes along what of its own state it has use for.
+
+    Args:
+      coarse: of the same transfer at another size.
+      shape: of this stage's canvas, [H, W, 3].
+      evaluate: as for `start`.
+    """
+    canvas = jax.image.resize(coarse.canvas, shape, "cubic")
+    state = start(problem, canvas, evaluate=evaluate)
+    inner, before = state.solver, coarse.report
+    if isinstance(problem.parametrisation, Pixels):
+        inner = problem.solver.carried(coarse.solver, inner)
+    report = state.report._replace(
+        evaluations=state.report.evaluations + before.evaluations,
+        failed=state.report.failed + before.failed,
+    )
+    return state._replace(solver=inner._replace(report=report), report=report)
 
 
 def advance(
@@ -105,7 +197,7 @@ def advance(
     state: State,
     steps: jax.Array | int,
     *,
-    fun: ValueAndGrad | None = None,
+    evaluate: Evaluate | None = None,
 ) -> State:
     """`steps` steps further.
 
@@ -113,12 +205,19 @@ def advance(
     that snapshots may lie where they like and the last chunk may be short.
 
     Args:
-      fun: how to evaluate; the problem's own `value_and_grad` if None.
+      evaluate: how to; the problem's own `evaluate` if None.
     """
-    fun = fun or problem.value_and_grad()
+    evaluate = evaluate or problem.evaluate
 
     def step(_: jax.Array, state: State) -> State:
-        stepped = State(*problem.solver.step(fun, state.canvas, state.solver))
+        variable, inner, report = problem.solver.step(
+            lambda v: evaluate(v, state.step), state.variable, state.solver
+        )
+        share = problem.averaging
+        mean = share * state.mean + (1 - share) * problem.canvas(variable)
+        missing = share * state.missing
+        canvas = problem._holding(mean / (1 - missing))
+        stepped = State(canvas, variable, mean, missing, inner, report, state.step + 1)
         # False for NaN too: a canvas that has none is not led further astray. A
         # select, not a conditional: under vmap that would be one all the same.
         moving = state.report.grad_norm > problem.tolerance

@@ -17,6 +17,7 @@ FLOORS = (
     "vgg",
     "guides",
     "losses",
+    "parametrisation",
     "solvers",
     "transfer",
     "strategies",

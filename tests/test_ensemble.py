@@ -167,9 +167,12 @@ def test_a_short_batch_is_filled_up(compiled, pose, starts):
 def test_no_network_gets_a_batch_axis(pose, solver):
     """Not even by way of the conditionals of a line search: no grouped convolution."""
     problem = pose(solver)
-    canvases = jnp.zeros((2, *SIZE, 3))
-    states = jax.eval_shape(mapped(transfer.start, together=True), problem, canvases)
-    advance = jax.jit(mapped(transfer.advance, together=True))
+    shape = (*SIZE, 3)
+    canvases = jnp.zeros((2, *shape))
+    states = jax.eval_shape(
+        mapped(transfer.start, shape=shape, together=True), problem, canvases
+    )
+    advance = jax.jit(mapped(transfer.advance, shape=shape, together=True))
     text = advance.lower(problem, states, 1).as_text()
     assert "stablehlo.convolution" in text
     assert "feature_group_count = 2" not in text

@@ -2,6 +2,7 @@
 
 from nst_jax.losses.base import LayerTerm as LayerTerm
 from nst_jax.losses.base import Objective as Objective
+from nst_jax.losses.base import Regions as Regions
 from nst_jax.losses.base import Term as Term
 from nst_jax.losses.base import View as View
 from nst_jax.losses.base import static as static

@@ -33,7 +33,10 @@ class Report(NamedTuple):
 
 
 class Solver(Protocol):
-    """A pair of pure functions; `canvas` is float [H, W, 3]."""
+    """Pure functions; `canvas` is what is moved, a float array such as [H, W, 3].
+
+    A state is a named tuple with the last `report` in it.
+    """
 
     def init(self, fun: ValueAndGrad, canvas: jax.Array) -> tuple[Any, Report]:
         """The state at a starting canvas, and the report on it."""
@@ -42,6 +45,9 @@ class Solver(Protocol):
         self, fun: ValueAndGrad, canvas: jax.Array, state: Any
     ) -> tuple[jax.Array, Any, Report]:
         """One step: the next canvas, its state, its report."""
+
+    def carried(self, coarse: Any, state: Any) -> Any:
+        """The state at a start, with what is of use of one at another size."""
 
 
 def start(loss: jax.Array, parts: Parts, gradient: jax.Array) -> Report:

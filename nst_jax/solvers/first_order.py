@@ -1,13 +1,15 @@
 """Solvers that follow the gradient in the unit it comes in: Adam, and descent."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
 
 from nst_jax.errors import RequestError
 from nst_jax.pytree import record, static
-from nst_jax.solvers.base import check_choice, check_positive
-from nst_jax.solvers.transformation import OptaxSolver
+from nst_jax.solvers.base import check_choice, check_positive, norm
+from nst_jax.solvers.transformation import OptaxSolver, OptaxState
 
 SCHEDULES = ("constant", "exponential", "cosine")
 
@@ -30,6 +32,34 @@ class _FirstOrder(OptaxSolver):
         if self.schedule == "cosine":
             return optax.cosine_decay_schedule(self.learning_rate, self.decay_steps)
         return optax.constant_schedule(self.learning_rate)
+
+    def carried(self, coarse: OptaxState, state: OptaxState) -> OptaxState:
+        """Keeps its count, and its moments resized and in the new gradient's unit.
+
+        Without them Adam begins with steps of full length in every pixel, a burst of
+        noise. Bilinear, so that a second moment stays positive.
+        """
+        shape = state.gradient.shape
+        gain = _rms(state.gradient) / jnp.maximum(
+            _rms(coarse.gradient), jnp.finfo(state.gradient.dtype).tiny
+        )
+
+        def resized(moment: jax.Array) -> jax.Array:
+            return jax.image.resize(moment, shape, "linear")
+
+        def kept(node: Any) -> Any:
+            if not isinstance(node, optax.ScaleByAdamState):
+                return node
+            return optax.ScaleByAdamState(
+                node.count, gain * resized(node.mu), gain**2 * resized(node.nu)
+            )
+
+        inner = jax.tree.map(
+            kept,
+            coarse.inner,
+            is_leaf=lambda node: isinstance(node, optax.ScaleByAdamState),
+        )
+        return state._replace(inner=inner)
 
     def _scale(self, grad_norm: jax.Array) -> jax.Array:
         # Adam scales by itself, but for `eps`; descent's rate is for the loss as it is.
@@ -106,3 +136,7 @@ class SGD(_FirstOrder):
 
     def _transformation(self) -> optax.GradientTransformationExtraArgs:
         return optax.with_extra_args_support(optax.sgd(self._rates()))
+
+
+def _rms(x: jax.Array) -> jax.Array:
+    return norm(x) / x.size**0.5

@@ -102,6 +102,10 @@ class LBFGS:
         )
         return arrived, _LBFGSState(inner, state.scale, report), report
 
+    def carried(self, coarse: _LBFGSState, state: _LBFGSState) -> _LBFGSState:
+        # Differences of a coarser canvas say nothing of the curvature at finer scales.
+        return state
+
     def _jaxopt(self, fun: Callable) -> jaxopt.LBFGS:
         return jaxopt.LBFGS(
             fun,

@@ -10,7 +10,9 @@ import optax
 from nst_jax.solvers.base import Report, ValueAndGrad, count, norm, start, unit
 
 
-class _OptaxState(NamedTuple):
+class OptaxState(NamedTuple):
+    """What such a solver keeps; `gradient` and `report` are of its last canvas."""
+
     inner: Any
     scale: jax.Array
     gradient: jax.Array
@@ -34,16 +36,16 @@ class OptaxSolver:
         """(evaluations, failures) of the line search that led to state `inner`."""
         return jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
 
-    def init(self, fun: ValueAndGrad, canvas: jax.Array) -> tuple[_OptaxState, Report]:
+    def init(self, fun: ValueAndGrad, canvas: jax.Array) -> tuple[OptaxState, Report]:
         inner = self._transformation().init(canvas)
         (loss, parts), gradient = fun(canvas)
         report = start(loss, parts, gradient)
         scale = self._scale(report.grad_norm)
-        return _OptaxState(inner, scale, gradient, report), report
+        return OptaxState(inner, scale, gradient, report), report
 
     def step(
-        self, fun: ValueAndGrad, canvas: jax.Array, state: _OptaxState
-    ) -> tuple[jax.Array, _OptaxState, Report]:
+        self, fun: ValueAndGrad, canvas: jax.Array, state: OptaxState
+    ) -> tuple[jax.Array, OptaxState, Report]:
         last = state.report
         update, inner = self._transformation().update(
             state.gradient * state.scale,
@@ -64,7 +66,12 @@ class OptaxSolver:
             evaluations=count(last.evaluations + 1 + evaluations),
             failed=count(last.failed + failed),
         )
-        return arrived, _OptaxState(inner, state.scale, gradient, report), report
+        return arrived, OptaxState(inner, state.scale, gradient, report), report
+
+    def carried(self, coarse: OptaxState, state: OptaxState) -> OptaxState:
+        # A quasi-Newton method begins anew: differences of a coarser canvas say
+        # nothing of the curvature at finer scales.
+        return state
 
 
 def differentiable(

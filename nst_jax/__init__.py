@@ -30,6 +30,8 @@ from nst_jax.losses import static as static
 from nst_jax.losses import term as term
 from nst_jax.numerics import Numerics as Numerics
 from nst_jax.options import EnsembleOptions as EnsembleOptions
+from nst_jax.options import Ladder as Ladder
+from nst_jax.options import Masks as Masks
 from nst_jax.options import OutputOptions as OutputOptions
 from nst_jax.options import SolverOptions as SolverOptions
 from nst_jax.presets import PRESETS as PRESETS

@@ -14,7 +14,8 @@ from nst_jax.draft import undraft
 from nst_jax.errors import RequestError
 from nst_jax.experiment import Experiment, Member
 from nst_jax.group import Group, Scene
-from nst_jax.losses import Objective
+from nst_jax.losses import Objective, Regions
+from nst_jax.plain import plain
 from nst_jax.reader import Input, Reader
 from nst_jax.vgg import Network, deepest_layer, smallest_side
 
@@ -62,28 +63,32 @@ def build(experiment: Experiment, only: Sequence[int] | None = None) -> Plan:
         for member in members
     ]
     reader = Reader()
-    scenes = _scenes(reader, members)
+    stages = _stages(reader, members)
     depths = _depths(previous)
     alike: dict[Hashable, list[int]] = {}
-    for i, member in enumerate(members):
-        program = _program(member.experiment, objectives[i], scenes[i])
-        alike.setdefault((depths[i], program), []).append(i)
+    for i, own in enumerate(stages):
+        programs = tuple(
+            _program(s.experiment, objectives[i], scene) for s, scene in own
+        )
+        alike.setdefault((depths[i], programs), []).append(i)
     groups = []
     # A result is there before what starts from it.
     for numbers in sorted(alike.values(), key=lambda own: depths[own[0]]):
-        first = numbers[0]
-        network = reader.network(members[first].experiment)
-        _check(network, objectives[first], scenes[first])
-        groups.append(
-            Group(
+        network = reader.network(members[numbers[0]].experiment)
+        group = None
+        for stage in zip(*(stages[i] for i in numbers), strict=True):
+            _check(network, objectives[numbers[0]], stage[0][1])
+            group = Group(
                 tuple(numbers),
-                tuple(members[i] for i in numbers),
+                tuple(member for member, _ in stage),
                 network,
                 tuple(objectives[i] for i in numbers),
-                tuple(scenes[i] for i in numbers),
+                tuple(scene for _, scene in stage),
                 tuple(previous[i] for i in numbers),
+                group,
             )
-        )
+        assert group is not None
+        groups.append(group)
     return Plan(
         experiment,
         tuple(members),
@@ -145,20 +150,49 @@ def _depths(previous: Sequence[int | None]) -> list[int]:
 #: for their shapes alone count, and where the canvas starts.
 _NO_PROGRAM = (
     *("content", "styles", "style_size", "style_scale", "frame", "film"),
-    *("terms", "solver", "canvas", "seeds", "axes", "output"),
+    *("terms", "solver", "canvas", "masks", "seeds", "axes", "output"),
 )
 
 
 def _program(experiment: Experiment, objective: Objective, scene: Scene) -> Hashable:
     """What selects a member's program: all but its numbers."""
-    leaves, tree = jax.tree.flatten((objective, experiment.solver.solver()))
+    leaves, tree = jax.tree.flatten((objective, experiment.solver_record()))
     fixed = {k: v for k, v in experiment.to_dict().items() if k not in _NO_PROGRAM}
     return tree, tuple(map(np.shape, leaves)), scene.shapes, json.dumps(fixed)
 
 
-def _scenes(reader: Reader, members: Sequence[Member]) -> list[Scene]:
-    """The members' pictures; what two of them share is there once."""
+def _stages(
+    reader: Reader, members: Sequence[Member]
+) -> list[list[tuple[Member, Scene]]]:
+    """Each member's stages, coarse to fine, with their pictures."""
+    # What the stages before the last read is the same files at other sizes: one
+    # account of them is enough.
+    coarse = Reader()
+    scene, coarse_scene = _scenes(reader), _scenes(coarse)
+    stages = []
+    for member in members:
+        *before, last = member.experiment.stages()
+        stages.append(
+            [
+                (dataclasses.replace(member, experiment=stage), read(stage))
+                for stage, read in (
+                    *((stage, coarse_scene) for stage in before),
+                    (last, scene),
+                )
+            ]
+        )
+    return stages
+
+
+def _scenes(reader: Reader) -> Callable[[Experiment], Scene]:
+    """What reads a member's pictures; what two of them share is there once."""
     prepared: dict[Hashable, Any] = {}
+
+    def once(make: Callable[..., Any], *key: Any) -> Any:
+        name = (make.__name__, *key)
+        if name not in prepared:
+            prepared[name] = make()
+        return prepared[name]
 
     def of_member(experiment: Experiment) -> Scene:
         original = reader.content(experiment)
@@ -166,17 +200,38 @@ def _scenes(reader: Reader, members: Sequence[Member]) -> list[Scene]:
             reader.picture(f"styles[{i}]", experiment, path, style=True)
             for i, path in enumerate(experiment.styles)
         )
-        key = (experiment.colour, id(original), *map(id, originals))
-        if key not in prepared:
-            prepared[key] = colour.prepared(experiment.colour, original, originals)
-        content, styles = prepared[key]
+        pictures = (id(original), *map(id, originals))
+        asked = json.dumps(plain(experiment.masks))
+
+        def coloured() -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+            return colour.prepared(experiment.colour, original, originals)
+
+        def alpha() -> np.ndarray | None:
+            return reader.alpha(original)
+
+        def regions() -> Regions | None:
+            return reader.regions(experiment, original, originals)
+
+        def frozen() -> np.ndarray | None:
+            return reader.frozen(experiment, original)
+
+        content, styles = once(coloured, experiment.colour, pictures)
         canvas = reader.canvas(experiment)
         if canvas is not None:
             canvas = colour.canvas(experiment.colour, canvas)
-        places = tuple(map(reader.place, originals))
-        return Scene(content, styles, original, canvas, reader.place(original), places)
+        return Scene(
+            content=content,
+            styles=styles,
+            original=original,
+            alpha=once(alpha, id(original)),
+            regions=once(regions, asked, pictures),
+            frozen=once(frozen, asked, id(original)),
+            canvas=canvas,
+            content_input=reader.place(original),
+            style_inputs=tuple(map(reader.place, originals)),
+        )
 
-    return [of_member(member.experiment) for member in members]
+    return of_member
 
 
 def _check(network: Network, objective: Objective, scene: Scene) -> None:
@@ -187,7 +242,8 @@ def _check(network: Network, objective: Objective, scene: Scene) -> None:
             _check_reaches(f"styles[{i}]", style, objective.layers)
     # A term refuses what it cannot use when it is traced.
     traced = functools.partial(_traced, objective, network)
-    targets = traced(Objective.targets, scene.content, scene.styles)
+    pictures = scene.content, scene.styles, scene.regions
+    targets = traced(Objective.targets, *pictures)
     _, parts = traced(Objective.__call__, scene.content, targets)
     for name, part in parts.items():
         if part.shape:

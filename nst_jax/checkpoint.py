@@ -19,12 +19,14 @@ class Checkpoint:
 
     Attributes:
       members: whose it is.
-      step: how many steps they have made.
+      stage: which of the stages they are in, from 0.
+      step: how many steps they have made, those of the stages before included.
       seconds: spent on them.
       leaves: of their state, on the host.
     """
 
     members: tuple[int, ...]
+    stage: int
     step: int
     seconds: float
     leaves: Sequence[np.ndarray]
@@ -34,6 +36,7 @@ class Checkpoint:
         tensors = {f"{i:03d}": np.asarray(leaf) for i, leaf in enumerate(self.leaves)}
         metadata = {
             "members": json.dumps(self.members),
+            "stage": str(self.stage),
             "step": str(self.step),
             "seconds": str(self.seconds),
         }
@@ -52,7 +55,8 @@ class Checkpoint:
                 names = file.keys()
                 leaves = [file.get_tensor(name) for name in sorted(names)]
             members = tuple(map(int, json.loads(meta["members"])))
-            return cls(members, int(meta["step"]), float(meta["seconds"]), leaves)
+            at = int(meta["stage"]), int(meta["step"])
+            return cls(members, *at, float(meta["seconds"]), leaves)
         except (
             *(safetensors.SafetensorError, OSError, LookupError),
             *(ValueError, TypeError),

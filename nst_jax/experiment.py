@@ -5,7 +5,6 @@ The top fields are those that every config has; flags reach all of them:
 """
 
 import dataclasses
-import hashlib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +23,16 @@ from nst_jax.image import FITS
 from nst_jax.io import RESAMPLERS
 from nst_jax.losses import Term
 from nst_jax.numerics import Numerics
-from nst_jax.options import EnsembleOptions, OutputOptions, SolverOptions
+from nst_jax.options import (
+    EnsembleOptions,
+    Ladder,
+    Masks,
+    OutputOptions,
+    SolverOptions,
+)
+from nst_jax.parametrisation import check as check_parametrisation
+from nst_jax.plain import plain
+from nst_jax.solvers import Solver
 
 # The flags read the annotations below as types: they must not be strings.
 
@@ -45,6 +53,9 @@ class Experiment:
       terms: the loss terms. They read like the records they are, and flags may
         set their fields.
       canvas: where the optimisation starts.
+      parametrisation: what the solver moves: one of `PARAMETRISATIONS`.
+      ladder: smaller sizes that come first.
+      masks: which part of the canvas is like which part of the styles.
       fit: what `size` is: the "long" side, the "short" side, or the side of a
         square of the same "area".
       style_size: the same for the style pictures; 0 for `size`.
@@ -74,6 +85,9 @@ class Experiment:
     pooling: str = "max"
     solver: SolverOptions = dataclasses.field(default_factory=SolverOptions)
     canvas: Canvas = dataclasses.field(default_factory=Canvas)
+    parametrisation: str = "pixels"
+    ladder: Ladder = dataclasses.field(default_factory=Ladder)
+    masks: Masks = dataclasses.field(default_factory=Masks)
     fit: str = "long"
     style_size: int = 0
     style_scale: float = 1.0
@@ -229,8 +243,11 @@ class Experiment:
                     f"{name} must be one of {allowed}, got {value!r}"
                     f"{nearest(value, allowed)}"
                 )
-        for part in (self.canvas, self.film, self.ensemble):
+        for part in (self.canvas, self.film, self.ensemble, self.ladder):
             part.check()
+        self.masks.check(len(self.styles))
+        check_parametrisation(self.parametrisation)
+        self.stages()
         if self.canvas.kind == "style" and not self.styles:
             raise RequestError("canvas.kind='style' needs a style picture, got none")
         if self.canvas.kind == "previous" and self.ensemble.process != "own":
@@ -252,7 +269,47 @@ class Experiment:
                 "ensemble.strategy='shard', whose programs may round otherwise; use "
                 "'vmap', 'map' or 'loop'"
             )
-        self.solver.solver()
+        self.solver_record()
+
+    def solver_record(self) -> Solver:
+        """The solver of `solver`, as it goes with the parametrisation.
+
+        Raises:
+          RequestError: there is no such solver, or it clips what are no pixels.
+        """
+        solver = self.solver.solver()
+        if self.parametrisation != "pixels" and getattr(solver, "clip", False):
+            if self.solver.clip:
+                raise RequestError(
+                    "solver.clip=True keeps pixels in [0, 1], and needs "
+                    f"parametrisation='pixels', got {self.parametrisation!r}"
+                )
+            solver = dataclasses.replace(solver, clip=False)  # type: ignore[type-var]
+        return solver
+
+    def stages(self) -> tuple["Experiment", ...]:
+        """The transfers that are made one after the other, each of one size.
+
+        Raises:
+          RequestError: `ladder` does not describe any.
+        """
+        own = self.ladder.stages(self.size, self.steps, self.style_scale)
+        return tuple(
+            dataclasses.replace(
+                self,
+                size=size,
+                steps=steps,
+                style_scale=scale,
+                style_size=round(self.style_size * size / self.size),
+                ladder=Ladder(),
+            )
+            for size, steps, scale in own
+        )
+
+    @property
+    def total_steps(self) -> int:
+        """Those of all stages."""
+        return sum(stage.steps for stage in self.stages())
 
     def to_dict(self) -> dict[str, Any]:
         """The tree in JSON's terms; a term says of which class it is."""
@@ -353,27 +410,3 @@ def _check_items(name: str, items: tuple, kind: type, wanted: str) -> None:
     for item in items:
         if not isinstance(item, kind) or isinstance(item, bool):
             raise RequestError(f"{name} holds {item!r}, which is not {wanted}")
-
-
-def plain(node: Any) -> Any:
-    """A value of a config in JSON's terms; an array by its hash."""
-    node = undraft(node)
-    if dataclasses.is_dataclass(node):
-        fields = {
-            f.name: plain(getattr(node, f.name)) for f in dataclasses.fields(node)
-        }
-        return (
-            {"type": type(node).__name__, **fields}
-            if isinstance(node, Term)
-            else fields
-        )
-    if isinstance(node, dict):
-        return {key: plain(value) for key, value in node.items()}
-    if isinstance(node, tuple | list):
-        return [plain(item) for item in node]
-    if isinstance(node, np.ndarray | jax.Array):
-        array = np.asarray(node)
-        sha256 = hashlib.sha256(array.tobytes()).hexdigest()
-        return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": sha256}
-    simple = node is None or isinstance(node, bool | int | float | str)
-    return node if simple else repr(node)

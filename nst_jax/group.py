@@ -11,8 +11,9 @@ import numpy as np
 from nst_jax import colour
 from nst_jax.canvas import starting_canvas
 from nst_jax.experiment import Experiment, Member
-from nst_jax.losses import Objective
-from nst_jax.transfer import Problem
+from nst_jax.losses import Objective, Regions
+from nst_jax.parametrisation import parametrisation
+from nst_jax.transfer import Held, Problem
 from nst_jax.vgg import Network
 
 
@@ -24,6 +25,9 @@ class Scene:
       content: float32 [H, W, 3], in the colours that the optimisation sees.
       styles: pictures [h, w, 3], likewise.
       original: the content in its own colours.
+      alpha: [H, W], how opaque the content is; None if all of it is.
+      regions: which part of the content is like which of the styles; None if all is.
+      frozen: bool [H, W, 1], which pixels stay as the content's; None for none.
       canvas: what a canvas of kind "file" starts from, of any size.
       content_input: the content's place in the plan's `inputs`.
       style_inputs: the styles'.
@@ -32,13 +36,20 @@ class Scene:
     content: np.ndarray
     styles: tuple[np.ndarray, ...]
     original: np.ndarray
+    alpha: np.ndarray | None
+    regions: Regions | None
+    frozen: np.ndarray | None
     canvas: np.ndarray | None
     content_input: int
     style_inputs: tuple[int, ...]
 
     @property
-    def shapes(self) -> tuple[tuple[int, ...], ...]:
-        return tuple(picture.shape for picture in (self.content, *self.styles))
+    def shapes(self) -> tuple[Hashable, ...]:
+        """What of the pictures selects a program."""
+        pictures = (self.content, *self.styles)
+        parts = jax.tree.map(np.shape, (self.regions, self.frozen))
+        propagation = self.regions and self.regions.propagation
+        return (*(p.shape for p in pictures), str(parts), propagation)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +65,8 @@ class Group:
       objectives: one sum of terms a member.
       scenes: their pictures.
       previous: the members of the plan whose results they start from, if they do.
+      coarser: the same members at the stage before, whose ends they start from; None
+        at the first.
     """
 
     numbers: tuple[int, ...]
@@ -62,6 +75,12 @@ class Group:
     objectives: tuple[Objective, ...]
     scenes: tuple[Scene, ...]
     previous: tuple[int | None, ...]
+    coarser: "Group | None" = None
+
+    @property
+    def stages(self) -> tuple["Group", ...]:
+        """Coarse to fine, this one last."""
+        return (*(self.coarser.stages if self.coarser else ()), self)
 
     @property
     def experiment(self) -> Experiment:
@@ -82,23 +101,43 @@ class Group:
         """One a member, with its own numbers; the rest is there once for all."""
         depends = [self._depends(j) for j in range(len(self.objectives[0].terms))]
         targets: dict[Hashable, Any] = {}
+        held: dict[Hashable, Held] = {}
         problems = []
         for i, member in enumerate(self.members):
             own = [
                 (j, *(self._part(i, j, kind) for kind in kinds))
                 for j, kinds in enumerate(depends)
             ]
-            solver = member.experiment.solver
-            options: dict[str, Any] = {"tolerance": float(solver.tolerance)}
-            scene, posed = self.scenes[i], (self.network, self.objectives[i])
+            experiment, scene = member.experiment, self.scenes[i]
+            posed, solver = (
+                (self.network, self.objectives[i]),
+                experiment.solver_record(),
+            )
+            shape = scene.content.shape
+            options: dict[str, Any] = {
+                "tolerance": float(experiment.solver.tolerance),
+                "averaging": float(experiment.solver.averaging),
+                "held": self._held(i, held),
+                "parametrisation": parametrisation(experiment.parametrisation, shape),
+            }
             if any(key not in targets for key in own):
                 pictures = scene.content, scene.styles
-                new = Problem.of(*posed, *pictures, solver.solver(), **options).targets
-                for key, target in zip(own, new, strict=True):
+                new = Problem.of(*posed, *pictures, solver, regions=scene.regions)
+                for key, target in zip(own, new.targets, strict=True):
                     targets.setdefault(key, target)
             shared = tuple(targets[key] for key in own)
-            problems.append(Problem(*posed, shared, solver.solver(), **options))
+            problems.append(Problem(*posed, shared, solver, **options))
         return problems
+
+    def _held(self, i: int, known: dict[Hashable, Held]) -> Held | None:
+        """What of a member's canvas does not move; one for those that hold the same."""
+        scene = self.scenes[i]
+        if scene.frozen is None:
+            return None
+        key = id(scene.frozen), id(scene.content)
+        if key not in known:
+            known[key] = Held(jnp.asarray(scene.frozen), jnp.asarray(scene.content))
+        return known[key]
 
     def _part(self, i: int, j: int, kind: str) -> Hashable:
         """What of a member's j-th target is told apart by: equal parts, equal keys."""
@@ -106,6 +145,8 @@ class Group:
             leaves = map(np.asarray, jax.tree.leaves(self.objectives[i].terms[j]))
             return tuple((leaf.shape, leaf.tobytes()) for leaf in leaves)
         scene = self.scenes[i]
+        if kind == "regions":
+            return id(scene.regions)
         pictures = [scene.content] if kind == "content" else scene.styles
         return tuple(map(id, pictures))
 
@@ -115,11 +156,13 @@ class Group:
             "numbers": self.objectives[0].terms[j],
             "content": jnp.asarray(self.content),
             "styles": tuple(map(jnp.asarray, self.styles)),
+            "regions": jax.tree.map(jnp.asarray, self.scenes[0].regions),
         }
 
         def target(parts: dict[str, Any]) -> Any:
             objective = Objective((parts["numbers"],))
-            return objective.targets(self.network, parts["content"], parts["styles"])
+            pictures = parts["content"], parts["styles"], parts["regions"]
+            return objective.targets(self.network, *pictures)
 
         def depends_on(kind: str) -> bool:
             axes = {name: 0 if name == kind else None for name in first}

@@ -116,6 +116,28 @@ def read_image(
     return np.asarray(image, np.float32) / 255
 
 
+def read_alpha(path: str | pathlib.Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """How opaque a picture is that `read_image` can read.
+
+    Args:
+      path: as there.
+      shape: (H, W) to resize to, first.
+
+    Returns:
+      float32 [H, W] from 0 to 1; None where all of it is opaque.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(find_file("picture", path)) as image:
+            if not image.has_transparency_data:
+                return None
+            turned = ImageOps.exif_transpose(image).convert("RGBA")
+            alpha = turned.getchannel("A")
+    size = shape[1], shape[0]
+    found = np.asarray(alpha.resize(size, Image.Resampling.BOX), np.float32) / 255
+    return None if (found == 1).all() else found
+
+
 def resized(
     image: Image.Image, size: int, *, fit: str, resample: str, subject: str
 ) -> Image.Image:
@@ -208,12 +230,20 @@ def _in_srgb(image: Image.Image, original: Image.Image) -> Image.Image:
     return image if converted is None else converted
 
 
-def write_image(path: str | pathlib.Path, image: np.ndarray) -> None:
+def write_image(
+    path: str | pathlib.Path, image: np.ndarray, alpha: np.ndarray | None = None
+) -> None:
     """Writes [H, W, 3] in [0, 1] as 8 bits, in the format of the path's ending.
 
     What leaves the gamut is clipped to it.
+
+    Args:
+      alpha: [H, W] in [0, 1], how opaque it is; None for all.
     """
-    Image.fromarray(to_bytes(image)).save(path)
+    pixels = to_bytes(image)
+    if alpha is not None:
+        pixels = np.concatenate([pixels, to_bytes(alpha)[..., None]], -1)
+    Image.fromarray(pixels).save(path)
 
 
 def read_array(path: str | pathlib.Path, *, argument: str = "array") -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from nst_jax.build import Plan
-from nst_jax.experiment import plain
+from nst_jax.plain import plain
 
 
 def planned_members(plan: Plan) -> list[dict[str, Any]]:

@@ -1,10 +1,12 @@
 """What a config may say of the solver, of the batches and of the output."""
 
 import dataclasses
+import math
 
 import jax
 
 from nst_jax.errors import RequestError, nearest
+from nst_jax.guides import PROPAGATIONS
 from nst_jax.solvers import SOLVERS, Solver
 from nst_jax.strategies import STRATEGIES
 
@@ -22,10 +24,14 @@ class SolverOptions:
         "lbfgs_optax", "adam" or "sgd"; what the others mean, the classes in
         `nst_jax.solvers` say.
       tolerance: stop moving a canvas whose gradient norm is not above it.
+      averaging: the result is a running mean of the canvases, of which each step
+        weighs that much more than the one after it; 0 for the last canvas alone,
+        0.99 to calm Adam. Losses are of the last canvas all the same.
     """
 
     name: str = "lbfgs"
     tolerance: float = 0.0
+    averaging: float = 0.0
     history_size: int | None = None
     line_search: str | None = None
     max_line_search_steps: int | None = None
@@ -55,12 +61,16 @@ class SolverOptions:
                 "solver.tolerance must be finite and not negative, "
                 f"got {self.tolerance}"
             )
+        if not 0 <= self.averaging < 1:
+            raise RequestError(
+                f"solver.averaging must be at least 0 and below 1, got {self.averaging}"
+            )
         solver = SOLVERS[self.name]
         known = {field.name for field in dataclasses.fields(solver)}
         given = {
             field.name: value
             for field in dataclasses.fields(self)
-            if field.name not in ("name", "tolerance")
+            if field.name not in ("name", "tolerance", "averaging")
             and (value := getattr(self, field.name)) is not None
         }
         for field in given:
@@ -130,6 +140,133 @@ class EnsembleOptions:
                     f"ensemble.platform {self.platform!r} is not here, which has "
                     f"{', '.join(known)}"
                 ) from None
+
+
+@dataclasses.dataclass
+class Ladder:
+    """Coarse-to-fine: stages of smaller pictures before the one of `size`.
+
+    Each stage reads its pictures anew at its size, and starts from what the one before
+    it showed. Adam takes its moments along, resized; L-BFGS begins anew.
+
+    Attributes:
+      sizes: of the stages before the last, ascending; empty for those that `start`
+        gives.
+      start: the least size of a ladder that goes down from `size` by `factor`; 0 for
+        none.
+      factor: between two stages of such a ladder.
+      steps: one a stage before the last, or one number for all of them; empty for as
+        many as the last one makes.
+      style_scales: times `style_scale`, one a stage before the last; empty for 1.
+    """
+
+    sizes: tuple[int, ...] = ()
+    start: int = 0
+    factor: float = math.sqrt(2)
+    steps: tuple[int, ...] = ()
+    style_scales: tuple[float, ...] = ()
+
+    def check(self) -> None:
+        """Raises RequestError if a field is outside what it allows."""
+        if self.start < 0:
+            raise RequestError(f"ladder.start must be at least 0, got {self.start}")
+        if not 1.05 <= self.factor <= 16:
+            raise RequestError(
+                f"ladder.factor must be from 1.05 to 16, got {self.factor}"
+            )
+        for name, least in (("sizes", 1), ("steps", 0), ("style_scales", 1e-3)):
+            values = getattr(self, name)
+            for value in values:
+                number = isinstance(value, int | float) and not isinstance(value, bool)
+                whole = name == "style_scales" or isinstance(value, int)
+                if not (number and whole and value >= least):
+                    kind = "integers" if name != "style_scales" else "numbers"
+                    raise RequestError(
+                        f"ladder.{name} must be {kind} from {least}, got {values}"
+                    )
+        if self.sizes and self.start:
+            raise RequestError(
+                "ladder.sizes and ladder.start both name the stages, got "
+                f"{self.sizes} and {self.start}: give one"
+            )
+
+    def stages(
+        self, size: int, steps: int, style_scale: float
+    ) -> list[tuple[int, int, float]]:
+        """(size, steps, style scale) of each stage, the last one's as given.
+
+        Raises:
+          RequestError: the stages do not ascend to `size`, or there is not one entry
+            a stage.
+        """
+        sizes = self.sizes or self._down_from(size)
+        if list(sizes) != sorted({*sizes}) or (sizes and sizes[-1] >= size):
+            raise RequestError(
+                f"ladder.sizes must ascend and end below size {size}, got {sizes}"
+            )
+        counts = self.steps if len(self.steps) != 1 else self.steps * len(sizes)
+        counts = counts or (steps,) * len(sizes)
+        scales = self.style_scales or (1.0,) * len(sizes)
+        for name, own in (("steps", counts), ("style_scales", scales)):
+            if len(own) != len(sizes):
+                raise RequestError(
+                    f"ladder.{name} has {len(own)} entries for the {len(sizes)} "
+                    f"stages {sizes} before the last"
+                )
+        before = zip(sizes, counts, scales, strict=True)
+        return [
+            *((size_, count, style_scale * scale) for size_, count, scale in before),
+            (size, steps, style_scale),
+        ]
+
+    def _down_from(self, size: int) -> tuple[int, ...]:
+        """Those of crowsonkb's style-transfer: `size` over powers of `factor`."""
+        sizes: list[int] = []
+        while self.start and (below := size / self.factor ** (len(sizes) + 1)):
+            if round(below) < self.start:
+                break
+            sizes.append(round(below))
+        return tuple(reversed(sizes))
+
+
+@dataclasses.dataclass
+class Masks:
+    """Which part of the canvas is like which part of the styles.
+
+    A mask is a picture of a few flat colours, of the proportions of its picture; each
+    colour is a region, and regions of one colour belong together. A white figure on
+    black is two. PNG, for JPEG blurs colours.
+
+    Attributes:
+      content: the content's mask; "" for none.
+      styles: one a style picture.
+      propagation: how regions go down to the layers: "simple", "inside" or "all";
+        `nst_jax.guides` tells them apart.
+      freeze: a mask of the content whose white is kept as the content is.
+    """
+
+    content: str = ""
+    styles: tuple[str, ...] = ()
+    propagation: str = "simple"
+    freeze: str = ""
+
+    def check(self, styles: int) -> None:
+        """Raises RequestError if they do not fit so many styles."""
+        if self.propagation not in PROPAGATIONS:
+            raise RequestError(
+                f"masks.propagation must be one of {PROPAGATIONS}, got "
+                f"{self.propagation!r}{nearest(self.propagation, PROPAGATIONS)}"
+            )
+        if bool(self.content) != bool(self.styles):
+            raise RequestError(
+                "masks.content and masks.styles go together, got "
+                f"{self.content!r} and {self.styles}"
+            )
+        if self.styles and len(self.styles) != styles:
+            raise RequestError(
+                f"masks.styles has {len(self.styles)} entries for {styles} style "
+                "pictures"
+            )
 
 
 @dataclasses.dataclass

@@ -2,14 +2,15 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
 
-from nst_jax import film, io
+from nst_jax import film, io, masks
 from nst_jax.draft import undraft
 from nst_jax.experiment import Experiment
+from nst_jax.losses import Regions
 from nst_jax.vgg import Network
 from nst_jax.weights import load_weights
 
@@ -111,6 +112,56 @@ class Reader:
             (role, path),
             lambda: self._noted(role, path, io.read_array(path, argument=role)),
         )
+
+    def mask(self, role: str, path: str) -> np.ndarray:
+        """A mask [h, w, 3], of its own size."""
+
+        def read() -> np.ndarray:
+            return self._noted(role, path, masks.read_mask(path, role))
+
+        return self._once((role, path), read)
+
+    def regions(
+        self,
+        experiment: Experiment,
+        content: np.ndarray,
+        styles: Sequence[np.ndarray],
+    ) -> Regions | None:
+        """Which part of the pictures is like which; None if all of it is.
+
+        What is transparent belongs to no region.
+        """
+        names = ["masks.content", *(f"masks.styles[{i}]" for i in range(len(styles)))]
+        pictures, asked = [content, *styles], experiment.masks
+        shapes = [picture.shape for picture in pictures]
+        alphas = [self.alpha(picture) for picture in pictures]
+        if asked.content:
+            paths = [asked.content, *asked.styles]
+            read = [self.mask(n, path) for n, path in zip(names, paths, strict=True)]
+            shares: Sequence[np.ndarray] = masks.regions(read, shapes, names)
+        elif any(alpha is not None for alpha in alphas):
+            shares = [np.ones((1, *shape[:2]), np.float32) for shape in shapes]
+        else:
+            return None
+        seen = [
+            own if alpha is None else own * alpha
+            for own, alpha in zip(shares, alphas, strict=True)
+        ]
+        return Regions(seen[0], tuple(seen[1:]), asked.propagation)
+
+    def frozen(self, experiment: Experiment, content: np.ndarray) -> np.ndarray | None:
+        """Which pixels are to stay as the content's, bool [H, W, 1]; None for none."""
+        role, path = "masks.freeze", experiment.masks.freeze
+        if not path:
+            return None
+        return masks.frozen(self.mask(role, path), content.shape, role)
+
+    def alpha(self, picture: np.ndarray) -> np.ndarray | None:
+        """How opaque [H, W] a picture is that was read here; None if all of it is."""
+        path = self.inputs[self.place(picture)].path
+        if pathlib.PurePath(path).suffix.lower() in film.VIDEOS:
+            return None
+        return io.read_alpha(path, picture.shape)
 
     def place(self, picture: np.ndarray) -> int:
         """Where in `inputs` a picture is that was read here."""

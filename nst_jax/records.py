@@ -55,6 +55,11 @@ class Records:
         """
         self.workdir = pathlib.Path(workdir)
         self.plan = plan
+        self._alpha = {
+            number: scene.alpha
+            for group in plan.groups
+            for number, scene in zip(group.numbers, group.scenes, strict=True)
+        }
         request = plan.experiment.resolved().to_dict()
         inputs = [
             {
@@ -150,15 +155,20 @@ class Records:
         for i, picture in self.plan.pictures.items():
             self._picture(self.workdir / f"inputs/{i:03d}.png", picture)
 
-    def add(self, members: Sequence[int], look: Look, seconds: float) -> None:
-        """Records a look at a batch: rows of metrics, and pictures if it has any."""
+    def add(
+        self, members: Sequence[int], stage: int, look: Look, seconds: float
+    ) -> None:
+        """Records a look at a batch: rows of metrics, and pictures if it has any.
+
+        Its step counts those of the stages before.
+        """
         with (self.workdir / "metrics.jsonl").open("a") as file:
             for i, member in enumerate(members):
                 report = jax.tree.map(lambda leaf, i=i: leaf[i].item(), look.report)
                 row = {
                     "member": member,
                     "seed": self.plan.members[member].seed,
-                    "stage": 0,
+                    "stage": stage,
                     "step": look.step,
                     "loss": report.loss,
                     "terms": report.parts,
@@ -173,7 +183,7 @@ class Records:
             for member, canvas in zip(members, look.canvas, strict=True):
                 experiment = self.plan.members[member].experiment
                 output = experiment.output
-                if look.step in output.snapshot_steps(experiment.steps):
+                if look.step in output.snapshot_steps(experiment.total_steps):
                     frame = self.member_dir(member) / "frames" / f"{look.step:06d}.png"
                     self._picture(frame, canvas)
                     if output.exact:
@@ -189,7 +199,7 @@ class Records:
         for i, (member, canvas) in enumerate(zip(members, look.canvas, strict=True)):
             folder = self.member_dir(member)
             self._array(folder / "final.npy", canvas)
-            self._picture(folder / "final.png", canvas)
+            self._picture(folder / "final.png", canvas, self._alpha[member])
             loss = look.report.loss[i]
             entries[member] = self.manifest["members"][member] | {
                 "status": "done" if _finite(canvas, loss) else "diverged",
@@ -288,11 +298,11 @@ class Records:
         return self.workdir / "checkpoint.safetensors"
 
     def save_checkpoint(
-        self, members: Sequence[int], look: Look, seconds: float
+        self, members: Sequence[int], stage: int, look: Look, seconds: float
     ) -> None:
         """Keeps a batch that was interrupted after so many seconds, to the bit."""
         leaves = list(map(np.asarray, jax.tree.leaves(look.state)))
-        checkpoint = Checkpoint(tuple(members), look.step, seconds, leaves)
+        checkpoint = Checkpoint(tuple(members), stage, look.step, seconds, leaves)
         checkpoint.save(self.checkpoint_path)
 
     def load_checkpoint(self) -> Checkpoint | None:
@@ -336,7 +346,7 @@ class Records:
             before = (
                 checkpoint is not None
                 and row["member"] in checkpoint.members
-                and row["step"] < checkpoint.step
+                and (row["stage"], row["step"]) < (checkpoint.stage, checkpoint.step)
             )
             return before or self.finished([row["member"]])
 
@@ -353,8 +363,10 @@ class Records:
         write_whole(path, lambda partial: partial.write_text(text))
         return rows
 
-    def _picture(self, path: pathlib.Path, canvas: np.ndarray) -> None:
-        write_whole(path, lambda partial: write_image(partial, canvas))
+    def _picture(
+        self, path: pathlib.Path, canvas: np.ndarray, alpha: np.ndarray | None = None
+    ) -> None:
+        write_whole(path, lambda partial: write_image(partial, canvas, alpha))
 
     def _array(self, path: pathlib.Path, canvas: np.ndarray) -> None:
         write_whole(path, lambda partial: np.save(partial, canvas))

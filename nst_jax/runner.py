@@ -1,6 +1,7 @@
 """A run from its plan to its report: what the launch script does."""
 
 import contextlib
+import dataclasses
 import functools
 import pathlib
 import time
@@ -135,6 +136,33 @@ def _on(group: Group) -> contextlib.AbstractContextManager:
     return jax.default_device(jax.local_devices(backend=platform)[0])
 
 
+@dataclasses.dataclass(frozen=True)
+class _Stage:
+    """A group at one size.
+
+    Attributes:
+      number: from 0.
+      group: its members at that size.
+      problems: theirs.
+      ensemble: their program.
+      before: steps of the stages before.
+    """
+
+    number: int
+    group: Group
+    problems: list[Problem]
+    ensemble: Ensemble
+    before: int
+
+    @property
+    def steps(self) -> int:
+        return self.group.experiment.steps
+
+    def shows(self, step: int) -> bool:
+        """Whether a picture of that step, counted over all stages, is of this one."""
+        return step > self.before or self.number == 0
+
+
 class _Run:
     """A run under way, and what it has cost so far."""
 
@@ -153,7 +181,7 @@ class _Run:
         """Optimises every member that is not finished; "done" or "interrupted"."""
         self.logged = self.records.trim_metrics(self.checkpoint)
         waiting = [
-            member.experiment.steps
+            member.experiment.total_steps
             for i, member in enumerate(self.plan.members)
             if not self.records.finished([i])
         ]
@@ -182,10 +210,17 @@ class _Run:
         """Computes what is not finished of a group; False if stopped before its end."""
         if group.experiment.ensemble.process == "fresh":
             return self._elsewhere(number, group, progress)
+        stages: list[_Stage] = []
         problems = group.problems()
+        # The last stage's members are the largest.
         size = self._batch_size(number, group, problems[0])
-        ensemble = self._ensemble(group, problems, size)
-        return self._group(group, problems, ensemble, progress)
+        for stage in group.stages:
+            own = problems if stage is group else stage.problems()
+            coarser = stages[-1].ensemble if stages else None
+            ensemble = self._ensemble(stage, own, size, coarser)
+            before = sum(earlier.steps for earlier in stages)
+            stages.append(_Stage(len(stages), stage, own, ensemble, before))
+        return self._group(group, stages, progress)
 
     def _elsewhere(self, number: int, group: Group, progress: Progress) -> bool:
         """As `_computed`, by a process of its own."""
@@ -216,7 +251,11 @@ class _Run:
         return size
 
     def _ensemble(
-        self, group: Group, problems: list[Problem], batch_size: int
+        self,
+        group: Group,
+        problems: list[Problem],
+        batch_size: int,
+        coarser: Ensemble | None,
     ) -> Ensemble:
         """The group's program, compiled unless another group has the same."""
         program = functools.partial(
@@ -225,6 +264,7 @@ class _Run:
             group.content.shape,
             batch_size=batch_size,
             strategy=group.experiment.ensemble.strategy,
+            coarser=coarser,
         )
         signature = Ensemble.signature(*program.args, **program.keywords)
         if signature not in self.programs:
@@ -234,15 +274,9 @@ class _Run:
             self.programs[signature] = ensemble
         return self.programs[signature]
 
-    def _group(
-        self,
-        group: Group,
-        problems: list[Problem],
-        ensemble: Ensemble,
-        progress: Progress,
-    ) -> bool:
+    def _group(self, group: Group, stages: "list[_Stage]", progress: Progress) -> bool:
         """Optimises a group's batches; False if stopped before the last one's end."""
-        size, steps = ensemble.batch_size, group.experiment.steps
+        size = stages[-1].ensemble.batch_size
         for first in range(0, len(group.members), size):
             places = range(first, min(first + size, len(group.members)))
             numbers = tuple(group.numbers[i] for i in places)
@@ -250,66 +284,91 @@ class _Run:
                 continue
             if self.stop():
                 return False
-            resume, spent = self._resumed(ensemble, numbers)
-            if resume:
-                progress.skip(resume[0] * len(numbers))
-            elif not self.logged.isdisjoint(numbers):
-                self.records.drop_metrics(numbers)
-            began = time.perf_counter() - spent
-            own = [problems[i] for i in places]
-            look = self._batch(group, own, ensemble, places, resume, began, progress)
-            if look.step < steps:
-                seconds = time.perf_counter() - began
-                self.records.save_checkpoint(numbers, look, seconds)
+            if not self._staged(stages, places, numbers, progress):
                 return False
-            self.records.finish(numbers, look)
             self._report_now_and_then()
         return True
 
+    def _staged(
+        self,
+        stages: "list[_Stage]",
+        places: range,
+        numbers: tuple[int, ...],
+        progress: Progress,
+    ) -> bool:
+        """Optimises a batch through all stages; False if stopped before its end."""
+        at, resume, spent = self._resumed(stages, numbers)
+        if resume:
+            progress.skip((stages[at].before + resume[0]) * len(numbers))
+        elif not self.logged.isdisjoint(numbers):
+            self.records.drop_metrics(numbers)
+        began = time.perf_counter() - spent
+        look = None
+        for stage in stages[at:]:
+            coarse = look.state if look else None
+            look = self._batch(stage, places, coarse, resume, began, progress)
+            if look.step < stage.before + stage.steps:
+                seconds = time.perf_counter() - began
+                self.records.save_checkpoint(numbers, stage.number, look, seconds)
+                return False
+            resume = None
+        assert look is not None
+        self.records.finish(numbers, look)
+        return True
+
     def _resumed(
-        self, ensemble: Ensemble, numbers: tuple[int, ...]
-    ) -> tuple[tuple[int, State] | None, float]:
-        """What the members go on from, if there is anything, and its seconds so far."""
+        self, stages: "list[_Stage]", numbers: tuple[int, ...]
+    ) -> tuple[int, tuple[int, State] | None, float]:
+        """The stage that the members go on in, from what, and its seconds so far."""
         checkpoint = self.checkpoint
         if checkpoint is None or checkpoint.members != numbers:
-            return None, 0.0
-        possible = (
-            0 <= checkpoint.step <= self.plan.members[numbers[0]].experiment.steps
-        )
-        state = ensemble.restore(checkpoint.leaves) if possible else None
+            return 0, None, 0.0
+        state, step = None, 0
+        if 0 <= checkpoint.stage < len(stages):
+            stage = stages[checkpoint.stage]
+            step = checkpoint.step - stage.before
+            if 0 <= step <= stage.steps:
+                state = stage.ensemble.restore(checkpoint.leaves)
         if state is None:
             logging.warning("the checkpoint does not fit this program; starting over")
-            return None, 0.0
-        return (checkpoint.step, jax.device_put(state)), checkpoint.seconds
+            return 0, None, 0.0
+        resume = step, jax.device_put(state)
+        return checkpoint.stage, resume, checkpoint.seconds
 
     def _batch(
         self,
-        group: Group,
-        problems: list[Problem],
-        ensemble: Ensemble,
+        stage: "_Stage",
         places: range,
+        coarse: State | None,
         resume: tuple[int, State] | None,
         began: float,
         progress: Progress,
     ) -> Look:
-        """The last look at a batch, at its end or where it was stopped."""
-        experiment = group.experiment
+        """The last look at a batch in a stage, at its end or where it was stopped.
+
+        Its step counts those of the stages before.
+        """
+        group, experiment = stage.group, stage.group.experiment
         numbers = tuple(group.numbers[i] for i in places)
-        step = resume[0] if resume else 0
+        step = stage.before + (resume[0] if resume else 0)
+        snapshots = experiment.output.snapshot_steps(stage.before + stage.steps)
         entered = time.perf_counter()
-        for look in ensemble.optimise(
+        for look in stage.ensemble.optimise(
             group.starts(places, self.records.result),
-            experiment.steps,
-            problems=problems,
+            stage.steps,
+            problems=[stage.problems[i] for i in places],
             position=experiment.ensemble.position,
             look_every=experiment.output.log_every,
-            snapshots=experiment.output.snapshot_steps(experiment.steps),
+            # Where two stages meet, the picture is the end of the first of them.
+            snapshots=[s - stage.before for s in snapshots if stage.shows(s)],
+            coarse=coarse,
             resume=resume,
             stop=self.stop,
         ):
+            look = look._replace(step=stage.before + look.step)
             if look.canvas is not None:
                 look = look._replace(canvas=group.finished(places, look.canvas))
-            self.records.add(numbers, look, time.perf_counter() - began)
+            self.records.add(numbers, stage.number, look, time.perf_counter() - began)
             made = (look.step - step) * len(numbers)
             progress.update(made, look.report.loss)
             self.member_steps += made

@@ -25,6 +25,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from nst_jax.errors import RequestError
 from nst_jax.guides import guides
@@ -177,8 +179,8 @@ class Regions:
       propagation: how they go down to the layers, one of `guides.PROPAGATIONS`.
     """
 
-    content: jax.Array
-    styles: tuple[jax.Array, ...]
+    content: jax.Array | np.ndarray
+    styles: tuple[jax.Array | np.ndarray, ...]
     propagation: str = static(default="simple")
 
 
@@ -226,10 +228,11 @@ class Objective:
     ) -> tuple[Target, ...]:
         """One target a term, from a content [H, W, 3] and style pictures [h, w, 3]."""
         pictures = [content, *styles]
-        own: Sequence[jax.Array | None] = [None] * len(pictures)
+        own: list[jax.Array | None] = [None] * len(pictures)
         how = "simple"
         if regions is not None:
-            own, how = [regions.content, *regions.styles], regions.propagation
+            own = list(map(jnp.asarray, (regions.content, *regions.styles)))
+            how = regions.propagation
         with jax.default_matmul_precision(network.numerics.precision):
             content_view, *style_views = (
                 self.view(network, picture, region, how)

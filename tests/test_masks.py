@@ -1,0 +1,213 @@
+"""Masks and transparency: from files to what the terms are given."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import nst_jax
+from nst_jax.io import read_alpha
+from nst_jax.masks import MAX_REGIONS, frozen, regions
+from nst_jax.runner import execute
+
+RED, BLUE, WHITE, BLACK = (255, 0, 0), (0, 0, 255), (255,) * 3, (0,) * 3
+
+
+def painted(height, width, left, right, cut):
+    """A mask of two colours side by side: float32 [height, width, 3]."""
+    mask = np.empty((height, width, 3), np.float32)
+    mask[:, :cut], mask[:, cut:] = np.divide(left, 255), np.divide(right, 255)
+    return mask
+
+
+def save(path, array):
+    Image.fromarray(np.round(255 * array).astype(np.uint8)).save(path)
+    return str(path)
+
+
+# Regions of arrays.
+
+
+def test_pixels_are_shared_by_the_regions_that_cover_them():
+    """80 columns onto 8: the edge at 33 leaves three tenths of column 3 to the left."""
+    mask = painted(40, 80, BLUE, RED, 33)
+    (found,) = regions([mask], [(4, 8, 3)], ["mask"])
+    wanted = np.array([1, 1, 1, 0.3, 0, 0, 0, 0])
+    np.testing.assert_allclose(
+        found, np.stack([[wanted] * 4, [1 - wanted] * 4]), atol=1e-6
+    )
+
+
+def test_regions_of_one_colour_belong_together():
+    """Whatever lies where; a colour that the content lacks is of no region."""
+    content = painted(10, 20, RED, BLUE, 8)
+    style = painted(20, 20, WHITE, RED, 5)
+    own, other = regions([content, style], [(10, 20, 3), (20, 20, 3)], ["a", "b"])
+    red = 1  # After blue, in the order of their values.
+    np.testing.assert_array_equal(own[red], content[..., 0])
+    np.testing.assert_array_equal(other[red][:, 5:], 1)
+    assert not other[:, :, :5].any() and not other[0].any()
+
+
+def test_white_is_frozen_where_it_covers_half_a_pixel():
+    mask = painted(20, 40, WHITE, BLACK, 17)
+    held = frozen(mask, (2, 4, 3), "masks.freeze")
+    assert held.shape == (2, 4, 1) and held.dtype == bool
+    assert held[0, :, 0].tolist() == [True, True, False, False]
+    nearly = frozen(painted(20, 40, WHITE, BLACK, 15), (2, 4, 3), "masks.freeze")
+    assert nearly[0, :, 0].tolist() == [True, True, False, False]
+    less = frozen(painted(20, 40, WHITE, BLACK, 14), (2, 4, 3), "masks.freeze")
+    assert less[0, :, 0].tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("masks", "says"),
+    [
+        ([np.zeros((10, 30, 3))], "mask is 30×10 px, and its picture 20×10"),
+        (
+            [np.random.default_rng(0).random((10, 20, 3))],
+            f"mask has 200 colours, and a mask may have {MAX_REGIONS}",
+        ),
+        (
+            [painted(10, 20, RED, BLUE, 3), painted(10, 20, WHITE, BLACK, 3)],
+            "style has none of the colours of mask",
+        ),
+    ],
+)
+def test_a_mask_that_cannot_be_one_is_refused(masks, says):
+    shapes = [(10, 20, 3)] * len(masks)
+    with pytest.raises(nst_jax.RequestError, match=says):
+        regions(masks, shapes, ["mask", "style"][: len(masks)])
+
+
+def test_nothing_white_freezes_nothing():
+    with pytest.raises(nst_jax.RequestError, match="masks.freeze has no white"):
+        frozen(np.zeros((4, 4, 3)), (4, 4, 3), "masks.freeze")
+
+
+# Through a run.
+
+
+@pytest.fixture
+def files(tmp_path):
+    rng = np.random.default_rng(1)
+    return {
+        "content": save(tmp_path / "content.png", rng.random((24, 32, 3))),
+        "style": save(tmp_path / "style.png", rng.random((32, 32, 3))),
+        "content mask": save(tmp_path / "cm.png", painted(24, 32, WHITE, BLACK, 12)),
+        "style mask": save(tmp_path / "sm.png", painted(16, 16, BLACK, WHITE, 4)),
+    }
+
+
+def experiment(files, **options):
+    return nst_jax.Experiment(
+        content=files["content"],
+        styles=(files["style"],),
+        terms=(nst_jax.Gram(layers=("relu1_1",)),),
+        size=32,
+        steps=3,
+        solver=nst_jax.SolverOptions(name="adam"),
+        **options,
+    )
+
+
+def test_a_term_is_given_the_regions_of_the_files(files):
+    """White of the content is compared with white of the style, and counts by area."""
+    masks = nst_jax.Masks(files["content mask"], (files["style mask"],))
+    (group,) = nst_jax.build(experiment(files, masks=masks)).groups
+    (problem,) = group.problems()
+    (((black, white),),) = problem.targets
+    np.testing.assert_allclose([black.area, white.area], [20 / 32, 12 / 32], rtol=1e-6)
+    inside = np.asarray(white.weights) > 0
+    assert inside[:, :12].all() and not inside[:, 12:].any()
+    features = group.network(group.styles[0], ["relu1_1"])["relu1_1"]
+    rows = np.asarray(features, np.float64)[:, 8:].reshape(-1, 64)
+    (found,) = white.statistics
+    np.testing.assert_allclose(found, rows.T @ rows / len(rows), rtol=1e-4, atol=1e-2)
+
+
+def test_a_figure_is_kept_to_the_bit_and_the_rest_is_styled(files, tmp_path):
+    own = experiment(
+        files,
+        masks=nst_jax.Masks(freeze=files["content mask"]),
+        ladder=nst_jax.Ladder((16,)),
+    )
+    plan = nst_jax.build(own)
+    assert execute(plan, tmp_path / "run") == "done"
+    final = np.load(tmp_path / "run/members/000/final.npy")
+    content = plan.groups[0].content
+    np.testing.assert_array_equal(final[:, :12], content[:, :12])
+    assert (final[:, 12:] != content[:, 12:]).mean() > 0.9
+    roles = [
+        i["role"] for i in json.loads((tmp_path / "run/run.json").read_text())["inputs"]
+    ]
+    assert roles == ["content", "styles[0]", "masks.freeze", "weights"]
+
+
+def test_what_is_transparent_belongs_to_no_region(files, tmp_path):
+    """The style's statistics are those of its opaque part; the result is as opaque."""
+    for name, cut in (("content", 10), ("style", 20)):
+        with Image.open(files[name]) as image:
+            alpha = np.full(image.size[::-1], 255, np.uint8)
+            alpha[:, :cut] = 0
+            image.putalpha(Image.fromarray(alpha))
+            image.save(files[name])
+    plan = nst_jax.build(experiment(files))
+    (group,) = plan.groups
+    (((region,),),) = group.problems()[0].targets
+    assert not np.asarray(region.weights)[:, :10].any()
+    np.testing.assert_allclose(region.area, 22 / 32, rtol=1e-6)
+    features = np.asarray(group.network(group.styles[0], ["relu1_1"])["relu1_1"])
+    rows = features[:, 20:].reshape(-1, 64).astype(np.float64)
+    (found,) = region.statistics
+    np.testing.assert_allclose(found, rows.T @ rows / len(rows), rtol=1e-4, atol=1e-2)
+    assert execute(plan, tmp_path / "run") == "done"
+    with Image.open(tmp_path / "run/members/000/final.png") as image:
+        assert image.mode == "RGBA"
+        opaque = np.asarray(image)[..., 3]
+    assert not opaque[:, :10].any() and (opaque[:, 10:] == 255).all()
+
+
+def test_an_opaque_picture_has_no_alpha(files, tmp_path):
+    assert read_alpha(files["content"], (24, 32)) is None
+    with Image.open(files["content"]) as image:
+        image.putalpha(255)
+        image.save(tmp_path / "opaque.png")
+    assert read_alpha(tmp_path / "opaque.png", (24, 32)) is None
+
+
+@pytest.mark.parametrize(
+    ("masks", "says"),
+    [
+        (nst_jax.Masks("a.png"), "masks.content and masks.styles go together"),
+        (
+            nst_jax.Masks("a.png", ("b.png", "c.png")),
+            "masks.styles has 2 entries for 1",
+        ),
+        (nst_jax.Masks(propagation="outside"), "did you mean 'inside'"),
+        (nst_jax.Masks(freeze="missing.png"), "masks.freeze: no file 'missing.png'"),
+    ],
+)
+def test_wrong_masks_are_refused(files, masks, says):
+    own = dataclasses.replace(experiment(files), masks=masks)
+    with pytest.raises(nst_jax.RequestError, match=says):
+        nst_jax.build(own)
+
+
+def test_members_with_masks_share_what_does_not_depend_on_them(files):
+    """One style target for two contents and one mask; jax arrays, not copies."""
+    masks = nst_jax.Masks(files["content mask"], (files["style mask"],))
+    own = experiment(
+        files, masks=masks, axes=(nst_jax.Vary("terms[0].weight", (1.0, 2.0)),)
+    )
+    (group,) = nst_jax.build(own).groups
+    one, other = group.problems()
+    assert all(
+        a is b
+        for a, b in zip(
+            jax.tree.leaves(one.targets), jax.tree.leaves(other.targets), strict=True
+        )
+    )

@@ -24,6 +24,7 @@ FLOORS = (
     "ensemble",
     "weights",
     "image",
+    "guided_filter",
     "colour",
     "io",
     "film",

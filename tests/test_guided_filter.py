@@ -117,16 +117,23 @@ def test_noise_goes_and_the_edge_stays():
 
 
 def test_a_batch_and_a_gradient():
-    pictures = jnp.asarray(rng(4).random((3, 7, 10, 2), np.float32))
-    guide = jnp.asarray(GUIDE, jnp.float32)
-    together = jax.vmap(lambda p: filtered(p, guide, 2, 1e-2))(pictures)
-    for mine, picture in zip(together, pictures, strict=True):
-        np.testing.assert_allclose(mine, filtered(picture, guide, 2, 1e-2), atol=1e-6)
-    # Linear in the picture: the gradient of its mean is where a unit's mean goes.
-    gradient = jax.grad(lambda p: filtered(p, guide, 2, 1e-2).mean())(pictures[0])
-    unit = jnp.zeros((7, 10, 2)).at[2, 3, 1].set(1)
-    moved = filtered(unit, guide, 2, 1e-2).mean()
-    np.testing.assert_allclose(gradient[2, 3, 1], moved, rtol=1e-4)
+    """Linear in the picture: its derivative along another is that one, filtered."""
+    pictures = rng(4).random((3, 7, 10, 2), np.float32)
+    guide = np.float32(GUIDE)
+    cotangent = rng(5).random((7, 10, 2), np.float32)
+
+    @jax.jit
+    def pulled(pictures):
+        found, pull = jax.vjp(
+            lambda p: jax.vmap(lambda p: guided_filter(p, guide, 2, 1e-2))(p), pictures
+        )
+        return found, pull(jnp.stack([cotangent] * 3))[0]
+
+    together, gradients = pulled(pictures)
+    alone = [np.asarray(filtered(p, guide, 2, 1e-2)) for p in pictures]
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    slope = (cotangent * alone[2]).sum()
+    assert (gradients[0] * pictures[2]).sum() == pytest.approx(slope, rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,8 @@ PHOTOGRAPHS = {
     "grey": np.repeat(smooth_picture(0, 20, 24)[..., :1], 3, axis=-1),
     "dim": eight_bits(0.9 + 0.02 * smooth_picture(0, 20, 24)),
     "noise": rng(1).random((20, 24, 3), np.float32),
+    "black and white": np.float32(rng(5).random((20, 24, 1)) < 0.5).repeat(3, -1),
+    "almost grey": smooth_picture(0, 20, 24)[..., :1] ** [1, 1, 1.001],
     "flat": np.full((20, 24, 3), 0.7, np.float32),
     "black": np.zeros((20, 24, 3), np.float32),
 }
@@ -177,22 +179,23 @@ PHOTOGRAPHS = {
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 def test_float32_is_close_to_the_printed_matrix(name):
     """Of a canvas that is the content in other colours, and a little noise."""
-    content = PHOTOGRAPHS[name]
+    content = np.float32(PHOTOGRAPHS[name])
     other = content @ rng(2).normal(0, 0.6, (3, 3)) + 0.1
     canvas = (other + rng(3).normal(0, 0.01, content.shape)).astype(np.float32)
     value, gradient = measured(content, canvas)
     assert value.dtype == gradient.dtype == np.float32
     wanted, slope = printed(content, canvas)
-    np.testing.assert_allclose(value, wanted, rtol=1e-4)
-    np.testing.assert_allclose(gradient, slope, atol=2e-4 * np.abs(slope).max())
+    # Where the content has one direction of colour, a slope along another is rounding.
+    np.testing.assert_allclose(value, wanted, rtol=1e-4, atol=4e-6)
+    np.testing.assert_allclose(gradient, slope, atol=1e-4 * np.abs(slope).max())
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 def test_a_picture_of_its_own_colours_costs_next_to_nothing_in_float32(name):
-    content = PHOTOGRAPHS[name]
+    content = np.float32(PHOTOGRAPHS[name])
     value, gradient = measured(content, content)
-    assert 0 <= value < 4e-7  # eps for each channel's slope of 1, and rounding.
-    assert np.abs(gradient).max() < 1e-6
+    assert 0 <= value < 3e-6  # eps for each channel's slope of 1, and rounding.
+    assert np.abs(gradient).max() < 3e-6
 
 
 def test_in_a_batch_as_alone():

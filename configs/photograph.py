@@ -9,9 +9,11 @@ with it, planks, rim and spoon stay as they were. The style is that of the first
 blocks, whose Gram matrices are colours and grain: a deeper one would put pieces of the
 portrait where they fit, which no map of colours can.
 
-A larger `--config.axes[0].values` is stiffer and slower to take the colours; of the
-paper, λ is 10⁴, about 2.4e8 at this size and with the weights of its own terms. Two
-minutes on two CPU cores.
+The edges of the cup and the table are turned by 25° without the term and by 8° with it
+(`nst_jax.studies.photographs`), and of what varies within 3 × 3 pixels 18 % and 0.5 % is
+no such map; the mean and the spread of the colours are the same. Ten times the weight
+is slower to take the colours, a tenth lets some grain through. Two minutes on two CPU
+cores.
 """
 
 import nst_jax

@@ -25,6 +25,7 @@ FLOORS = (
     "ensemble",
     "weights",
     "image",
+    "guided_filter",
     "colour",
     "io",
     "masks",

@@ -9,6 +9,7 @@ from nst_jax.losses.base import static as static
 from nst_jax.losses.base import term as term
 from nst_jax.losses.content import Content as Content
 from nst_jax.losses.conventions import CONVENTIONS as CONVENTIONS
+from nst_jax.losses.photorealism import Photorealism as Photorealism
 from nst_jax.losses.style import Gram as Gram
 from nst_jax.losses.style import StyleTerm as StyleTerm
 from nst_jax.losses.style import gram as gram

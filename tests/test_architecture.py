@@ -45,6 +45,7 @@ FLOORS = (
     "progress",
     "process",
     "runner",
+    "check",
     "flags",
     "__init__",
 )

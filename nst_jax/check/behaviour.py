@@ -25,7 +25,7 @@ from nst_jax.losses import StyleTerm, Term, View
 
 #: Steps of the differences, relative to what is stepped from; the one that agrees best
 #: counts. Large ones suit a loss that rounds to float32 inside, small ones a bent one.
-STEPS = (1e-2, 1e-4, 1e-6)
+STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 DIRECTIONS = 4
 #: What a gradient may be off from differences, and one region from none.
 ALLOWED = 1e-3
@@ -47,13 +47,14 @@ def gradient(ground: Ground) -> Line:
     )
     point, unravel = ravel_pytree(seen)
     scale, _ = ravel_pytree(jax.tree.map(lambda x: np.full(x.shape, _rms(x)), seen))
+    directions = np.asarray(scale)[None] * rng.normal(size=(DIRECTIONS, point.size))
 
     def at(point: jax.Array) -> View:
         return View(*unravel(point))
 
     found, _ = ravel_pytree(_slope(ground.term, at(point), goal)[1])
     slopes, differences = [], []
-    for direction in scale * rng.normal(size=(DIRECTIONS, point.size)):
+    for direction in directions:
         slopes.append(float(found @ direction))
         by_step = []
         for step in STEPS:
@@ -66,7 +67,7 @@ def gradient(ground: Ground) -> Line:
     if not any(slopes):
         reason = "it is 0 in every direction: nothing moves a canvas"
         return Line("gradient", reason, FAILED)
-    off = float(np.abs(np.subtract(slopes, differences)).max())
+    off = _rms(np.subtract(slopes, differences))
     error = off / (_rms(differences) or _rms(slopes))
     return Line(
         "gradient",
@@ -114,7 +115,7 @@ def vmap(ground: Ground) -> Line:
     views = ground.views(4)
     goals = [target(ground.term, views[i], [views[i + 1]]) for i in range(3)]
     stacked_views, stacked_goals = (
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+        jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
         for trees in ([views[i] for i in (2, 3, 0)], goals)
     )
     found = _over_pictures(ground.term, stacked_views, stacked_goals)
@@ -124,7 +125,7 @@ def vmap(ground: Ground) -> Line:
     ]
     pictures = apart(found, jax.tree.map(lambda *leaves: np.stack(leaves), *alone))
     terms = _with_other_leaves(ground)
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *terms)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *terms)
     values = [_value(term, views[2], goals[0]) for term in terms]
     leaves = apart(_over_terms(stacked, views[2], goals[0]), np.stack(values))
     return Line(

@@ -22,8 +22,8 @@ ODD = (17, 23)
 def picture(seed: int, size: tuple[int, int] = SIZE) -> np.ndarray:
     """Waves in all directions, fainter the finer they are: float64 [H, W, 3].
 
-    The same picture at any size. Of mean ½ and standard deviation ¼ in each channel,
-    so that some of it leaves [0, 1], as a canvas may.
+    The same picture at any size, and each of its own mean and contrast in each channel;
+    some of it leaves [0, 1], as a canvas may.
     """
     rng = np.random.default_rng(seed)
     y, x = ((np.arange(side) + 0.5) / side for side in size)
@@ -34,8 +34,8 @@ def picture(seed: int, size: tuple[int, int] = SIZE) -> np.ndarray:
             down, along = frequency * np.sin(angle), frequency * np.cos(angle)
             wave = down * y[:, None] + along * x[None]
             found[..., channel] += np.sin(2 * np.pi * wave + phase) / frequency
-    found -= found.mean((0, 1), keepdims=True)
-    return 0.5 + found / (4 * found.std((0, 1), keepdims=True))
+    mean, contrast = rng.uniform((0.3, 0.15), (0.7, 0.3), (3, 2)).T
+    return mean[None, None] + contrast[None, None] * found
 
 
 @dataclasses.dataclass(frozen=True)

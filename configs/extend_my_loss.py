@@ -2,9 +2,15 @@
 
     python launch.py --config=configs/extend_my_loss.py
 
-`Palette` below is all that there is to it; nothing in the package knows of it. The
-Gram matrices are the woodcut's alone, the palette is the mosaic's, and its weight is an
-axis, from nothing: six members, one program. Look at sheet.png: at weight 0 …
+`Palette` below is all that there is to it; nothing in the package knows of it, and it
+has its curve, its axis and its place in a batch like any other. The Gram matrices are
+the woodcut's alone, the palette is the mosaic's, and its weight is an axis, from
+nothing: with two seeds six members of one program.
+
+Look at sheet.png: the strokes are the woodcut's everywhere. At weight 0 so are the
+colours, blue and cream; at 1e8 the cream is brown and green, at 1e9 the blue has gone
+as well, and the distance of the palettes is a thousandth of what it was. About four
+minutes on two CPU cores.
 """
 
 from collections.abc import Sequence

@@ -7,6 +7,7 @@ failed; 2 the request is wrong.
 import functools
 import importlib
 import inspect
+import logging
 import os
 import runpy
 import sys
@@ -40,8 +41,8 @@ def made(argument: str) -> object:
     classes = [k for k, v in names.items() if inspect.isclass(v)]
     if name not in classes:
         raise RequestError(
-            f"{place!r} has no class {name!r}{nearest(name, classes)}; it has "
-            f"{', '.join(classes) or 'none'}"
+            f"{place!r} has no class {name!r}"
+            f"{nearest(name, classes) or '; it has ' + (', '.join(classes) or 'none')}"
         )
     try:
         inspect.signature(names[name]).bind()
@@ -102,4 +103,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    logging.getLogger("jax").setLevel(logging.WARNING)
     app.run(main, flags_parser=parse)

@@ -162,7 +162,11 @@ def size(ground: Ground) -> Line:
         canvas, content, style = views
         goal = target(ground.term, content, [style])
         losses.append(float(_value(ground.term, canvas, goal)))
-    text = f"pictures of twice the side have {_times(losses[1], losses[0])} the loss"
+    height, width = SIZE
+    text = (
+        f"at {2 * width}×{2 * height} px {_times(losses[1], losses[0])} the loss of "
+        f"{width}×{height} px"
+    )
     if 0.5 <= losses[1] / (losses[0] or 1) <= 2:
         return Line("size", f"{text}; a weight keeps its effect")
     return Line("size", f"{text}: another size wants another weight", REMARK)

@@ -54,7 +54,7 @@ def pytree(term: object) -> Line:
                 "cannot be hashed: a tuple can"
             )
     leaves = len(jax.tree.leaves(term))
-    return Line("pytree", f"{leaves} leaves, all numbers; {static} static fields")
+    return Line("pytree", f"leaves: {leaves}, all numbers; static fields: {static}")
 
 
 def fields(ground: Ground) -> Line:

@@ -44,6 +44,12 @@ def verdicts(term, network=no_network):
     return {line.name: (line.verdict, line.text) for line in check(term, network)}
 
 
+def looked(look, term, network=None):
+    """One line alone."""
+    with jax.enable_x64(True):
+        return look(Ground.of(term, network))
+
+
 def failed(lines):
     return [name for name, (verdict, _) in lines.items() if verdict == "FAILED"]
 
@@ -70,18 +76,15 @@ def test_a_style_term_passes_with_its_network_and_regions(network):
 
 def test_a_term_of_the_content_is_tried_at_the_content(network):
     content = nst_jax.Content(layers=("relu1_1",))
-    with jax.enable_x64(True):
-        line = behaviour.own_target(Ground.of(content, network))
+    line = looked(behaviour.own_target, content, network)
     assert line.verdict == "ok"
     assert line.text.startswith("0.0e+00 at the content itself")
 
 
 def test_a_term_without_a_target_has_a_remark():
-    lines = verdicts(nst_jax.TotalVariation())
-    assert not failed(lines)
-    verdict, text = lines["own target"]
-    assert verdict == "remark" and text.startswith("it has none")
-    assert text.endswith("0 where all is flat")
+    line = looked(behaviour.own_target, nst_jax.TotalVariation())
+    assert line.verdict == "remark" and line.text.startswith("it has none")
+    assert line.text.endswith("0 where all is flat")
 
 
 def test_the_weight_that_a_term_has_does_not_count():
@@ -95,7 +98,7 @@ def test_float32_within_a_term_is_no_wrong_gradient():
         def measure(self, image):
             return super().measure(image.astype(jnp.float32))
 
-    assert not failed(verdicts(Rounded()))
+    assert looked(behaviour.gradient, Rounded()).verdict == "ok"
 
 
 # Faults.
@@ -246,10 +249,8 @@ def test_a_loss_that_goes_with_the_size_has_a_remark():
         def measure(self, image):
             return super().measure(image) * image.shape[0]
 
-    lines = verdicts(Summed())
-    assert not failed(lines)
-    verdict, text = lines["size"]
-    assert verdict == "remark" and "4 times the loss of 40×32 px" in text
+    line = looked(behaviour.size, Summed())
+    assert line.verdict == "remark" and "4 times the loss of 40×32 px" in line.text
 
 
 @nst_jax.term
@@ -283,7 +284,7 @@ class Unweighted(Means):
 
 
 def test_a_statistic_without_weights_has_a_remark(network):
-    line = behaviour.regions(Ground.of(Means(), network))
+    line = looked(behaviour.regions, Means(), network)
     assert line.verdict == "remark" and "takes no weights" in line.text
 
 
@@ -292,8 +293,7 @@ def test_a_statistic_without_weights_has_a_remark(network):
     [(Normalised, "its weights are all 0"), (Unweighted, "one region is off by")],
 )
 def test_regions_that_are_wrong(term, sentence, network):
-    with jax.enable_x64(True):
-        line = behaviour.regions(Ground.of(term(), network))
+    line = looked(behaviour.regions, term(), network)
     assert line.verdict == "FAILED" and sentence in line.text
 
 

@@ -49,6 +49,7 @@ FLOORS = (
     "progress",
     "process",
     "runner",
+    "check",
     "flags",
     "__init__",
 )

@@ -1,10 +1,14 @@
 """README's code runs as it stands, and what it points at is there."""
 
+import itertools
 import re
 
 import numpy as np
 import pytest
 from conftest import ROOT, launch
+
+import nst_jax
+from nst_jax.check import __main__ as check
 
 README = (ROOT / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -33,17 +37,41 @@ def test_every_config_is_in_the_gallery():
         assert (ROOT / "docs" / "images" / f"{name}.jpg").is_file(), name
 
 
+def test_the_loss_of_ones_own_is_the_config_s():
+    """Class and imports, letter by letter."""
+    config = (ROOT / "configs" / "extend_my_loss.py").read_text()
+    _, _, code = config.partition('"""\n\n')
+    code, _, _ = code.partition("\n\n\ndef get_config")
+    assert PYTHON[2] == code + "\n"
+
+
 def test_the_loss_of_ones_own_is_part_of_an_objective(network):
+    """Against the shares of pixels counted one level after the other."""
     names = {}
     exec(PYTHON[2], names)
-    objective = names["objective"]
+    term = names["Palette"](weight=100.0, sharpness=9.0, levels=4)
     rng = np.random.default_rng(0)
     canvas, style = rng.random((2, 20, 20, 3), np.float32)
+    objective = nst_jax.Objective((nst_jax.Gram(layers=("relu1_1",)), term))
     targets = objective.targets(network, canvas, [style])
     _, parts = objective(network, canvas, targets)
-    apart = canvas.mean((0, 1), np.float64) - style.mean((0, 1), np.float64)
-    expected = 1e6 * (apart**2).sum()
-    np.testing.assert_allclose(parts["mean_colour"], expected, rtol=1e-3)
+    expected = 0.0
+    for level in itertools.product(np.linspace(0, 1, 4), repeat=3):
+        steps = [1 / (1 + np.exp(-9.0 * (level - x))) for x in (canvas, style)]
+        mine, goal = (step.prod(-1).mean() for step in steps)
+        expected += 100 * (mine - goal) ** 2 / 4**3
+    np.testing.assert_allclose(parts["palette"], expected, rtol=1e-3)
+
+
+def test_the_loss_of_ones_own_is_sound(capsys):
+    """The command as it stands, in this process."""
+    (command,) = (c for c in COMMANDS if "nst_jax.check" in c)
+    python, flag, module, *terms = command.split()
+    assert (python, flag, module) == (".venv/bin/python", "-m", "nst_jax.check")
+    assert check.main([module, *terms]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == terms[0]
+    assert len(lines) == 10 and all(line.startswith("  ok ") for line in lines[1:])
 
 
 def test_the_two_commands_set_up_and_run():
@@ -54,7 +82,10 @@ def test_the_two_commands_set_up_and_run():
         assert f"<!-- {mark} -->\n```bash\npython3 -m venv .venv && " in README
 
 
-@pytest.mark.parametrize("command", COMMANDS[2:])
+LAUNCHES = [c for c in COMMANDS[2:] if "launch.py" in c]
+
+
+@pytest.mark.parametrize("command", LAUNCHES)
 def test_other_commands_have_flags_that_exist(command, tmp_path):
     """Run with the samples in place of a reader's pictures, and no steps."""
     flags = command.split()[2:-1]

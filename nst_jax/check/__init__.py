@@ -1,0 +1,4 @@
+"""Whether a loss term does what the optimisation presumes of it."""
+
+from nst_jax.check.check import check as check
+from nst_jax.check.line import Line as Line

@@ -1,0 +1,61 @@
+"""What is looked at, and in which order."""
+
+from collections.abc import Callable, Iterator
+
+import jax
+
+from nst_jax.check import behaviour, form
+from nst_jax.check.ground import Ground
+from nst_jax.check.line import FAILED, Line
+from nst_jax.losses import Term
+from nst_jax.vgg import Network
+
+#: Where one of these fails, the others cannot be looked at.
+FORM = (form.fields, form.scalar)
+BEHAVIOUR = (
+    behaviour.gradient,
+    behaviour.own_target,
+    behaviour.vmap,
+    behaviour.weight,
+    behaviour.size,
+    behaviour.degenerate,
+    behaviour.regions,
+)
+
+
+def check(term: object, network: Callable[[], Network]) -> Iterator[Line]:
+    """Whether a term does what the optimisation presumes of it.
+
+    On small made-up pictures, in float64; what the network sees in them it does see,
+    with its own weights. The weight that the term has does not count.
+
+    Args:
+      term: as it is put into an objective.
+      network: gives one; it is asked if the term has layers.
+
+    Yields:
+      A line for each thing, as soon as it is found. If the form of the term is wrong,
+      that is the last one.
+    """
+    first = form.pytree(term)
+    yield first
+    if first.verdict == FAILED or not isinstance(term, Term):
+        return
+    ground = Ground.of(term, network() if term.layers else None)
+    for look in (*FORM, *BEHAVIOUR):
+        # Not around the loop: what is yielded goes to code of its own numerics.
+        with jax.enable_x64(True):
+            line = _looked(look, ground)
+        if line is not None:
+            yield line
+            if line.verdict == FAILED and look in FORM:
+                return
+
+
+def _looked(look: Callable[[Ground], Line | None], ground: Ground) -> Line | None:
+    try:
+        return look(ground)
+    except Exception as error:  # A term is code, and may raise what it likes.
+        reason = " ".join(str(error).split())[:300]
+        name = look.__name__.replace("_", " ")
+        return Line(name, f"{type(error).__name__}: {reason}", FAILED)

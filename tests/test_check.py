@@ -11,9 +11,9 @@ import pytest
 from jax.custom_batching import custom_vmap
 
 import nst_jax
-from nst_jax.check import __main__ as command
 from nst_jax.check import behaviour, check
 from nst_jax.check.ground import Ground, picture
+from nst_jax.losses import check as command
 
 static = nst_jax.static
 
@@ -380,7 +380,7 @@ def test_a_wrong_request_is_one_sentence(arguments, sentence, file, capsys):
     assert command.main(["check", *given]) == 2
     out, err = capsys.readouterr()
     assert not out
-    assert err.startswith("nst_jax.check: ") and err.count("\n") == 1
+    assert err.startswith("nst_jax.losses.check: ") and err.count("\n") == 1
     assert sentence in err
 
 

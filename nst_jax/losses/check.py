@@ -1,4 +1,4 @@
-"""Checks loss terms: python -m nst_jax.check FILE.py:CLASS [package.module:CLASS …].
+"""Checks terms: python -m nst_jax.losses.check FILE.py:CLASS [package.module:CLASS …].
 
 Each is made with its defaults. Exit status: 0 all is well, remarks included; 1 a check
 failed; 2 the request is wrong.
@@ -80,7 +80,7 @@ def parse(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(list(argv))
     except flags.Error as error:
-        print(f"nst_jax.check: {error}", file=sys.stderr)
+        print(f"nst_jax.losses.check: {error}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -90,7 +90,7 @@ def main(argv: list[str]) -> int:
             raise RequestError("name a term: FILE.py:CLASS or package.module:CLASS")
         terms = {argument: made(argument) for argument in argv[1:]}
     except RequestError as error:
-        print(f"nst_jax.check: {error}", file=sys.stderr)
+        print(f"nst_jax.losses.check: {error}", file=sys.stderr)
         return 2
     network = functools.cache(load_network)
     failed = False

@@ -45,7 +45,7 @@ def evidence_of(run, finals, network=None, **more):
         dict(enumerate(finals)),
         dict.fromkeys(members, ROWS),
         dict.fromkeys(members, CONTENT),
-        dict.fromkeys(members, [STYLE]),
+        {member: [STYLE] for member in members},
         network=lambda: network,
         **more,
     )

@@ -18,6 +18,7 @@ from nst_jax.studies.faults import (
 )
 from nst_jax.studies.quality import (
     GRID,
+    _directions,
     content_distance,
     seen,
     self_similarity_distance,
@@ -91,6 +92,16 @@ def test_normal_distributions_are_apart_as_their_means_and_deviations():
 def test_a_wider_normal_distribution_is_so_in_every_direction():
     drawn = np.random.default_rng(0).normal(size=(2, 20_000, 5))
     assert sliced_distance(1.5 * drawn[0], drawn[1]) == pytest.approx(0.5, rel=0.02)
+
+
+def test_directions_are_of_one_length_and_even():
+    """θ θᵀ is I/c on average: of K vectors to about √(1/K)/c."""
+    for channels in (1, 3, 64):
+        drawn = np.float64(_directions(channels))
+        np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), 1, rtol=1e-6)
+        second = channels * drawn.T @ drawn / len(drawn)
+        assert np.abs(second - np.eye(channels)).max() < 4 / math.sqrt(len(drawn))
+    np.testing.assert_array_equal(drawn, _directions(64))
 
 
 def test_unlike_counts_are_compared_as_if_repeated():

@@ -159,6 +159,9 @@ def test_of_many_positions_those_of_a_grid_are_compared():
     large, further = (x.repeat(2, axis=0).repeat(2, axis=1) for x in (small, other))
     wanted = self_similarity_distance(small, other)
     assert self_similarity_distance(large, further) == pytest.approx(wanted, rel=1e-12)
+    other = small.copy()
+    other[17, 5] *= -1
+    assert self_similarity_distance(other, small) > 1e-4
 
 
 def test_features_of_one_direction_are_alike_whatever_their_rounding():

@@ -280,6 +280,8 @@ class OutputOptions:
       exact: whether they are kept as they were computed too, as
         `frames/000025.npy`; what a comparison to the last bit needs.
       fps: pictures a second in the film of a member's making.
+      quality: whether the report measures the pictures' quality, which takes a forward
+        pass of the network a member.
     """
 
     log_every: int = 5
@@ -287,6 +289,7 @@ class OutputOptions:
     snapshots: tuple[int, ...] = ()
     exact: bool = False
     fps: int = 12
+    quality: bool = False
 
     def snapshot_steps(self, steps: int) -> tuple[int, ...]:
         """All steps up to `steps` that a picture is kept of, ascending."""

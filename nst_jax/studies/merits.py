@@ -1,0 +1,285 @@
+"""How good the pictures of each setting are, and what a weight trades for what."""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from nst_jax.studies.ensembles import CURVES
+from nst_jax.studies.estimate import Estimate, jackknife
+from nst_jax.studies.faults import (
+    WINDOW,
+    border_error,
+    gamut_share,
+    grey_patch_share,
+    smallest_framed,
+)
+from nst_jax.studies.found import Evidence, Findings, Plot, Series, Table
+from nst_jax.studies.lines import text
+from nst_jax.studies.quality import content_distance, seen, style_distance
+from nst_jax.vgg import LAYERS, smallest_side
+
+#: Where pictures are compared with their style and content, unless a term looks there.
+HELD_OUT = ("relu1_2", "relu2_2", "relu3_2", "relu3_4", "relu4_2", "relu4_4")
+STYLE, CONTENT = "from the style", "from the content"
+#: What is measured of a picture: its column, and what it is multiplied by there.
+COLUMNS = {
+    STYLE: 1,
+    CONTENT: 1,
+    "border (levels)": 255,
+    "its floor": 255,
+    "grey (%)": 100,
+    "out of gamut (%)": 100,
+    "by (levels)": 255,
+}
+#: What an axis varies if its places have other pictures, which no curve should join.
+PICTURES = {"content", "styles", "style_scale", "style_size", "frame", "size"}
+
+
+class Setting(NamedTuple):
+    """The seeds at one place on the other axes.
+
+    Attributes:
+      label: where that is.
+      place: the index of one of them along each axis.
+      finished: how many of them are.
+      merits: column -> mean over these; without what could not be measured.
+    """
+
+    label: str
+    place: list[int]
+    finished: int
+    merits: dict[str, Estimate]
+
+
+#: Pictures -> what else is set -> the settings along a weight.
+Curves = dict[str, dict[str, list[Setting]]]
+
+
+def merits(evidence: Evidence) -> Findings:
+    """How near pictures are to style and content, and what is wrong with them.
+
+    Asked where the config has `output.quality`. The distances are those of
+    `quality`, mean over the layers of `HELD_OUT` that no term looks at, if the weights
+    are there.
+    """
+    if not evidence.run.get("config", {}).get("output", {}).get("quality"):
+        return Findings()
+    layers = _held_out(evidence)
+    fields = evidence.fields
+    seeds = fields.index(("seeds",)) if ("seeds",) in fields else len(fields)
+    settings = [
+        Setting(label, _place(evidence, there[0]), len(there), _means(own))
+        for label, members in evidence.lines(seeds)
+        if (there := [m for m in members if m in evidence.finals])
+        and (own := _measured(evidence, there, layers))
+    ]
+    if not settings:
+        return Findings()
+    told = [s for s in settings if {STYLE, CONTENT} <= s.merits.keys()]
+    columns = [name for name in COLUMNS if any(name in s.merits for s in settings)]
+    title = "How good the pictures are (means over seeds, with 95 % intervals"
+    if any(name in columns for name in (STYLE, CONTENT)):
+        title += f"; distances at {', '.join(layers)}, where no term looks"
+    table = Table(
+        f"{title})",
+        (evidence.other_names(seeds), "seeds", *columns),
+        tuple(
+            (
+                *(s.label, s.finished),
+                *(text(s.merits.get(name), COLUMNS[name]) for name in columns),
+            )
+            for s in settings
+        ),
+    )
+    along = _weight(evidence)
+    if along is None:
+        return Findings(tuple(_nearest(told)), (table,))
+    curves = _curves(evidence, told, along, seeds)
+    return Findings(
+        (*_nearest(told), *_traded(evidence, curves, along)),
+        (table,),
+        tuple(_plots(curves, evidence.run["axes"][along]["name"])),
+    )
+
+
+def _place(evidence: Evidence, member: int) -> list[int]:
+    return evidence.run["members"][member]["index"]
+
+
+def _held_out(evidence: Evidence) -> list[str]:
+    """Those of `HELD_OUT` that no term of the config, or of any member, looks at."""
+    terms = evidence.run.get("config", {}).get("terms", [])
+    used = {layer for term in terms for layer in term.get("layers", ())}
+    # Axes may vary the terms: a row has a loss at each layer, under "style/relu1_1".
+    rows = [own[-1]["terms"] for own in evidence.rows.values() if own]
+    used |= {name.rpartition("/")[2] for row in rows for name in row} & set(LAYERS)
+    used |= {layer.replace("conv", "relu") for layer in used}
+    return [layer for layer in HELD_OUT if layer not in used]
+
+
+def _measured(
+    evidence: Evidence, members: Sequence[int], layers: Sequence[str]
+) -> list[dict[str, float]]:
+    """Column -> value, of members that differ in their seeds alone."""
+    distances = _distances(evidence, members, layers)
+    return [
+        own | _faults(evidence, member)
+        for member, own in zip(members, distances, strict=True)
+    ]
+
+
+def _distances(
+    evidence: Evidence, members: Sequence[int], layers: Sequence[str]
+) -> list[dict[str, float]]:
+    """How far each is from the pictures that all of them were given."""
+    finals = [evidence.finals[m] for m in members]
+    content = evidence.contents.get(members[0])
+    styles = evidence.styles.get(members[0], ())
+    if content is not None and content.shape != finals[0].shape:
+        content = None
+    shown = [*finals, *styles, *([] if content is None else [content])]
+    network = evidence.network() if layers else None
+    if network is None or min(min(x.shape[:2]) for x in shown) < smallest_side(layers):
+        return [{} for _ in finals]
+    goals = [seen(network, style, layers) for style in styles]
+    goal = None if content is None else seen(network, content, layers)
+    found = []
+    for final in finals:
+        features = seen(network, final, layers)
+        own: dict[str, dict[str, float]] = {}
+        if goals:
+            own[STYLE] = style_distance(features, goals)
+        if goal is not None:
+            own[CONTENT] = content_distance(features, goal)
+        found.append({k: float(np.mean([*v.values()])) for k, v in own.items()})
+    return found
+
+
+def _faults(evidence: Evidence, member: int) -> dict[str, float]:
+    final = evidence.finals[member]
+    found: dict[str, float] = {}
+    if min(final.shape[:2]) >= smallest_framed():
+        border = border_error(final)
+        found |= {"border (levels)": border.error, "its floor": border.floor}
+    if min(final.shape[:2]) >= WINDOW:
+        found["grey (%)"] = grey_patch_share(final)
+    canvas = _last_canvas(evidence, member)
+    if canvas is not None and np.isfinite(canvas).all():
+        gamut = gamut_share(canvas)
+        found |= {"out of gamut (%)": gamut.share, "by (levels)": gamut.excess}
+    return found
+
+
+def _last_canvas(evidence: Evidence, member: int) -> np.ndarray | None:
+    """As it was computed, if it was kept: it is of no step, or of the last."""
+    rows = evidence.rows.get(member)
+    if evidence.trajectory is None:
+        return None
+    steps, canvases = evidence.trajectory(member)
+    last = {-1, rows[-1]["step"]} if rows else {-1}
+    return canvases[-1] if steps and steps[-1] in last else None
+
+
+def _means(own: list[dict[str, float]]) -> dict[str, Estimate]:
+    """Of those columns that all members have a finite value in."""
+    means = {}
+    for name in own[0]:
+        values = np.array([one.get(name, np.nan) for one in own])
+        if np.isfinite(values).all():
+            means[name] = _mean(values)
+    return means
+
+
+def _mean(values: np.ndarray) -> Estimate:
+    return jackknife(lambda chosen: float(values[chosen].mean()), len(values))
+
+
+def _nearest(settings: list[Setting]) -> list[str]:
+    """Which settings are nearest to what, if there is a choice."""
+    if len(settings) < 2:
+        return []
+    style, content = (
+        min(settings, key=lambda s: s.merits[name].value) for name in (STYLE, CONTENT)
+    )
+    return [
+        f"At layers where no term looks, {style.label} is nearest to the style "
+        f"({text(style.merits[STYLE])}) and {content.label} to the content "
+        f"({text(content.merits[CONTENT])})."
+    ]
+
+
+def _weight(evidence: Evidence) -> int | None:
+    """The axis of a weight, of a style's if there are several."""
+    weights = [
+        axis
+        for axis, paths in enumerate(evidence.fields)
+        if any(path.endswith("weight") for path in paths)
+    ]
+    names = [" ".join(paths) for paths in evidence.fields]
+    return min(weights, key=lambda axis: "style" not in names[axis], default=None)
+
+
+def _curves(
+    evidence: Evidence, settings: list[Setting], along: int, seeds: int
+) -> Curves:
+    """What differs in the weight alone, in its order; a plot for the same pictures."""
+    axes = evidence.run["axes"]
+    others = [axis for axis in range(len(axes)) if axis not in (along, seeds)]
+    pictures = [axis for axis in others if PICTURES & set(evidence.fields[axis])]
+    methods = [axis for axis in others if axis not in pictures]
+
+    def where(setting: Setting, chosen: list[int]) -> str:
+        return ", ".join(axes[a]["labels"][setting.place[a]] for a in chosen)
+
+    curves: Curves = {}
+    for setting in sorted(settings, key=lambda s: s.place[along]):
+        plot = curves.setdefault(where(setting, pictures), {})
+        plot.setdefault(where(setting, methods), []).append(setting)
+    return curves
+
+
+def _plots(curves: Curves, weight: str) -> list[Plot]:
+    return [
+        Plot(
+            ": ".join(filter(None, (f"Distances along {weight}", pictures))),
+            tuple(_series(*curve) for curve in itertools.islice(plot.items(), CURVES)),
+            *(f"distance {CONTENT}", f"distance {STYLE}"),
+            y_scale="linear",
+        )
+        for pictures, plot in curves.items()
+    ]
+
+
+def _series(label: str, curve: list[Setting]) -> Series:
+    x = tuple(setting.merits[CONTENT].value for setting in curve)
+    ys = [setting.merits[STYLE] for setting in curve]
+    ends = [(y.low, y.high) for y in ys] if any(y.error for y in ys) else []
+    low, high = zip(*ends, strict=True) if ends else ((), ())
+    return Series(label, x, tuple(y.value for y in ys), low, high)
+
+
+def _traded(evidence: Evidence, curves: Curves, along: int) -> list[str]:
+    """What the ends of the weight differ by, mean over the curves that have both."""
+    axis = evidence.run["axes"][along]
+    ends = [0, len(axis["labels"]) - 1]
+    whole = [
+        [curve[0], curve[-1]]
+        for plot in curves.values()
+        for curve in plot.values()
+        if [curve[0].place[along], curve[-1].place[along]] == ends
+    ]
+    if not whole:
+        return []
+    changes = []
+    for name in (STYLE, CONTENT):
+        first, last = np.mean(
+            [[end.merits[name].value for end in pair] for pair in whole], axis=0
+        )
+        changes.append(f"that {name} goes from {first:.3g} to {last:.3g}")
+    count = f" (mean of {len(whole)} curves)" if len(whole) > 1 else ""
+    return [
+        f"From {axis['name']} {axis['labels'][0]} to {axis['labels'][-1]} the distance "
+        f"{' and '.join(changes).removeprefix('that ')}{count}."
+    ]

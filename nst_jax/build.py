@@ -157,7 +157,9 @@ _NO_PROGRAM = (
 def _program(experiment: Experiment, objective: Objective, scene: Scene) -> Hashable:
     """What selects a member's program: all but its numbers."""
     leaves, tree = jax.tree.flatten((objective, experiment.solver_record()))
-    fixed = {k: v for k, v in experiment.to_dict().items() if k not in _NO_PROGRAM}
+    # A subclass's own fields are resolved into these.
+    names = {field.name for field in dataclasses.fields(Experiment)} - {*_NO_PROGRAM}
+    fixed = {name: plain(getattr(experiment, name)) for name in sorted(names)}
     return tree, tuple(map(np.shape, leaves)), scene.shapes, json.dumps(fixed)
 
 

@@ -3,9 +3,9 @@
     python -m benchmarks.ladder --content=… --style=…
 
 configs/pastiche.py, its solver and its loss, at one size for all steps; then by a
-ladder of sizes, until its last stage has come to the loss that the former ended with. Both
-times are of optimising; those of compiling are printed beside, for the ladder has a
-program a stage.
+ladder of sizes, until its last stage has come to the loss that the former ended with.
+Both times are of optimising; those of compiling are printed beside, for the ladder has
+a program a stage.
 """
 
 import time

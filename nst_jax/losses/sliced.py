@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from nst_jax.errors import RequestError
 from nst_jax.losses.base import Target, View, static, term
@@ -18,15 +19,18 @@ class Slices(NamedTuple):
     quantiles: Quantiles
 
 
-def directions(key: jax.Array, channels: int, count: int) -> jax.Array:
+def directions(
+    key: jax.Array, channels: int, count: int, dtype: DTypeLike = jnp.float32
+) -> jax.Array:
     """Random unit vectors [channels, count]: orthonormal, as many at a time as can be.
 
     Each is uniform on the sphere; orthogonal ones cover it more evenly than
     independent ones would.
     """
     blocks = -(-count // channels)
-    normals = jax.random.normal(key, (blocks, channels, channels))
-    bases = jnp.linalg.qr(normals)[0]
+    # Drawn in float32 always: in float64 they would be others.
+    normals = jax.random.normal(key, (blocks, channels, channels), jnp.float32)
+    bases = jnp.linalg.qr(normals.astype(dtype))[0]
     return jnp.concatenate(list(bases), 1)[:, :count]
 
 
@@ -93,8 +97,8 @@ class SlicedWasserstein(StyleTerm):
 
     def _slices(self, style: Bag, key: jax.Array) -> Slices:
         channels = style.values.shape[1]
-        drawn = directions(key, channels, self.directions or channels)
-        drawn = drawn.astype(style.values.dtype)
+        count = self.directions or channels
+        drawn = directions(key, channels, count, style.values.dtype)
         return Slices(drawn, quantiles(_along(style, drawn), self.levels))
 
     def _sample(self, style: Bag) -> Bag:

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.ndimage import map_coordinates
 
 from nst_jax.errors import RequestError
 from nst_jax.losses.base import Target, Term, View, static, term, total
@@ -40,7 +39,9 @@ def places(view: View, seed: int, samples: int) -> jax.Array:
     """
     key = jax.random.fold_in(jax.random.key(seed), view.step)
     height, width, _ = view.image.shape
-    return jax.random.uniform(key, (samples, 2)) * jnp.array([[height, width]])
+    # Drawn in float32 always: in float64 they would be others.
+    drawn = jax.random.uniform(key, (samples, 2), jnp.float32)
+    return drawn * jnp.array([[height, width]], jnp.float32)
 
 
 def bilinear(array: jax.Array, at: jax.Array, stride: int = 1) -> jax.Array:
@@ -52,13 +53,14 @@ def bilinear(array: jax.Array, at: jax.Array, stride: int = 1) -> jax.Array:
       at: in pixels from the upper left corner.
       stride: how many pixels lie between two positions of the array.
     """
-    y, x = at.T / stride - 0.5
-    sample = jax.vmap(
-        lambda plane: map_coordinates(plane, [y, x], order=1, mode="nearest"),
-        in_axes=2,
-        out_axes=1,
-    )
-    return sample(widened(array))
+    last = jnp.array([array.shape[:2]]) - 1
+    inside = jnp.clip(at / stride - 0.5, 0, last)
+    corner = jnp.floor(inside).astype(int)
+    (top, left), (bottom, right) = corner.T, jnp.minimum(corner + 1, last).T
+    y, x = (inside - corner).T
+    rows, columns = jnp.stack([top, top, bottom, bottom]), jnp.stack([left, right] * 2)
+    shares = jnp.stack([(1 - y) * (1 - x), (1 - y) * x, y * (1 - x), y * x])
+    return (shares[..., None] * widened(array)[rows, columns]).sum(0)
 
 
 def _stride(layer: str) -> int:
@@ -266,7 +268,7 @@ class SelfSimilarity(Term):
     def _similarity(self, columns: jax.Array) -> jax.Array:
         distances = cosine_distances(columns, columns)
         # On flat colour all distances are rounding, of which no pattern is to be made.
-        rounding = 100 * jnp.finfo(distances.dtype).eps * len(distances)
+        rounding = 10 * jnp.finfo(distances.dtype).eps * len(distances)
         return distances / (distances.sum(0, keepdims=True) + rounding)
 
 

@@ -139,7 +139,7 @@ def test_gradient_of_the_trace_of_a_root(method):
 
 
 def test_twelve_steps_bring_eigenvalues_up_by_their_power():
-    """1.5¹² of √10⁻¹⁰: as much is found of it, and not more."""
+    """Of √10⁻¹⁴ they find 1.5¹² · 10⁻¹⁴: small eigenvalues fall short."""
     value = trace_root(jnp.diag(jnp.asarray([1.0, 1e-14])), "newton_schulz", 12)
     np.testing.assert_allclose(value - 1, 1e-14 * 1.5**12, rtol=0.2)
 

@@ -43,7 +43,8 @@ def gram(features: jax.Array, weights: jax.Array | None = None) -> jax.Array:
     Args:
       weights: as `products` has them.
     """
-    return products(features, features, weights)
+    f = features.reshape(-1, features.shape[-1])
+    return products(f, f, weights)
 
 
 class Region(NamedTuple):

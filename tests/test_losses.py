@@ -559,9 +559,9 @@ def test_what_selects_a_program_is_static(one, other):
 
 
 def test_leaves():
-    """The weight, the layers' and the blend: of several values one structure."""
+    """Weight, strength, the layers' and the blend: of several values one structure."""
     term = Gram(5, layers=("relu1_1", "relu2_1"), layer_weights=(1, 2), blend=(3, 4))
-    assert sorted(jax.tree.leaves(term)) == [1, 2, 3, 4, 5]
+    assert sorted(jax.tree.leaves(term)) == [1, 1, 2, 3, 4, 5]
     assert all(type(leaf) is float for leaf in jax.tree.leaves(term))
     other = Gram(0, layers=(1, "block2_conv1"), layer_weights=(7, 8), blend=(9, 10))
     assert jax.tree.structure(term) == jax.tree.structure(other)

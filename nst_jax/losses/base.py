@@ -22,7 +22,7 @@ import math
 import numbers
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,7 @@ import numpy as np
 
 from nst_jax.errors import RequestError
 from nst_jax.guides import guides
+from nst_jax.losses.normalised import normalised_gradient, self_scaled
 from nst_jax.pytree import record
 from nst_jax.pytree import record as term
 from nst_jax.pytree import static as static
@@ -128,18 +129,36 @@ class LayerTerm(Term):
 
     Attributes:
       layer_weights: one a layer, leaves; empty means 1 for all.
+      normalise: "", "gradient" or "self_scaled": whether a layer counts by its weight
+        alone, however large its features are; see `losses.normalised`, which says
+        with which solvers. Not every term has both.
+      strength: how much of that, from 0, nothing, to 1; a leaf.
     """
 
     layer_weights: tuple[float, ...] = ()
+    normalise: str = static(default="")
+    strength: float = 1.0
+
+    #: What `normalise` may be; "self_scaled" for those that use `squares`.
+    normalisations: ClassVar[tuple[str, ...]] = ("", "gradient")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.layers:
             raise RequestError(f"{self.name}.layers is empty; name at least one layer")
-        if self.layer_weights and len(self.layer_weights) != len(self.layers):
+        if self.layer_weights and len(self.layer_weights) != len(self.sites):
             raise RequestError(
                 f"{self.name}.layer_weights has {len(self.layer_weights)} entries "
-                f"for the {len(self.layers)} layers {self.layers}"
+                f"for the {len(self.sites)} layers {self.sites}"
+            )
+        if self.normalise not in self.normalisations:
+            raise RequestError(
+                f"{self.name}.normalise must be one of {self.normalisations}, "
+                f"got {self.normalise!r}"
+            )
+        if isinstance(self.strength, float) and self.strength > 1:
+            raise RequestError(
+                f"{self.name}.strength must be in [0, 1], got {self.strength}"
             )
 
     def __init_subclass__(cls) -> None:
@@ -149,6 +168,11 @@ class LayerTerm(Term):
                 "override layer_loss or parts"
             )
 
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """What there is a target, a weight and a curve for: the layers."""
+        return self.layers
+
     def layer_loss(self, features: jax.Array, target: Target) -> jax.Array:
         """The distance of features [h, w, c] at one layer from that layer's target."""
         raise NotImplementedError(f"{type(self).__name__} has no layer_loss")
@@ -157,13 +181,31 @@ class LayerTerm(Term):
         """What the loss of a layer of a canvas is multiplied by, beside its weight."""
         return 1.0
 
+    def squares(self, difference: jax.Array) -> jax.Array:
+        """Σ d², self-scaled where `normalise` says so."""
+        if self.normalise == "self_scaled":
+            return self_scaled(difference, self.strength)
+        return (difference**2).sum()
+
     def parts(self, view: View, target: Target) -> dict[str, jax.Array]:
-        weights = self.layer_weights or (1.0,) * len(self.layers)
+        weights = self.layer_weights or (1.0,) * len(self.sites)
         return {
-            f"{self.name}/{layer}": weight
-            * (self.factor(view, layer) * self.layer_loss(view.features[layer], goal))
-            for layer, weight, goal in zip(self.layers, weights, target, strict=True)
+            f"{self.name}/{site}": weight * self._part(view, site, goal)
+            for site, weight, goal in zip(self.sites, weights, target, strict=True)
         }
+
+    def _part(self, view: View, site: str, target: Target) -> jax.Array:
+        """The loss of one layer, without its weight."""
+        factor, features = self.factor(view, site), view.features[site]
+        if self.normalise == "gradient":
+            return normalised_gradient(
+                lambda features: factor * self.layer_loss(features, target),
+                features,
+                self.strength,
+            )
+        if self.normalise == "self_scaled":  # It goes as "gradient" makes it go.
+            factor = factor ** (1 - self.strength)
+        return factor * self.layer_loss(features, target)
 
     def __call__(self, view: View, target: Target) -> jax.Array:
         return total(self.parts(view, target).values())

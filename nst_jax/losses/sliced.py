@@ -1,0 +1,121 @@
+"""The sliced Wasserstein distance: histograms along random directions."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from nst_jax.errors import RequestError
+from nst_jax.losses.base import Target, View, static, term
+from nst_jax.losses.quantiles import Bag, Quantiles, bag, quantiles, transport
+from nst_jax.losses.style import StyleTerm
+
+
+class Slices(NamedTuple):
+    """Directions [c, K], and a style's quantiles along them."""
+
+    directions: jax.Array
+    quantiles: Quantiles
+
+
+def directions(
+    key: jax.Array, channels: int, count: int, dtype: DTypeLike = jnp.float32
+) -> jax.Array:
+    """Random unit vectors [channels, count]: orthonormal, as many at a time as can be.
+
+    Each is uniform on the sphere; orthogonal ones cover it more evenly than
+    independent ones would.
+    """
+    blocks = -(-count // channels)
+    # Drawn in float32 always: in float64 they would be others.
+    normals = jax.random.normal(key, (blocks, channels, channels), jnp.float32)
+    bases = jnp.linalg.qr(normals.astype(dtype))[0]
+    return jnp.concatenate(list(bases), 1)[:, :count]
+
+
+@term
+class SlicedWasserstein(StyleTerm):
+    """The mean over directions v of the squared W₂ of vᵀF and vᵀF*.
+
+    Heitz, Vanhoey, Chambon & Belcour 2021 (arXiv 2006.07229): the only
+    statistic here that is 0 for equal distributions alone, where there are directions
+    enough.
+
+    Attributes:
+      directions: K; 0 for as many as a layer has channels, as the paper has it.
+      seed: what they are drawn with.
+      anew: whether they are drawn anew at each step, as in the paper: then the loss is
+        another one at each step, which is for Adam and for gradient descent. Else
+        they are drawn once. Within a step, and for all members, they are the same.
+      levels: at most so many quantiles of a style are kept along each direction.
+      samples: at most so many positions of a style are kept where `anew` is set.
+    """
+
+    directions: int = static(default=0)
+    seed: int = static(default=0)
+    anew: bool = static(default=False)
+    levels: int = static(default=1024)
+    samples: int = static(default=16384)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        least = {"directions": 0, "seed": 0, "levels": 2, "samples": 1}
+        for field, bound in least.items():
+            if getattr(self, field) < bound:
+                raise RequestError(
+                    f"{self.name}.{field} must be {bound} or more, "
+                    f"got {getattr(self, field)}"
+                )
+
+    def statistic(self, features: jax.Array, weights: jax.Array | None = None) -> Bag:
+        return bag(features, weights)
+
+    def goal(self, statistic: Bag) -> Bag | Slices:
+        if self.anew:
+            return self._sample(statistic)
+        return self._slices(statistic, jax.random.key(self.seed))
+
+    def distance(self, statistic: Bag, target: Slices) -> jax.Array:
+        return transport(_along(statistic, target.directions), target.quantiles)
+
+    def parts(self, view: View, target: Target) -> dict[str, jax.Array]:
+        if self.anew:
+            key = jax.random.fold_in(jax.random.key(self.seed), view.step)
+            target = tuple(
+                tuple(
+                    region._replace(
+                        statistics=tuple(
+                            self._slices(style, key) for style in region.statistics
+                        )
+                    )
+                    for region in regions
+                )
+                for regions in target
+            )
+        return super().parts(view, target)
+
+    def _slices(self, style: Bag, key: jax.Array) -> Slices:
+        channels = style.values.shape[1]
+        count = self.directions or channels
+        drawn = directions(key, channels, count, style.values.dtype)
+        return Slices(drawn, quantiles(_along(style, drawn), self.levels))
+
+    def _sample(self, style: Bag) -> Bag:
+        """Some positions of a style, drawn by their weights; all if there are few."""
+        count = len(style.values)
+        if count <= self.samples:
+            return style
+        chosen = jax.random.choice(
+            jax.random.key(self.seed),
+            count,
+            (self.samples,),
+            replace=style.weights is not None,
+            p=style.weights,
+        )
+        return Bag(style.values[chosen], None)
+
+
+def _along(found: Bag, drawn: jax.Array) -> Bag:
+    """A bag's projections [M, K] on directions [c, K]."""
+    return Bag(found.values @ drawn, found.weights)

@@ -1,8 +1,10 @@
 """The way of computing: what must not change a bit, and what is caught if it does."""
 
 import dataclasses
+import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -289,15 +291,16 @@ def test_a_program_that_is_not_deterministic_is_caught(tmp_path):
     assert not any("the same to the last bit" in text for text in study["summary"])
 
 
-def made_up(arms, seeds=2, planted=()):
-    """A run of arms × seeds, as its run.json has it."""
-    places = [(a, s) for a in range(len(arms)) for s in range(seeds)]
+SEEDS = ("seeds", "seed", ["0", "1"])
+
+
+def made_up(arms, *others, planted=()):
+    """A run of arms and other axes (field, name, labels), as its run.json has it."""
+    axes = [("ensemble.repeat, canvas.ulps", "arm", arms), *others]
+    places = itertools.product(*(range(len(labels)) for _, _, labels in axes))
     return {
         "device": {"platform": "cpu"},
-        "axes": [
-            {"field": "ensemble.repeat, canvas.ulps", "name": "arm", "labels": arms},
-            {"field": "seeds", "name": "seed", "labels": list(map(str, range(seeds)))},
-        ],
+        "axes": [dict(zip(("field", "name", "labels"), a, strict=True)) for a in axes],
         "groups": [
             {"count": 2, "batch_size": size, "member_steps": 12, "run_s": seconds}
             for size, seconds in ((1, 1.2), (8, 2.4))
@@ -315,26 +318,37 @@ def made_up(arms, seeds=2, planted=()):
     }
 
 
-def test_what_is_said_of_arms_whose_differences_are_known():
-    """Two equal arms; one that parts at step 2 and grows twofold a step to 0.08."""
-    steps = list(range(11))
-    run = made_up(["alone", "again", "otherwise"])
-    still = {seed: np.full((4, 4, 3), 0.3 + 0.2 * seed, np.float32) for seed in (0, 1)}
+def said_of(run, steps, canvases):
+    """What is found where `canvases(*place)` gives a level or picture a step."""
 
     def trajectory(member):
-        arm, seed = run["members"][member]["index"]
-        away = [0.08 * 2.0 ** (step - 10) * (step >= 2) for step in steps]
-        grown = away if arm == 2 else [0] * 11
-        return steps, [(still[seed] + np.float32(x)).astype(np.float32) for x in grown]
+        levels = canvases(*run["members"][member]["index"])
+        whole = [x if np.ndim(x) else np.full((4, 4, 3), x) for x in levels]
+        return list(steps), [np.asarray(x, np.float32) for x in whole]
 
     finals = {m["member"]: trajectory(m["member"])[1][-1] for m in run["members"]}
-    found = execution(Evidence(run, finals, trajectory=trajectory))
+    return execution(Evidence(run, finals, trajectory=trajectory))
+
+
+def test_what_is_said_of_arms_whose_differences_are_known():
+    """Two equal arms; one that parts at step 2 and grows twofold a step to 0.08."""
+    steps = range(11)
+    run = made_up(["alone", "again", "otherwise"], SEEDS)
+
+    def canvases(arm, seed):
+        away = [0.08 * 2.0 ** (step - 10) * (step >= 2) * (arm == 2) for step in steps]
+        return [0.3 + 0.2 * seed + x for x in away]
+
+    found = said_of(run, steps, canvases)
     equal, other, share = found.summary
-    assert "at all of 11 steps, alone and: again." in equal
+    assert "On this cpu a seed is the same to the last bit, at all of 11 steps" in equal
+    assert "alone and: again." in equal
     assert "A seed otherwise is not the seed alone: they part at step 2" in other
     assert "end 0.08 apart (RMS, of 1), against 0.2 between seeds" in other
-    assert f"e-fold in {1 / np.log(2):.2g} steps" in other
+    e_fold = 1 / np.log(2)
+    assert f"grows e-fold in {e_fold:.2g} steps, over steps 2 to 8." in other
     table, costs = found.tables
+    assert table.columns[:3] == ("arm", "seeds", "same bits")
     again, otherwise, seed = table.rows
     assert again[:5] == ("again", 2, "yes", None, 0.0)
     assert otherwise[1:4] == (2, "no", 2)
@@ -342,10 +356,11 @@ def test_what_is_said_of_arms_whose_differences_are_known():
     assert otherwise[8] == pytest.approx(0.5)
     assert seed[0] == "another seed"
     assert seed[7] == pytest.approx(0.2)
-    # Levels 0, 0 and 0.08 of each seed, seeds 0.2 apart: one-way random effects.
-    within = np.var([0, 0, 0.08], ddof=1)
-    between = np.var([0, 0.2], ddof=1) - within / 3
-    assert f"{100 * within / (within + between):.2g} %" in share
+    # Of the arm that differs alone: levels 0 and 0.08 of each seed, seeds 0.2 apart.
+    within = np.var([0, 0.08], ddof=1)
+    between = np.var([0, 0.2], ddof=1) - within / 2
+    assert f"alone and otherwise {100 * within / (within + between):.2g} % " in share
+    assert "(of 2 seeds, which give no interval)" in share
     # 12 members' steps in 1.2 s alone, and 2.4 s in batches of 8 that have 2 members.
     milliseconds = {row[0]: row[1:] for row in costs.rows}
     assert milliseconds["alone"] == pytest.approx((100, 1))
@@ -355,16 +370,108 @@ def test_what_is_said_of_arms_whose_differences_are_known():
     assert plot.series[0].y[-1] == pytest.approx(0.08)
 
 
+def test_what_is_no_seed_is_not_called_one():
+    """Weights move the picture by 0.3, and nothing is said of seeds."""
+    weight = "terms.style.weight", "weight", ["1", "2"]
+    run = made_up(["alone", "otherwise"], weight)
+    found = said_of(run, [0, 1], lambda arm, w: [0.1, 0.2 + 0.3 * w + 0.01 * arm])
+    assert not any("seed" in text for text in found.summary)
+    first, second = found.summary
+    assert (
+        "A picture otherwise is not the picture alone at weight 1: they part" in first
+    )
+    assert "at weight 2: they part at step 1 and end 0.01 apart (RMS, of 1)." in second
+    table, costs = found.tables
+    assert "seed" not in table.title and table.columns[:2] == ("weight", "arm")
+    assert [row[:3] for row in table.rows] == [
+        *(("1", "otherwise", 1), ("2", "otherwise", 1))
+    ]
+    assert [row[:2] for row in costs.rows] == [
+        *(("1", "alone"), ("1", "otherwise"), ("2", "alone"), ("2", "otherwise"))
+    ]
+    assert [len(plot.series) for plot in found.plots] == [1, 1]
+
+
+def test_seeds_are_compared_at_one_place():
+    """Seeds 0.02 apart at each weight, which is itself 0.3 from the other."""
+    weight = "terms.style.weight", "weight", ["1", "2"]
+    run = made_up(["alone", "otherwise"], weight, SEEDS)
+    found = said_of(
+        run, [0, 1], lambda arm, w, s: [0.1, 0.2 + 0.3 * w + 0.02 * s + 0.01 * arm]
+    )
+    parting = [text for text in found.summary if text.startswith("A seed")]
+    assert len(parting) == 2
+    assert all(", against 0.02 between seeds" in text for text in parting)
+    within, between = 0.01**2 / 2, 0.02**2 / 2 - 0.01**2 / 4
+    share = f" {100 * within / (within + between):.2g} % "
+    shares = [text for text in found.summary if text.startswith("Of the variance")]
+    assert len(shares) == 2 and all(share in text for text in shares)
+    seeds = [row for row in found.tables[0].rows if row[1] == "another seed"]
+    assert [row[0] for row in seeds] == ["1", "2"]
+    assert [row[8] for row in seeds] == pytest.approx([0.02, 0.02])
+
+
+@pytest.mark.parametrize("others", [(), (SEEDS,)])
+def test_sizes_are_compared_to_their_own_kind(others):
+    run = made_up(["vmap", "loop"], ("size", "size", ["4", "6"]), *others)
+
+    def canvases(arm, size, seed=0):
+        return [np.full((4 + 2 * size, 5, 3), 0.1 * (seed + 1))] * 2
+
+    found = said_of(run, [0, 1], canvases)
+    assert [row[0] for row in found.tables[0].rows if row[1] == "loop"] == ["4", "6"]
+    small, large = found.summary
+    assert "On this cpu at size 4 a" in small and "On this cpu at size 6 a" in large
+
+
+def test_a_parting_is_no_more_exact_than_what_was_kept():
+    """The two part somewhere from step 1 to 40, and were looked at twice."""
+    run = made_up(["alone", "again", "otherwise"])
+    found = said_of(run, [0, 40], lambda arm: [0.5, 0.5 + 0.01 * (arm == 2)])
+    equal, other = found.summary
+    assert "at the 2 steps that were kept, alone and: again." in equal
+    assert "they part by step 40 and end" in other
+    assert [row[3] for row in found.tables[0].rows] == [None, "by 40"]
+    found = said_of(run, [0, 39, 40], lambda arm: [0.5, 0.5, 0.5 + 0.01 * (arm == 2)])
+    assert "they part at step 40 and end" in found.summary[1]
+    found = said_of(run, [40], lambda arm: [0.5 + 0.01 * (arm == 2)])
+    assert "the same to the last bit, at the end, alone" in found.summary[0]
+    assert "they part by step 40 and end" in found.summary[1]
+    found = said_of(run, [0, 40], lambda arm: [0.5 + 0.01 * (arm == 2)] * 2)
+    assert "they part at step 0 and end" in found.summary[1]
+
+
+def test_table_sentence_and_plot_have_one_mean_over_seeds():
+    """0.01, 0.02 and 0.06: their root mean square is 0.037, their mean 0.03."""
+    run = made_up(["alone", "otherwise"], ("seeds", "seed", ["0", "1", "2"]))
+    apart = (0.01, 0.02, 0.06)
+    found = said_of(run, [0, 1], lambda arm, s: [0.1, 0.3 * s + arm * apart[s]])
+    mean = np.sqrt(np.mean(np.square(apart)))
+    assert f"end {mean:.2g} (0.01 to 0.06) apart" in found.summary[0]
+    assert found.tables[0].rows[0][7] == pytest.approx(mean, rel=1e-2)
+    assert found.plots[0].series[0].y[-1] == pytest.approx(mean, rel=1e-5)
+    between = np.sqrt(np.mean(np.square([0.3, 0.6])))
+    assert f", against {between:.2g} (0.3 to 0.6) between seeds" in found.summary[0]
+    assert found.tables[0].rows[1][7] == pytest.approx(between, rel=1e-2)
+
+
 def test_a_planted_difference_is_no_way_of_computing():
-    run = made_up(["alone", "one ulp"], planted=(1,))
-    finals = {
-        m["member"]: np.full((4, 4, 3), 0.1 * m["index"][0] + 0.4 * m["index"][1])
-        for m in run["members"]
-    }
-    paths = {m: ([5], [x.astype(np.float32)]) for m, x in finals.items()}
-    found = execution(Evidence(run, finals, trajectory=paths.__getitem__))
+    run = made_up(["alone", "one ulp"], SEEDS, planted=(1,))
+    found = said_of(run, [5], lambda arm, seed: [0.1 * arm + 0.4 * seed])
     (share,) = [text for text in found.summary if text.startswith("Of the variance")]
     assert "one unit in the last place" in share
+
+
+def test_shares_are_of_exact_canvases_and_never_more_than_all():
+    """Far less than a level apart; and seeds that make no difference at all."""
+    run = made_up(["alone", "otherwise"], ("seeds", "seed", ["0", "1", "2"]))
+    tiny = said_of(run, [5], lambda arm, seed: [0.5 + 1e-5 * (seed + arm * (seed + 1))])
+    assert "Of the variance" in tiny.summary[1] and " 0 %" not in tiny.summary[1]
+    (percents,) = re.findall(r"95 %: (\S+) to (\S+)\)", tiny.summary[1])
+    assert 0 <= float(percents[0]) < float(percents[1]) <= 100
+    alike = said_of(run, [5], lambda arm, seed: [0.5 + 0.1 * arm]).summary[1]
+    assert "all that can be told is due to the way of computing" in alike
+    assert "200" not in alike
 
 
 def test_nothing_is_said_of_members_that_are_not_there():

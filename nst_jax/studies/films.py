@@ -16,7 +16,7 @@ from nst_jax.studies.found import (
     levels,
     rounded,
 )
-from nst_jax.studies.takes import Take, other_axes, takes
+from nst_jax.studies.takes import Take, takes
 
 #: Pictures of where films flicker, and films beside their contents, at most.
 MAPS, CLIPS = 6, 4
@@ -34,7 +34,7 @@ def films(evidence: Evidence) -> Findings:
     there = takes(evidence, axis)
     if not there:
         return Findings()
-    names = [evidence.run["axes"][i]["name"] for i in other_axes(evidence, axis)]
+    names = [evidence.run["axes"][i]["name"] for i in evidence.other_axes(axis)]
     return Findings(
         (*_said(there), *_still(there)),
         (_table(there, names),),

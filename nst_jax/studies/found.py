@@ -135,6 +135,11 @@ class Evidence:
         found = (i for i, own in enumerate(self.fields) if set(own) & set(paths))
         return next(found, None)
 
+    def other_axes(self, axis: int) -> list[int]:
+        """The axes that are neither this one nor of nothing but seeds."""
+        paths = enumerate(self.fields)
+        return [i for i, own in paths if i != axis and own != ("seeds",)]
+
     def lines(self, axis: int) -> list[tuple[str, list[int]]]:
         """(label, members along one axis), for each place on the other ones."""
         lines: dict[tuple[int, ...], list[int]] = {}

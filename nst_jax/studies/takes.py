@@ -17,7 +17,7 @@ class Take:
     """Films that differ in nothing but the seed.
 
     Attributes:
-      labels: of its place, one for each of `other_axes`.
+      labels: of its place, one for each of `Evidence.other_axes`.
       film: what it is a film of, in words; "" if all are of one.
       policy: the rest of its place, in words.
       rest: that without what the canvas starts from.
@@ -71,12 +71,6 @@ class Take:
         return ", ".join(filter(None, (self.film, self.policy))) or "all"
 
 
-def other_axes(evidence: Evidence, axis: int) -> list[int]:
-    """The axes that are neither that of frames nor of seeds."""
-    paths = enumerate(evidence.fields)
-    return [i for i, own in paths if i != axis and own != ("seeds",)]
-
-
 def takes(evidence: Evidence, axis: int) -> list[Take]:
     """All films of which every frame is there, in the order of their places.
 
@@ -84,7 +78,7 @@ def takes(evidence: Evidence, axis: int) -> list[Take]:
       evidence: with exact canvases.
       axis: that of the frames.
     """
-    axes, others = evidence.run["axes"], other_axes(evidence, axis)
+    axes, others = evidence.run["axes"], evidence.other_axes(axis)
     together: dict[tuple[int, ...], list[list[int]]] = {}
     for _, members in evidence.lines(axis):
         if _whole(evidence, members):

@@ -82,9 +82,10 @@ def _evidence(run: Run) -> Evidence:
         if not varied.isdisjoint(("weights", *_EYES)):
             return None  # No one network has seen all members.
         try:
-            return load_network(config["weights"], **{k: config[k] for k in _EYES})
+            whole = load_network(config["weights"])
         except RequestError:  # The run may have been carried to another machine.
             return None
+        return whole.used(**{name: config[name] for name in _EYES})
 
     return Evidence(
         run.manifest,

@@ -328,7 +328,7 @@ def run(
         as the weights of terms; the whole is one program all the same.
       canvases: float32 [N, H, W, 3], one start a member.
       steps: steps that each makes.
-      strategy: "vmap", "map" or "loop".
+      strategy: "vmap", "map", "loop" or "shard".
       batch_size: members held at a time; None for all.
       look_every: steps between two entries of the history.
     """

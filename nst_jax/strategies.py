@@ -63,7 +63,9 @@ def sharded(
     """What `mapped` gave, each device with an equal share of the members.
 
     No device waits for another, nor do they speak: every one has the whole of what
-    the members share, and its own of what they do not.
+    the members share, and its own of what they do not. That is also why JAX need not
+    check which values vary over the mesh (`check_vma`): no collective depends on it,
+    and the check refuses loops whose carry begins alike on all devices and then varies.
     """
     mesh = jax.sharding.Mesh(np.asarray(devices), ("members",))
     own, shared = jax.P("members"), jax.P()

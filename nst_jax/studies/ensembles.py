@@ -6,13 +6,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from nst_jax.studies.comparison import CUTOFF
 from nst_jax.studies.dispersion import mean_picture, relative_spread, std_picture
-from nst_jax.studies.estimate import LEAST, Estimate, mean_of_pairs
-from nst_jax.studies.found import Evidence, Findings, Matrix, Picture, Plot, Table
-from nst_jax.studies.lines import Line, bars, seed_lines, text
+from nst_jax.studies.estimate import LEAST, Estimate, jackknife, mean_of_pairs
+from nst_jax.studies.found import Evidence, Findings, Line, Matrix, Picture, Plot, Table
+from nst_jax.studies.lines import bars, text
 from nst_jax.studies.perception import layer_distances
-from nst_jax.studies.spread import pairwise
+from nst_jax.studies.spread import CUTOFF, pairwise
 from nst_jax.vgg import smallest_side
 
 #: Lines, at most, that are shown in pictures, as matrices and by layer.
@@ -28,11 +27,19 @@ _T = TypeVar("_T")
 
 
 class Course(NamedTuple):
-    """The standard deviation among the seeds of a line, at each step that was kept."""
+    """How the seeds of a line part.
+
+    Attributes:
+      label: of the line.
+      steps: those that were kept.
+      std: the standard deviation among the seeds at each of them.
+      change: the last by the first; None where that is 0.
+    """
 
     label: str
     steps: tuple[int, ...]
     std: list[Estimate]
+    change: Estimate | None
 
 
 def dispersed(evidence: Evidence) -> Findings:
@@ -41,7 +48,7 @@ def dispersed(evidence: Evidence) -> Findings:
     All pictures are clipped to [0, 1]; over the steps they are the exact canvases,
     else what was written, in whole levels.
     """
-    lines = seed_lines(evidence)
+    lines = evidence.seed_lines
     if not lines:
         return Findings()
     axis = evidence.fields.index(("seeds",))
@@ -74,6 +81,12 @@ def _extremes(lines: list[Line]) -> str:
             f"The {len(least.members)} seeds have a standard deviation of "
             f"{text(least.dispersion.std, 255)} of 255 levels and an SSIM of "
             f"{text(least.dispersion.ssim)} to each other."
+        )
+    low, high = most.dispersion.std.low, least.dispersion.std.high
+    if low is None or high is None or low <= high:
+        return (
+            f"No two of the {len(lines)} settings can be told from each other by how "
+            "dispersed their seeds are: their 95 % intervals overlap."
         )
     return (
         f"Seeds are least dispersed at {least.label}, with a standard deviation of "
@@ -152,7 +165,11 @@ def _layers(evidence: Evidence, head: str, lines: list[Line]) -> list[Table]:
         reached = [layer for layer in layers if smallest_side([layer]) <= side]
         apart = layer_distances(network, pictures, reached)
         rows += [
-            (line.label, layer, *(text(mean_of_pairs(d)) for d in apart[layer]))
+            (
+                line.label,
+                layer,
+                *(text(mean_of_pairs(d, positive=True)) for d in apart[layer]),
+            )
             for layer in reached
         ]
     return [
@@ -250,34 +267,56 @@ def _courses(evidence: Evidence, lines: list[Line]) -> list[Course]:
             continue
         ensembles = [np.stack(step) for step in zip(*(c for _, c in kept), strict=True)]
         if all(np.isfinite(pictures).all() for pictures in ensembles):
-            courses.append(Course(line.label, tuple(steps), list(map(_std, ensembles))))
+            squares = [pairwise(pictures) ** 2 for pictures in ensembles]
+            std = list(map(_std, squares))
+            change = _ratio(squares[-1], squares[0]) if std[0].value else None
+            courses.append(Course(line.label, tuple(steps), std, change))
     return courses
 
 
-def _std(pictures: np.ndarray) -> Estimate:
+def _std(squares: np.ndarray) -> Estimate:
     """As `dispersion` has it: half the mean square of the differences, its root."""
-    return mean_of_pairs(pairwise(pictures) ** 2 / 2, math.sqrt)
+    return mean_of_pairs(squares / 2, math.sqrt, positive=True)
+
+
+def _ratio(last: np.ndarray, first: np.ndarray) -> Estimate:
+    """Of two standard deviations, a member being left out of both."""
+
+    def ratio(members: np.ndarray) -> float:
+        pairs = np.ix_(members, members)
+        above, below = last[pairs].sum(), first[pairs].sum()
+        return math.sqrt(above / below) if below else math.inf
+
+    return jackknife(ratio, len(first), positive=True)
 
 
 def _change(courses: list[Course]) -> list[str]:
     """By what the dispersion grows from the first step that was kept to the last."""
-    growth = [
-        (course.std[-1].value / course.std[0].value, course.label)
-        for course in courses
-        if course.std[0].value > 0
-    ]
-    if not growth:
+    known = [(course.change, course.label) for course in courses if course.change]
+    if not known:
         return []
-    (least, where), (most, there) = min(growth), max(growth)
     span = "From the first step that was kept to the last the standard deviation"
-    if len(growth) == 1:
-        way = "grows" if most > 1 else "falls"
-        return [f"{span} {way} to {most:.3g} times what it was."]
-    grown = sum(factor > 1 for factor, _ in growth)
+    if len(known) == 1:
+        ((change, _),) = known
+        way = {1: "it grows", -1: "it falls", 0: "which way cannot be told"}[
+            _way(change)
+        ]
+        return [f"{span} becomes {text(change)} times what it was: {way}."]
+    known.sort(key=lambda own: own[0].value)
+    (least, where), (most, there) = known[0], known[-1]
+    ways = [_way(change) for change, _ in known]
     return [
-        f"{span} becomes {least:.3g} times (at {where}) to {most:.3g} times (at "
-        f"{there}) what it was: it grows at {grown} of {len(growth)}."
+        f"{span} becomes {text(least)} times (at {where}) to {text(most)} times (at "
+        f"{there}) what it was: of {len(known)} settings it grows at {ways.count(1)} "
+        f"and falls at {ways.count(-1)}, as far as can be told."
     ]
+
+
+def _way(change: Estimate) -> int:
+    """1 if what has changed has grown, −1 if it has fallen, 0 if that is not sure."""
+    if change.low is None or change.high is None:
+        return 0
+    return int(change.low > 1) - int(change.high < 1)
 
 
 def _over_steps(courses: list[Course]) -> list[Plot]:

@@ -29,6 +29,16 @@ from nst_jax.vgg import Network
 STRATEGIES = ("vmap", "shard", "map", "loop")
 
 
+def batch_size(strategy: str, asked: int, devices: int) -> int:
+    """Members that a batch holds where so many are asked for.
+
+    "loop" has 1, and "shard" the next multiple of the number of devices.
+    """
+    if strategy == "loop":
+        return 1
+    return asked + -asked % devices if strategy == "shard" else asked
+
+
 def mapped(
     function: Callable, along: Problem | None = None, *, together: bool
 ) -> Callable:
@@ -63,9 +73,10 @@ def sharded(
     """What `mapped` gave, each device with an equal share of the members.
 
     No device waits for another, nor do they speak: every one has the whole of what
-    the members share, and its own of what they do not. That is also why JAX need not
-    check which values vary over the mesh (`check_vma`): no collective depends on it,
-    and the check refuses loops whose carry begins alike on all devices and then varies.
+    the members share, and its own of what they do not.
+
+    JAX does not check what varies over the mesh (`check_vma`): it would refuse the
+    gradient that `vgg.convolve` gives to weights that all devices share, which varies.
     """
     mesh = jax.sharding.Mesh(np.asarray(devices), ("members",))
     own, shared = jax.P("members"), jax.P()

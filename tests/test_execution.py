@@ -134,7 +134,7 @@ def kept(ensemble, starts, steps, **options):
 
 
 def test_several_devices():
-    """Eight CPUs: each has a share, and comes to what one device does, but for some ulps.
+    """Eight CPUs: each has a share, and comes to what one does, but for some ulps.
 
     A sharded program is stopped and goes on to its own bits.
     """

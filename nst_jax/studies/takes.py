@@ -22,6 +22,7 @@ class Take:
       policy: the rest of its place, in words.
       rest: that without what the canvas starts from.
       canvas: what it starts from, as in the config.
+      seeds: their places on their axis.
       motion: [T, 2], as `flicker.aligned` wants it; None for a camera that stands
         still.
       contents: [T, H, W, 3].
@@ -34,6 +35,7 @@ class Take:
     policy: str
     rest: str
     canvas: dict[str, Any]
+    seeds: tuple[tuple[int, ...], ...]
     motion: np.ndarray | None
     contents: np.ndarray
     frames: tuple[np.ndarray, ...]
@@ -98,6 +100,14 @@ def takes(evidence: Evidence, axis: int) -> list[Take]:
             return ", ".join(f"{axes[a]['name']} {labels[a]}" for a in chosen)
 
         contents = np.stack([evidence.contents[m] for m in lines[0]])
+        seeds = tuple(
+            tuple(
+                i
+                for a, i in enumerate(evidence.run["members"][own[0]]["index"])
+                if a not in (axis, *others)
+            )
+            for own in lines
+        )
         motion = _motion(evidence, lines[0], contents.shape[2])
         frames = tuple(np.stack([_exact(evidence, m) for m in own]) for own in lines)
         return Take(
@@ -106,6 +116,7 @@ def takes(evidence: Evidence, axis: int) -> list[Take]:
             words(policies),
             words(rest),
             _part(evidence, lines[0][0], "canvas"),
+            seeds,
             motion,
             contents,
             frames,

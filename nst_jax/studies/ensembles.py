@@ -1,45 +1,25 @@
 """How dispersed seeds are: along another axis, over the steps and to the network."""
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import numpy as np
 
+from nst_jax.studies.courses import change, courses, plot
 from nst_jax.studies.dispersion import mean_picture, relative_spread, std_picture
-from nst_jax.studies.estimate import LEAST, Estimate, jackknife, mean_of_pairs
+from nst_jax.studies.estimate import LEAST, Estimate, mean_of_pairs
 from nst_jax.studies.found import Evidence, Findings, Line, Matrix, Picture, Plot, Table
-from nst_jax.studies.lines import bars, text
+from nst_jax.studies.lines import bars, few, text
 from nst_jax.studies.perception import layer_distances
 from nst_jax.studies.spread import CUTOFF, pairwise
 from nst_jax.vgg import smallest_side
 
 #: Lines, at most, that are shown in pictures, as matrices and by layer.
 PICTURED, MATRICES, BY_LAYER = 4, 2, 8
-#: And as curves: as many as matplotlib has colours.
-CURVES = 10
 #: Pictures of a line, at most, whose features are held, or that are shown.
 HELD = 16
 #: Pictures in a row of those that are shown, and pixels between them.
 ACROSS, GAP = 4, 4
-
-_T = TypeVar("_T")
-
-
-class Course(NamedTuple):
-    """How the seeds of a line part.
-
-    Attributes:
-      label: of the line.
-      steps: those that were kept.
-      std: the standard deviation among the seeds at each of them.
-      change: the last by the first; None where that is 0.
-    """
-
-    label: str
-    steps: tuple[int, ...]
-    std: list[Estimate]
-    change: Estimate | None
 
 
 def dispersed(evidence: Evidence) -> Findings:
@@ -53,24 +33,18 @@ def dispersed(evidence: Evidence) -> Findings:
         return Findings()
     axis = evidence.fields.index(("seeds",))
     head = evidence.other_names(axis)
-    courses = _courses(evidence, lines)
+    over_steps = courses(evidence, lines)
     return Findings(
-        (_extremes(lines), *_change(courses)),
+        (_extremes(lines), *change(over_steps)),
         (
             _table(evidence, head, lines),
             *_terms(evidence, head, lines),
             *_layers(evidence, head, lines),
         ),
-        (*_along(evidence, axis, lines), *_over_steps(courses)),
-        tuple(_matrix(evidence, axis, line) for line in _few(lines, MATRICES)),
-        tuple(p for line in _few(lines, PICTURED) for p in _pictures(evidence, line)),
+        (*_along(evidence, axis, lines), *plot(over_steps)),
+        tuple(_matrix(evidence, axis, line) for line in few(lines, MATRICES)),
+        tuple(p for line in few(lines, PICTURED) for p in _pictures(evidence, line)),
     )
-
-
-def _few(items: Sequence[_T], most: int) -> list[_T]:
-    """So many of them at most, evenly, with both ends."""
-    places = np.linspace(0, len(items) - 1, min(len(items), most))
-    return [items[round(place)] for place in places]
 
 
 def _extremes(lines: list[Line]) -> str:
@@ -159,7 +133,7 @@ def _layers(evidence: Evidence, head: str, lines: list[Line]) -> list[Table]:
     if network is None:
         return []
     rows = []
-    for line in _few(lines, BY_LAYER):
+    for line in few(lines, BY_LAYER):
         pictures = line.pictures[:HELD]
         side = min(pictures.shape[1:3])
         reached = [layer for layer in layers if smallest_side([layer]) <= side]
@@ -203,7 +177,7 @@ def _by_loss(evidence: Evidence, line: Line) -> list[Picture]:
     if len(known) < len(line.members):
         return []
     order = sorted(range(len(known)), key=known.__getitem__)
-    chosen = _few(order, HELD)
+    chosen = few(order, HELD)
     count, height, width, channels = len(chosen), *line.pictures.shape[1:]
     across = min(count, ACROSS)
     rows = math.ceil(count / across)
@@ -252,83 +226,3 @@ def _positions(labels: list[str]) -> tuple[list[Any], str]:
         return list(labels), "linear"
     wide = min(numbers) > 0 and max(numbers) > 100 * min(numbers)
     return numbers, "log" if wide else "linear"
-
-
-def _courses(evidence: Evidence, lines: list[Line]) -> list[Course]:
-    """Of those lines all members of which kept the same steps, more than one."""
-    if evidence.trajectory is None:
-        return []
-    courses = []
-    parted = [line for line in lines if line.dispersion.std.value > 0]
-    for line in _few(parted, CURVES):
-        kept = [evidence.trajectory(m) for m in line.members]
-        steps, _ = kept[0]
-        if len(steps) < 2 or any(own != steps for own, _ in kept):
-            continue
-        ensembles = [np.stack(step) for step in zip(*(c for _, c in kept), strict=True)]
-        if all(np.isfinite(pictures).all() for pictures in ensembles):
-            squares = [pairwise(pictures) ** 2 for pictures in ensembles]
-            std = list(map(_std, squares))
-            change = _ratio(squares[-1], squares[0]) if std[0].value else None
-            courses.append(Course(line.label, tuple(steps), std, change))
-    return courses
-
-
-def _std(squares: np.ndarray) -> Estimate:
-    """As `dispersion` has it: half the mean square of the differences, its root."""
-    return mean_of_pairs(squares / 2, math.sqrt, positive=True)
-
-
-def _ratio(last: np.ndarray, first: np.ndarray) -> Estimate:
-    """Of two standard deviations, a member being left out of both."""
-
-    def ratio(members: np.ndarray) -> float:
-        pairs = np.ix_(members, members)
-        above, below = last[pairs].sum(), first[pairs].sum()
-        return math.sqrt(above / below) if below else math.inf
-
-    return jackknife(ratio, len(first), positive=True)
-
-
-def _change(courses: list[Course]) -> list[str]:
-    """By what the dispersion grows from the first step that was kept to the last."""
-    known = [(course.change, course.label) for course in courses if course.change]
-    if not known:
-        return []
-    span = "From the first step that was kept to the last the standard deviation"
-    if len(known) == 1:
-        ((change, _),) = known
-        way = {1: "it grows", -1: "it falls", 0: "which way cannot be told"}[
-            _way(change)
-        ]
-        return [f"{span} becomes {text(change)} times what it was: {way}."]
-    known.sort(key=lambda own: own[0].value)
-    (least, where), (most, there) = known[0], known[-1]
-    ways = [_way(change) for change, _ in known]
-    return [
-        f"{span} becomes {text(least)} times (at {where}) to {text(most)} times (at "
-        f"{there}) what it was: of {len(known)} settings it grows at {ways.count(1)} "
-        f"and falls at {ways.count(-1)}, as far as can be told."
-    ]
-
-
-def _way(change: Estimate) -> int:
-    """1 if what has changed has grown, −1 if it has fallen, 0 if that is not sure."""
-    if change.low is None or change.high is None:
-        return 0
-    return int(change.low > 1) - int(change.high < 1)
-
-
-def _over_steps(courses: list[Course]) -> list[Plot]:
-    if not courses:
-        return []
-    return [
-        Plot(
-            "How the dispersion of seeds goes with the steps",
-            tuple(
-                bars(c.label if len(courses) > 1 else "", c.steps, c.std, 255)
-                for c in courses
-            ),
-            *("step", "standard deviation (levels)"),
-        )
-    ]

@@ -2,10 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from nst_jax.studies.estimate import Estimate
 from nst_jax.studies.found import Series
+
+_T = TypeVar("_T")
 
 
 def text(estimate: Estimate | None, scale: float = 1.0) -> str | None:
@@ -40,3 +44,9 @@ def bars(
         for own in zip(*((e.low, e.value, e.high) for e in estimates), strict=True)
     )
     return Series(label, tuple(x), y, low, high)
+
+
+def few(items: Sequence[_T], most: int) -> list[_T]:
+    """So many of them at most, evenly, with both ends."""
+    places = np.linspace(0, len(items) - 1, min(len(items), most))
+    return [items[round(place)] for place in places]

@@ -126,15 +126,25 @@ def _chosen(
 
 
 def _previous(members: Sequence[Member]) -> list[int | None]:
-    """For each member the one of the frame before, if it starts from that."""
-    latest: dict[Hashable, int] = {}
+    """For each member the one of the frame before, if it starts from that.
+
+    Raises:
+      RequestError: the frames of a film are not in their order.
+    """
+    films: dict[Hashable, list[int]] = {}
     previous: list[int | None] = []
     for i, member in enumerate(members):
         others = {k: repr(v) for k, v in member.varies.items() if k != "frame"}
         film = (member.seed, *others.items())
         starts = member.experiment.canvas.kind == "previous"
-        previous.append(latest.get(film) if starts else None)
-        latest[film] = i
+        before = films.setdefault(film, [])
+        frames = tuple(members[j].experiment.frame for j in (*before, i))
+        if starts and before and frames[-2] >= frames[-1]:
+            raise RequestError(
+                f"canvas.kind='previous' needs frames in ascending order, got {frames}"
+            )
+        previous.append(before[-1] if starts and before else None)
+        before.append(i)
     return previous
 
 

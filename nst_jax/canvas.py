@@ -17,6 +17,8 @@ from nst_jax.image import resize
 from nst_jax.preprocessing import CAFFE
 
 KINDS = ("content", "style", "noise", "blend", "file", "previous")
+#: Those that have noise in them.
+NOISY = ("noise", "blend", "previous")
 NOISES = ("uniform", "normal")
 #: What a frame of a film has of its own in its start.
 NEW = ("nothing", "noise", "rounding")
@@ -88,6 +90,10 @@ class Canvas:
             raise RequestError(
                 f"canvas.new must be one of {NEW}, got {self.new!r}"
                 f"{nearest(self.new, NEW)}"
+            )
+        if self.new == "noise" and self.kind not in NOISY:
+            raise RequestError(
+                f"canvas.new='noise' needs a canvas.kind of {NOISY}, got {self.kind!r}"
             )
         if abs(self.ulps) > MAX_ULPS:
             raise RequestError(

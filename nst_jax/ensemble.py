@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from nst_jax import transfer
+from nst_jax import strategies, transfer
 from nst_jax.errors import RequestError
 from nst_jax.solvers import Report
 from nst_jax.strategies import STRATEGIES, mapped, sharded
@@ -123,18 +123,20 @@ class Ensemble:
         batch_size: int,
         strategy: str = "vmap",
         coarser: "Ensemble | None" = None,
+        devices: Sequence[jax.Device] | None = None,
     ) -> "Ensemble":
         """Compiles for canvases of `shape` [H, W, 3].
 
         Args:
           problems: of all members that will come; one if they share it. They may
             differ in numbers: what differs has a member axis in the program.
-          batch_size: members in a batch; "loop" has 1, whatever is asked for, and
-            "shard" the next multiple of the number of devices.
+          batch_size: members in a batch, as `strategies.batch_size` takes it.
           strategy: "vmap", "shard", "map" or "loop". Where the numerics are to be
             batch-invariant, members go one by one.
           coarser: what these start from the ends of, compiled for the same members;
             None if they start from canvases.
+          devices: those that "shard" shares the members among, the others being
+            computed on JAX's default device; None for all of JAX's default platform.
         """
         if strategy not in STRATEGIES:
             raise RequestError(
@@ -142,11 +144,10 @@ class Ensemble:
             )
         if batch_size < 1:
             raise RequestError(f"batch_size must be at least 1, got {batch_size}")
-        devices = jax.local_devices()
-        if strategy == "shard":
-            batch_size += -batch_size % len(devices)
-        elif strategy == "loop" or batch_size == 1:
-            batch_size, strategy = 1, "loop"  # One picture is computed alone.
+        devices = devices or jax.local_devices()
+        batch_size = strategies.batch_size(strategy, batch_size, len(devices))
+        if strategy != "shard" and batch_size == 1:
+            strategy = "loop"  # One picture is computed alone.
         problems = _listed(problems)
         along = _along(problems)
         problem = _stacked([problems[0]] * batch_size, along)
@@ -185,6 +186,7 @@ class Ensemble:
         batch_size: int,
         strategy: str,
         coarser: "Ensemble | None" = None,
+        devices: Sequence[jax.Device] | None = None,
     ) -> Hashable:
         """What `compile` depends on: where it is equal, one ensemble serves both."""
         problems = _listed(problems)
@@ -194,7 +196,9 @@ class Ensemble:
             for leaf in leaves
         )
         axes = tuple(jax.tree.leaves(_along(problems), is_leaf=lambda x: x is None))
-        return tree, kinds, axes, tuple(shape), batch_size, strategy, id(coarser)
+        where = tuple(devices or jax.local_devices())
+        static = tuple(shape), batch_size, strategy, id(coarser), where
+        return tree, kinds, axes, *static
 
     def restore(self, leaves: Sequence[np.ndarray]) -> State | None:
         """The state whose leaves those are; None if they are of another program."""
@@ -346,7 +350,7 @@ def run(
         as the weights of terms; the whole is one program all the same.
       canvases: float32 [N, H, W, 3], one start a member.
       steps: steps that each makes.
-      strategy: "vmap", "map" or "loop".
+      strategy: "vmap", "map", "loop" or "shard".
       batch_size: members held at a time; None for all.
       look_every: steps between two entries of the history.
     """

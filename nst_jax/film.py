@@ -2,6 +2,8 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -101,37 +103,81 @@ def source(path: str, frame: int) -> tuple[str, int | None]:
     return str(pathlib.PurePath(path) / pictures[frame]), None
 
 
+class Video:
+    """A video that is read from its beginning, once where frames are in their order."""
+
+    def __init__(self, path: str, argument: str):
+        """Finds the file; `argument` is what messages call it.
+
+        Raises:
+          RequestError: there is none.
+        """
+        self._name = f"{argument}: {path!r}"
+        self._file = find_file(argument, path)
+        self._count = 0
+        self._last: Any = None
+        self._frames = self._decoded()
+
+    def picture(self, frame: int) -> Image.Image:
+        """A frame, counted from 0.
+
+        Raises:
+          RequestError: the video is broken or has no such frame.
+        """
+        if frame < self._count - 1:  # It is behind.
+            self._count, self._frames = 0, self._decoded()
+        try:
+            for picture in self._frames if self._count <= frame else ():
+                self._count, self._last = self._count + 1, picture
+                if self._count > frame:
+                    break
+        except (OSError, ValueError, LookupError) as error:  # FFmpeg's are of these.
+            reason = getattr(error, "strerror", None) or error
+            raise RequestError(
+                f"{self._name} is not a video that can be read ({reason})"
+            ) from None
+        if self._count <= frame:
+            raise RequestError(
+                f"{self._name} has {self._count} frames, and frame {frame} was asked "
+                "for (they are counted from 0)"
+            )
+        return self._last.to_image()
+
+    def _decoded(self) -> Iterator[Any]:
+        import av  # A slow import, and needed for videos alone.
+
+        with av.open(str(self._file)) as container:
+            if container.streams.video:
+                yield from container.decode(video=0)
+
+
 def read_frame(
-    path: str, frame: int | None, size: int, *, fit: str, resample: str, argument: str
+    path: str,
+    frame: int | None,
+    size: int,
+    *,
+    fit: str,
+    resample: str,
+    argument: str,
+    video: Video | None = None,
 ) -> np.ndarray:
     """A frame of a video, or a picture, as `io.read_image` gives it.
+
+    Args:
+      path: of the file.
+      frame: counted from 0; None for a picture.
+      size: as for `io.read_image`, with the next two.
+      fit: likewise.
+      resample: likewise.
+      argument: what messages call it.
+      video: the file, if it was opened already.
 
     Raises:
       RequestError: the file is missing, broken or has no such frame.
     """
     if frame is None:
         return read_image(path, size, fit=fit, resample=resample, argument=argument)
-    import av  # A slow import, and needed for videos alone.
-
-    file = find_file(argument, path)
-    picture, count = None, 0
-    try:
-        with av.open(str(file)) as container:
-            frames = container.decode(video=0) if container.streams.video else ()
-            for count, decoded in enumerate(frames, start=1):
-                if count > frame:
-                    picture = decoded.to_image()
-                    break
-    except (OSError, ValueError, LookupError) as error:  # FFmpeg's are one of these.
-        reason = getattr(error, "strerror", None) or error
-        raise RequestError(
-            f"{argument}: {path!r} is not a video that can be read ({reason})"
-        ) from None
-    if picture is None:
-        raise RequestError(
-            f"{argument}: {path!r} has {count} frames, and frame {frame} was asked for "
-            "(they are counted from 0)"
-        )
+    picture = (video or Video(path, argument)).picture(frame)
     subject = f"{argument}: at size {size}, {path!r}"
     image = resized(picture, size, fit=fit, resample=resample, subject=subject)
     return np.asarray(image, np.float32) / 255

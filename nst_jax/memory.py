@@ -11,13 +11,15 @@ from nst_jax.transfer import Problem
 from nst_jax.vgg import LAYERS, deepest_layer
 
 
-def fitting_batch(problem: Problem, shape: Sequence[int]) -> int:
-    """How many members of canvases of `shape` [H, W, 3] memory has room for.
+def fitting_batch(
+    problem: Problem, shape: Sequence[int], device: jax.Device | None = None
+) -> int:
+    """How many members of canvases of `shape` [H, W, 3] a device has room for.
 
     Reckoned before anything is compiled: a member needs its solver's state twice,
     and the features up to the deepest layer twice, once for the values that the
     gradient needs and once for the cotangents and what the compiler sets aside. Half
-    of the memory that is free is given to them.
+    of the memory that is free is given to them. `device` is None for JAX's default.
     """
     canvas = jax.ShapeDtypeStruct(tuple(shape), jnp.float32)
     layers = problem.objective.layers
@@ -27,12 +29,12 @@ def fitting_batch(problem: Problem, shape: Sequence[int]) -> int:
     needed = 2 * sum(
         leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((features, state))
     )
-    return max(1, int(_free_bytes() / 2 / needed))
+    return max(1, int(_free_bytes(device) / 2 / needed))
 
 
-def _free_bytes() -> int:
-    """What the device has left; of a CPU's, what the system could make free."""
-    stats = jax.local_devices()[0].memory_stats()
+def _free_bytes(device: jax.Device | None) -> int:
+    """What a device has left; of a CPU's, what the system could make free."""
+    stats = (device or jax.local_devices()[0]).memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats["bytes_in_use"]
     return psutil.virtual_memory().available

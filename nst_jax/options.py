@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 import jax
+import jax.extend.backend
 
 from nst_jax.errors import RequestError, nearest
 from nst_jax.guides import PROPAGATIONS
@@ -135,10 +136,12 @@ class EnsembleOptions:
             try:
                 jax.local_devices(backend=self.platform)
             except RuntimeError:
-                known = sorted({device.platform for device in jax.local_devices()})
+                clients = jax.extend.backend.backends().values()
+                devices = [device for own in clients for device in own.local_devices()]
+                known = tuple(sorted({device.platform for device in devices}))
                 raise RequestError(
-                    f"ensemble.platform {self.platform!r} is not here, which has "
-                    f"{', '.join(known)}"
+                    f"ensemble.platform must be one of {known} here, got "
+                    f"{self.platform!r}{nearest(self.platform, known)}"
                 ) from None
 
 

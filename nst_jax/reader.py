@@ -76,9 +76,14 @@ class Reader:
         side, fit, resample = experiment.size, experiment.fit, experiment.resample
 
         def read() -> np.ndarray:
-            picture = film.read_frame(
-                path, place, side, fit=fit, resample=resample, argument="content"
-            )
+            video = None
+            if place is not None:
+                video = self._once(
+                    ("video", path), lambda: film.Video(path, argument="content")
+                )
+            options: dict[str, Any] = {"fit": fit, "resample": resample}
+            options |= {"argument": "content", "video": video}
+            picture = film.read_frame(path, place, side, **options)
             frame = experiment.film.frame(picture, experiment.frame)
             return self._noted(role, path, frame)
 

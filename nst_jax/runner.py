@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
+from nst_jax import strategies
 from nst_jax.build import Plan
 from nst_jax.ensemble import Ensemble, Look
 from nst_jax.group import Group
@@ -130,10 +131,14 @@ def _warn_of_promises(plan: Plan) -> None:
 
 def _on(group: Group) -> contextlib.AbstractContextManager:
     """The device that a group is computed on, as JAX's default."""
-    platform = group.experiment.ensemble.platform
-    if not platform:
+    if not group.experiment.ensemble.platform:
         return contextlib.nullcontext()
-    return jax.default_device(jax.local_devices(backend=platform)[0])
+    return jax.default_device(_devices(group)[0])
+
+
+def _devices(group: Group) -> list[jax.Device]:
+    """Those of the platform that a group is computed on."""
+    return jax.local_devices(backend=group.experiment.ensemble.platform or None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,9 +249,13 @@ class _Run:
         options, count = group.experiment.ensemble, len(group.members)
         size = self.records.batch_size(number)
         if size is None:
-            room = functools.partial(fitting_batch, problem, group.content.shape)
-            size = options.batch_size or min(count, room())
-            size = 1 if options.strategy == "loop" else size
+            devices = _devices(group)
+            size = options.batch_size
+            if not size:
+                size = fitting_batch(problem, group.content.shape, devices[0])
+                size *= len(devices) if options.strategy == "shard" else 1
+                size = min(count, size)
+            size = strategies.batch_size(options.strategy, size, len(devices))
             self.records.set_batch_size(number, size)
         return size
 
@@ -265,6 +274,7 @@ class _Run:
             batch_size=batch_size,
             strategy=group.experiment.ensemble.strategy,
             coarser=coarser,
+            devices=_devices(group),
         )
         signature = Ensemble.signature(*program.args, **program.keywords)
         if signature not in self.programs:

@@ -28,6 +28,16 @@ from nst_jax.vgg import Network
 STRATEGIES = ("vmap", "shard", "map", "loop")
 
 
+def batch_size(strategy: str, asked: int, devices: int) -> int:
+    """Members that a batch holds where so many are asked for.
+
+    "loop" has 1, and "shard" the next multiple of the number of devices.
+    """
+    if strategy == "loop":
+        return 1
+    return asked + -asked % devices if strategy == "shard" else asked
+
+
 def mapped(
     function: Callable,
     along: Problem | None = None,
@@ -67,6 +77,9 @@ def sharded(
 
     No device waits for another, nor do they speak: every one has the whole of what
     the members share, and its own of what they do not.
+
+    JAX does not check what varies over the mesh (`check_vma`): it would refuse the
+    gradient that `vgg.convolve` gives to weights that all devices share, which varies.
     """
     mesh = jax.sharding.Mesh(np.asarray(devices), ("members",))
     own, shared = jax.P("members"), jax.P()

@@ -391,6 +391,6 @@ def test_memory_is_reckoned_on_the_safe_side(monkeypatch, solver):
     program = Ensemble.compile(problem, shape, batch_size=4)._advance
     memory = program.memory_analysis()
     used = memory.temp_size_in_bytes / 4
-    monkeypatch.setattr("nst_jax.memory._free_bytes", lambda: 2**40)
+    monkeypatch.setattr("nst_jax.memory._free_bytes", lambda device: 2**40)
     reckoned = 2**40 / 2 / fitting_batch(problem, shape)
     assert used <= reckoned < 6 * used

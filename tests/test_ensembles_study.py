@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -46,11 +47,11 @@ def scaled(run, factors):
     }
 
 
-def half_width(statistic, values):
-    """Of a 95 % interval, by leaving out one value at a time."""
-    without = [statistic(np.delete(values, i)) for i in range(len(values))]
+def factor(statistic, values):
+    """By which a 95 % interval goes up and down, by leaving out one value at a time."""
+    without = [math.log(statistic(np.delete(values, i))) for i in range(len(values))]
     error = math.sqrt((len(values) - 1) * np.var(without))
-    return stats.t.ppf(0.975, len(values) - 1) * error
+    return math.exp(stats.t.ppf(0.975, len(values) - 1) * error)
 
 
 def pair_mean(values):
@@ -63,7 +64,8 @@ def pair_rms(values):
 
 
 def parsed(cell):
-    return tuple(float(number) for number in cell.split(" ± "))
+    """A value, and the ends of its interval."""
+    return tuple(float(number) for number in re.findall(r"[\d.]+", cell))
 
 
 # How dispersed seeds are.
@@ -78,12 +80,12 @@ def test_flat_pictures_differ_by_what_their_levels_do():
     assert row[:2] == ("all", 4)
     deviation = np.std(LEVELS, ddof=1)
     wanted = [
-        (deviation, half_width(lambda x: np.std(x, ddof=1), LEVELS)),
-        (pair_mean(LEVELS), half_width(pair_mean, LEVELS)),
-        (pair_rms(LEVELS), half_width(pair_rms, LEVELS)),
+        (deviation, factor(lambda x: np.std(x, ddof=1), LEVELS)),
+        (pair_mean(LEVELS), factor(pair_mean, LEVELS)),
+        (pair_rms(LEVELS), factor(pair_rms, LEVELS)),
     ]
-    for cell, (value, error) in zip(row[2:5], wanted, strict=True):
-        assert parsed(cell) == pytest.approx((value, error), abs=0.06)
+    for cell, (value, by) in zip(row[2:5], wanted, strict=True):
+        assert parsed(cell) == pytest.approx((value, value / by, value * by), abs=0.06)
     assert parsed(row[5])[0] == pytest.approx(0, abs=1e-3)  # A flat one has no grain.
     c1 = (0.01 * 255) ** 2
     likeness = [
@@ -91,7 +93,9 @@ def test_flat_pictures_differ_by_what_their_levels_do():
         for a, b in itertools.combinations(LEVELS, 2)
     ]
     assert parsed(row[6])[0] == pytest.approx(np.mean(likeness), abs=1e-4)
-    assert found.summary[0].startswith("The 4 seeds have a standard deviation of 3.3 ±")
+    assert found.summary[0].startswith(
+        "The 4 seeds have a standard deviation of 3.3 (0.7 to 15.7) "
+    )
     (matrix,) = found.matrices
     assert matrix.labels == ("0", "1", "2", "3")
     differences = np.abs(np.subtract.outer(LEVELS, LEVELS))
@@ -147,11 +151,19 @@ def test_dispersion_is_drawn_against_the_other_axis(labels, x, scale):
     assert series.x == x
     assert series.y[0] is None  # A logarithm has no place for 0.
     assert series.y[1:] == pytest.approx((deviation, 4 * deviation), rel=1e-5)
-    error = half_width(lambda v: np.std(v, ddof=1), LEVELS)
-    assert series.high[2] - series.y[2] == pytest.approx(4 * error, rel=1e-4)
-    assert series.y[2] - series.low[2] == pytest.approx(4 * error, rel=1e-4)
+    by = factor(lambda v: np.std(v, ddof=1), LEVELS)
+    assert series.high[2] / series.y[2] == pytest.approx(by, rel=1e-4)
+    assert series.y[2] / series.low[2] == pytest.approx(by, rel=1e-4)
     assert f"least dispersed at {labels[0]}, " in found.summary[0]
-    assert f"most at {labels[2]}, with 13 ±" in found.summary[0]
+    assert f"most at {labels[2]}, with 13 (" in found.summary[0]
+
+
+def test_extremes_are_named_where_their_intervals_are_apart():
+    run = run_of(("x", "x", ["a", "b", "c"]), SEED)
+    (close,) = dispersed(Evidence(run, scaled(run, (1, 1.1, 1.2)))).summary
+    assert close.startswith("No two of the 3 settings can be told from each other")
+    (apart,) = dispersed(Evidence(run, scaled(run, (0.05, 1.1, 20)))).summary
+    assert apart.startswith("Seeds are least dispersed at a, ") and "at c, " in apart
 
 
 def test_two_other_axes_have_no_plot():
@@ -191,10 +203,35 @@ def test_dispersion_follows_the_steps():
     falls = [deviation / 2**k for k in range(4)]
     assert calm.y == pytest.approx(falls, rel=1e-4)
     assert wild.y == pytest.approx([deviation * 2**k for k in range(4)], rel=1e-4)
-    error = half_width(lambda v: np.std(v, ddof=1), LEVELS)
-    assert calm.high[3] - calm.y[3] == pytest.approx(error / 8, rel=1e-3)
-    assert "becomes 0.125 times (at calm) to 15.6 times (at wilder)" in found.summary[1]
-    assert "it grows at 2 of 3" in found.summary[1]
+    by = factor(lambda v: np.std(v, ddof=1), LEVELS)
+    assert calm.high[3] / calm.y[3] == pytest.approx(by, rel=1e-3)
+    ends = re.search(r"becomes ([\d.]+) .* to ([\d.]+) .*it grows", found.summary[1])
+    assert ends.groups() == ("0.1250", "15.63")
+    assert "of 3 settings it grows at 2 and falls at 1" in found.summary[1]
+
+
+@pytest.mark.parametrize(
+    ("last", "way"),
+    [
+        ([100, 103.1, 107.9, 104.1], "which way cannot be told"),
+        ([90, 105, 124, 104], "it grows"),
+        ([103.6, 103.9, 104.4, 104], "it falls"),
+    ],
+)
+def test_growth_is_what_excludes_none(last, way):
+    """A member is left out of both ends: what they have in common cancels."""
+    run = run_of(SEED)
+    paths = {m: ([0, 9], [flat(LEVELS[m]), flat(last[m])]) for m in range(4)}
+    finals = {m: path[1] for m, (_, path) in paths.items()}
+    found = dispersed(Evidence(run, finals, trajectory=paths.__getitem__))
+
+    def ratio(members):
+        return np.std(np.take(last, members)) / np.std(np.take(LEVELS, members))
+
+    by, value = factor(ratio, range(4)), ratio(range(4))
+    (numbers,) = re.findall(r"becomes (.*) times what", found.summary[1])
+    assert parsed(numbers) == pytest.approx((value, value / by, value * by), rel=0.1)
+    assert found.summary[1].endswith(f"times what it was: {way}.")
 
 
 def test_a_line_whose_members_kept_other_steps_is_not_followed():
@@ -230,7 +267,7 @@ def test_the_terms_differ_by_their_relative_deviation():
     assert terms.columns == ("member", "style", "content")
     _, style, content = terms.rows[0]
     assert parsed(style)[0] == pytest.approx(spread / 6.5, abs=0.5)
-    assert content == "0 ± 0"
+    assert content == "0 (0 to 0)"
     rows[2][-1] = {"step": 9, "loss": None, "terms": {"style": 1.0}}
     first, terms = dispersed(Evidence(run, finals, rows)).tables
     assert first.rows[0][-1] is None and terms.rows[0][2] is None
@@ -251,10 +288,11 @@ def test_two_seeds_are_no_ensemble():
 @pytest.mark.parametrize(
     ("estimate", "words"),
     [
-        (Estimate(12.3456, 11.5, 13.1912), "12.35 ± 0.85"),
-        (Estimate(123.4, 100, 146.8), "123 ± 23"),
-        (Estimate(0.00123, 0.00120, 0.00126), "0.001230 ± 0.000030"),
-        (Estimate(0.0, 0.0, 0.0), "0 ± 0"),
+        (Estimate(12.3456, 11.5, 13.1912), "12.35 (11.50 to 13.19)"),
+        (Estimate(123.4, 100, 156.8), "123 (100 to 157)"),
+        (Estimate(0.00123, 0.00120, 0.00126), "0.001230 (0.001200 to 0.001260)"),
+        (Estimate(0.0, 0.0, 0.0), "0 (0 to 0)"),
+        (Estimate(1.2345, 1.2344999, 1.2345001), "1.234 (1.234 to 1.235)"),
         (Estimate(1.2345), "1.23"),
         (None, None),
     ],
@@ -301,8 +339,8 @@ def test_the_table_of_layers_is_by_the_terms(network):
     for _, layer, *cells in table.rows:
         for cell, matrix in zip(cells, apart[layer], strict=True):
             mean = matrix[np.triu_indices(3, 1)].mean()
-            value, error = parsed(cell)
-            assert value == pytest.approx(mean, abs=max(0.06 * error, 1e-3))
+            value, low, high = parsed(cell)
+            assert value == pytest.approx(mean, abs=max(0.06 * (high - low), 1e-3))
     assert len(dispersed(Evidence(run, finals)).tables) < 3  # There are no weights.
 
 
@@ -311,7 +349,7 @@ def test_the_table_of_layers_is_by_the_terms(network):
 CONTRASTS = (0.5, 0.1, 1.1, 0.3, 0.9, 0.7)
 
 
-def styled(network, order, axes=None, count=6):
+def styled(network, order, axes=None, count=6, of=1):
     """Styles, and a dispersion that is as large as their trace's rank is in `order`."""
     axes = axes or [("styles", "style", list("abcdef")[:count])]
     run = run_of(*axes, SEED, terms=[{"layers": list(LAYERS), "blend": []}, {}])
@@ -324,8 +362,9 @@ def styled(network, order, axes=None, count=6):
     finals, styles = {}, {}
     for m in run["members"]:
         setting, seed = m["member"] // 4, m["index"][-1]
-        factor = 1 + order[ranks[setting]]
-        finals[m["member"]] = flat(104 + factor * (LEVELS[seed] - 104))
+        m["varies"] = {"styles": [f"{setting // of}.jpg"]}
+        times = 1 + order[ranks[setting]]
+        finals[m["member"]] = flat(104 + times * (LEVELS[seed] - 104))
         styles[m["member"]] = [pictures[setting]]
     evidence = Evidence(run, finals, styles=styles, network=lambda: network)
     return evidence, traces
@@ -337,8 +376,8 @@ def test_styles_that_disperse_by_their_trace_are_found_to(network):
     (sentence,) = found.summary
     assert "Over 6 styles seeds are the more dispersed the larger" in sentence
     assert "rho 1.00" in sentence and "p = 0.0028" in sentence  # 2 of 6! orders.
-    assert "as Gupta et al. 2017 (arXiv 1705.02092) found." in sentence
-    assert "share a picture" not in sentence
+    assert "Gupta et al. 2017 (arXiv 1705.02092) report this for the sta" in sentence
+    assert "one point a style" not in sentence
     (series,) = found.plots[0].series
     assert series.x == pytest.approx(traces, rel=1e-5)
     factors = 1 + np.argsort(np.argsort(traces))
@@ -352,9 +391,9 @@ def test_styles_that_disperse_by_their_trace_are_found_to(network):
     ("order", "words"),
     [
         ((5, 4, 3, 2, 1, 0), "less dispersed the larger"),
-        ((5, 4, 3, 2, 1, 0), "the opposite of what Gupta et al. 2017"),
-        ((2, 0, 5, 3, 1, 4), "no relation to the trace"),
-        ((2, 0, 5, 3, 1, 4), "where Gupta et al. 2017"),
+        ((5, 4, 3, 2, 1, 0), "report the opposite for"),
+        ((2, 0, 5, 3, 1, 4), "can be told from 6 styles"),
+        ((2, 0, 5, 3, 1, 4), "Gupta et al. 2017 (arXiv 1705.02092) report one for"),
     ],
 )
 def test_the_result_is_told_whichever_way_it_falls(network, order, words):
@@ -364,13 +403,25 @@ def test_the_result_is_told_whichever_way_it_falls(network, order, words):
     assert f"rho {rho:.2f}" in sentence
 
 
-def test_settings_of_one_picture_are_not_taken_for_independent(network):
+def test_settings_of_one_picture_are_one_point(network):
+    """Six settings in order, of three pictures: 2 of 6 orders are as extreme."""
     axes = [("styles", "style", list("abc")), ("style_scale", "scale", ["1", "0.5"])]
-    (sentence,) = stability(styled(network, range(6), axes)[0]).summary
-    assert "Over 6 styles" in sentence and "share a picture" in sentence
     both = [("styles, style_scale", "style", list("abcdef"))]
-    (sentence,) = stability(styled(network, range(6), both)[0]).summary
-    assert "share a picture" in sentence
+    for own in (axes, both):
+        (sentence,) = stability(styled(network, range(6), own, of=2)[0]).summary
+        assert "can be told from 6 settings of 3 styles. Gupta" in sentence
+
+
+def test_scales_of_a_style_do_not_make_it_surer(network, monkeypatch):
+    """Twelve settings of six styles have the p of six points, 2 of 6! orders."""
+    monkeypatch.setitem(globals(), "CONTRASTS", tuple(np.linspace(0.2, 1.1, 12)))
+    axes = [
+        ("styles", "style", list("abcdef")),
+        ("style_scale", "scale", ["1", "0.5"]),
+    ]
+    (sentence,) = stability(styled(network, range(12), axes, of=2)[0]).summary
+    assert "Over 12 settings of 6 styles seeds are the more dispersed" in sentence
+    assert "p = 0.0028, of one point a style" in sentence
 
 
 def test_it_is_not_asked_of_anything_else(network):

@@ -25,6 +25,11 @@ def interval(found: Estimate) -> tuple[float, float]:
     return found.low, found.high
 
 
+def half(found: Estimate) -> float:
+    low, high = interval(found)
+    return (high - low) / 2
+
+
 def coverage(found: list[Estimate], truth: float) -> float:
     """How many of the intervals hold the truth; 300 of 95 % miss by ±0.025 in two σ."""
     ends = np.array([interval(one) for one in found])
@@ -44,7 +49,7 @@ def test_the_mean_has_students_interval():
     wanted = stats.ttest_1samp(VALUES, 0).confidence_interval(0.95)
     assert found.value == VALUES.mean()
     assert interval(found) == pytest.approx((wanted.low, wanted.high), rel=1e-12)
-    assert found.error == pytest.approx((wanted.high - wanted.low) / 2, rel=1e-12)
+    assert half(found) == pytest.approx((wanted.high - wanted.low) / 2, rel=1e-12)
 
 
 def test_the_variance_has_the_closed_form_of_its_error():
@@ -54,18 +59,17 @@ def test_the_variance_has_the_closed_form_of_its_error():
     without = (squares.sum() - 8 / 7 * squares) / 6
     error = math.sqrt(7 / 8 * ((without - without.mean()) ** 2).sum())
     assert found.value == pytest.approx(squares.sum() / 7, rel=1e-12)
-    assert found.error == pytest.approx(2.3646243 * error, rel=1e-7)  # t of 7, 97.5 %.
+    assert half(found) == pytest.approx(2.3646243 * error, rel=1e-7)  # t of 7, 97.5 %.
 
 
 def test_too_little_gives_a_value_without_an_interval():
     two = jackknife(lambda members: VALUES[members].mean(), 2)
     assert two == Estimate(VALUES[:2].mean(), None, None)
-    assert two.error is None
     assert jackknife(lambda members: 7, 1) == Estimate(7.0)
     assert mean_of_pairs(np.array([[0, 4], [4, 0]]), math.sqrt) == Estimate(2.0)
     three = mean_of_pairs(np.array([[0, 1, 2], [1, 0, 6], [2, 6, 0]]))
     # Without one of them: 6, 2 and 1. Student's t of 2 at 97.5 % is 4.3026527.
-    assert three.error == pytest.approx(4.3026527 * math.sqrt(2 / 3 * 14), rel=1e-7)
+    assert half(three) == pytest.approx(4.3026527 * math.sqrt(2 / 3 * 14), rel=1e-7)
     # Without member 0 there is no slope.
     x = np.array([1.0, 0, 0, 0])
     with np.errstate(invalid="ignore"):
@@ -124,6 +128,27 @@ def test_the_intervals_hold_the_truth_as_often_as_they_say(dimensions: int):
         differences = np.abs(points[first] - points[second])[:, 0]
         naive.append(jackknife(lambda pairs, d=differences: d[pairs].mean(), 28))
     assert coverage(naive, 2 / math.sqrt(math.pi)) < 0.90
+
+
+@pytest.mark.parametrize("count", [4, 8])
+def test_a_scale_has_the_interval_of_its_logarithm(count: int):
+    """The deviation of normal values: plain intervals hold it 0.90 times or less."""
+    rng = np.random.default_rng(7)
+    found = []
+    for values in rng.normal(size=(2000, count)):
+        matrix = squared_differences(values[:, None]) / 2
+        found.append(mean_of_pairs(matrix, math.sqrt, positive=True))
+    assert 0.92 <= coverage(found, 1) <= 0.97
+    assert all(interval(one)[0] > 0 for one in found)
+    log = jackknife(lambda members: math.log(values[members].std(ddof=1)), count)
+    assert interval(found[-1]) == pytest.approx(np.exp(interval(log)), rel=1e-9)
+
+
+def test_a_scale_that_may_be_zero_has_no_interval():
+    assert mean_of_pairs(np.zeros((4, 4)), positive=True) == Estimate(0, 0, 0)
+    one = np.zeros((4, 4))
+    one[0, 1:] = one[1:, 0] = 1  # Without member 0 there is no distance.
+    assert mean_of_pairs(one, positive=True) == Estimate(0.5)
 
 
 # Ranks.

@@ -13,7 +13,7 @@ from PIL import Image
 
 import nst_jax
 from nst_jax.canvas import nudged, seed_key
-from nst_jax.film import Film, read_frame, source
+from nst_jax.film import Film, Video, read_frame, source
 from nst_jax.image import to_bytes
 from nst_jax.report.video import write_mp4
 from nst_jax.studies.films import films
@@ -139,6 +139,28 @@ def test_frame_k_of_a_video_is_its_kth_picture(footage):
     assert source("samples/chelsea.png", 5) == ("samples/chelsea.png", None)
 
 
+def test_a_video_is_decoded_once(footage, monkeypatch):
+    """Frames in their order; a frame again is there, one before begins anew."""
+    folder, pictures = footage
+    decoded, count = Video._decoded, []
+
+    def counted(self):
+        for frame in decoded(self):
+            count.append(frame)
+            yield frame
+
+    monkeypatch.setattr(Video, "_decoded", counted)
+    axes = (nst_jax.Vary("size", (48, 64)), nst_jax.Frames(4))
+    nst_jax.build(experiment(str(folder / "clip.mp4"), axes=axes[1:]))
+    assert len(count) == 4
+    nst_jax.build(experiment(str(folder / "clip.mp4"), axes=axes[::-1]))
+    assert len(count) == 8
+    video = Video(str(folder / "clip.mp4"), "content")
+    for k in (1, 1, 3, 0, 2):
+        level = np.asarray(video.picture(k), np.float64)[20, 250]
+        assert np.abs(level - pictures[k][20, 250]).max() <= 3
+
+
 def test_what_holds_no_such_frame_is_refused(footage, tmp_path):
     folder, _ = footage
     clip = (folder / "clip.mp4").read_bytes()
@@ -215,6 +237,8 @@ def test_a_frame_starts_from_the_one_before_or_from_noise():
     ("fields", "sentence"),
     [
         ({"new": "noize"}, "canvas.new must be one of .* got 'noize'.*'noise'"),
+        ({"kind": "content", "new": "noise"}, "new='noise' needs .*, got 'content'"),
+        ({"kind": "style", "new": "noise"}, "needs a canvas.kind of .*'previous'"),
         ({"ulps": 1001}, "canvas.ulps must be from −1000 to 1000, got 1001"),
         ({"kind": "previus"}, "canvas.kind must be one of .*'previous'"),
     ],
@@ -254,6 +278,23 @@ def test_frames_are_one_batch_and_a_chain_goes_frame_by_frame():
     assert contents[3] is contents[0]  # Of one frame, read once.
     still = nst_jax.build(experiment(axes=(nst_jax.Frames(3),)))
     assert len(still.pictures) == 1
+
+
+def test_a_chain_is_in_the_order_of_its_frames():
+    """Each from the next lower frame there is; out of order there is no such one."""
+    start = nst_jax.Canvas("previous")
+    plan = nst_jax.build(
+        experiment(canvas=start, axes=(nst_jax.Vary("frame", (1, 3, 4)),))
+    )
+    assert [group.previous for group in plan.groups] == [(None,), (0,), (1,)]
+    for order, got in (((3, 1), r"\(3, 1\)"), ((0, 2, 1), r"\(0, 2, 1\)")):
+        axes = (nst_jax.Vary("frame", order),)
+        with pytest.raises(
+            nst_jax.RequestError,
+            match=f"kind='previous' needs frames in ascending order, got {got}",
+        ):
+            nst_jax.build(experiment(canvas=start, axes=axes))
+        nst_jax.build(experiment(axes=axes))  # From noise, any order is one.
 
 
 def test_films_and_seeds_have_chains_of_their_own():
@@ -445,6 +486,39 @@ def test_flicker_is_told_by_policy():
     assert first.title == f"policy new: where it flickers, × {255 / 10:.3g}"
     assert first.picture.min() == pytest.approx(1, abs=1e-4)
     assert [clip.frames.shape for clip in found.clips] == [(4, 24, 120, 3)] * 2
+
+
+def test_the_share_of_a_rounding_has_an_interval():
+    """A tenth, an eleventh and a twelfth, by what is left without one of them."""
+    said = films(evidence(swing, seeds=3)).summary[5]
+    without = [2 / 23, 2 / 22, 2 / 21]
+    by = math.exp(4.302653 * math.sqrt(2 * np.var(np.log(without))))
+    share = 100 / 11
+    assert f"{share:.2g} % (95 %: {share / by:.2g} to {share * by:.2g}) of what" in said
+
+
+def test_other_starts_are_not_compared():
+    """Of two amplitudes each rounding is compared to its own new noise."""
+    given = evidence(swing)
+    again = evidence(lambda *own: (swing(*own) - 0.5) / 2 + 0.5)
+    axis = {"field": "canvas.amplitude", "name": "amplitude", "labels": ["0.5", "0.1"]}
+    members, finals, contents = [], {}, {}
+    for a, own in enumerate((given, again)):
+        for entry in own.run["members"]:
+            number = 16 * a + entry["member"]
+            varies = entry["varies"] | {"canvas.amplitude": (0.5, 0.1)[a]}
+            index = [a, *entry["index"]]
+            members.append({"member": number, "index": index, "varies": varies})
+            finals[number] = own.finals[entry["member"]]
+            contents[number] = own.contents[entry["member"]]
+    run = given.run | {"axes": [axis, *given.run["axes"]], "members": members}
+    found = films(Evidence(run, finals, {}, contents, {}, lambda m: ([9], [finals[m]])))
+    said = [text for text in found.summary if "flickers by" in text]
+    assert len(said) == 4
+    for text, level, amplitude in zip(said, (10.0, 1.0, 5.0, 0.5), "5511", strict=True):
+        assert f"canvas.amplitude 0.{amplitude}" in text
+        assert f"flickers by {level} of 255 levels" in text
+    assert said[1].count("10 % of what") == said[3].count("10 % of what") == 1
 
 
 def test_one_bit_is_not_the_same():

@@ -5,9 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
-from nst_jax.studies.comparison import CUTOFF
+from nst_jax.studies import found as module
+from nst_jax.studies.dispersion import dispersion
 from nst_jax.studies.findings import findings
 from nst_jax.studies.found import Evidence, Findings
+from nst_jax.studies.spread import CUTOFF
 
 
 def run_of(*axes, groups=()):
@@ -68,6 +70,26 @@ def test_a_difference_of_seeds_is_coarse_or_fine():
     assert between.title.startswith("all: difference of two seeds, ×")
     assert between.picture.max() == pytest.approx(1)
     assert 1 / 16 < CUTOFF < 1 / 2
+
+
+def test_of_an_ensemble_the_dispersion_is_told_once(monkeypatch):
+    """By `ensembles`, computed once; `seeds` adds the distance from the content."""
+    calls = []
+    monkeypatch.setattr(
+        module, "dispersion", lambda *args: calls.append(args) or dispersion(*args)
+    )
+    run = run_of(("styles", "style", ["a"]), ("seeds", "seed", ["0", "1", "2"]))
+    finals = {seed: flat(100 + 10 * seed) for seed in range(3)}
+    found = findings(Evidence(run, finals, {}, dict.fromkeys(range(3), flat(90))))
+    assert len(calls) == 1
+    assert not any("grain" in text for text in found.summary)
+    columns = [table.columns[1:] for table in found.tables]
+    assert ("from the content, coarse", "from the content, fine") in columns
+    ends = [text for text in found.summary if "have a standard deviation" in text]
+    assert len(ends) == 1
+    away = np.sqrt(np.mean(np.square([10, 20, 30])))
+    (row,) = found.tables[columns.index(columns[-1])].rows
+    assert row[1] == pytest.approx(away, rel=5e-3)
 
 
 def rows_of(losses, steps, evaluations_a_step=1):

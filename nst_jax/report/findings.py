@@ -19,6 +19,9 @@ from nst_jax.studies.found import Clip, Evidence, Matrix, Picture, Plot
 from nst_jax.vgg import Network
 from nst_jax.weights import load_network
 
+#: What of the config says how the network sees, beside its weights.
+_EYES = ("pooling", "padding", "input_scale", "input_centred")
+
 
 def write_findings(run: Run) -> None:
     """Writes `study.json`, and into `study/` the pictures and films that it names.
@@ -73,10 +76,16 @@ def _evidence(run: Run) -> Evidence:
     @functools.cache
     def network() -> Network | None:
         config = run.manifest["config"]
+        varied = {
+            path for axis in run.manifest["axes"] for path in axis["field"].split(", ")
+        }
+        if not varied.isdisjoint(("weights", *_EYES)):
+            return None  # No one network has seen all members.
         try:
-            return load_network(config["weights"], pooling=config["pooling"])
+            whole = load_network(config["weights"])
         except RequestError:  # The run may have been carried to another machine.
             return None
+        return whole.used(**{name: config[name] for name in _EYES})
 
     return Evidence(
         run.manifest,
@@ -84,22 +93,30 @@ def _evidence(run: Run) -> Evidence:
         run.rows,
         {n: own[0] for n, m in members.items() if (own := given([m.entry["content"]]))},
         {n: given(m.entry.get("styles", [])) for n, m in members.items()},
-        lambda number: _trajectory(members[number]),
+        functools.partial(_trajectory, run),
         network,
     )
 
 
-def _trajectory(member: Member) -> tuple[list[int], list[np.ndarray]]:
+def _trajectory(run: Run, number: int) -> tuple[list[int], list[np.ndarray]]:
     """The exact canvases of a finished member, those that were kept and the last."""
+    member = run.members[number]
     kept = {
         int(file.stem): file
         for file in sorted((member.folder / "frames").glob("*.npy"))
         if file.stem.isdecimal()
     }
     final = member.folder / "final.npy"
-    if not kept and final.is_file():
-        kept = {-1: final}
+    if final.is_file():
+        kept.setdefault(_steps(run, member), final)
     return list(kept), [np.load(file) for file in kept.values()]
+
+
+def _steps(run: Run, member: Member) -> int:
+    """How many a finished member has made."""
+    if rows := run.rows.get(member.number):
+        return rows[-1]["step"]
+    return member.entry["varies"].get("steps", run.manifest["config"]["steps"])
 
 
 def _pixels(path: pathlib.Path) -> np.ndarray:

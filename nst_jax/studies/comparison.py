@@ -19,6 +19,7 @@ from nst_jax.studies.found import (
 )
 from nst_jax.studies.spread import (
     ALL,
+    CUTOFF,
     Spread,
     band_rms,
     by_axis,
@@ -28,8 +29,8 @@ from nst_jax.studies.spread import (
     steps_to,
 )
 
-#: Cycles per pixel: what is coarser than 8 pixels is shape, what is finer is grain.
-CUTOFF = 1 / 8
+#: The parts of a difference, below the cutoff and above.
+BANDS = ("coarse", "fine")
 #: Pictures of differences, at most.
 DIFFERENCES = 12
 #: Steps of a size, at least, that its time is told from.
@@ -100,11 +101,15 @@ def _moves(spread: Spread) -> str:
 
 
 def seeds(evidence: Evidence) -> Findings:
-    """Whether two seeds differ in shapes or in grain, and either from the content."""
+    """How far seeds are from the content, and from each other where there are two.
+
+    Of more of them `ensembles` tells how far apart they are.
+    """
     finals, contents = evidence.finals, evidence.contents
     axis = evidence.axis("seeds")
     if axis is None or evidence.fields[axis] != ("seeds",):
         return Findings()
+    told = {line.label for line in evidence.seed_lines}
     rows: list[tuple[Any, ...]] = []
     shares: list[float] = []
     pictures: list[Picture] = []
@@ -112,9 +117,14 @@ def seeds(evidence: Evidence) -> Findings:
         there = [m for m in members if m in finals]
         if len(there) < 2:
             continue
-        apart = _mean_bands(
-            (finals[a], finals[b]) for a, b in itertools.combinations(there, 2)
-        )
+        apart: tuple[float | None, ...] = (None, None)
+        seen = []
+        if label not in told:
+            pairs = itertools.combinations(there, 2)
+            coarse, fine = apart = _mean_bands((finals[a], finals[b]) for a, b in pairs)
+            if energy := coarse**2 + fine**2:
+                shares.append(coarse**2 / energy)
+            seen = [("of two seeds", finals[there[0]], finals[there[1]])]
         own = [
             (finals[m], contents[m])
             for m in there
@@ -122,10 +132,6 @@ def seeds(evidence: Evidence) -> Findings:
         ]
         away = _mean_bands(own) if own else (None, None)
         rows.append((label, *map(levels, (*apart, *away))))
-        energy = apart[0] ** 2 + apart[1] ** 2
-        if energy > 0:
-            shares.append(apart[0] ** 2 / energy)
-        seen = [("of two seeds", finals[there[0]], finals[there[1]])]
         seen += [("from the content", *own[0])] if own else []
         for name, a, b in seen:
             if np.array_equal(a, b):
@@ -133,28 +139,33 @@ def seeds(evidence: Evidence) -> Findings:
             picture, gain = difference_picture(a, b)
             title = f"{label}: difference {name}, × {gain:.3g}"
             pictures.append(Picture(title, picture))
-    if not shares:
+    columns = [evidence.other_names(axis)]
+    columns += [f"{x}, {y}" for x in ("seeds apart", "from the content") for y in BANDS]
+    kept = [0, *(i for i in range(1, 5) if any(row[i] is not None for row in rows))]
+    if len(kept) == 1:
         return Findings()
-    low, high = (f"{100 * share:.0f}" for share in (min(shares), max(shares)))
-    share = low if low == high else f"{low} to {high}"
     return Findings(
-        (
-            f"Of the difference between seeds, {share} % of the energy is coarser than "
-            f"{1 / CUTOFF:.0f} pixels; the rest is grain.",
-        ),
+        _share_of_shapes(shares),
         (
             Table(
                 "Seeds, and the content picture (RMS of 255 levels; coarse is what "
                 f"is coarser than {1 / CUTOFF:.0f} pixels)",
-                (
-                    evidence.other_names(axis),
-                    *("seeds apart, coarse", "seeds apart, fine"),
-                    *("from the content, coarse", "from the content, fine"),
-                ),
-                tuple(rows),
+                tuple(columns[i] for i in kept),
+                tuple(tuple(row[i] for i in kept) for row in rows),
             ),
         ),
         pictures=tuple(pictures[:DIFFERENCES]),
+    )
+
+
+def _share_of_shapes(shares: Sequence[float]) -> tuple[str, ...]:
+    if not shares:
+        return ()
+    low, high = (f"{100 * share:.0f}" for share in (min(shares), max(shares)))
+    share = low if low == high else f"{low} to {high}"
+    return (
+        f"Of the difference between seeds, {share} % of the energy is coarser than "
+        f"{1 / CUTOFF:.0f} pixels; the rest is grain.",
     )
 
 

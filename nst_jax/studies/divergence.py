@@ -7,15 +7,20 @@ agree is a question of bits.
 
 import dataclasses
 import math
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 
 from nst_jax.errors import RequestError
 
 #: Points that a rate is fitted to, at least: two make a line, two more its error.
 POINTS = 4
+#: Standard errors, and share of the slope, by one of which the two halves of a line
+#: may differ in theirs.
+ERRORS, BEND = 3, 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,26 +33,17 @@ class Growth:
         trajectory are not quite: take it for a lower bound.
       first: the first step that it was fitted over.
       last: the last one.
-      saturated: whether the distance was within a factor of 2 of its largest (of its
-        smallest where it shrinks) before the last quarter of the steps; False means
-        that it was still on its way.
     """
 
     rate: float
     error: float
     first: int
     last: int
-    saturated: bool
 
     @property
     def e_folding(self) -> float:
         """Steps in which the distance grows e-fold; negative where it shrinks."""
         return 1 / self.rate if self.rate else math.inf
-
-    @property
-    def forgets(self) -> bool:
-        """Whether the two come together again."""
-        return self.rate < 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +155,11 @@ def growth(steps: ArrayLike, distances: ArrayLike) -> Growth | None:
       factor would bend less and leave fewer points;
     - the plateau is the median of the distances in the last quarter of the steps, so
       that no single look decides. If they are still growing there, only the end of
-      the line is left out.
+      the line is left out;
+    - if that is not one line, its longest initial stretch that is: whose two halves
+      have slopes within `ERRORS` standard errors or the share `BEND` of each other.
+      So of a quick growth and a slow one after it, or of a rise and a fall, there is
+      the rate of the first, with a point or two of the second, and a few percent off.
 
     A distance above its plateau shrinks: the phase ends at twice the plateau, for
     instance the rounding that two computations of one minimum keep.
@@ -172,8 +172,8 @@ def growth(steps: ArrayLike, distances: ArrayLike) -> Growth | None:
       distances: [n], not negative; NaN and infinity are allowed.
 
     Returns:
-      None if the phase has fewer than `POINTS` points: too few looks, or a distance
-      that is near its plateau from the start.
+      None if no `POINTS` points of the phase are on one line: too few looks, or a
+      distance that is near its plateau from the start.
 
     Raises:
       RequestError: the steps do not ascend, the lengths differ, or a distance is
@@ -197,19 +197,36 @@ def growth(steps: ArrayLike, distances: ArrayLike) -> Growth | None:
     heights = np.log(sizes)
     if heights[0] > np.median(heights[quarter]):
         heights = -heights  # Shrinking is growth, upside down.
-    phase = slice(_first(heights >= np.median(heights[quarter]) - math.log(2)))
-    if len(times[phase]) < POINTS:
+    end = _first(heights >= np.median(heights[quarter]) - math.log(2))
+    while end >= POINTS and not _straight(times[:end], heights[:end]):
+        end -= 1
+    if end < POINTS:
         return None
-    (rate, _), covariance = np.polyfit(
-        times[phase], np.log(sizes[phase]), deg=1, cov=True
-    )
+    (rate, _), covariance = np.polyfit(times[:end], np.log(sizes[:end]), 1, cov=True)
     return Growth(
         rate=float(rate),
         error=math.sqrt(covariance[0, 0]),
         first=int(times[0]),
-        last=int(times[phase][-1]),
-        saturated=bool((heights[~quarter] >= heights.max() - math.log(2)).any()),
+        last=int(times[end - 1]),
     )
+
+
+def _straight(times: np.ndarray, heights: np.ndarray) -> bool:
+    """Whether points are on one line, by a fit of two that meet in the middle.
+
+    The noise is told from how far points are off the line through their neighbours:
+    by the median, which a kink does not move.
+    """
+    after = times - (times[0] + times[-1]) / 2
+    broken = np.stack([np.ones(len(times)), after, np.maximum(after, 0)], axis=1)
+    (_, _, bend), *_ = np.linalg.lstsq(broken, heights)
+    share = (times[2:] - times[1:-1]) / (times[2:] - times[:-2])
+    off = share * heights[:-2] + (1 - share) * heights[2:] - heights[1:-1]
+    squares = off**2 / (1 + share**2 + (1 - share) ** 2)
+    noise = statistics.median_low(squares) / stats.chi2.median(1)
+    error = math.sqrt(noise * np.linalg.inv(broken.T @ broken)[2, 2])
+    slope, _ = np.polyfit(times, heights, 1)
+    return abs(bend) <= max(ERRORS * error, BEND * abs(slope))
 
 
 def _first(condition: np.ndarray) -> int:

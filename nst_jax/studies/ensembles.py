@@ -1,38 +1,25 @@
 """How dispersed seeds are: along another axis, over the steps and to the network."""
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import numpy as np
 
-from nst_jax.studies.comparison import CUTOFF
+from nst_jax.studies.courses import change, courses, plot
 from nst_jax.studies.dispersion import mean_picture, relative_spread, std_picture
 from nst_jax.studies.estimate import LEAST, Estimate, mean_of_pairs
-from nst_jax.studies.found import Evidence, Findings, Matrix, Picture, Plot, Table
-from nst_jax.studies.lines import Line, bars, seed_lines, text
+from nst_jax.studies.found import Evidence, Findings, Line, Matrix, Picture, Plot, Table
+from nst_jax.studies.lines import bars, few, text
 from nst_jax.studies.perception import layer_distances
-from nst_jax.studies.spread import pairwise
+from nst_jax.studies.spread import CUTOFF, pairwise
 from nst_jax.vgg import smallest_side
 
 #: Lines, at most, that are shown in pictures, as matrices and by layer.
 PICTURED, MATRICES, BY_LAYER = 4, 2, 8
-#: And as curves: as many as matplotlib has colours.
-CURVES = 10
 #: Pictures of a line, at most, whose features are held, or that are shown.
 HELD = 16
 #: Pictures in a row of those that are shown, and pixels between them.
 ACROSS, GAP = 4, 4
-
-_T = TypeVar("_T")
-
-
-class Course(NamedTuple):
-    """The standard deviation among the seeds of a line, at each step that was kept."""
-
-    label: str
-    steps: tuple[int, ...]
-    std: list[Estimate]
 
 
 def dispersed(evidence: Evidence) -> Findings:
@@ -41,29 +28,23 @@ def dispersed(evidence: Evidence) -> Findings:
     All pictures are clipped to [0, 1]; over the steps they are the exact canvases,
     else what was written, in whole levels.
     """
-    lines = seed_lines(evidence)
+    lines = evidence.seed_lines
     if not lines:
         return Findings()
     axis = evidence.fields.index(("seeds",))
     head = evidence.other_names(axis)
-    courses = _courses(evidence, lines)
+    over_steps = courses(evidence, lines)
     return Findings(
-        (_extremes(lines), *_change(courses)),
+        (_extremes(lines), *change(over_steps)),
         (
             _table(evidence, head, lines),
             *_terms(evidence, head, lines),
             *_layers(evidence, head, lines),
         ),
-        (*_along(evidence, axis, lines), *_over_steps(courses)),
-        tuple(_matrix(evidence, axis, line) for line in _few(lines, MATRICES)),
-        tuple(p for line in _few(lines, PICTURED) for p in _pictures(evidence, line)),
+        (*_along(evidence, axis, lines), *plot(over_steps)),
+        tuple(_matrix(evidence, axis, line) for line in few(lines, MATRICES)),
+        tuple(p for line in few(lines, PICTURED) for p in _pictures(evidence, line)),
     )
-
-
-def _few(items: Sequence[_T], most: int) -> list[_T]:
-    """So many of them at most, evenly, with both ends."""
-    places = np.linspace(0, len(items) - 1, min(len(items), most))
-    return [items[round(place)] for place in places]
 
 
 def _extremes(lines: list[Line]) -> str:
@@ -74,6 +55,12 @@ def _extremes(lines: list[Line]) -> str:
             f"The {len(least.members)} seeds have a standard deviation of "
             f"{text(least.dispersion.std, 255)} of 255 levels and an SSIM of "
             f"{text(least.dispersion.ssim)} to each other."
+        )
+    low, high = most.dispersion.std.low, least.dispersion.std.high
+    if low is None or high is None or low <= high:
+        return (
+            f"No two of the {len(lines)} settings can be told from each other by how "
+            "dispersed their seeds are: their 95 % intervals overlap."
         )
     return (
         f"Seeds are least dispersed at {least.label}, with a standard deviation of "
@@ -146,13 +133,17 @@ def _layers(evidence: Evidence, head: str, lines: list[Line]) -> list[Table]:
     if network is None:
         return []
     rows = []
-    for line in _few(lines, BY_LAYER):
+    for line in few(lines, BY_LAYER):
         pictures = line.pictures[:HELD]
         side = min(pictures.shape[1:3])
         reached = [layer for layer in layers if smallest_side([layer]) <= side]
         apart = layer_distances(network, pictures, reached)
         rows += [
-            (line.label, layer, *(text(mean_of_pairs(d)) for d in apart[layer]))
+            (
+                line.label,
+                layer,
+                *(text(mean_of_pairs(d, positive=True)) for d in apart[layer]),
+            )
             for layer in reached
         ]
     return [
@@ -186,7 +177,7 @@ def _by_loss(evidence: Evidence, line: Line) -> list[Picture]:
     if len(known) < len(line.members):
         return []
     order = sorted(range(len(known)), key=known.__getitem__)
-    chosen = _few(order, HELD)
+    chosen = few(order, HELD)
     count, height, width, channels = len(chosen), *line.pictures.shape[1:]
     across = min(count, ACROSS)
     rows = math.ceil(count / across)
@@ -235,61 +226,3 @@ def _positions(labels: list[str]) -> tuple[list[Any], str]:
         return list(labels), "linear"
     wide = min(numbers) > 0 and max(numbers) > 100 * min(numbers)
     return numbers, "log" if wide else "linear"
-
-
-def _courses(evidence: Evidence, lines: list[Line]) -> list[Course]:
-    """Of those lines all members of which kept the same steps, more than one."""
-    if evidence.trajectory is None:
-        return []
-    courses = []
-    parted = [line for line in lines if line.dispersion.std.value > 0]
-    for line in _few(parted, CURVES):
-        kept = [evidence.trajectory(m) for m in line.members]
-        steps, _ = kept[0]
-        if len(steps) < 2 or any(own != steps for own, _ in kept):
-            continue
-        ensembles = [np.stack(step) for step in zip(*(c for _, c in kept), strict=True)]
-        if all(np.isfinite(pictures).all() for pictures in ensembles):
-            courses.append(Course(line.label, tuple(steps), list(map(_std, ensembles))))
-    return courses
-
-
-def _std(pictures: np.ndarray) -> Estimate:
-    """As `dispersion` has it: half the mean square of the differences, its root."""
-    return mean_of_pairs(pairwise(pictures) ** 2 / 2, math.sqrt)
-
-
-def _change(courses: list[Course]) -> list[str]:
-    """By what the dispersion grows from the first step that was kept to the last."""
-    growth = [
-        (course.std[-1].value / course.std[0].value, course.label)
-        for course in courses
-        if course.std[0].value > 0
-    ]
-    if not growth:
-        return []
-    (least, where), (most, there) = min(growth), max(growth)
-    span = "From the first step that was kept to the last the standard deviation"
-    if len(growth) == 1:
-        way = "grows" if most > 1 else "falls"
-        return [f"{span} {way} to {most:.3g} times what it was."]
-    grown = sum(factor > 1 for factor, _ in growth)
-    return [
-        f"{span} becomes {least:.3g} times (at {where}) to {most:.3g} times (at "
-        f"{there}) what it was: it grows at {grown} of {len(growth)}."
-    ]
-
-
-def _over_steps(courses: list[Course]) -> list[Plot]:
-    if not courses:
-        return []
-    return [
-        Plot(
-            "How the dispersion of seeds goes with the steps",
-            tuple(
-                bars(c.label if len(courses) > 1 else "", c.steps, c.std, 255)
-                for c in courses
-            ),
-            *("step", "standard deviation (levels)"),
-        )
-    ]

@@ -1,249 +1,274 @@
 """What the way of computing does: the same seeds, computed by other programs."""
 
+import itertools
+import math
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from nst_jax.studies.dispersion import variance_components
-from nst_jax.studies.divergence import Divergence, divergence
+from nst_jax.studies.divergence import Divergence, Growth
+from nst_jax.studies.estimate import Estimate
 from nst_jax.studies.found import Evidence, Findings, Plot, Series, Table, rounded
-
-#: An axis over nothing but these says how, not what.
-WAYS = ("ensemble.", "numerics.")
-#: A difference that is planted, and no way of computing.
-PLANTED = "canvas.ulps"
+from nst_jax.studies.ways import Compared, Place, is_execution, places, planted
 
 
 def execution(evidence: Evidence) -> Findings:
     """Which ways of computing give the same bits, and how far the others lead.
 
     Members along the axis of execution are compared to the first of them, step by
-    step where every step was kept. All distances are of exact canvases, not clipped.
+    step where every step was kept, at each place on the other axes for itself. All
+    distances are of exact canvases, not clipped; over seeds they are root mean
+    squares.
     """
-    axis = next((i for i, p in enumerate(evidence.fields) if _is_execution(p)), None)
+    axis = next((i for i, p in enumerate(evidence.fields) if is_execution(p)), None)
     if axis is None or evidence.trajectory is None:
         return Findings()
     arms = evidence.run["axes"][axis]["labels"]
-    paths: dict[int, tuple[list[int], list[np.ndarray]]] = {}
-    parted: dict[int, list[Divergence]] = {}
-    losses: dict[int, list[float]] = {}
-    whole = []
-    for _, members in evidence.lines(axis):
-        there = {
-            evidence.run["members"][m]["index"][axis]: m
-            for m in members
-            if m in evidence.finals
-        }
-        if 0 not in there:
-            continue
-        whole.append(there)
-        steps, first = paths[there[0]] = evidence.trajectory(there[0])
-        for arm, member in there.items():
-            if arm:
-                own_steps, own = evidence.trajectory(member)
-                if steps and own_steps == steps:
-                    parted.setdefault(arm, []).append(divergence(steps, first, own))
-                    losses.setdefault(arm, []).append(
-                        _loss_apart(evidence, there[0], member)
-                    )
-    if not parted:
+    there = [place for place in places(evidence, axis) if place.ways]
+    if not there:
         return Findings()
-    between = _between(list(paths.values()))
-    rows = [_row(arms[arm], own, losses[arm]) for arm, own in sorted(parted.items())]
+    said = (
+        (*_said(evidence, arms, place), *_shares(evidence, arms, place))
+        for place in there
+    )
     return Findings(
-        (
-            *_said(evidence, arms, parted, between),
-            *_shares(evidence, arms, whole),
-        ),
-        (
-            Table(
-                f"The same seeds, against {arms[0]} (exact canvases in [0, 1] units; "
-                "over all seeds the earliest step, the largest maximum, the means)",
-                (
-                    *("arm", "seeds", "same bits", "part at step"),
-                    *("max |Δ|", "mean |Δ|", "max ulps", "RMS at the end"),
-                    *("loss, relative", "e-folds every … steps"),
-                ),
-                (*rows, *_last_row(between)),
-            ),
-            _costs(evidence, arms, whole),
-        ),
-        _growth(arms, parted, between),
+        tuple(itertools.chain(*said)),
+        (_table(evidence, axis, there), _costs(evidence, axis, there)),
+        tuple(plot for place in there for plot in _growth(arms, place)),
     )
 
 
-def _costs(evidence: Evidence, arms: list[str], whole: list[dict[int, int]]) -> Table:
-    """What a member's step takes, also of those that only fill a batch up."""
-    groups = evidence.run.get("groups", [])
-    seconds: dict[int, float] = {}
-    for arm, member in (item for line in whole for item in line.items()):
-        number = evidence.run["members"][member].get("group")
-        if number is None or not groups[number]["member_steps"]:
-            continue
-        group, size = groups[number], groups[number]["batch_size"] or 1
-        filled = min(group["count"], size) / size
-        seconds[arm] = filled * group["run_s"] / group["member_steps"]
+def _table(evidence: Evidence, axis: int, there: Sequence[Place]) -> Table:
+    axes = evidence.run["axes"]
+    arms, noun = axes[axis]["labels"], _noun(evidence)
+    rows = []
+    for place in there:
+        for way, own in place.ways.items():
+            paths, losses = [c.path for c in own], [c.loss for c in own]
+            rows.append((*place.labels, *_row(arms[way], paths, losses)))
+        if place.between:
+            row = _row("another seed", place.between, [float("nan")])
+            rows.append((*place.labels, *row[:6], None, *row[7:]))
+    over = ""
+    if noun == "seed":
+        over = (
+            "; over all seeds the earliest step, the largest maximum, the mean, and "
+            "the root mean square of the RMS"
+        )
     return Table(
-        "What a member's step costs, with all that is kept of it",
-        ("arm", "milliseconds", f"times {arms[0]}"),
-        tuple(
+        f"The same {noun}s, against {arms[0]} (exact canvases in [0, 1] units{over})",
+        (
+            *(axes[i]["name"] for i in evidence.other_axes(axis)),
+            *("arm", f"{noun}s", "same bits", "part at step"),
+            *("max |Δ|", "mean |Δ|", "max ulps", "RMS at the end"),
+            *("loss, relative", "e-folds every … steps"),
+        ),
+        tuple(rows),
+    )
+
+
+def _costs(evidence: Evidence, axis: int, there: Sequence[Place]) -> Table:
+    """What a member's step takes, also of those that only fill a batch up."""
+    axes, groups = evidence.run["axes"], evidence.run.get("groups", [])
+    arms = axes[axis]["labels"]
+    rows: list[tuple[Any, ...]] = []
+    for place in there:
+        seconds: dict[int, float] = {}
+        for arm, member in (item for line in place.lines for item in line.items()):
+            number = evidence.run["members"][member].get("group")
+            if number is None or not groups[number]["member_steps"]:
+                continue
+            group, size = groups[number], groups[number]["batch_size"] or 1
+            filled = min(group["count"], size) / size
+            seconds[arm] = filled * group["run_s"] / group["member_steps"]
+        rows += [
             (
-                arms[arm],
+                *(*place.labels, arms[arm]),
                 rounded(1000 * s),
                 rounded(s / seconds[0]) if 0 in seconds else None,
             )
             for arm, s in sorted(seconds.items())
+        ]
+    return Table(
+        "What a member's step costs, with all that is kept of it",
+        (
+            *(axes[i]["name"] for i in evidence.other_axes(axis)),
+            *("arm", "milliseconds", f"times {arms[0]}"),
         ),
+        tuple(rows),
     )
 
 
-def _is_execution(paths: tuple[str, ...]) -> bool:
-    return all(path.startswith(WAYS) or path == PLANTED for path in paths)
+def _noun(evidence: Evidence) -> str:
+    """What is computed in several ways."""
+    return "seed" if ("seeds",) in evidence.fields else "picture"
 
 
-def _planted(evidence: Evidence, member: int) -> bool:
-    return bool(evidence.run["members"][member]["varies"].get(PLANTED))
-
-
-def _loss_apart(evidence: Evidence, a: int, b: int) -> float:
-    """By what share the last losses of two members differ."""
-    first, other = (evidence.run["members"][m]["loss"] for m in (a, b))
-    return abs(other - first) / abs(first) if first else abs(other)
-
-
-def _between(paths: list[tuple[list[int], list[np.ndarray]]]) -> list[Divergence]:
-    """How two seeds part that are computed in the same way."""
-    steps, first = paths[0]
-    return [divergence(steps, first, own) for s, own in paths[1:] if s == steps]
-
-
-def _row(name: str, own: list[Divergence], losses: list[float]) -> tuple[Any, ...]:
-    steps = [d.parted for d in own if d.parted is not None]
+def _row(
+    name: str, own: Sequence[Divergence], losses: Sequence[float]
+) -> tuple[Any, ...]:
     ulps = [d.ulps for d in own if d.ulps is not None]
-    folds = _folds(own)
+    parting, growth = _parting(own), _median(own)
     return (
         name,
         len(own),
-        "yes" if not steps else "no",
-        min(steps, default=None),
+        "no" if parting else "yes",
+        _step(parting),
         rounded(max(d.max for d in own)),
         rounded(statistics.fmean(d.mean for d in own)),
         max(ulps, default=None),
-        rounded(statistics.fmean(d.rms for d in own)),
+        rounded(_rms(own)),
         rounded(max(losses)),
-        rounded(statistics.median(folds)) if folds else None,
+        rounded(growth.e_folding) if growth else None,
     )
 
 
-def _last_row(between: list[Divergence]) -> tuple[tuple[Any, ...], ...]:
-    if not between:
-        return ()
-    row = _row("another seed", between, [float("nan")])
-    return ((*row[:6], None, *row[7:]),)
+def _rms(own: Sequence[Divergence]) -> float:
+    """How far apart at the end, over the seeds."""
+    return math.sqrt(statistics.fmean(d.rms**2 for d in own))
 
 
-def _folds(own: list[Divergence]) -> list[float]:
-    """Steps in which distances grow e-fold, of those that grow."""
-    rates = [d.growth for d in own if d.growth is not None]
-    return [growth.e_folding for growth in rates if growth.rate > 0]
+def _apart(own: Sequence[Divergence]) -> str:
+    """`_rms`, and from where to where the seeds are if they are not alike."""
+    low, high = (
+        f"{end:.2g}" for end in (min(d.rms for d in own), max(d.rms for d in own))
+    )
+    return f"{_rms(own):.2g}" + (f" ({low} to {high})" if low != high else "")
 
 
-def _said(
-    evidence: Evidence,
-    arms: list[str],
-    parted: dict[int, list[Divergence]],
-    between: list[Divergence],
-) -> list[str]:
+def _parting(own: Sequence[Divergence]) -> tuple[str, int] | None:
+    """The first step that differs: "at" it, or "by" it if the one before was not kept.
+
+    None if no bit differs.
+    """
+    parted = [(d.parted, d.steps) for d in own if d.parted is not None]
+    if not parted:
+        return None
+    step, steps = min(parted)
+    before = max((s for s in steps if s < step), default=-1)
+    return "at" if before == step - 1 else "by", step
+
+
+def _step(parting: tuple[str, int] | None) -> str | int | None:
+    """What a table has of a parting: a number where it is exact."""
+    if parting is None or parting[0] == "at":
+        return parting and parting[1]
+    return f"by {parting[1]}"
+
+
+def _median(own: Sequence[Divergence]) -> Growth | None:
+    """The median growth, of those that grow."""
+    rates = [d.growth for d in own if d.growth is not None and d.growth.rate > 0]
+    rates.sort(key=lambda growth: growth.e_folding)
+    return rates[(len(rates) - 1) // 2] if rates else None
+
+
+def _said(evidence: Evidence, arms: Sequence[str], place: Place) -> list[str]:
     device = evidence.run.get("device", {}).get("platform", "device")
-    equal = [arm for arm, own in parted.items() if all(d.equal for d in own)]
+    noun = _noun(evidence)
+    where = f" at {place.where}" if place.where else ""
+    paths = {way: [c.path for c in own] for way, own in place.ways.items()}
+    equal = [way for way, own in paths.items() if all(d.equal for d in own)]
     said = []
     if equal:
-        steps = parted[equal[0]][0].steps
-        looks = f"at all of {len(steps)} steps" if len(steps) > 1 else "at the end"
-        names = "; ".join(arms[arm] for arm in equal)
+        names = "; ".join(arms[way] for way in equal)
         said.append(
-            f"On this {device} a seed is the same to the last bit, {looks}, "
-            f"{arms[0]} and: {names}."
+            f"On this {device}{where} a {noun} is the same to the last bit, "
+            f"{_looks(paths[equal[0]][0].steps)}, {arms[0]} and: {names}."
         )
-    against = ""
-    if between:
-        apart = statistics.fmean(d.rms for d in between)
-        against = f", against {apart:.2g} between seeds"
-    for arm, own in parted.items():
-        if arm in equal:
+    against = (
+        f", against {_apart(place.between)} between seeds" if place.between else ""
+    )
+    for way, own in paths.items():
+        if way in equal:
             continue
-        first = min(d.parted for d in own if d.parted is not None)
-        end = statistics.fmean(d.rms for d in own)
-        folds = _folds(own)
+        parting, growth = _parting(own), _median(own)
+        assert parting is not None
         grows = (
-            f"; the difference grows e-fold in {statistics.median(folds):.2g} steps"
-            if folds
+            f"; the difference grows e-fold in {growth.e_folding:.2g} steps, over "
+            f"steps {growth.first} to {growth.last}"
+            if growth
             else ""
         )
         said.append(
-            f"A seed {arms[arm]} is not the seed {arms[0]}: they part at step {first} "
-            f"and end {end:.2g} apart (RMS, of 1){against}{grows}."
+            f"A {noun} {arms[way]} is not the {noun} {arms[0]}{where}: they part "
+            f"{parting[0]} step {parting[1]} and end {_apart(own)} apart (RMS, of 1)"
+            f"{against}{grows}."
         )
     return said
 
 
-def _shares(
-    evidence: Evidence, arms: list[str], whole: list[dict[int, int]]
-) -> list[str]:
-    """How much of the variance is start noise, how much arithmetic."""
-    if len(whole) < 2 or "seed" not in [a["name"] for a in evidence.run["axes"]]:
-        return []
-    shared = set.intersection(*map(set, whole))
-    planted = {arm for arm in shared if _planted(evidence, whole[0][arm])}
+def _looks(steps: Sequence[int]) -> str:
+    """At which steps two were compared."""
+    if len(steps) == 1:
+        return "at the end"
+    if steps == tuple(range(steps[-1] + 1)):
+        return f"at all of {len(steps)} steps"
+    return f"at the {len(steps)} steps that were kept"
+
+
+def _shares(evidence: Evidence, arms: Sequence[str], place: Place) -> list[str]:
+    """How much of the variance is start noise, how much arithmetic.
+
+    Of the first arm and one that differs at a time: arms that are equal to the first
+    would dilute it.
+    """
     said = []
-    for chosen, what in (
-        (shared - planted, "the way of computing"),
-        ({0, *planted} & shared, "one unit in the last place of one starting value"),
-    ):
-        if len(chosen) < 2:
+    for way, own in place.ways.items():
+        if len(own) < 2 or all(c.path.equal for c in own):
             continue
-        pictures = np.stack(
-            [
-                np.stack([evidence.finals[line[arm]] for arm in sorted(chosen)])
-                for line in whole
-            ]
-        )
-        share = variance_components(pictures).share
-        percent = 100 * share.value
-        bars = (
-            f" (95 %: {100 * share.low:.2g} to {100 * share.high:.2g})"
-            if share.low is not None and share.high is not None
-            else ""
-        )
-        said.append(
-            f"Of the variance among the pictures {percent:.2g} %{bars} is due to "
-            f"{what}, the rest to the noise that a seed starts from."
-        )
+        share = variance_components(np.stack([c.ends for c in own])).share
+        ulps = abs(planted(evidence, own[0].member))
+        what = "the way of computing"
+        if ulps:
+            units = "one unit" if ulps == 1 else f"{ulps} units"
+            what = f"{units} in the last place of one starting value"
+        said.append(_share(arms, way, place, own, share, what))
     return said
 
 
-def _growth(
-    arms: list[str], parted: dict[int, list[Divergence]], between: list[Divergence]
-) -> tuple[Plot, ...]:
+def _share(
+    arms: Sequence[str],
+    way: int,
+    place: Place,
+    own: Sequence[Compared],
+    share: Estimate,
+    what: str,
+) -> str:
+    where = f" at {place.where}" if place.where else ""
+    head = f"Of the variance among the pictures {arms[0]} and {arms[way]}{where}"
+    if share.low is not None and share.high is not None:
+        low, high = (100 * min(max(end, 0), 1) for end in (share.low, share.high))
+        bars = f"95 %: {low:.2g} to {high:.2g}"
+    else:
+        bars = f"of {len(own)} seeds, which give no interval"
+    if share.value > 1:
+        return f"{head} all that can be told is due to {what} ({bars})."
+    return (
+        f"{head} {100 * share.value:.2g} % ({bars}) is due to {what}, the rest to the "
+        "noise that a seed starts from."
+    )
+
+
+def _growth(arms: Sequence[str], place: Place) -> tuple[Plot, ...]:
     """Distance against step, of the arms that part."""
     kinds = [
-        (arms[a], own) for a, own in parted.items() if not all(d.equal for d in own)
+        (arms[way], [c.path for c in own])
+        for way, own in place.ways.items()
+        if not all(c.path.equal for c in own)
     ]
-    if between:
-        kinds.append(("another seed", between))
-    if len(kinds) < 1 or len(kinds[0][1][0].steps) < 2:
+    if place.between:
+        kinds.append(("another seed", list(place.between)))
+    if not kinds or len(kinds[0][1][0].steps) < 2:
         return ()
     series = []
     for name, own in kinds:
-        squares = np.square([d.distances for d in own])
-        mean = np.sqrt(squares.mean(0))
-        series.append(
-            Series(
-                name,
-                own[0].steps,
-                tuple(float(y) if y > 0 else None for y in mean),
-            )
-        )
-    title = f"How a difference from {arms[0]} grows"
+        mean = np.sqrt(np.square([d.distances for d in own]).mean(0))
+        y = tuple(float(y) if y > 0 else None for y in mean)
+        series.append(Series(name, own[0].steps, y))
+    where = f" at {place.where}" if place.where else ""
+    title = f"How a difference from {arms[0]} grows{where}"
     return (Plot(title, tuple(series), "step", "RMS distance"),)

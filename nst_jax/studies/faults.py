@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nst_jax.errors import RequestError
-from nst_jax.studies.dispersion import ssim
+from nst_jax.studies.dispersion import pairwise_ssim
 from nst_jax.studies.spread import rms
 
 #: Width of the frame of `border_error` in pixels, and the strips that it is set off by.
@@ -123,7 +123,8 @@ def scale_consistency(large: ArrayLike, small: ArrayLike) -> Consistency:
         )
     rows, columns = _overlaps(big.shape[0], height), _overlaps(big.shape[1], width)
     reduced = np.einsum("hH,HWc,wW->hwc", rows, big, columns, optimize=True)
-    return Consistency(rms(reduced, little), ssim(reduced, little))
+    alike = float(pairwise_ssim(np.stack([reduced, little]))[0, 1])
+    return Consistency(rms(reduced, little), alike)
 
 
 def grey_patch_share(

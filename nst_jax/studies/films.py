@@ -1,9 +1,11 @@
 """How films flicker, and what of it is due to what their frames start from."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from nst_jax.studies.estimate import jackknife
 from nst_jax.studies.flicker import aligned, flicker_map, side_by_side
 from nst_jax.studies.found import (
     Clip,
@@ -16,7 +18,7 @@ from nst_jax.studies.found import (
     levels,
     rounded,
 )
-from nst_jax.studies.takes import Take, other_axes, takes
+from nst_jax.studies.takes import Take, takes
 
 #: Pictures of where films flicker, and films beside their contents, at most.
 MAPS, CLIPS = 6, 4
@@ -34,7 +36,7 @@ def films(evidence: Evidence) -> Findings:
     there = takes(evidence, axis)
     if not there:
         return Findings()
-    names = [evidence.run["axes"][i]["name"] for i in other_axes(evidence, axis)]
+    names = [evidence.run["axes"][i]["name"] for i in evidence.other_axes(axis)]
     return Findings(
         (*_said(there), *_still(there)),
         (_table(there, names),),
@@ -96,15 +98,20 @@ def _amount(take: Take, unit: str = "") -> str:
 
 def _still(there: Sequence[Take]) -> list[str]:
     """What the noise alone does to films of which the content does not change."""
-    alike: dict[tuple[str, str], dict[str, Take]] = {}
+    alike: dict[tuple[str, ...], dict[str, Take]] = {}
     for take in there:
         unchanged = take.motion is None and not take.content_change
         if unchanged and take.canvas["kind"] in ("noise", "blend"):
-            own = alike.setdefault((take.film, take.rest), {})
+            same_start = _start(take)
+            own = alike.setdefault((take.film, take.rest, *same_start), {})
             own.setdefault(take.canvas["new"], take)
+    starts = [set(start) for _, _, *start in alike]
     said = []
-    for (_, rest), own in alike.items():
-        where = f" ({rest})" if rest else ""
+    for (_, rest, *start), own in alike.items():
+        # What all start from needs no word.
+        apart = [x for x in start if not all(x in other for other in starts)]
+        words = ", ".join(filter(None, (rest, *apart)))
+        where = f" ({words})" if words else ""
         new, rounding, same = map(own.get, ("noise", "rounding", "nothing"))
         if new:
             said.append(
@@ -114,8 +121,7 @@ def _still(there: Sequence[Take]) -> list[str]:
         if rounding:
             share = ""
             if new and new.change.value:
-                percent = 100 * rounding.change.value / new.change.value
-                share = f", {percent:.2g} % of what new noise makes"
+                share = f", {_percent(rounding, new)} of what new noise makes"
             said.append(
                 f"The same content and the same noise{where}, but one starting value "
                 "one unit in the last place further in each frame: it flickers by "
@@ -132,6 +138,28 @@ def _still(there: Sequence[Take]) -> list[str]:
                 )
             )
     return said
+
+
+def _start(take: Take) -> list[str]:
+    """What a take starts from, but for what each frame has of its own."""
+    return [f"canvas.{k} {v}" for k, v in take.canvas.items() if k != "new"]
+
+
+def _percent(take: Take, other: Take) -> str:
+    """What one changes by that of the other, the same seeds being left out of both."""
+    if take.seeds != other.seeds:
+        return f"{100 * take.change.value / other.change.value:.2g} %"
+    changes = np.array([[own.change for own in x.flickers] for x in (take, other)])
+
+    def ratio(seeds: np.ndarray) -> float:
+        above, below = changes[:, seeds].mean(1)
+        return float(above / below) if below else math.inf
+
+    share = jackknife(ratio, len(take.seeds), positive=True)
+    bars = ""
+    if share.low is not None and share.high is not None:
+        bars = f" (95 %: {100 * share.low:.2g} to {100 * share.high:.2g})"
+    return f"{100 * share.value:.2g} %{bars}"
 
 
 def _spectra(there: Sequence[Take]) -> tuple[Plot, ...]:

@@ -1,4 +1,4 @@
-"""What a run says in numbers and sentences, from its record alone.
+"""What a run says in numbers and sentences, from what it has left.
 
 Which questions are asked follows from the axes: every axis moves pictures by some
 distance; seeds part coarsely or in grain, by so much, and with the style; solvers need

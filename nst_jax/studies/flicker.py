@@ -71,17 +71,8 @@ def change(frames: ArrayLike) -> float:
     Raises:
       RequestError: `frames` is no film [T, H, W, 3].
     """
-    return float(changes(frames).mean())
-
-
-def changes(frames: ArrayLike) -> np.ndarray:
-    """Mean absolute differences [T-1] of frames [T, H, W, 3] and those before them.
-
-    Raises:
-      RequestError: `frames` is no film [T, H, W, 3].
-    """
     film = _film("frames", frames)
-    return np.array([difference.mean() for difference in _differences(film)])
+    return float(np.mean([difference.mean() for difference in _differences(film)]))
 
 
 def flicker_map(frames: ArrayLike) -> np.ndarray:

@@ -1,11 +1,15 @@
 """What a study says, in sentences, tables, plots and pictures, and from what."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from nst_jax.studies.dispersion import WINDOW, Dispersion, dispersion
+from nst_jax.studies.estimate import LEAST
+from nst_jax.studies.spread import CUTOFF
 from nst_jax.vgg import Network
 
 Rows = Sequence[Mapping[str, Any]]
@@ -102,6 +106,22 @@ class Findings:
         return Findings(*(getattr(self, n) + getattr(other, n) for n in names))
 
 
+class Line(NamedTuple):
+    """The seeds at one place on the other axes.
+
+    Attributes:
+      label: where that is.
+      members: those that are finished, at least `LEAST`.
+      pictures: theirs, [N, H, W, 3].
+      dispersion: of these.
+    """
+
+    label: str
+    members: list[int]
+    pictures: np.ndarray
+    dispersion: Dispersion
+
+
 @dataclasses.dataclass(frozen=True)
 class Evidence:
     """What a run has left, finished or not.
@@ -135,6 +155,11 @@ class Evidence:
         found = (i for i, own in enumerate(self.fields) if set(own) & set(paths))
         return next(found, None)
 
+    def other_axes(self, axis: int) -> list[int]:
+        """The axes that are neither this one nor of nothing but seeds."""
+        paths = enumerate(self.fields)
+        return [i for i, own in paths if i != axis and own != ("seeds",)]
+
     def lines(self, axis: int) -> list[tuple[str, list[int]]]:
         """(label, members along one axis), for each place on the other ones."""
         lines: dict[tuple[int, ...], list[int]] = {}
@@ -150,6 +175,20 @@ class Evidence:
             )
             for place, members in lines.items()
         ]
+
+    @functools.cached_property
+    def seed_lines(self) -> list[Line]:
+        """The lines along an axis of nothing but seeds, if wide enough for SSIM."""
+        if ("seeds",) not in self.fields:
+            return []
+        lines = []
+        for label, members in self.lines(self.fields.index(("seeds",))):
+            there = [m for m in members if m in self.finals]
+            if len(there) < LEAST or min(self.finals[there[0]].shape[:2]) < WINDOW:
+                continue
+            pictures = np.stack([self.finals[m] for m in there])
+            lines.append(Line(label, there, pictures, dispersion(pictures, CUTOFF)))
+        return lines
 
     def other_names(self, axis: int) -> str:
         """What the other axes are called, for the head of a table of lines."""

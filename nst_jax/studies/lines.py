@@ -1,68 +1,52 @@
-"""Lines of seeds: the ensembles of a grid, and their numbers as they are shown."""
+"""Numbers with error bars, as they are shown."""
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import numpy as np
 
-from nst_jax.studies.comparison import CUTOFF
-from nst_jax.studies.dispersion import WINDOW, Dispersion, dispersion
-from nst_jax.studies.estimate import LEAST, Estimate
-from nst_jax.studies.found import Evidence, Series
+from nst_jax.studies.estimate import Estimate
+from nst_jax.studies.found import Series
 
-
-class Line(NamedTuple):
-    """The seeds at one place on the other axes.
-
-    Attributes:
-      label: where that is.
-      members: those that are finished, at least `LEAST`.
-      pictures: theirs, [N, H, W, 3].
-      dispersion: of these.
-    """
-
-    label: str
-    members: list[int]
-    pictures: np.ndarray
-    dispersion: Dispersion
-
-
-def seed_lines(evidence: Evidence) -> list[Line]:
-    """The lines along an axis of nothing but seeds that are wide enough for SSIM."""
-    if ("seeds",) not in evidence.fields:
-        return []
-    lines = []
-    for label, members in evidence.lines(evidence.fields.index(("seeds",))):
-        there = [m for m in members if m in evidence.finals]
-        if len(there) < LEAST or min(evidence.finals[there[0]].shape[:2]) < WINDOW:
-            continue
-        pictures = np.stack([evidence.finals[m] for m in there])
-        lines.append(Line(label, there, pictures, dispersion(pictures, CUTOFF)))
-    return lines
+_T = TypeVar("_T")
 
 
 def text(estimate: Estimate | None, scale: float = 1.0) -> str | None:
-    """`scale` times an estimate, to two digits of its error: "12.34 ± 0.81"."""
+    """`scale` times an estimate and its interval: "12.3 (11.5 to 13.6)".
+
+    To two digits of the shorter side of the interval, and four of the value at most.
+    """
     if estimate is None:
         return None
-    value, error = scale * estimate.value, scale * (estimate.error or 0)
-    if not error:
-        return f"{value:.3g}" + ("" if estimate.error is None else " ± 0")
-    places = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:.{places}f} ± {error:.{places}f}"
+    if estimate.low is None or estimate.high is None:
+        return f"{scale * estimate.value:.3g}"
+    near = min(estimate.high - estimate.value, estimate.value - estimate.low)
+    form = ".3g"
+    if near > 0:
+        places = 1 - math.floor(math.log10(scale * near))
+        if estimate.value:
+            size = math.floor(math.log10(abs(scale * estimate.value)))
+            places = min(places, 3 - size)
+        form = f".{max(0, places)}f"
+    value, low, high = (
+        f"{scale * x:{form}}" for x in (estimate.value, estimate.low, estimate.high)
+    )
+    return f"{value} ({low} to {high})"
 
 
 def bars(
     label: str, x: Sequence[Any], estimates: Sequence[Estimate], scale: float = 1.0
 ) -> Series:
-    """`scale` times some estimates, on a logarithmic axis: one of 0 is a gap."""
-    ends = [
-        (e.low, e.value, e.high) if e.value > 0 else (None, None, None)
-        for e in estimates
-    ]
+    """`scale` times some estimates on a logarithmic axis: a gap where not above 0."""
     low, y, high = (
-        tuple(None if end is None else scale * end for end in own)
-        for own in zip(*ends, strict=True)
+        tuple(scale * x if x is not None and x > 0 else None for x in own)
+        for own in zip(*((e.low, e.value, e.high) for e in estimates), strict=True)
     )
     return Series(label, tuple(x), y, low, high)
+
+
+def few(items: Sequence[_T], most: int) -> list[_T]:
+    """So many of them at most, evenly, with both ends."""
+    places = np.linspace(0, len(items) - 1, min(len(items), most))
+    return [items[round(place)] for place in places]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nst_jax.studies.ensembles import CURVES
+from nst_jax.studies.courses import CURVES
 from nst_jax.studies.estimate import Estimate, jackknife
 from nst_jax.studies.faults import (
     WINDOW,
@@ -255,7 +255,7 @@ def _plots(curves: Curves, weight: str) -> list[Plot]:
 def _series(label: str, curve: list[Setting]) -> Series:
     x = tuple(setting.merits[CONTENT].value for setting in curve)
     ys = [setting.merits[STYLE] for setting in curve]
-    ends = [(y.low, y.high) for y in ys] if any(y.error for y in ys) else []
+    ends = [(y.low, y.high) for y in ys] if any(y.low is not None for y in ys) else []
     low, high = zip(*ends, strict=True) if ends else ((), ())
     return Series(label, x, tuple(y.value for y in ys), low, high)
 

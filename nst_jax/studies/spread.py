@@ -15,8 +15,10 @@ from nst_jax.errors import RequestError
 
 #: The name of the record of all pairs.
 ALL = "all pairs"
+#: Cycles per pixel: what is coarser than 8 pixels is shape, what is finer is grain.
+CUTOFF = 1 / 8
 
-#: Values of all pictures that `pairwise` holds at a time in float64: 8 MB.
+#: Values of all arrays that `squared_distances` holds at a time in float64: 8 MB.
 _BLOCK = 2**20
 
 
@@ -53,10 +55,6 @@ def rms(a: ArrayLike, b: ArrayLike) -> float:
 def pairwise(pictures: np.ndarray) -> np.ndarray:
     """RMS distances [N, N] of pictures [N, H, W, 3], clipped to [0, 1].
 
-    By |a − b|² = |a|² + |b|² − 2ab, as matrix products of some pixels of all pictures
-    at a time: no array has N² pictures, nor N in float64. The cancellation costs
-    half of the digits at distance 0: equal pictures may be some 1e-8 apart.
-
     Raises:
       RequestError: no such array, or a picture holds NaN.
     """
@@ -66,18 +64,29 @@ def pairwise(pictures: np.ndarray) -> np.ndarray:
         )
     for i, picture in enumerate(pictures):
         _check_finite(f"pictures[{i}]", picture)
-    count = len(pictures)
-    pixels = pictures.reshape(count, -1)
+    return np.sqrt(squared_distances(pictures, clip=True) / pictures[0].size)
+
+
+def squared_distances(arrays: np.ndarray, *, clip: bool = False) -> np.ndarray:
+    """|a − b|² [N, N] of finite arrays [N, ...], float64.
+
+    As |a|² + |b|² − 2ab, by matrix products of some values of all arrays at a time:
+    nothing has N² arrays, nor N in float64. The cancellation costs half of the digits
+    at distance 0: equal arrays of values up to 1 may be some 1e-8 apart (RMS).
+    With `clip` the values are clipped to [0, 1] first.
+    """
+    count = len(arrays)
+    rows = arrays.reshape(count, -1)
     width = max(1, _BLOCK // count)
     products = np.zeros((count, count))
-    for start in range(0, pixels.shape[1], width):
-        block = pixels[:, start : start + width].astype(np.float64)
-        np.clip(block, 0, 1, out=block)
+    for start in range(0, rows.shape[1], width):
+        block = rows[:, start : start + width].astype(np.float64)
+        if clip:
+            np.clip(block, 0, 1, out=block)
         block -= block.mean(0)  # Moves no distance, and leaves less to cancel.
         products += block @ block.T
     squares = np.diag(products)
-    sums = np.maximum(squares[:, None] + squares - 2 * products, 0)
-    return np.sqrt(sums / pixels.shape[1])
+    return np.maximum(squares[:, None] + squares - 2 * products, 0)
 
 
 def by_axis(

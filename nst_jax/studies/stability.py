@@ -7,23 +7,30 @@ import numpy as np
 from scipy import stats
 
 from nst_jax.studies.estimate import RankCorrelation, rank_correlation
-from nst_jax.studies.found import Evidence, Findings, Plot, Table, rounded
-from nst_jax.studies.lines import Line, bars, seed_lines, text
+from nst_jax.studies.found import Evidence, Findings, Line, Plot, Table, rounded
+from nst_jax.studies.lines import bars, text
 from nst_jax.studies.perception import gram_traces
 from nst_jax.vgg import Network
 
 #: What makes a style setting.
 STYLES = {"styles", "style_scale"}
-#: Settings, at least, that a correlation is told from.
+#: Settings, at least, that are compared, and styles, that a correlation is told from.
 SETTINGS = 5
 #: p below which a correlation is one.
 SIGNIFICANT = 0.05
 
 
 class Setting(NamedTuple):
-    """The seeds of one style setting, and the trace of its style's Gram matrices."""
+    """The seeds of one style setting.
+
+    Attributes:
+      line: they.
+      style: what picture it is of; settings of one are no independent points.
+      trace: of its style's Gram matrices.
+    """
 
     line: Line
+    style: str
     trace: float
 
 
@@ -32,19 +39,25 @@ def stability(evidence: Evidence) -> Findings:
 
     Gupta, Johnson, Alahi and Fei-Fei 2017, "Characterizing and Improving Stability in
     Neural Style Transfer" (arXiv 1705.02092): features that have a style's
-    Gram matrix lie on a sphere whose radius is the root of its trace, so solutions
-    may be the farther apart the larger that is. Asked where nothing but styles, their
-    scale and seeds vary.
+    Gram matrix FFᵀ lie on a sphere whose radius is the root of its trace, so solutions
+    may be the farther apart the larger that is. Here the Gram matrix is over the P
+    positions, and the radius the root of P times its trace. Asked where nothing but
+    styles, their scale and seeds vary; of the settings of one picture the correlation
+    takes the mean.
     """
     others = [set(paths) for paths in evidence.fields if paths != ("seeds",)]
     layers = _style_layers(evidence)
     if not others or not layers or not all(paths <= STYLES for paths in others):
         return Findings()
-    lines = [line for line in seed_lines(evidence) if _styles(evidence, line)]
+    lines = [line for line in evidence.seed_lines if _styles(evidence, line)]
     if len(lines) < SETTINGS or (network := evidence.network()) is None:
         return Findings()
     settings = [
-        Setting(line, _trace(network, _styles(evidence, line), layers))
+        Setting(
+            line,
+            str(evidence.run["members"][line.members[0]]["varies"].get("styles")),
+            _trace(network, _styles(evidence, line), layers),
+        )
         for line in lines
     ]
     traces = [setting.trace for setting in settings]
@@ -52,18 +65,17 @@ def stability(evidence: Evidence) -> Findings:
     values = [spread.value for spread in spreads]
     if np.ptp(traces) == 0 or np.ptp(values) == 0:
         return Findings()
-    together = len(set.union(*others)) > 1
     head = evidence.other_names(evidence.fields.index(("seeds",)))
     title = "The dispersion of seeds against the trace of the style's Gram matrices"
     return Findings(
-        (_said(rank_correlation(traces, values), together),),
+        (_said(settings),),
         (
             Table(
                 f"{title} (geometric mean over {', '.join(layers)})",
                 (head, "trace", "standard deviation (levels of 255)"),
                 tuple(
                     (line.label, rounded(trace), text(line.dispersion.std, 255))
-                    for line, trace in sorted(settings, key=lambda s: s.trace)
+                    for line, _, trace in sorted(settings, key=lambda s: s.trace)
                 ),
             ),
         ),
@@ -98,28 +110,48 @@ def _trace(
     return float(stats.gmean([trace for own in traces for trace in own]))
 
 
-def _said(found: RankCorrelation, together: bool) -> str:
+def _said(settings: Sequence[Setting]) -> str:
+    styles: dict[str, list[Setting]] = {}
+    for setting in settings:
+        styles.setdefault(setting.style, []).append(setting)
+    count = f"{len(settings)} settings of {len(styles)} styles"
+    if len(settings) == len(styles):
+        count = f"{len(styles)} styles"
+    trace = "the trace of the style's Gram matrices"
+    here = "for the stability of feed-forward stylisation of video; here it is the "
+    here += "spread of seeds"
+    found = _correlation(list(styles.values()))
+    if found is None or found.p >= SIGNIFICANT:
+        numbers = f" ({_numbers(found, count)})" if found else ""
+        return (
+            f"No relation of the dispersion of seeds to {trace} can be told from "
+            f"{count}{numbers}. Gupta et al. 2017 (arXiv 1705.02092) report one {here}."
+        )
+    way, report = ("more", "this") if found.rho.value > 0 else ("less", "the opposite")
+    return (
+        f"Over {count} seeds are the {way} dispersed the larger {trace} is "
+        f"({_numbers(found, count)}). Gupta et al. 2017 (arXiv 1705.02092) report "
+        f"{report} {here}."
+    )
+
+
+def _correlation(styles: Sequence[Sequence[Setting]]) -> RankCorrelation | None:
+    """Of one point a picture, the mean of its settings; None if that is too little."""
+    traces = [stats.gmean([own.trace for own in style]) for style in styles]
+    spreads = [
+        np.mean([own.line.dispersion.std.value for own in style]) for style in styles
+    ]
+    if len(styles) < SETTINGS or np.ptp(traces) == 0 or np.ptp(spreads) == 0:
+        return None
+    return rank_correlation(traces, spreads)
+
+
+def _numbers(found: RankCorrelation, count: str) -> str:
     rho = found.rho
     interval = (
         f", 95 %: {rho.low:.2f} to {rho.high:.2f}"
         if rho.low is not None and rho.high is not None
         else ""
     )
-    numbers = f"Spearman's rho {rho.value:.2f}{interval}, p = {found.p:.2g}"
-    trace = "the trace of the style's Gram matrices"
-    if found.p >= SIGNIFICANT:
-        result = f"the dispersion of seeds shows no relation to {trace}"
-        others = (
-            "where Gupta et al. 2017 (arXiv 1705.02092) have instability grow with it"
-        )
-    else:
-        way = "more" if rho.value > 0 else "less"
-        result = f"seeds are the {way} dispersed the larger {trace} is"
-        whether = "as" if rho.value > 0 else "the opposite of what"
-        others = f"{whether} Gupta et al. 2017 (arXiv 1705.02092) found"
-    caution = (
-        " Settings that share a picture go together: the interval is rather too narrow."
-        if together
-        else ""
-    )
-    return f"Over {found.count} styles {result} ({numbers}), {others}.{caution}"
+    of = ", of one point a style" if "settings" in count else ""
+    return f"Spearman's rho {rho.value:.2f}{interval}, p = {found.p:.2g}{of}"

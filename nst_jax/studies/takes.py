@@ -17,11 +17,12 @@ class Take:
     """Films that differ in nothing but the seed.
 
     Attributes:
-      labels: of its place, one for each of `other_axes`.
+      labels: of its place, one for each of `Evidence.other_axes`.
       film: what it is a film of, in words; "" if all are of one.
       policy: the rest of its place, in words.
       rest: that without what the canvas starts from.
       canvas: what it starts from, as in the config.
+      seeds: their places on their axis.
       motion: [T, 2], as `flicker.aligned` wants it; None for a camera that stands
         still.
       contents: [T, H, W, 3].
@@ -34,6 +35,7 @@ class Take:
     policy: str
     rest: str
     canvas: dict[str, Any]
+    seeds: tuple[tuple[int, ...], ...]
     motion: np.ndarray | None
     contents: np.ndarray
     frames: tuple[np.ndarray, ...]
@@ -71,12 +73,6 @@ class Take:
         return ", ".join(filter(None, (self.film, self.policy))) or "all"
 
 
-def other_axes(evidence: Evidence, axis: int) -> list[int]:
-    """The axes that are neither that of frames nor of seeds."""
-    paths = enumerate(evidence.fields)
-    return [i for i, own in paths if i != axis and own != ("seeds",)]
-
-
 def takes(evidence: Evidence, axis: int) -> list[Take]:
     """All films of which every frame is there, in the order of their places.
 
@@ -84,7 +80,7 @@ def takes(evidence: Evidence, axis: int) -> list[Take]:
       evidence: with exact canvases.
       axis: that of the frames.
     """
-    axes, others = evidence.run["axes"], other_axes(evidence, axis)
+    axes, others = evidence.run["axes"], evidence.other_axes(axis)
     together: dict[tuple[int, ...], list[list[int]]] = {}
     for _, members in evidence.lines(axis):
         if _whole(evidence, members):
@@ -104,6 +100,14 @@ def takes(evidence: Evidence, axis: int) -> list[Take]:
             return ", ".join(f"{axes[a]['name']} {labels[a]}" for a in chosen)
 
         contents = np.stack([evidence.contents[m] for m in lines[0]])
+        seeds = tuple(
+            tuple(
+                i
+                for a, i in enumerate(evidence.run["members"][own[0]]["index"])
+                if a not in (axis, *others)
+            )
+            for own in lines
+        )
         motion = _motion(evidence, lines[0], contents.shape[2])
         frames = tuple(np.stack([_exact(evidence, m) for m in own]) for own in lines)
         return Take(
@@ -112,6 +116,7 @@ def takes(evidence: Evidence, axis: int) -> list[Take]:
             words(policies),
             words(rest),
             _part(evidence, lines[0][0], "canvas"),
+            seeds,
             motion,
             contents,
             frames,

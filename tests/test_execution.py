@@ -118,7 +118,7 @@ def test_a_difference_planted_on_the_way_is_found_there(problem, starts):
     usual = [look.canvas[0] for look in kept(ensemble, starts[:1], steps)]
     look = ends(ensemble, starts[:1], 3)
     moved = jnp.asarray(nudged(look.canvas[0], 1))[None]
-    state = look.state._replace(canvas=moved, variable=moved)
+    state = look.state._replace(canvas=moved, variable=jnp.copy(moved))
     rest = kept(ensemble, starts[:1], steps, resume=(3, state))
     other = [*usual[:3], *(look.canvas[0] for look in rest)]
     found = divergence(steps, usual, other)

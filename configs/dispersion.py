@@ -10,7 +10,7 @@ once with Adam for the solver.
 
 Look at the plot of dispersion against steps: whether the curves run together, and
 where. The tables say how much of it is shape and how much grain, and that the loss
-hardly knows of it. Fourteen minutes on two CPU cores.
+hardly knows of it. Nine minutes on two CPU cores.
 """
 
 import nst_jax

@@ -16,7 +16,7 @@ names, it takes the first six frames:
     python launch.py --config=configs/flicker.py --config.content=clip.mp4
 
 Its own motion is not known and so not taken back. Where frames do not start from each
-other they are one batch. Twelve minutes on two CPU cores.
+other they are one batch. Eleven minutes on two CPU cores.
 
 It has one seed, of which there is no interval. Three of them have intervals, in three
 times the time:

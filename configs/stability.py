@@ -9,7 +9,7 @@ seeds end is set against that trace.
 
 The page says how the two go together, with an interval. Ten settings are few, and
 the two sizes of a picture are no independent points: see the scatter before the rho.
-Ten minutes on two CPU cores.
+Five minutes on two CPU cores.
 """
 
 import nst_jax

@@ -14,7 +14,6 @@ from nst_jax.ensemble import Ensemble as Ensemble
 from nst_jax.ensemble import run as run
 from nst_jax.errors import RequestError as RequestError
 from nst_jax.experiment import Experiment as Experiment
-from nst_jax.experiment import variant as variant
 from nst_jax.film import Film as Film
 from nst_jax.group import Group as Group
 from nst_jax.io import read_image as read_image
@@ -44,6 +43,7 @@ from nst_jax.solvers import Adam as Adam
 from nst_jax.solvers import FixedLBFGS as FixedLBFGS
 from nst_jax.solvers import OptaxLBFGS as OptaxLBFGS
 from nst_jax.transfer import Problem as Problem
+from nst_jax.variant import variant as variant
 from nst_jax.vgg import Network as Network
 from nst_jax.vgg import features as features
 from nst_jax.weights import load_network as load_network

@@ -77,7 +77,7 @@ def build(experiment: Experiment, only: Sequence[int] | None = None) -> Plan:
         network = reader.network(members[numbers[0]].experiment)
         group = None
         for stage in zip(*(stages[i] for i in numbers), strict=True):
-            _check(network, objectives[numbers[0]], stage[0][1])
+            _check(network, objectives[numbers[0]], *stage[0])
             group = Group(
                 tuple(numbers),
                 tuple(member for member, _ in stage),
@@ -246,9 +246,23 @@ def _scenes(reader: Reader) -> Callable[[Experiment], Scene]:
     return of_member
 
 
-def _check(network: Network, objective: Objective, scene: Scene) -> None:
+def _check(
+    network: Network, objective: Objective, member: Member, scene: Scene
+) -> None:
     """Raises RequestError for what a term refuses, or layers that are out of reach."""
+    tile = member.experiment.tile
+    if tile and scene.regions is not None:
+        raise RequestError(
+            f"tile={tile} sees one tile at a time, and a picture that is transparent "
+            "in parts is styled as a whole: make it opaque, or leave tile out"
+        )
     if objective.layers:
+        side = smallest_side(objective.layers)
+        if 0 < tile < side:
+            raise RequestError(
+                f"tile must be 0, or {side} or more to reach layer "
+                f"{deepest_layer(objective.layers)}; got {tile}"
+            )
         _check_reaches("content", scene.content, objective.layers)
         for i, style in enumerate(scene.styles):
             _check_reaches(f"styles[{i}]", style, objective.layers)

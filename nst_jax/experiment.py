@@ -56,6 +56,8 @@ class Experiment:
       parametrisation: what the solver moves: one of `PARAMETRISATIONS`.
       ladder: smaller sizes that come first.
       masks: which part of the canvas is like which part of the styles.
+      tile: the side of tiles in pixels that gradients are taken of one after the
+        other, where the whole does not fit into memory; 0 for the whole.
       fit: what `size` is: the "long" side, the "short" side, or the side of a
         square of the same "area".
       style_size: the same for the style pictures; 0 for `size`.
@@ -88,6 +90,7 @@ class Experiment:
     parametrisation: str = "pixels"
     ladder: Ladder = dataclasses.field(default_factory=Ladder)
     masks: Masks = dataclasses.field(default_factory=Masks)
+    tile: int = 0
     fit: str = "long"
     style_size: int = 0
     style_scale: float = 1.0
@@ -202,6 +205,7 @@ class Experiment:
             ("style_size", self.style_size, 0),
             ("steps", self.steps, 0),
             ("frame", self.frame, 0),
+            ("tile", self.tile, 0),
             ("output.log_every", self.output.log_every, 1),
             ("output.snapshot_every", self.output.snapshot_every, 0),
             ("output.fps", self.output.fps, 1),
@@ -247,6 +251,11 @@ class Experiment:
             part.check()
         self.masks.check(len(self.styles))
         check_parametrisation(self.parametrisation)
+        if self.tile and self.masks.content:
+            raise RequestError(
+                f"tile={self.tile} sees one tile at a time, and masks.content is of "
+                "the whole: give one of them"
+            )
         self.stages()
         if self.canvas.kind == "style" and not self.styles:
             raise RequestError("canvas.kind='style' needs a style picture, got none")
@@ -333,43 +342,6 @@ class Member:
     seed: int
     varies: dict[str, Any]
     experiment: Experiment
-
-
-def variant(experiment: Experiment, arg: str) -> Experiment:
-    """The experiment as `configs/NAME.py:arg` asks for it.
-
-    Args:
-      experiment: in full.
-      arg: "" for that, "smoke" for 64 px, 4 steps and the ends of each axis, which
-        are done in a minute.
-
-    Raises:
-      RequestError: `arg` is something else.
-    """
-    if arg not in ("", "smoke"):
-        raise RequestError(f"argument must be 'smoke' or left out, got {arg!r}")
-    if arg == "smoke":
-        experiment.size, experiment.steps = 64, 4
-        experiment.axes = tuple(map(_ends, experiment.axes))
-    return experiment
-
-
-def _ends(axis: Vary) -> Vary:
-    """The first and the last value of an axis, sizes and steps brought down."""
-    ends = sorted({0, len(axis.values) - 1})
-    settings = [axis.settings(i) for i in ends]
-    largest = max(setting.get("size", 0) for setting in settings)
-    for setting in settings:
-        if "size" in setting:
-            setting["size"] = max(32, setting["size"] * 64 // largest)
-        if "steps" in setting:
-            setting["steps"] = min(4, setting["steps"])
-    values = [tuple(setting.values()) for setting in settings]
-    return dataclasses.replace(
-        axis,
-        values=tuple(v[0] if len(axis.paths) == 1 else v for v in values),
-        labels=tuple(axis.labels[i] for i in ends) if axis.labels else (),
-    )
 
 
 def _typed_fields(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -13,6 +13,7 @@ from nst_jax.canvas import starting_canvas
 from nst_jax.experiment import Experiment, Member
 from nst_jax.losses import Objective, Regions
 from nst_jax.parametrisation import parametrisation
+from nst_jax.tiles import Tiling
 from nst_jax.transfer import Held, Problem
 from nst_jax.vgg import Network
 
@@ -102,6 +103,7 @@ class Group:
         depends = [self._depends(j) for j in range(len(self.objectives[0].terms))]
         targets: dict[Hashable, Any] = {}
         held: dict[Hashable, Held] = {}
+        seen: dict[Hashable, Any] = {}
         problems = []
         for i, member in enumerate(self.members):
             own = [
@@ -120,6 +122,10 @@ class Group:
                 "held": self._held(i, held),
                 "parametrisation": parametrisation(experiment.parametrisation, shape),
             }
+            if experiment.tile:
+                options["tiling"] = self._tiling(i, seen)
+                problems.append(Problem(*posed, (), solver, **options))
+                continue
             if any(key not in targets for key in own):
                 pictures = scene.content, scene.styles
                 new = Problem.of(*posed, *pictures, solver, regions=scene.regions)
@@ -128,6 +134,17 @@ class Group:
             shared = tuple(targets[key] for key in own)
             problems.append(Problem(*posed, shared, solver, **options))
         return problems
+
+    def _tiling(self, i: int, known: dict[Hashable, Any]) -> Tiling:
+        """What a member's tiles are compared with; what two share is there once."""
+        scene, view = self.scenes[i], jax.jit(Objective.view)
+        keys = id(scene.content), tuple(map(id, scene.styles))
+        if keys[0] not in known:
+            known[keys[0]] = jnp.asarray(scene.content)
+        if keys[1] not in known:
+            own = self.objectives[i]
+            known[keys[1]] = tuple(view(own, self.network, s) for s in scene.styles)
+        return Tiling(known[keys[0]], known[keys[1]], self.experiment.tile)
 
     def _held(self, i: int, known: dict[Hashable, Held]) -> Held | None:
         """What of a member's canvas does not move; one for those that hold the same."""

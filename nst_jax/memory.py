@@ -22,9 +22,13 @@ def fitting_batch(
     of the memory that is free is given to them. `device` is None for JAX's default.
     """
     canvas = jax.ShapeDtypeStruct(tuple(shape), jnp.float32)
+    seen = canvas
+    if problem.tiling is not None:
+        sides = (min(problem.tiling.side, side) for side in shape[:2])
+        seen = jax.ShapeDtypeStruct((*sides, 3), jnp.float32)
     layers = problem.objective.layers
     taps = LAYERS[: LAYERS.index(deepest_layer(layers)) + 1] if layers else ()
-    features = jax.eval_shape(lambda image: problem.network(image, taps), canvas)
+    features = jax.eval_shape(lambda image: problem.network(image, taps), seen)
     state = jax.eval_shape(transfer.start, problem, canvas)
     needed = 2 * sum(
         leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((features, state))

@@ -13,6 +13,7 @@ from nst_jax.losses import Objective, Regions
 from nst_jax.parametrisation import Parametrisation, Pixels
 from nst_jax.pytree import record, static
 from nst_jax.solvers import Parts, Report, Solver
+from nst_jax.tiles import Tiling
 from nst_jax.vgg import Network
 
 #: (what the solver moves, steps made before) -> ((loss, parts), gradient).
@@ -46,6 +47,8 @@ class Problem:
         weighing that much more than the one after it, from 0, the last alone, to
         below 1. The solver goes on from its own; the losses are of that one.
       held: pixels that do not move, to the bit; None if all do.
+      tiling: how to see the canvas tile by tile; None for the whole at once, for
+        which alone `targets` are used.
       parametrisation: what the solver moves.
     """
 
@@ -56,6 +59,7 @@ class Problem:
     tolerance: float | jax.Array = 0.0
     averaging: float | jax.Array = 0.0
     held: Held | None = None
+    tiling: Tiling | None = None
     parametrisation: Parametrisation = static(default=Pixels())
 
     @classmethod
@@ -109,6 +113,12 @@ class Problem:
         Args:
           step: how many steps were made before, for what is drawn anew at each.
         """
+
+        if self.tiling is not None:
+            canvas, back = jax.vjp(self.canvas, variable)
+            seen = self.network, self.objective, canvas, step
+            found, gradient = self.tiling.evaluate(*seen)
+            return found, back(gradient)[0]
 
         def loss(variable: jax.Array) -> tuple[jax.Array, Parts]:
             canvas = self.canvas(variable)

@@ -1,0 +1,156 @@
+"""Gradients by tiles: against the same written out in NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import nst_jax
+from nst_jax.losses import Objective
+from nst_jax.tiles import Tiling, _places
+from nst_jax.transfer import Problem
+
+HEIGHT, WIDTH, SIDE = 21, 30, 8
+
+
+@nst_jax.term
+class Pixels(nst_jax.Term):
+    """Mean squares: from the content's pixels, and from a style's mean colour."""
+
+    name: str = nst_jax.static(default="pixels")
+
+    def target(self, content, styles):
+        return content.image, styles[0].image.mean((0, 1))
+
+    def __call__(self, view, target):
+        near, colour = target
+        mean = view.image.mean((0, 1))
+        return ((view.image - near) ** 2).mean() + ((mean - colour) ** 2).sum()
+
+
+def picture(seed, height=HEIGHT, width=WIDTH):
+    return np.random.default_rng(seed).random((height, width, 3)).astype(np.float32)
+
+
+def view(picture):
+    return nst_jax.losses.View(jnp.asarray(picture), {})
+
+
+def posed(side):
+    tiling = Tiling(jnp.asarray(picture(1)), (view(picture(2, 9, 9)),), side)
+    network = nst_jax.Network({}, {}, None)
+    objective = Objective((Pixels(weight=3.0),))
+    return Problem(network, objective, (), nst_jax.Adam(), tiling=tiling)
+
+
+evaluate = jax.jit(lambda problem, canvas, step: problem.evaluate(canvas, step))
+
+
+@pytest.mark.parametrize("length", [8, 20, 21, 24, 47])
+def test_tiles_cover_an_axis_each_pixel_once(length):
+    """By their places in the grid; those moved inside lie inside."""
+    begins = set()
+    for seed in range(30):
+        first, share = map(np.asarray, _places(jax.random.key(seed), length, SIDE))
+        assert share.sum() == pytest.approx(1) and (share >= 0).all()
+        assert first.min() >= 0 and first.max() <= length - SIDE
+        whole = share * length > SIDE - 0.5
+        assert (np.diff(first[whole]) == SIDE).all()
+        begins.add(tuple(first))
+    assert len(begins) > (1 if length == SIDE else 4) or length == SIDE
+
+
+def written_out(canvas, content, colour, step):
+    """(loss, gradient) in float64, tile by tile."""
+    key = jax.random.fold_in(jax.random.key(0), step)
+    axes = [
+        tuple(map(np.asarray, _places(jax.random.fold_in(key, axis), length, SIDE)))
+        for axis, length in enumerate((HEIGHT, WIDTH))
+    ]
+    loss, gradient = 0.0, np.zeros(canvas.shape)
+    for y, share_y in zip(*axes[0], strict=True):
+        for x, share_x in zip(*axes[1], strict=True):
+            here = np.s_[y : y + SIDE, x : x + SIDE]
+            apart = canvas[here].astype(float) - content[here]
+            mean = canvas[here].mean((0, 1), float) - colour
+            share = 3 * share_y * share_x
+            loss += share * ((apart**2).mean() + (mean**2).sum())
+            own = 2 * apart / apart.size + 2 * mean / SIDE**2
+            gradient[here] += share * own
+    return loss, gradient
+
+
+@pytest.mark.parametrize("step", [0, 5])
+def test_tiles_are_summed_as_written_out(step):
+    canvas = picture(3)
+    (loss, parts), gradient = evaluate(posed(SIDE), canvas, step)
+    colour = picture(2, 9, 9).mean((0, 1), float)
+    wanted, slope = written_out(canvas, picture(1), colour, step)
+    np.testing.assert_allclose(loss, wanted, rtol=1e-5)
+    np.testing.assert_allclose(parts["pixels"], wanted, rtol=1e-5)
+    np.testing.assert_allclose(gradient, slope, rtol=1e-4, atol=1e-7)
+
+
+def test_one_tile_is_the_whole():
+    """Whatever the step; and the grid moves from step to step where there are more."""
+    canvas = picture(3)
+    tiled = posed(64)
+    targets = tiled.objective.targets(nothing(), picture(1), [picture(2, 9, 9)])
+    plain = Problem(tiled.network, tiled.objective, targets, tiled.solver)
+    (one, _), slope = evaluate(plain, canvas, 0)
+    for step in (0, 7):
+        (other, _), gradient = evaluate(tiled, canvas, step)
+        np.testing.assert_allclose(other, one, rtol=1e-5)
+        np.testing.assert_allclose(gradient, slope, rtol=1e-4, atol=1e-8)
+    small = [evaluate(posed(SIDE), canvas, step)[1] for step in (0, 1)]
+    assert np.abs(small[0] - small[1]).max() > 1e-4
+
+
+def nothing():
+    return nst_jax.Network({}, {}, None)
+
+
+def test_tiles_go_with_every_strategy_and_stage(tmp_path):
+    nst_jax.write_image(tmp_path / "a.png", picture(4, 40, 48))
+    experiment = nst_jax.Experiment(
+        content=str(tmp_path / "a.png"),
+        styles=(str(tmp_path / "a.png"),),
+        terms=(nst_jax.Gram(layers=("relu1_1",)), nst_jax.Content(layers=("relu1_2",))),
+        size=48,
+        steps=2,
+        seeds=(0, 1),
+        tile=16,
+        canvas=nst_jax.Canvas(kind="noise"),
+        solver=nst_jax.SolverOptions(name="adam"),
+        ladder=nst_jax.Ladder((24,)),
+        axes=(nst_jax.Vary("ensemble.strategy", ("vmap", "loop")),),
+    )
+    assert nst_jax.execute(nst_jax.build(experiment), tmp_path / "run") == "done"
+    one, other = (
+        np.load(tmp_path / f"run/members/{member:03d}/final.npy") for member in (0, 2)
+    )
+    np.testing.assert_allclose(one, other, atol=1e-3)
+    assert np.abs(one - np.load(tmp_path / "run/members/001/final.npy")).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"tile": -1}, "tile must be at least 0, got -1"),
+        ({"tile": 8}, "tile must be 0, or 16 or more to reach layer relu5_1; got 8"),
+        (
+            {"tile": 32, "masks": nst_jax.Masks("a.png", ("b.png",))},
+            "tile=32 sees one tile at a time",
+        ),
+    ],
+)
+def test_tiles_that_cannot_be_are_refused(options, says):
+    experiment = nst_jax.Experiment(
+        content="samples/coffee.png",
+        styles=("samples/mosaic.jpg",),
+        terms=(nst_jax.Gram(),),
+        size=64,
+        **options,
+    )
+    with pytest.raises(nst_jax.RequestError, match=says):
+        nst_jax.build(experiment)

@@ -3,9 +3,9 @@
     python -m benchmarks.seeds
 
 The launch command is run on configs/seeds.py: once for all seeds, which are a batch of
-one program, and once for each seed alone, in turn with it. The ratio is of whole
-commands, as a person waits for them; the second one leaves out the start of the
-process, compiling and the report, and is of the optimisations alone.
+one program, and then once for each seed alone. The first ratio is of whole commands, as
+a person waits for them; the second leaves out the start of the process, compiling and
+the report, and is of the optimisations alone.
 """
 
 import json

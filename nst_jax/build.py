@@ -55,7 +55,7 @@ def build(experiment: Experiment, only: Sequence[int] | None = None) -> Plan:
     experiment.check_types()
     experiment.resolved().check()
     members = experiment.members()
-    previous = _previous(members)
+    previous = _previous(members, experiment)
     if only is not None:
         members, previous = _chosen(members, previous, only)
     objectives = [
@@ -125,16 +125,18 @@ def _chosen(
     return chosen, starts
 
 
-def _previous(members: Sequence[Member]) -> list[int | None]:
+def _previous(members: Sequence[Member], experiment: Experiment) -> list[int | None]:
     """For each member the one of the frame before, if it starts from that.
 
     Raises:
       RequestError: the frames of a film are not in their order.
     """
+    # What varies with the frame is no other film.
+    along = {p for axis in experiment.axes if "frame" in axis.paths for p in axis.paths}
     films: dict[Hashable, list[int]] = {}
     previous: list[int | None] = []
     for i, member in enumerate(members):
-        others = {k: repr(v) for k, v in member.varies.items() if k != "frame"}
+        others = {k: repr(v) for k, v in member.varies.items() if k not in along}
         film = (member.seed, *others.items())
         starts = member.experiment.canvas.kind == "previous"
         before = films.setdefault(film, [])

@@ -249,6 +249,7 @@ class Experiment:
                 )
         for part in (self.canvas, self.film, self.ensemble, self.ladder):
             part.check()
+        _check_items("masks.styles", self.masks.styles, str, "a path as a string")
         self.masks.check(len(self.styles))
         check_parametrisation(self.parametrisation)
         if self.tile and self.masks.content:

@@ -11,6 +11,8 @@ from PIL import Image
 from nst_jax.errors import RequestError, nearest
 from nst_jax.io import PROJECT, find_file, read_image, resized
 
+#: Pixels a frame, and far more than any other motion can use.
+MAX_AMOUNT = 10_000
 MOTIONS = ("still", "shift", "sensor", "brightness")
 #: What is opened as a video; all else is a picture.
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
@@ -43,9 +45,9 @@ class Film:
                 f"film.motion must be one of {MOTIONS}, got {self.motion!r}"
                 f"{nearest(self.motion, MOTIONS)}"
             )
-        if not 0 <= self.amount < float("inf"):
+        if not 0 <= self.amount <= MAX_AMOUNT:
             raise RequestError(
-                f"film.amount must be finite and not negative, got {self.amount}"
+                f"film.amount must be from 0 to {MAX_AMOUNT}, got {self.amount}"
             )
         if (self.motion == "still") != (self.amount == 0):
             raise RequestError(
@@ -64,8 +66,10 @@ class Film:
         """
         if self.motion == "shift":
             _, right = self.displacement(frame)
-            wide = np.pad(picture, ((0, 0), (right, 0), (0, 0)), "reflect")
-            return wide[:, : picture.shape[1]]
+            last = picture.shape[1] - 1
+            # Reflected at both edges: there and back is a period.
+            place = np.abs(np.arange(last + 1) - right) % max(2 * last, 1)
+            return picture[:, np.minimum(place, 2 * last - place)]
         if self.motion == "sensor":
             draw = np.random.default_rng(frame).normal(0, self.amount, picture.shape)
             return np.clip(picture + draw, 0, 1).astype(np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from nst_jax.errors import RequestError
-from nst_jax.io import read_image
+from nst_jax.io import read_alpha, read_image
 
 #: Colours that a mask may have: one of more is a photograph, or blurred by JPEG.
 MAX_REGIONS = 16
@@ -63,9 +63,15 @@ def read_mask(path: str, argument: str) -> np.ndarray:
     """A mask [h, w, 3] of its own size.
 
     Raises:
-      RequestError: the file is missing or no picture.
+      RequestError: the file is missing, no picture, or transparent in parts.
     """
-    return read_image(path, argument=argument)
+    mask = read_image(path, argument=argument)
+    if read_alpha(path, mask.shape) is not None:
+        raise RequestError(
+            f"{argument}: {path!r} is transparent in parts, and a mask says by its "
+            "colours what is what: make it opaque"
+        )
+    return mask
 
 
 def frozen(mask: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
@@ -74,11 +80,13 @@ def frozen(mask: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
     A pixel is held where at least half of it is: masks of stages of two sizes agree.
 
     Raises:
-      RequestError: other proportions than the picture, or nothing is white.
+      RequestError: other proportions than the picture, or nothing or all is white.
     """
     white = np.all(mask >= 0.5, -1)
     if not white.any():
         raise RequestError(f"{name} has no white, so nothing would be frozen")
+    if white.all():
+        raise RequestError(f"{name} is all white, so nothing would move")
     (held,) = regions([np.repeat(white[..., None], 3, -1)], [shape], [name])
     return held[-1, ..., None] >= 0.5
 

@@ -38,6 +38,12 @@ class Numerics:
     batch_invariant: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("deterministic", "batch_invariant"):
+            if not isinstance(getattr(self, name), bool):
+                raise RequestError(
+                    f"numerics.{name} must be True or False, "
+                    f"got {getattr(self, name)!r}"
+                )
         if self.precision not in PRECISIONS:
             raise RequestError(
                 f"numerics.precision must be one of {tuple(PRECISIONS)}, "

@@ -127,6 +127,11 @@ class EnsembleOptions:
                 raise RequestError(
                     f"ensemble.{name} must be at least 0, got {getattr(self, name)}"
                 )
+        if self.position and self.strategy == "loop":
+            raise RequestError(
+                "ensemble.position is a place in a batch, and ensemble.strategy='loop' "
+                f"has none; got {self.position}"
+            )
         if self.position and self.position >= self.batch_size:
             raise RequestError(
                 f"ensemble.position is {self.position}, which needs a batch_size above "
@@ -177,12 +182,12 @@ class Ladder:
             raise RequestError(
                 f"ladder.factor must be from 1.05 to 16, got {self.factor}"
             )
-        for name, least in (("sizes", 1), ("steps", 0), ("style_scales", 1e-3)):
+        for name, least in (("sizes", 1), ("steps", 0), ("style_scales", 0.001)):
             values = getattr(self, name)
             for value in values:
                 number = isinstance(value, int | float) and not isinstance(value, bool)
                 whole = name == "style_scales" or isinstance(value, int)
-                if not (number and whole and value >= least):
+                if not (number and whole and least <= value < math.inf):
                     kind = "integers" if name != "style_scales" else "numbers"
                     raise RequestError(
                         f"ladder.{name} must be {kind} from {least}, got {values}"
@@ -202,6 +207,10 @@ class Ladder:
           RequestError: the stages do not ascend to `size`, or there is not one entry
             a stage.
         """
+        if self.start >= size:
+            raise RequestError(
+                f"ladder.start must be below size {size}, got {self.start}"
+            )
         sizes = self.sizes or self._down_from(size)
         if list(sizes) != sorted({*sizes}) or (sizes and sizes[-1] >= size):
             raise RequestError(
@@ -242,7 +251,7 @@ class Masks:
 
     Attributes:
       content: the content's mask; "" for none.
-      styles: one a style picture.
+      styles: one a style picture. A region that no style has gets no style.
       propagation: how regions go down to the layers: "simple", "inside" or "all";
         `nst_jax.guides` tells them apart.
       freeze: a mask of the content whose white is kept as the content is.

@@ -9,6 +9,7 @@ import numpy as np
 
 from nst_jax import film, io, masks
 from nst_jax.draft import undraft
+from nst_jax.errors import RequestError
 from nst_jax.experiment import Experiment
 from nst_jax.losses import Regions
 from nst_jax.vgg import Network
@@ -152,6 +153,13 @@ class Reader:
             own if alpha is None else own * alpha
             for own, alpha in zip(shares, alphas, strict=True)
         ]
+        for picture, own in zip(pictures, seen, strict=True):
+            if not own.any():
+                path = self.inputs[self.place(picture)].path
+                raise RequestError(
+                    f"{path!r} is transparent wherever it has a region: nothing of it "
+                    "counts"
+                )
         return Regions(seen[0], tuple(seen[1:]), asked.propagation)
 
     def frozen(self, experiment: Experiment, content: np.ndarray) -> np.ndarray | None:

@@ -378,7 +378,8 @@ class _Run:
             look = look._replace(step=stage.before + look.step)
             if look.canvas is not None:
                 look = look._replace(canvas=group.finished(places, look.canvas))
-            self.records.add(numbers, stage.number, look, time.perf_counter() - began)
+            shown = look if stage.shows(look.step) else look._replace(canvas=None)
+            self.records.add(numbers, stage.number, shown, time.perf_counter() - began)
             made = (look.step - step) * len(numbers)
             progress.update(made, look.report.loss)
             self.member_steps += made

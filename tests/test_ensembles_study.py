@@ -1,5 +1,6 @@
 """What is said of ensembles, where their dispersion is planted."""
 
+import dataclasses
 import itertools
 import math
 import re
@@ -164,6 +165,26 @@ def test_extremes_are_named_where_their_intervals_are_apart():
     assert close.startswith("No two of the 3 settings can be told from each other")
     (apart,) = dispersed(Evidence(run, scaled(run, (0.05, 1.1, 20)))).summary
     assert apart.startswith("Seeds are least dispersed at a, ") and "at c, " in apart
+
+
+def test_settings_between_the_extremes_are_compared_too():
+    """The extremes tell nothing, and two between them do not overlap."""
+    spreads = {
+        "a": Estimate(0.10, 0.01, 0.40),
+        "b": Estimate(0.12, 0.119, 0.121),
+        "c": Estimate(0.30, 0.29, 0.31),
+        "d": Estimate(0.31, 0.05, 0.60),
+    }
+    run = run_of(("x", "x", list(spreads)), SEED)
+    evidence = Evidence(run, scaled(run, (1, 1, 1, 1)))
+    vars(evidence)["seed_lines"] = [
+        line._replace(
+            dispersion=dataclasses.replace(line.dispersion, std=spreads[line.label])
+        )
+        for line in evidence.seed_lines
+    ]
+    (said,) = dispersed(evidence).summary
+    assert said.startswith("Seeds are least dispersed at b, ") and "at c, " in said
 
 
 def test_two_other_axes_have_no_plot():

@@ -533,6 +533,19 @@ def test_a_planted_difference_is_no_way_of_computing():
     found = said_of(run, [5], lambda arm, seed: [0.1 * arm + 0.4 * seed])
     (share,) = [text for text in found.summary if text.startswith("Of the variance")]
     assert "one unit in the last place" in share
+    # Whichever of the two comes first.
+    run = made_up(["one ulp", "alone"], SEEDS, planted=(0,))
+    found = said_of(run, [5], lambda arm, seed: [0.1 * arm + 0.4 * seed])
+    (share,) = [text for text in found.summary if text.startswith("Of the variance")]
+    assert "one unit in the last place" in share
+
+
+def test_a_bare_value_is_said_with_its_name():
+    run = made_up(["0", "1", "True"], SEEDS)
+    found = said_of(run, [5], lambda arm, seed: [0.1 * (arm == 1) + 0.4 * seed])
+    assert "arm 0 and: arm True." in found.summary[0]
+    assert "A seed arm 1 is not the seed arm 0" in found.summary[1]
+    assert [row[0] for row in found.tables[0].rows[:2]] == ["arm 1", "arm True"]
 
 
 def test_shares_are_of_exact_canvases_and_never_more_than_all():

@@ -82,8 +82,9 @@ def test_a_still_is_the_picture_itself():
     ("fields", "sentence"),
     [
         (("shifd", 1.0), "film.motion must be one of .* got 'shifd'.*'shift'"),
-        (("shift", -1.0), "film.amount must be finite and not negative, got -1.0"),
-        (("shift", math.nan), "film.amount must be finite and not negative, got nan"),
+        (("shift", -1.0), "film.amount must be from 0 to 10000, got -1.0"),
+        (("shift", math.nan), "film.amount must be from 0 to 10000, got nan"),
+        (("shift", 1e30), "film.amount must be from 0 to 10000, got 1e"),
         (("shift", 0.0), "film.amount goes with a motion .* 'shift' and amount 0.0"),
         (("still", 0.1), "film.amount goes with a motion .* 'still' and amount 0.1"),
     ],
@@ -295,6 +296,10 @@ def test_a_chain_is_in_the_order_of_its_frames():
         ):
             nst_jax.build(experiment(canvas=start, axes=axes))
         nst_jax.build(experiment(axes=axes))  # From noise, any order is one.
+    # What varies with the frame makes no other film of it.
+    both = nst_jax.Vary(("frame", "terms[0].weight"), ((0, 1.0), (1, 2.0), (2, 3.0)))
+    plan = nst_jax.build(experiment(canvas=start, axes=(both,)))
+    assert [group.previous for group in plan.groups] == [(None,), (0,), (1,)]
 
 
 def test_films_and_seeds_have_chains_of_their_own():
@@ -527,6 +532,19 @@ def test_one_bit_is_not_the_same():
 
     said = films(evidence(paint)).summary[-1]
     assert "not the same to the last bit, and it flickers by" in said
+
+
+def test_a_content_that_changes_unseen_is_not_called_the_same():
+    """Eight bits hide what moves it; that it is another input says it."""
+    found = evidence(lambda *_: PICTURE)
+    for member in found.run["members"]:
+        member["content"] = member["varies"]["frame"]
+    summary = films(found).summary
+    assert not any("The same content" in sentence for sentence in summary)
+    assert "the content changes by less than a level" in summary[0]
+    for member in found.run["members"]:
+        member["content"] = 0
+    assert any("The same content" in sentence for sentence in films(found).summary)
 
 
 def test_what_the_camera_moved_is_taken_back():

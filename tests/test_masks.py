@@ -83,9 +83,28 @@ def test_a_mask_that_cannot_be_one_is_refused(masks, says):
         regions(masks, shapes, ["mask", "style"][: len(masks)])
 
 
-def test_nothing_white_freezes_nothing():
+def test_what_freezes_nothing_or_all_is_refused():
     with pytest.raises(nst_jax.RequestError, match="masks.freeze has no white"):
         frozen(np.zeros((4, 4, 3)), (4, 4, 3), "masks.freeze")
+    with pytest.raises(nst_jax.RequestError, match="masks.freeze is all white"):
+        frozen(np.ones((4, 4, 3)), (4, 4, 3), "masks.freeze")
+
+
+def test_a_mask_and_a_picture_that_are_not_there_to_see_are_refused(files):
+    def vanish(name):
+        with Image.open(files[name]) as image:
+            image.putalpha(0)
+            image.save(files[name])
+
+    vanish("content mask")
+    masks = nst_jax.Masks(freeze=files["content mask"])
+    with pytest.raises(nst_jax.RequestError, match="masks.freeze: .* is transparent"):
+        nst_jax.build(experiment(files, masks=masks))
+    vanish("style")
+    with pytest.raises(
+        nst_jax.RequestError, match="style.png' is transparent wherever"
+    ):
+        nst_jax.build(experiment(files))
 
 
 # Through a run.
@@ -188,6 +207,7 @@ def test_an_opaque_picture_has_no_alpha(files, tmp_path):
             "masks.styles has 2 entries for 1",
         ),
         (nst_jax.Masks(propagation="outside"), "did you mean 'inside'"),
+        (nst_jax.Masks("a.png", (1,)), "masks.styles holds 1, which is not a path"),
         (nst_jax.Masks(freeze="missing.png"), "masks.freeze: no file 'missing.png'"),
     ],
 )

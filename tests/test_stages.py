@@ -12,6 +12,8 @@ import nst_jax
 from nst_jax import transfer
 from nst_jax.losses import Objective, TotalVariation
 from nst_jax.parametrisation import PARAMETRISATIONS, parametrisation
+from nst_jax.report import read_run
+from nst_jax.report.findings import _evidence
 from nst_jax.runner import execute
 from nst_jax.transfer import Held, Problem
 
@@ -74,7 +76,7 @@ def path(problem, canvas, steps):
             nst_jax.Ladder((64, 200), steps=(30,), style_scales=(2.0, 0.5)),
             [(64, 30, 1.0), (200, 30, 0.25), (512, 90, 0.5)],
         ),
-        (nst_jax.Ladder(start=600), [(512, 90, 0.5)]),
+        (nst_jax.Ladder(start=500), [(512, 90, 0.5)]),
         (nst_jax.Ladder(start=200, factor=2.0), [(256, 90, 0.5), (512, 90, 0.5)]),
     ],
 )
@@ -93,6 +95,7 @@ def test_stages_of_a_ladder(ladder, wanted):
         (nst_jax.Ladder((64, 90), steps=(1, 2, 3)), "steps has 3 entries for the 2"),
         (nst_jax.Ladder((64,), style_scales=(0,)), "style_scales must be numbers from"),
         (nst_jax.Ladder(factor=1.0), "factor must be from 1.05 to 16, got 1.0"),
+        (nst_jax.Ladder(start=600), "start must be below size 512, got 600"),
         (nst_jax.Ladder(start=-1), "start must be at least 0, got -1"),
     ],
 )
@@ -253,18 +256,17 @@ def test_stages_follow_each_other(whole):
     assert manifest["members"][0]["evaluations"] == 3 + 12
 
 
-@pytest.mark.parametrize("asked", [2, 5, 9])
-def test_an_interrupted_ladder_comes_to_the_same_bits(whole, tmp_path, asked):
-    """Stopped in the first stage, the second and the third."""
+@pytest.mark.parametrize(("asked", "stage"), [(2, 0), (4, 1), (9, 2)])
+def test_an_interrupted_ladder_comes_to_the_same_bits(whole, tmp_path, asked, stage):
+    """Stopped in the first stage, where it meets the second, and in the third."""
     calls = iter(range(1000))
     own = dataclasses.replace(experiment(tmp_path), content=str(whole / "content.png"))
     plan = nst_jax.build(own)
     status = execute(plan, tmp_path / "run", stop=lambda: next(calls) > asked)
     assert status == "interrupted"
-    stage = {2: 0, 5: 1, 9: 2}[asked]
     assert max(row["stage"] for row in rows(tmp_path / "run", 0)) == stage
     assert execute(nst_jax.build(own), tmp_path / "run") == "done"
-    for name in ("final.npy", "frames/000007.npy"):
+    for name in ("final.npy", "frames/000003.npy", "frames/000007.npy"):
         one, other = (
             np.load(folder / "run/members/001" / name) for folder in (whole, tmp_path)
         )
@@ -277,6 +279,16 @@ def test_an_interrupted_ladder_comes_to_the_same_bits(whole, tmp_path, asked):
             (r["stage"], r["step"], r["loss"]) for r in rows(whole / "run", member)
         ]
         assert again == wanted
+
+
+def test_a_study_is_of_the_last_stage(whole):
+    """Canvases and losses of other sizes are no part of it."""
+    evidence = _evidence(read_run(whole / "run"))
+    steps, canvases = evidence.trajectory(1)
+    assert steps == [12] and canvases[0].shape == (24, 32, 3)
+    assert [row["step"] for row in evidence.rows[1]] == list(range(8, 13))
+    study = json.loads((whole / "run/study.json").read_text())
+    assert any("differ in seed alone" in said for said in study["summary"])
 
 
 def test_members_with_other_ladders_are_other_programs(tmp_path):

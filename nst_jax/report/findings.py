@@ -87,10 +87,11 @@ def _evidence(run: Run) -> Evidence:
             return None
         return whole.used(**{name: config[name] for name in _EYES})
 
+    rows = [(number, own) for number, own in run.rows.items() if own]
     return Evidence(
         run.manifest,
         {n: _pixels(m.picture) for n, m in members.items() if m.picture},
-        run.rows,
+        {n: [r for r in own if r["stage"] == own[-1]["stage"]] for n, own in rows},
         {n: own[0] for n, m in members.items() if (own := given([m.entry["content"]]))},
         {n: given(m.entry.get("styles", [])) for n, m in members.items()},
         functools.partial(_trajectory, run),
@@ -99,7 +100,10 @@ def _evidence(run: Run) -> Evidence:
 
 
 def _trajectory(run: Run, number: int) -> tuple[list[int], list[np.ndarray]]:
-    """The exact canvases of a finished member, those that were kept and the last."""
+    """The exact canvases of a finished member, those that were kept and the last.
+
+    Of its last stage: those before it are of other sizes.
+    """
     member = run.members[number]
     kept = {
         int(file.stem): file
@@ -109,7 +113,10 @@ def _trajectory(run: Run, number: int) -> tuple[list[int], list[np.ndarray]]:
     final = member.folder / "final.npy"
     if final.is_file():
         kept.setdefault(_steps(run, member), final)
-    return list(kept), [np.load(file) for file in kept.values()]
+    canvases = {step: np.load(file) for step, file in kept.items()}
+    shapes = [canvas.shape for canvas in canvases.values()]
+    last = {step: c for step, c in canvases.items() if c.shape == shapes[-1]}
+    return list(last), list(last.values())
 
 
 def _steps(run: Run, member: Member) -> int:

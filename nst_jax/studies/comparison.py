@@ -248,6 +248,9 @@ def sizes(evidence: Evidence) -> Findings:
     run, number = evidence.run, evidence.axis("size")
     if number is None or len(run["groups"]) != len(run["axes"][number]["labels"]):
         return Findings()
+    ladder = run.get("config", {}).get("ladder", {})
+    if ladder.get("sizes") or ladder.get("start"):
+        return Findings()  # A group's time is that of all its stages.
     rows = sorted(
         (
             group["size"][0] * group["size"][1],
@@ -261,6 +264,8 @@ def sizes(evidence: Evidence) -> Findings:
         return Findings()
     pixels, names, seconds = zip(*rows, strict=True)
     exponent = np.polyfit(np.log(pixels), np.log(seconds), 1)[0]
+    if exponent <= 0:
+        return Findings()  # Runs so short are not timed by their steps.
     title = "Time of a step against pixels"
     return Findings(
         (f"The time of a step grows as the {exponent:.2f}th power of the pixels.",),

@@ -56,8 +56,17 @@ def _extremes(lines: list[Line]) -> str:
             f"{text(least.dispersion.std, 255)} of 255 levels and an SSIM of "
             f"{text(least.dispersion.ssim)} to each other."
         )
-    low, high = most.dispersion.std.low, least.dispersion.std.high
-    if low is None or high is None or low <= high:
+    spreads = [(line, line.dispersion.std) for line in lines]
+    known = [
+        (line, x.low, x.high)
+        for line, x in spreads
+        if x.low is not None and x.high is not None
+    ]
+    if len(known) < len(lines):
+        return "So few seeds do not tell which of the settings disperse them more."
+    least, _, high = min(known, key=lambda line: line[2])
+    most, low, _ = max(known, key=lambda line: line[1])
+    if low <= high:
         return (
             f"No two of the {len(lines)} settings can be told from each other by how "
             "dispersed their seeds are: their 95 % intervals overlap."

@@ -11,7 +11,15 @@ import numpy as np
 from nst_jax.studies.dispersion import variance_components
 from nst_jax.studies.divergence import Divergence, Growth
 from nst_jax.studies.estimate import Estimate
-from nst_jax.studies.found import Evidence, Findings, Plot, Series, Table, rounded
+from nst_jax.studies.found import (
+    Evidence,
+    Findings,
+    Plot,
+    Series,
+    Table,
+    percent,
+    rounded,
+)
 from nst_jax.studies.ways import Compared, Place, is_execution, places, planted
 
 
@@ -26,7 +34,7 @@ def execution(evidence: Evidence) -> Findings:
     axis = next((i for i, p in enumerate(evidence.fields) if is_execution(p)), None)
     if axis is None or evidence.trajectory is None:
         return Findings()
-    arms = evidence.run["axes"][axis]["labels"]
+    arms = _arms(evidence, axis)
     there = [place for place in places(evidence, axis) if place.ways]
     if not there:
         return Findings()
@@ -41,9 +49,24 @@ def execution(evidence: Evidence) -> Findings:
     )
 
 
+def _arms(evidence: Evidence, axis: int) -> list[str]:
+    """What the ways are called: a bare value with the name of what it is of."""
+    name, labels = (evidence.run["axes"][axis][key] for key in ("name", "labels"))
+    return [f"{name} {label}" if _bare(label) else label for label in labels]
+
+
+def _bare(label: str) -> bool:
+    """Whether a label is a value alone, of which a sentence says nothing."""
+    try:
+        float(label)
+    except ValueError:
+        return label in ("True", "False")
+    return True
+
+
 def _table(evidence: Evidence, axis: int, there: Sequence[Place]) -> Table:
     axes = evidence.run["axes"]
-    arms, noun = axes[axis]["labels"], _noun(evidence)
+    arms, noun = _arms(evidence, axis), _noun(evidence)
     rows = []
     for place in there:
         for way, own in place.ways.items():
@@ -73,7 +96,7 @@ def _table(evidence: Evidence, axis: int, there: Sequence[Place]) -> Table:
 def _costs(evidence: Evidence, axis: int, there: Sequence[Place]) -> Table:
     """What a member's step takes, also of those that only fill a batch up."""
     axes, groups = evidence.run["axes"], evidence.run.get("groups", [])
-    arms = axes[axis]["labels"]
+    arms = _arms(evidence, axis)
     rows: list[tuple[Any, ...]] = []
     for place in there:
         seconds: dict[int, float] = {}
@@ -221,7 +244,8 @@ def _shares(evidence: Evidence, arms: Sequence[str], place: Place) -> list[str]:
         if len(own) < 2 or all(c.path.equal for c in own):
             continue
         share = variance_components(np.stack([c.ends for c in own])).share
-        ulps = abs(planted(evidence, own[0].member))
+        first = planted(evidence, place.lines[0][0])
+        ulps = abs(planted(evidence, own[0].member) - first)
         what = "the way of computing"
         if ulps:
             units = "one unit" if ulps == 1 else f"{ulps} units"
@@ -241,14 +265,14 @@ def _share(
     where = f" at {place.where}" if place.where else ""
     head = f"Of the variance among the pictures {arms[0]} and {arms[way]}{where}"
     if share.low is not None and share.high is not None:
-        low, high = (100 * min(max(end, 0), 1) for end in (share.low, share.high))
-        bars = f"95 %: {low:.2g} to {high:.2g}"
+        low, high = (percent(min(max(x, 0), 1)) for x in (share.low, share.high))
+        bars = f"95 %: {low} to {high}"
     else:
         bars = f"of {len(own)} seeds, which give no interval"
     if share.value > 1:
         return f"{head} all that can be told is due to {what} ({bars})."
     return (
-        f"{head} {100 * share.value:.2g} % ({bars}) is due to {what}, the rest to the "
+        f"{head} {percent(share.value)} % ({bars}) is due to {what}, the rest to the "
         "noise that a seed starts from."
     )
 

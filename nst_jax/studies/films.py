@@ -16,6 +16,7 @@ from nst_jax.studies.found import (
     Series,
     Table,
     levels,
+    percent,
     rounded,
 )
 from nst_jax.studies.takes import Take, takes
@@ -88,11 +89,12 @@ def _amount(take: Take, unit: str = "") -> str:
         notes.append(f"95 %: {levels(change.low)} to {levels(change.high)}")
     if take.motion is not None:
         notes.append("the motion taken back")
-    notes.append(
-        "the content does not change"
-        if take.ratio is None
-        else f"{take.ratio:.2g} times what the content does"
-    )
+    if take.ratio is not None:
+        notes.append(f"{take.ratio:.2g} times what the content does")
+    elif take.still or take.motion is not None:
+        notes.append("the content does not change")
+    else:
+        notes.append("the content changes by less than a level")
     return f"{levels(change.value)}{unit} ({'; '.join(notes)})"
 
 
@@ -100,7 +102,7 @@ def _still(there: Sequence[Take]) -> list[str]:
     """What the noise alone does to films of which the content does not change."""
     alike: dict[tuple[str, ...], dict[str, Take]] = {}
     for take in there:
-        unchanged = take.motion is None and not take.content_change
+        unchanged = take.still and take.motion is None and not take.content_change
         if unchanged and take.canvas["kind"] in ("noise", "blend"):
             same_start = _start(take)
             own = alike.setdefault((take.film, take.rest, *same_start), {})
@@ -148,7 +150,7 @@ def _start(take: Take) -> list[str]:
 def _percent(take: Take, other: Take) -> str:
     """What one changes by that of the other, the same seeds being left out of both."""
     if take.seeds != other.seeds:
-        return f"{100 * take.change.value / other.change.value:.2g} %"
+        return f"{percent(take.change.value / other.change.value)} %"
     changes = np.array([[own.change for own in x.flickers] for x in (take, other)])
 
     def ratio(seeds: np.ndarray) -> float:
@@ -158,8 +160,8 @@ def _percent(take: Take, other: Take) -> str:
     share = jackknife(ratio, len(take.seeds), positive=True)
     bars = ""
     if share.low is not None and share.high is not None:
-        bars = f" (95 %: {100 * share.low:.2g} to {100 * share.high:.2g})"
-    return f"{100 * share.value:.2g} %{bars}"
+        bars = f" (95 %: {percent(share.low)} to {percent(share.high)})"
+    return f"{percent(share.value)} %{bars}"
 
 
 def _spectra(there: Sequence[Take]) -> tuple[Plot, ...]:

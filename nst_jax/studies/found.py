@@ -129,7 +129,7 @@ class Evidence:
     Attributes:
       run: what run.json holds.
       finals: member -> its picture [H, W, 3], finite; those that there are.
-      rows: member -> its rows of metrics, in the order of their steps.
+      rows: member -> its rows of metrics, of the last stage and in their order.
       contents: member -> the content picture that it was given, [H, W, 3].
       styles: member -> the style pictures that it was given.
       trajectory: member -> the steps at which its exact canvas was kept, and the
@@ -201,6 +201,11 @@ def rounded(number: float | None, digits: int = 3) -> float | None:
     if number is None or not np.isfinite(number):
         return None
     return float(f"{number:.{digits}g}")
+
+
+def percent(share: float) -> str:
+    """A share in per cent, to two digits: "9.9", "100"."""
+    return f"{float(f'{100 * share:.2g}'):g}"
 
 
 def levels(distance: float | None) -> float | None:

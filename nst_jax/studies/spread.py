@@ -72,7 +72,7 @@ def squared_distances(arrays: np.ndarray, *, clip: bool = False) -> np.ndarray:
 
     As |a|² + |b|² − 2ab, by matrix products of some values of all arrays at a time:
     nothing has N² arrays, nor N in float64. The cancellation costs half of the digits
-    at distance 0: equal arrays of values up to 1 may be some 1e-8 apart (RMS).
+    at distance 0: what it cannot tell from 0, some 1e-8 (RMS) for values up to 1, is 0.
     With `clip` the values are clipped to [0, 1] first.
     """
     count = len(arrays)
@@ -86,7 +86,9 @@ def squared_distances(arrays: np.ndarray, *, clip: bool = False) -> np.ndarray:
         block -= block.mean(0)  # Moves no distance, and leaves less to cancel.
         products += block @ block.T
     squares = np.diag(products)
-    return np.maximum(squares[:, None] + squares - 2 * products, 0)
+    sums = squares[:, None] + squares
+    apart = sums - 2 * products
+    return np.where(apart > 16 * np.finfo(np.float64).eps * sums, apart, 0)
 
 
 def by_axis(

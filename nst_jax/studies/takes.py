@@ -23,6 +23,7 @@ class Take:
       rest: that without what the canvas starts from.
       canvas: what it starts from, as in the config.
       seeds: their places on their axis.
+      still: whether all frames are of one content.
       motion: [T, 2], as `flicker.aligned` wants it; None for a camera that stands
         still.
       contents: [T, H, W, 3].
@@ -36,6 +37,7 @@ class Take:
     rest: str
     canvas: dict[str, Any]
     seeds: tuple[tuple[int, ...], ...]
+    still: bool
     motion: np.ndarray | None
     contents: np.ndarray
     frames: tuple[np.ndarray, ...]
@@ -117,6 +119,7 @@ def takes(evidence: Evidence, axis: int) -> list[Take]:
             words(rest),
             _part(evidence, lines[0][0], "canvas"),
             seeds,
+            len({evidence.run["members"][m].get("content") for m in lines[0]}) == 1,
             motion,
             contents,
             frames,

@@ -39,7 +39,7 @@ def films(evidence: Evidence) -> Findings:
         return Findings()
     names = [evidence.run["axes"][i]["name"] for i in evidence.other_axes(axis)]
     return Findings(
-        (*_said(there), *_still(there)),
+        (*_still(there), *_said(there)),
         (_table(there, names),),
         _spectra(there),
         pictures=_maps(there),

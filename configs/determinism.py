@@ -10,7 +10,7 @@ distances that give a difference its size: what one unit in the last place of on
 starting value grows to, and how far two seeds are apart.
 
 The page begins with the answers in words; study.json has the numbers. Where the
-process has several devices, or a GPU beside the CPU, these are arms too. Ten
+process has several devices, or a GPU beside the CPU, these are arms too. Nine
 minutes on two CPU cores.
 """
 

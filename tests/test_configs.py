@@ -8,6 +8,7 @@ import runpy
 import numpy as np
 import pytest
 from conftest import ROOT
+from test_launch import CONFIGS as LAUNCHED
 
 import nst_jax
 from nst_jax.ensemble import Ensemble
@@ -20,7 +21,7 @@ def get_config(name, arg=""):
     return runpy.run_path(str(CONFIGS[name]))["get_config"](arg)
 
 
-@configs
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in LAUNCHED])
 def test_the_small_twin_runs_to_the_end(name, tmp_path, monkeypatch):
     """Each member ends at a finite picture, and most lower than they started."""
     compiled = []

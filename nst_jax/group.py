@@ -137,12 +137,14 @@ class Group:
 
     def _tiling(self, i: int, known: dict[Hashable, Any]) -> Tiling:
         """What a member's tiles are compared with; what two share is there once."""
-        scene, view = self.scenes[i], jax.jit(Objective.view)
+        scene, own = self.scenes[i], self.objectives[i]
         keys = id(scene.content), tuple(map(id, scene.styles))
         if keys[0] not in known:
             known[keys[0]] = jnp.asarray(scene.content)
         if keys[1] not in known:
-            own = self.objectives[i]
+            # As the program is compiled that sees the canvas.
+            options = self.network.numerics.compiler_options
+            view = jax.jit(Objective.view, compiler_options=options)
             known[keys[1]] = tuple(view(own, self.network, s) for s in scene.styles)
         return Tiling(known[keys[0]], known[keys[1]], self.experiment.tile)
 

@@ -28,6 +28,13 @@ def _strict_arrays():
         yield
 
 
+@pytest.fixture
+def x64():
+    """Arrays of 64 bits."""
+    with jax.enable_x64(True):
+        yield
+
+
 @pytest.fixture(scope="session")
 def network() -> nst_jax.Network:
     """VGG-19 with the bundled weights."""

@@ -15,12 +15,6 @@ rng = np.random.default_rng
 filtered = jax.jit(guided_filter, static_argnums=2)
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 def around(y, x, radius, shape):
     """The window of a pixel, cut to the picture."""
     return tuple(

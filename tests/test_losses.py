@@ -16,12 +16,6 @@ from nst_jax import Content, Gram, Objective, RequestError, TotalVariation
 from nst_jax.losses import LayerTerm, StyleTerm, Term, View
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 def normal(seed, *shape):
     return np.random.default_rng(seed).normal(size=shape)
 

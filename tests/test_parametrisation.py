@@ -11,12 +11,6 @@ from nst_jax.parametrisation import COLOUR_ROOT, PARAMETRISATIONS, parametrisati
 SHAPES = [(40, 57, 3), (17, 23, 3), (5, 3, 3)]
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 def picture(shape, seed=0):
     return np.random.default_rng(seed).normal(0.5, 0.4, shape)
 

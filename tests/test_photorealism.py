@@ -15,12 +15,6 @@ rng = np.random.default_rng
 TERM = Photorealism()
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 def seen(image):
     return View(jnp.asarray(image), {})
 

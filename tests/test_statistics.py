@@ -57,12 +57,6 @@ quick = functools.partial(
 )
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 def normal(seed, *shape):
     return np.random.default_rng(seed).normal(size=shape)
 

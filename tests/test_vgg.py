@@ -192,12 +192,6 @@ def test_preprocessing_conventions_are_interchangeable(network):
 # Convolution.
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 def plain_convolve(x, kernel, pad):
     return jax.lax.conv_general_dilated(
         x,

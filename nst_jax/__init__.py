@@ -32,6 +32,7 @@ from nst_jax.options import EnsembleOptions as EnsembleOptions
 from nst_jax.options import Ladder as Ladder
 from nst_jax.options import Masks as Masks
 from nst_jax.options import OutputOptions as OutputOptions
+from nst_jax.options import Smoothing as Smoothing
 from nst_jax.options import SolverOptions as SolverOptions
 from nst_jax.presets import PRESETS as PRESETS
 from nst_jax.presets import preset as preset

@@ -159,10 +159,10 @@ def _depths(previous: Sequence[int | None]) -> list[int]:
 
 
 #: What of an experiment its program does not depend on: where pictures come from,
-#: for their shapes alone count, and where the canvas starts.
+#: for their shapes alone count, where the canvas starts, and what is done to its end.
 _NO_PROGRAM = (
     *("content", "styles", "style_size", "style_scale", "frame", "film"),
-    *("terms", "solver", "canvas", "masks", "seeds", "axes", "output"),
+    *("terms", "solver", "canvas", "masks", "smoothing", "seeds", "axes", "output"),
 )
 
 

@@ -28,6 +28,7 @@ from nst_jax.options import (
     Ladder,
     Masks,
     OutputOptions,
+    Smoothing,
     SolverOptions,
 )
 from nst_jax.parametrisation import check as check_parametrisation
@@ -63,6 +64,7 @@ class Experiment:
       style_size: the same for the style pictures; 0 for `size`.
       style_scale: times `style_size`; a style's patterns grow with it.
       colour: whose colours the result has: one of `nst_jax.colour.COLOURS`.
+      smoothing: of the result, but for the edges of the content.
       padding: "zeros", "reflect" or "replicate", at every convolution.
       input_scale: how many times as strong as it was trained on the network sees
         pictures; for tools that feed it otherwise, see docs/conventions.md.
@@ -95,6 +97,7 @@ class Experiment:
     style_size: int = 0
     style_scale: float = 1.0
     colour: str = "style"
+    smoothing: Smoothing = dataclasses.field(default_factory=Smoothing)
     padding: str = "zeros"
     input_scale: float = 1.0
     input_centred: bool = True
@@ -247,7 +250,8 @@ class Experiment:
                     f"{name} must be one of {allowed}, got {value!r}"
                     f"{nearest(value, allowed)}"
                 )
-        for part in (self.canvas, self.film, self.ensemble, self.ladder):
+        parts = self.canvas, self.film, self.ensemble, self.ladder, self.smoothing
+        for part in parts:
             part.check()
         _check_items("masks.styles", self.masks.styles, str, "a path as a string")
         self.masks.check(len(self.styles))

@@ -11,6 +11,7 @@ import numpy as np
 from nst_jax import colour
 from nst_jax.canvas import starting_canvas
 from nst_jax.experiment import Experiment, Member
+from nst_jax.guided_filter import guided_filter
 from nst_jax.losses import Objective, Regions
 from nst_jax.parametrisation import parametrisation
 from nst_jax.tiles import Tiling
@@ -228,10 +229,19 @@ class Group:
 
     def finished(self, places: Sequence[int], canvases: np.ndarray) -> np.ndarray:
         """Canvases [n, H, W, 3] of some members as results: in their colours."""
-        name = self.experiment.colour
-        return np.stack(
-            [
-                colour.finished(name, canvas, self.scenes[i].original)
-                for i, canvas in zip(places, canvases, strict=True)
-            ]
-        )
+        pairs = zip(places, canvases, strict=True)
+        return np.stack([self._finished(i, canvas) for i, canvas in pairs])
+
+    def _finished(self, i: int, canvas: np.ndarray) -> np.ndarray:
+        experiment, scene = self.members[i].experiment, self.scenes[i]
+        result = colour.finished(experiment.colour, canvas, scene.original)
+        radius, eps = experiment.smoothing.radius, experiment.smoothing.eps
+        if not radius:
+            return result
+        smooth = np.asarray(_smoothed(result, scene.original, radius, eps))
+        if scene.frozen is None:
+            return smooth
+        return np.where(scene.frozen, result, smooth)
+
+
+_smoothed = jax.jit(guided_filter, static_argnums=2)

@@ -282,6 +282,34 @@ class Masks:
 
 
 @dataclasses.dataclass
+class Smoothing:
+    """A last touch to a photograph: its style smoothed, but for the content's edges.
+
+    `nst_jax.guided_filter`, of each result and snapshot, with the content as its guide;
+    frozen pixels stay as they are. Losses are of the canvas before it.
+
+    Attributes:
+      radius: of its windows in pixels of the last stage's size; 0 for none.
+      eps: a variance, of pictures in [0, 1]: where the content varies by less in a
+        window, the result is smoothed.
+    """
+
+    radius: int = 0
+    eps: float = 1e-3
+
+    def check(self) -> None:
+        """Raises RequestError if a field is outside what it allows."""
+        if self.radius < 0:
+            raise RequestError(
+                f"smoothing.radius must be at least 0, got {self.radius}"
+            )
+        if not 0 < self.eps < math.inf:
+            raise RequestError(
+                f"smoothing.eps must be positive and finite, got {self.eps}"
+            )
+
+
+@dataclasses.dataclass
 class OutputOptions:
     """What a run leaves on the way.
 

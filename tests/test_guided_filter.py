@@ -143,3 +143,50 @@ def test_a_batch_and_a_gradient():
 def test_what_cannot_be_filtered_is_refused(call, sentence):
     with pytest.raises(nst_jax.RequestError, match=sentence):
         call()
+
+
+def group_of(**options):
+    experiment = nst_jax.Experiment(
+        content="samples/chelsea.png",
+        styles=("samples/swirls.jpg",),
+        terms=(nst_jax.Gram(layers=("relu1_1",)),),
+        size=24,
+        **options,
+    )
+    (group,) = nst_jax.build(experiment).groups
+    return group
+
+
+def test_results_are_smoothed_each_by_its_own_windows():
+    """Radii are no part of a program: one group serves them all."""
+    axis = nst_jax.Vary("smoothing.radius", (0, 2, 3))
+    group = group_of(smoothing=nst_jax.Smoothing(eps=1e-2), axes=(axis,))
+    canvases = rng(5).random((2, *group.content.shape)).astype(np.float32)
+    rough, smooth = group.finished([0, 2], canvases)
+    np.testing.assert_array_equal(rough, canvases[0])
+    wanted = printed(canvases[1].astype(float), group.content.astype(float), 3, 1e-2)
+    np.testing.assert_allclose(smooth, wanted, atol=2e-5)
+
+
+def test_frozen_pixels_are_not_smoothed(tmp_path):
+    mask = np.zeros((16, 24, 3), np.float32)
+    mask[:, :9] = 1
+    nst_jax.write_image(tmp_path / "mask.png", mask)
+    masks = nst_jax.Masks(freeze=str(tmp_path / "mask.png"))
+    group = group_of(smoothing=nst_jax.Smoothing(2), masks=masks)
+    canvas = rng(6).random(group.content.shape).astype(np.float32)
+    (found,) = group.finished([0], canvas[None])
+    np.testing.assert_array_equal(found[:, :9], canvas[:, :9])
+    assert (found[:, 9:] != canvas[:, 9:]).all(-1).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("smoothing", "message"),
+    [
+        (nst_jax.Smoothing(-1), "smoothing.radius must be at least 0, got -1"),
+        (nst_jax.Smoothing(2, 0.0), "smoothing.eps must be positive and finite, got 0"),
+    ],
+)
+def test_a_wrong_smoothing_is_refused_before_anything_is_read(smoothing, message):
+    with pytest.raises(nst_jax.RequestError, match=message):
+        group_of(smoothing=smoothing)

@@ -11,8 +11,10 @@ from scipy import stats
 from nst_jax.studies.faults import border_error, grey_patch_share
 from nst_jax.studies.findings import findings
 from nst_jax.studies.found import Evidence, Findings
-from nst_jax.studies.merits import HELD_OUT, merits
+from nst_jax.studies.merits import EDGES, HELD_OUT, WINDOWS, merits
+from nst_jax.studies.photographs import edge_distortion
 from nst_jax.studies.quality import content_distance, seen, style_distance
+from nst_jax.studies.trade import bargain
 
 #: All that could be held out but relu1_2, which keeps the network small.
 TERMS = [{"layers": ["relu4_2", "relu2_2"]}, {"layers": list(HELD_OUT[2:4])}, {}]
@@ -110,7 +112,7 @@ def test_a_weight_trades_the_content_for_the_style(network):
             assert series.x == pytest.approx(content, rel=1e-6)
             assert style[0] > style[1] and content[0] < content[1]
             assert series.low == ()
-    near, traded = found.summary
+    near, traded, compared = found.summary
     style, content = measured.T
     assert f"cat, a, 10 is nearest to the style ({style.min():.3g})" in near
     assert f"and cat, a, 1 to the content ({content.min():.3g})" in near
@@ -121,6 +123,20 @@ def test_a_weight_trades_the_content_for_the_style(network):
         "(mean of 4 curves)."
     )
     assert near in findings(evidence).summary
+    (table,) = found.tables[1:]
+    assert table.title.endswith("over that of a")
+    bargains = [bargain(*(c[:, ::-1].tolist() for c in pair[::-1])) for pair in pairs]
+    wanted = [f"{own.mean:.2f}" for own in bargains]
+    assert [row[:3] for row in table.rows] == [
+        ("cat", "b", wanted[0]),
+        ("cup", "b", wanted[1]),
+    ]
+    mean = np.mean([own.mean for own in bargains])
+    nearer = sum(own.mean < 1 for own in bargains)
+    assert compared == (
+        f"At equal distance from the content, b has {mean:.2f} of the distance from "
+        f"the style that a has, and is nearer on {nearer} of 2."
+    )
 
 
 def test_curves_have_the_intervals_of_seeds_and_the_order_of_the_weight(network):
@@ -190,3 +206,37 @@ def test_it_is_asked_where_the_config_wants_it(network):
     for run in (run_of(WEIGHT, quality=False), run_of(WEIGHT) | {"config": {}}):
         assert merits(evidence_of(run, finals, network)) == Findings()
     assert merits(evidence_of(run_of(WEIGHT), [], network)) == Findings()
+
+
+def test_of_a_photograph_is_said_what_became_of_its_lines(network):
+    """Where a term is for them. Darker by half, all edges stay; transposed, none do."""
+    terms = [*TERMS, {"type": "Photorealism"}]
+    finals = [CONTENT / 2, CONTENT.swapaxes(0, 1)]
+    (table,) = merits(evidence_of(run_of(WEIGHT, terms=terms), finals, network)).tables
+    edges, windows = (table.columns.index(name) for name in (EDGES, WINDOWS))
+    kept, turned = table.rows
+    assert float(kept[edges]) < 0.1 and float(kept[windows]) < 0.1
+    expected = edge_distortion(finals[1], CONTENT)
+    assert float(turned[edges]) == pytest.approx(expected.angle, rel=5e-3)
+    assert float(turned[windows]) == pytest.approx(100 * expected.residual, rel=5e-3)
+    (table,) = merits(evidence_of(run_of(WEIGHT), finals, network)).tables
+    assert EDGES not in table.columns
+
+
+def test_curves_are_compared_at_equal_distance_from_the_content():
+    """y = 3 − x against y = 2 (3 − x), from 1 to 2: half of it, on half the range."""
+    ours, theirs = [(2.0, 1.0), (1.0, 2.0), (0.5, 2.5)], [(1.0, 4.0), (3.0, 0.0)]
+    assert bargain(ours, theirs) == pytest.approx((0.5, 0.5, 0.5, 0.5))
+    # 2 − x/2 against 2: 1 − x/4, whose mean from 0 to 2 is 3/4.
+    assert bargain([(0, 2), (4, 0)], [(0, 2), (2, 2)]) == pytest.approx(
+        (0.75, 0.5, 1.0, 1.0)
+    )
+
+
+def test_curves_that_share_no_distance_are_not_compared(network):
+    assert bargain([(0, 1), (1, 0.5)], [(2, 1), (3, 0.5)]) is None
+    assert bargain([(0, 1)], [(0, 1), (3, 0.5)]) is None
+    axes = ("method", "method", ["a", "b"]), WEIGHT
+    finals = [mixed(share) for share in (0.1, 0.3, 0.8, 0.9)]
+    found = merits(evidence_of(run_of(*axes), finals, network))
+    assert len(found.tables) == 1 and len(found.summary) == 2

@@ -1,12 +1,10 @@
-"""How good the pictures of each setting are, and what a weight trades for what."""
+"""How good the pictures of each setting are."""
 
-import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-from nst_jax.studies.courses import CURVES
+from nst_jax.losses import Photorealism
 from nst_jax.studies.estimate import Estimate, jackknife
 from nst_jax.studies.faults import (
     WINDOW,
@@ -15,46 +13,29 @@ from nst_jax.studies.faults import (
     grey_patch_share,
     smallest_framed,
 )
-from nst_jax.studies.found import Evidence, Findings, Plot, Series, Table
+from nst_jax.studies.found import Evidence, Findings, Table
 from nst_jax.studies.lines import text
+from nst_jax.studies.photographs import edge_distortion
 from nst_jax.studies.quality import content_distance, seen, style_distance
+from nst_jax.studies.trade import CONTENT, STYLE, Setting, trade
 from nst_jax.vgg import LAYERS, smallest_side
 
 #: Where pictures are compared with their style and content, unless a term looks there.
 HELD_OUT = ("relu1_2", "relu2_2", "relu3_2", "relu3_4", "relu4_2", "relu4_4")
-STYLE, CONTENT = "from the style", "from the content"
+#: Asked where a term is `Photorealism`.
+EDGES, WINDOWS = "edges turned (°)", "no colour map (%)"
 #: What is measured of a picture: its column, and what it is multiplied by there.
 COLUMNS = {
     STYLE: 1,
     CONTENT: 1,
+    EDGES: 1,
+    WINDOWS: 100,
     "border (levels)": 255,
     "its floor": 255,
     "grey (%)": 100,
     "out of gamut (%)": 100,
     "by (levels)": 255,
 }
-#: What an axis varies if its places have other pictures, which no curve should join.
-PICTURES = {"content", "styles", "style_scale", "style_size", "frame", "size"}
-
-
-class Setting(NamedTuple):
-    """The seeds at one place on the other axes.
-
-    Attributes:
-      label: where that is.
-      place: the index of one of them along each axis.
-      finished: how many of them are.
-      merits: column -> mean over these; without what could not be measured.
-    """
-
-    label: str
-    place: list[int]
-    finished: int
-    merits: dict[str, Estimate]
-
-
-#: Pictures -> what else is set -> the settings along a weight.
-Curves = dict[str, dict[str, list[Setting]]]
 
 
 def merits(evidence: Evidence) -> Findings:
@@ -93,15 +74,7 @@ def merits(evidence: Evidence) -> Findings:
             for s in settings
         ),
     )
-    along = _weight(evidence)
-    if along is None:
-        return Findings(tuple(_nearest(told)), (table,))
-    curves = _curves(evidence, told, along, seeds)
-    return Findings(
-        (*_nearest(told), *_traded(evidence, curves, along)),
-        (table,),
-        tuple(_plots(curves, evidence.run["axes"][along]["name"])),
-    )
+    return Findings(tuple(_nearest(told)), (table,)) + trade(evidence, told, seeds)
 
 
 def _place(evidence: Evidence, member: int) -> list[int]:
@@ -125,7 +98,7 @@ def _measured(
     """Column -> value, of members that differ in their seeds alone."""
     distances = _distances(evidence, members, layers)
     return [
-        own | _faults(evidence, member)
+        own | _lines(evidence, member) | _faults(evidence, member)
         for member, own in zip(members, distances, strict=True)
     ]
 
@@ -155,6 +128,18 @@ def _distances(
             own[CONTENT] = content_distance(features, goal)
         found.append({k: float(np.mean([*v.values()])) for k, v in own.items()})
     return found
+
+
+def _lines(evidence: Evidence, member: int) -> dict[str, float]:
+    """What became of a photograph's, where that is what a term is for."""
+    terms = evidence.run["config"].get("terms", [])
+    final, content = evidence.finals[member], evidence.contents.get(member)
+    if all(term.get("type") != Photorealism.__name__ for term in terms):
+        return {}
+    if content is None or content.shape != final.shape or min(final.shape[:2]) < 3:
+        return {}
+    found = edge_distortion(final, content)
+    return {EDGES: found.angle, WINDOWS: found.residual}
 
 
 def _faults(evidence: Evidence, member: int) -> dict[str, float]:
@@ -207,79 +192,4 @@ def _nearest(settings: list[Setting]) -> list[str]:
         f"At layers where no term looks, {style.label} is nearest to the style "
         f"({text(style.merits[STYLE])}) and {content.label} to the content "
         f"({text(content.merits[CONTENT])})."
-    ]
-
-
-def _weight(evidence: Evidence) -> int | None:
-    """The axis of a weight, of a style's if there are several."""
-    weights = [
-        axis
-        for axis, paths in enumerate(evidence.fields)
-        if any(path.endswith("weight") for path in paths)
-    ]
-    names = [" ".join(paths) for paths in evidence.fields]
-    return min(weights, key=lambda axis: "style" not in names[axis], default=None)
-
-
-def _curves(
-    evidence: Evidence, settings: list[Setting], along: int, seeds: int
-) -> Curves:
-    """What differs in the weight alone, in its order; a plot for the same pictures."""
-    axes = evidence.run["axes"]
-    others = [axis for axis in range(len(axes)) if axis not in (along, seeds)]
-    pictures = [axis for axis in others if PICTURES & set(evidence.fields[axis])]
-    methods = [axis for axis in others if axis not in pictures]
-
-    def where(setting: Setting, chosen: list[int]) -> str:
-        return ", ".join(axes[a]["labels"][setting.place[a]] for a in chosen)
-
-    curves: Curves = {}
-    for setting in sorted(settings, key=lambda s: s.place[along]):
-        plot = curves.setdefault(where(setting, pictures), {})
-        plot.setdefault(where(setting, methods), []).append(setting)
-    return curves
-
-
-def _plots(curves: Curves, weight: str) -> list[Plot]:
-    return [
-        Plot(
-            ": ".join(filter(None, (f"Distances along {weight}", pictures))),
-            tuple(_series(*curve) for curve in itertools.islice(plot.items(), CURVES)),
-            *(f"distance {CONTENT}", f"distance {STYLE}"),
-            y_scale="linear",
-        )
-        for pictures, plot in curves.items()
-    ]
-
-
-def _series(label: str, curve: list[Setting]) -> Series:
-    x = tuple(setting.merits[CONTENT].value for setting in curve)
-    ys = [setting.merits[STYLE] for setting in curve]
-    ends = [(y.low, y.high) for y in ys] if any(y.low is not None for y in ys) else []
-    low, high = zip(*ends, strict=True) if ends else ((), ())
-    return Series(label, x, tuple(y.value for y in ys), low, high)
-
-
-def _traded(evidence: Evidence, curves: Curves, along: int) -> list[str]:
-    """What the ends of the weight differ by, mean over the curves that have both."""
-    axis = evidence.run["axes"][along]
-    ends = [0, len(axis["labels"]) - 1]
-    whole = [
-        [curve[0], curve[-1]]
-        for plot in curves.values()
-        for curve in plot.values()
-        if [curve[0].place[along], curve[-1].place[along]] == ends
-    ]
-    if not whole:
-        return []
-    changes = []
-    for name in (STYLE, CONTENT):
-        first, last = np.mean(
-            [[end.merits[name].value for end in pair] for pair in whole], axis=0
-        )
-        changes.append(f"that {name} goes from {first:.3g} to {last:.3g}")
-    count = f" (mean of {len(whole)} curves)" if len(whole) > 1 else ""
-    return [
-        f"From {axis['name']} {axis['labels'][0]} to {axis['labels'][-1]} the distance "
-        f"{' and '.join(changes).removeprefix('that ')}{count}."
     ]

@@ -15,18 +15,36 @@ the others. A method takes about a quarter of an hour on two CPU cores.
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import nst_jax
 from nst_jax import losses
 
-#: What a method is called, and its style terms. At these weights each has a gradient as
-#: long as `Gram`'s at the cat, in the manner of the swirls, at 128 px.
-METHODS: dict[str, tuple[nst_jax.Term, ...]] = {
-    "gram": (losses.Gram(),),
-    "mean and deviation": (losses.MeanStd(weight=28.0),),
-    "gram and histogram": (losses.Gram(weight=0.5), losses.Histogram(weight=14.0)),
-    "sliced Wasserstein": (losses.SlicedWasserstein(weight=30.0),),
-    "Wasserstein": (losses.Wasserstein(weight=32.0),),
+
+class Method(NamedTuple):
+    """How a style is matched.
+
+    Attributes:
+      terms: of the style. At these weights each has a gradient as long as `Gram`'s at
+        the cat, in the manner of the swirls, at 128 px.
+      steps: at each size.
+      start: the least of these; 0 for the last alone.
+    """
+
+    terms: tuple[nst_jax.Term, ...]
+    steps: int = 100
+    start: int = 96
+
+
+METHODS = {
+    "Gatys": Method((losses.Gram(),), steps=500, start=0),
+    "gram": Method((losses.Gram(),)),
+    "mean and deviation": Method((losses.MeanStd(weight=28.0),)),
+    "gram and histogram": Method(
+        (losses.Gram(weight=0.5), losses.Histogram(weight=14.0))
+    ),
+    "sliced Wasserstein": Method((losses.SlicedWasserstein(weight=30.0),)),
+    "Wasserstein": Method((losses.Wasserstein(weight=32.0),)),
 }
 #: What a pair is called, its content and its styles.
 PAIRS = {
@@ -46,7 +64,7 @@ class Gallery(nst_jax.Experiment):
       style_weight: times the weight of each of its terms; the content term has 1000.
     """
 
-    method: str = "gram"
+    method: str = "Gatys"
     style_weight: float = 1.0
 
     def resolved(self) -> "Gallery":
@@ -56,7 +74,7 @@ class Gallery(nst_jax.Experiment):
             )
         terms = [
             dataclasses.replace(term, weight=self.style_weight * term.weight)
-            for term in METHODS[self.method]
+            for term in METHODS[self.method].terms
         ]
         return dataclasses.replace(self, terms=(nst_jax.Content(weight=1000.0), *terms))
 
@@ -66,15 +84,20 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
         content="samples/chelsea.png",
         styles=("samples/swirls.jpg",),
         terms=(nst_jax.Content(weight=1000.0), nst_jax.Gram()),
-        size=256,
-        steps=100,
+        size=192,
+        ladder=nst_jax.Ladder(factor=2.0),
         solver=nst_jax.SolverOptions(name="lbfgs_fixed"),
         output=nst_jax.OutputOptions(quality=True),
         axes=(
             nst_jax.Vary(
                 ("content", "styles"), tuple(PAIRS.values()), tuple(PAIRS), "pair"
             ),
-            nst_jax.Vary("method", tuple(METHODS)),
+            nst_jax.Vary(
+                ("method", "steps", "ladder.start"),
+                tuple((name, own.steps, own.start) for name, own in METHODS.items()),
+                tuple(METHODS),
+                "method",
+            ),
             nst_jax.Vary("style_weight", WEIGHTS),
         ),
     )

@@ -6,14 +6,18 @@ from nst_jax.axes import Vary
 from nst_jax.errors import RequestError
 from nst_jax.experiment import Experiment
 
+#: Of a small twin: the longer side in pixels, at the least stage of a ladder too, and
+#: the steps of a stage.
+SIZE, LEAST, STEPS = 64, 24, 4
+
 
 def variant(experiment: Experiment, arg: str) -> Experiment:
     """The experiment as `configs/NAME.py:arg` asks for it.
 
     Args:
       experiment: in full.
-      arg: "" for that, "smoke" for 64 px, 4 steps and the ends of each axis, which
-        are done in a minute.
+      arg: "" for that, "smoke" for 64 px, 4 steps, a ladder in proportion and the
+        ends of each axis, which are done in a minute.
 
     Raises:
       RequestError: `arg` is something else.
@@ -21,21 +25,35 @@ def variant(experiment: Experiment, arg: str) -> Experiment:
     if arg not in ("", "smoke"):
         raise RequestError(f"argument must be 'smoke' or left out, got {arg!r}")
     if arg == "smoke":
-        experiment.size, experiment.steps = 64, 4
-        experiment.axes = tuple(map(_ends, experiment.axes))
+        ladder, share = experiment.ladder, SIZE / experiment.size
+        experiment.ladder = dataclasses.replace(
+            ladder,
+            start=_scaled(ladder.start, share),
+            sizes=tuple(_scaled(size, share) for size in ladder.sizes),
+            steps=tuple(min(STEPS, steps) for steps in ladder.steps),
+        )
+        experiment.axes = tuple(_ends(axis, share) for axis in experiment.axes)
+        experiment.size, experiment.steps = SIZE, STEPS
     return experiment
 
 
-def _ends(axis: Vary) -> Vary:
+def _scaled(size: int, share: float) -> int:
+    """The size of a stage in proportion, but not below what relu5_1 sees; 0 for 0."""
+    return size and max(LEAST, int(size * share))
+
+
+def _ends(axis: Vary, share: float) -> Vary:
     """The first and the last value of an axis, sizes and steps brought down."""
     ends = sorted({0, len(axis.values) - 1})
     settings = [axis.settings(i) for i in ends]
     largest = max(setting.get("size", 0) for setting in settings)
     for setting in settings:
         if "size" in setting:
-            setting["size"] = max(32, setting["size"] * 64 // largest)
+            setting["size"] = max(32, setting["size"] * SIZE // largest)
         if "steps" in setting:
-            setting["steps"] = min(4, setting["steps"])
+            setting["steps"] = min(STEPS, setting["steps"])
+        if "ladder.start" in setting:
+            setting["ladder.start"] = _scaled(setting["ladder.start"], share)
     values = [tuple(setting.values()) for setting in settings]
     return dataclasses.replace(
         axis,

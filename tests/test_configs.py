@@ -40,7 +40,7 @@ def test_the_small_twin_runs_to_the_end(name, tmp_path, monkeypatch):
     assert nst_jax.execute(plan, tmp_path, command=command) == "done"
     run = json.loads((tmp_path / "run.json").read_text())
     assert [m["status"] for m in run["members"]] == ["done"] * len(plan.members)
-    assert len(compiled) <= len(plan.groups)
+    assert len(compiled) <= sum(len(group.stages) for group in plan.groups)
     assert all(count > 0 for count in compiled)
     losses = {}
     for row in map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines()):
@@ -52,6 +52,21 @@ def test_the_small_twin_runs_to_the_end(name, tmp_path, monkeypatch):
         assert np.isfinite(np.load(folder / "final.npy")).all()
     for name in ("report.html", "sheet.png", "curves.svg", "study.json"):
         assert (tmp_path / name).stat().st_size > 0
+
+
+def test_the_small_twin_of_a_ladder_is_a_ladder():
+    ladder = nst_jax.Ladder((96, 128), steps=(2, 50))
+    config = get_config("transfer")
+    config.size, config.ladder = 192, ladder
+    stages = nst_jax.variant(config, "smoke").stages()
+    assert [(own.size, own.steps) for own in stages] == [(32, 2), (42, 4), (64, 4)]
+    config = get_config("gallery")
+    assert (config.size, config.steps) == (192, 100)
+    small = [
+        own.experiment.stages() for own in get_config("gallery", "smoke").members()
+    ]
+    assert [(o.size, o.steps) for o in small[0]] == [(64, 4)]
+    assert [(o.size, o.steps) for o in small[-1]] == [(32, 4), (64, 4)]
 
 
 @configs

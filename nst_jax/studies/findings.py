@@ -2,7 +2,8 @@
 
 Which questions are asked follows from the axes: every axis moves pictures by some
 distance; seeds part coarsely or in grain, by so much, and with the style; solvers need
-so many steps for one loss; sizes cost so much time; an axis of execution shows what
+so many steps for one loss; sizes cost so much time, and large pictures are like small
+ones or not; an axis of execution shows what
 arithmetic does; films flicker. How good the pictures are is asked where the config
 wants it.
 """
@@ -13,11 +14,12 @@ from nst_jax.studies.execution import execution
 from nst_jax.studies.films import films
 from nst_jax.studies.found import Evidence, Findings
 from nst_jax.studies.merits import merits
+from nst_jax.studies.scales import scales
 from nst_jax.studies.stability import stability
 
 QUESTIONS = (
     *(execution, films, dispersed, stability, merits),
-    *(distances, seeds, solvers, sizes),
+    *(distances, seeds, solvers, sizes, scales),
 )
 
 

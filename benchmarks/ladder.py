@@ -3,7 +3,8 @@
     python -m benchmarks.ladder --content=… --style=…
 
 configs/pastiche.py, its solver and its loss, at one size for all steps; then by a
-ladder of sizes, until its last stage has come to the loss that the former ended with.
+ladder of sizes, moving a pyramid in place of pixels, until its last stage has come to
+the loss that the former ended with.
 Both times are of optimising; those of compiling are printed beside, for the ladder has
 a program a stage.
 """
@@ -23,7 +24,10 @@ _SIZE = flags.DEFINE_integer("size", 512, "The longer side in pixels.")
 _STEPS = flags.DEFINE_integer("steps", 500, "Steps at one scale.")
 _START = flags.DEFINE_integer("start", 128, "The least size of the ladder.")
 _FACTOR = flags.DEFINE_float("factor", 2**0.5, "Between two of its sizes.")
-_LADDER_STEPS = flags.DEFINE_integer("ladder_steps", 150, "Steps of a coarser stage.")
+_LADDER_STEPS = flags.DEFINE_integer("ladder_steps", 100, "Steps of a coarser stage.")
+_PARAMETRISATION = flags.DEFINE_string(
+    "parametrisation", "pyramid", "What the solver moves on the ladder."
+)
 
 
 def main(_: list[str]) -> None:
@@ -33,7 +37,9 @@ def main(_: list[str]) -> None:
     ladder = nst_jax.Ladder(
         start=_START.value, factor=_FACTOR.value, steps=(_LADDER_STEPS.value,)
     )
-    seconds, loss, compiling = timed(experiment(ladder), goal)
+    climbing = experiment(ladder)
+    climbing.parametrisation = _PARAMETRISATION.value
+    seconds, loss, compiling = timed(climbing, goal)
     sizes = [size for size, _, _ in ladder.stages(_SIZE.value, 0, 1.0)]
     print(f"by {sizes} px, {_LADDER_STEPS.value} steps at each but the last:")
     print(f"  {seconds:.0f} s to {loss:.6g} (and {compiling:.0f} s compiling)")

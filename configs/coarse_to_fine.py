@@ -6,7 +6,7 @@ The network sees so many pixels at once, whatever the size: at twice the size st
 are half as large beside the cat. A picture that is made at one size is therefore
 another at each size. One that goes through smaller ones, each begun from what the
 last one showed, keeps the large forms of its preview, and gets there sooner. Two sizes,
-each from noise, with and without a ladder; the page has how like a large picture is to
+each from the photograph, with and without a ladder; the page has how like a large picture is to
 the small one. The steps are those of each stage. Two minutes on two CPU cores.
 """
 
@@ -20,7 +20,6 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
         terms=(nst_jax.Content(weight=20.0), nst_jax.Gram()),
         size=192,
         steps=80,
-        canvas=nst_jax.Canvas("noise"),
         parametrisation="pyramid",
         solver=nst_jax.SolverOptions(name="lbfgs_fixed"),
         ladder=nst_jax.Ladder(factor=2.0),

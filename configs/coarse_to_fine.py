@@ -5,9 +5,9 @@
 The network sees so many pixels at once, whatever the size: at twice the size strokes
 are half as large beside the cat. A picture that is made at one size is therefore
 another at each size. One that goes through smaller ones, each begun from what the
-last one showed, keeps the large forms of its preview, and gets there sooner. Two sizes,
-each from the photograph, with and without a ladder; the page has how like a large picture is to
-the small one. The steps are those of each stage. Two minutes on two CPU cores.
+last one showed, keeps the large forms of its preview. Two sizes, each from the
+photograph, with and without a ladder; the page has how like a large picture is to the
+small one. The steps are those of each stage. Two minutes on two CPU cores.
 """
 
 import nst_jax

@@ -270,9 +270,12 @@ def _check(
             _check_reaches(f"styles[{i}]", style, objective.layers)
     # A term refuses what it cannot use when it is traced.
     traced = functools.partial(_traced, objective, network)
-    pictures = scene.content, scene.styles, scene.regions
-    targets = traced(Objective.targets, *pictures)
-    _, parts = traced(Objective.__call__, scene.content, targets)
+    content, regions = scene.content, scene.regions
+    if tile:
+        height, width = (min(tile, side) for side in content.shape[:2])
+        content = content[:height, :width]
+    targets = traced(Objective.targets, content, scene.styles, regions)
+    _, parts = traced(Objective.__call__, content, targets)
     for name, part in parts.items():
         if part.shape:
             raise RequestError(

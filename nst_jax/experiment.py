@@ -256,6 +256,8 @@ class Experiment:
         _check_items("masks.styles", self.masks.styles, str, "a path as a string")
         self.masks.check(len(self.styles))
         check_parametrisation(self.parametrisation)
+        if self.tile == 1:
+            raise RequestError("tile must be 0, or 2 or more, got 1")
         if self.tile and self.masks.content:
             raise RequestError(
                 f"tile={self.tile} sees one tile at a time, and masks.content is of "
@@ -315,6 +317,10 @@ class Experiment:
                 steps=steps,
                 style_scale=scale,
                 style_size=round(self.style_size * size / self.size),
+                smoothing=dataclasses.replace(
+                    self.smoothing,
+                    radius=round(self.smoothing.radius * size / self.size),
+                ),
                 ladder=Ladder(),
             )
             for size, steps, scale in own

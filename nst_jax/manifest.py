@@ -13,11 +13,14 @@ from nst_jax.plain import plain
 
 def planned_members(plan: Plan) -> list[dict[str, Any]]:
     group_of = {m: g for g, group in enumerate(plan.groups) for m in group.numbers}
-    scene_of = {
-        number: scene
-        for group in plan.groups
-        for number, scene in zip(group.numbers, group.scenes, strict=True)
-    }
+    scene_of, objective_of = (
+        {
+            number: one
+            for group in plan.groups
+            for number, one in zip(group.numbers, getattr(group, name), strict=True)
+        }
+        for name in ("scenes", "objectives")
+    )
     return [
         {
             "member": i,
@@ -28,6 +31,7 @@ def planned_members(plan: Plan) -> list[dict[str, Any]]:
             "group": group_of[i],
             "content": scene_of[i].content_input,
             "styles": list(scene_of[i].style_inputs),
+            "layers": list(objective_of[i].layers),
             "status": "waiting",
         }
         for i, member in enumerate(plan.members)

@@ -1,4 +1,4 @@
-"""What a config may say of the solver, of the batches and of the output."""
+"""What a config may say of solver, stages, masks, batches and output."""
 
 import dataclasses
 import math
@@ -155,7 +155,8 @@ class Ladder:
     """Coarse-to-fine: stages of smaller pictures before the one of `size`.
 
     Each stage reads its pictures anew at its size, and starts from what the one before
-    it showed. Adam takes its moments along, resized; L-BFGS begins anew.
+    it showed. Adam takes its moments along, resized, where it moves pixels; all else,
+    L-BFGS and schedules of learning rates too, begins anew.
 
     Attributes:
       sizes: of the stages before the last, ascending; empty for those that `start`
@@ -289,7 +290,8 @@ class Smoothing:
     frozen pixels stay as they are. Losses are of the canvas before it.
 
     Attributes:
-      radius: of its windows in pixels of the last stage's size; 0 for none.
+      radius: of its windows in pixels of the last stage's size, at coarser ones in
+        proportion; 0 for none.
       eps: a variance, of pictures in [0, 1]: where the content varies by less in a
         window, the result is smoothed.
     """

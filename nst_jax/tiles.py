@@ -1,7 +1,7 @@
 """Gradients tile by tile, for canvases whose features memory has no room for.
 
-Each step draws where the grid of tiles begins, so that no seam stays where it is
-(crowsonkb/style-transfer, the Caffe tool, shifts the picture in the same way). A tile
+Each step draws where the grid of tiles begins, so that no seam stays where it is;
+crowsonkb/style-transfer, the Caffe tool, rolls the picture to the same end. A tile
 is compared with the content's own tile, and its statistics with those of the whole
 style: that is another objective than the untiled one, whose statistics are of the
 whole canvas.
@@ -89,9 +89,11 @@ class Tiling:
 def _places(key: jax.Array, length: int, side: int) -> tuple[jax.Array, jax.Array]:
     """(first pixels, shares) of the tiles along an axis of so many pixels.
 
-    One more than fit, for the grid begins up to a tile before the first pixel; the
-    share of the one that is left over may be 0.
+    One if it is all there is; else one more than fit, for the grid begins up to a tile
+    before the first pixel, and the share of the one that is left over may be 0.
     """
+    if side == length:
+        return jnp.zeros(1, jnp.int32), jnp.ones(1, jnp.float32)
     count = -(-length // side) + 1
     begin = jax.random.randint(key, (), 0, side)
     first = side * jnp.arange(count) - begin

@@ -5,6 +5,7 @@ import dataclasses
 from nst_jax.axes import Vary
 from nst_jax.errors import RequestError
 from nst_jax.experiment import Experiment
+from nst_jax.options import Ladder
 
 #: Of a small twin: the longer side in pixels, at the least stage of a ladder too, and
 #: the steps of a stage.
@@ -25,16 +26,31 @@ def variant(experiment: Experiment, arg: str) -> Experiment:
     if arg not in ("", "smoke"):
         raise RequestError(f"argument must be 'smoke' or left out, got {arg!r}")
     if arg == "smoke":
-        ladder, share = experiment.ladder, SIZE / experiment.size
-        experiment.ladder = dataclasses.replace(
-            ladder,
-            start=_scaled(ladder.start, share),
-            sizes=tuple(_scaled(size, share) for size in ladder.sizes),
-            steps=tuple(min(STEPS, steps) for steps in ladder.steps),
-        )
+        share = SIZE / experiment.size
+        experiment.ladder = _lowered(experiment.ladder, share)
         experiment.axes = tuple(_ends(axis, share) for axis in experiment.axes)
         experiment.size, experiment.steps = SIZE, STEPS
     return experiment
+
+
+def _lowered(ladder: Ladder, share: float) -> Ladder:
+    """In proportion; stages that would be as small as the one before are left out."""
+    kept: dict[int, int] = {}
+    for i, size in enumerate(ladder.sizes):
+        if _scaled(size, share) < SIZE:
+            kept.setdefault(_scaled(size, share), i)
+
+    def of_these(values: tuple) -> tuple:
+        """One number is of all stages."""
+        return values if len(values) < 2 else tuple(values[i] for i in kept.values())
+
+    return dataclasses.replace(
+        ladder,
+        start=_scaled(ladder.start, share),
+        sizes=tuple(kept),
+        steps=tuple(min(STEPS, steps) for steps in of_these(ladder.steps)),
+        style_scales=of_these(ladder.style_scales),
+    )
 
 
 def _scaled(size: int, share: float) -> int:

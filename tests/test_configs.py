@@ -60,6 +60,10 @@ def test_the_small_twin_of_a_ladder_is_a_ladder():
     config.size, config.ladder = 192, ladder
     stages = nst_jax.variant(config, "smoke").stages()
     assert [(own.size, own.steps) for own in stages] == [(32, 2), (42, 4), (64, 4)]
+    config = get_config("transfer")
+    config.size, config.ladder = 512, nst_jax.Ladder((64, 96, 256), steps=(1, 2, 3))
+    stages = nst_jax.variant(config, "smoke").stages()
+    assert [(own.size, own.steps) for own in stages] == [(24, 1), (32, 3), (64, 4)]
     config = get_config("gallery")
     assert (config.size, config.steps) == (192, 100)
     small = [

@@ -168,6 +168,13 @@ def test_results_are_smoothed_each_by_its_own_windows():
     np.testing.assert_allclose(smooth, wanted, atol=2e-5)
 
 
+def test_a_coarser_stage_has_a_radius_in_proportion():
+    ladder = nst_jax.Ladder((12,))
+    group = group_of(smoothing=nst_jax.Smoothing(4), ladder=ladder)
+    radii = [own.experiment.smoothing.radius for own in group.stages]
+    assert radii == [2, 4]
+
+
 def test_frozen_pixels_are_not_smoothed(tmp_path):
     mask = np.zeros((16, 24, 3), np.float32)
     mask[:, :9] = 1

@@ -615,6 +615,30 @@ def test_terms_of_one_name_are_numbered(network):
 
 
 @nst_jax.term
+class Lightness(nst_jax.Term):
+    """A term whose name is within the name of its part."""
+
+    name: str = nst_jax.static(default="a")
+
+    def target(self, content, styles):
+        return ()
+
+    def parts(self, view, target):
+        return {"mean": view.image.mean()}
+
+
+def test_a_part_is_numbered_by_whole_names(network):
+    """A second term's own parts only: "mean" has an a in it, and is not "mea_2n"."""
+    canvas = jnp.asarray(smooth_picture(6, 6, 7))
+    objective = Objective((Lightness(), Lightness()))
+    assert objective.names == ("a", "a_2")
+    with pytest.raises(
+        nst_jax.RequestError, match="two terms have a part named 'mean'"
+    ):
+        objective(network, canvas, [(), ()])
+
+
+@nst_jax.term
 class MeanColour(nst_jax.Term):
     """The example of nst_jax/losses/base.py."""
 

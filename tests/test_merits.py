@@ -14,31 +14,34 @@ from nst_jax.studies.found import Evidence, Findings
 from nst_jax.studies.merits import EDGES, HELD_OUT, WINDOWS, merits
 from nst_jax.studies.photographs import edge_distortion
 from nst_jax.studies.quality import content_distance, seen, style_distance
-from nst_jax.studies.trade import bargain
+from nst_jax.studies.trade import STYLE, bargain
 
 #: All that could be held out but relu1_2, which keeps the network small.
-TERMS = [{"layers": ["relu4_2", "relu2_2"]}, {"layers": list(HELD_OUT[2:4])}, {}]
-ROWS = [{"step": 9, "terms": {"style/relu4_4": 1.0, "variation": 2.0}}]
+LAYERS = ["relu4_2", "conv2_2", *HELD_OUT[2:4], "relu4_4"]
+ROWS = [{"step": 9, "terms": {"variation": 2.0}}]
 SEED = ("seeds", "seed", ["0", "1", "2"])
 WEIGHT = ("terms.style.weight", "weight", ["1", "10"])
-CONTENT, STYLE = (smooth_picture(i, 16, 16) for i in (8, 9))
+CONTENT, PAINTING = (smooth_picture(i, 16, 16) for i in (8, 9))
 
 
-def run_of(*axes, terms=TERMS, quality=True):
+def run_of(*axes, layers=LAYERS, terms=(), quality=True):
     """A manifest with a grid of (field, name, labels)."""
     places = itertools.product(*(range(len(labels)) for _, _, labels in axes))
     return {
-        "config": {"terms": terms, "output": {"quality": quality}},
+        "config": {"terms": list(terms), "output": {"quality": quality}},
         "axes": [dict(zip(("field", "name", "labels"), a, strict=True)) for a in axes],
-        "members": [{"member": i, "index": list(p)} for i, p in enumerate(places)],
+        "members": [
+            {"member": i, "index": list(p), "layers": list(layers)}
+            for i, p in enumerate(places)
+        ],
         "groups": [],
     }
 
 
 def mixed(share, seed=0):
     """Nearer to the style the larger the share is."""
-    noise = np.random.default_rng(seed).normal(0, 0.02, STYLE.shape)
-    return ((1 - share) * CONTENT + share * STYLE + noise).astype(np.float32)
+    noise = np.random.default_rng(seed).normal(0, 0.02, PAINTING.shape)
+    return ((1 - share) * CONTENT + share * PAINTING + noise).astype(np.float32)
 
 
 def evidence_of(run, finals, network=None, **more):
@@ -48,7 +51,7 @@ def evidence_of(run, finals, network=None, **more):
         dict(enumerate(finals)),
         dict.fromkeys(members, ROWS),
         dict.fromkeys(members, CONTENT),
-        {member: [STYLE] for member in members},
+        {member: [PAINTING] for member in members},
         network=lambda: network,
         **more,
     )
@@ -57,7 +60,7 @@ def evidence_of(run, finals, network=None, **more):
 def distances(network, picture):
     """(from the style, from the content) at relu1_2."""
     a, style, content = (
-        seen(network, x, ["relu1_2"]) for x in (picture, STYLE, CONTENT)
+        seen(network, x, ["relu1_2"]) for x in (picture, PAINTING, CONTENT)
     )
     return (
         style_distance(a, [style])["relu1_2"],
@@ -163,7 +166,7 @@ def test_without_weights_or_held_out_layers_the_pixels_are_measured(network):
     finals = [np.full((64, 60, 3), 0.5, np.float32), np.zeros((64, 60, 3), np.float32)]
     finals[1][8:-8, 8:-8] = 0.2
     finals[1][:8, :8, 0] = 1.0
-    everything = run_of(WEIGHT, terms=[{"layers": ["conv1_2", *HELD_OUT[1:]]}])
+    everything = run_of(WEIGHT, layers=["conv1_2", *HELD_OUT[1:]])
     for run, own in ((run_of(WEIGHT), None), (everything, network)):
         found = merits(evidence_of(run, finals, own))
         assert found.summary == () and found.plots == ()
@@ -210,7 +213,7 @@ def test_it_is_asked_where_the_config_wants_it(network):
 
 def test_of_a_photograph_is_said_what_became_of_its_lines(network):
     """Where a term is for them. Darker by half, all edges stay; transposed, none do."""
-    terms = [*TERMS, {"type": "Photorealism"}]
+    terms = [{"type": "Photorealism"}]
     finals = [CONTENT / 2, CONTENT.swapaxes(0, 1)]
     (table,) = merits(evidence_of(run_of(WEIGHT, terms=terms), finals, network)).tables
     edges, windows = (table.columns.index(name) for name in (EDGES, WINDOWS))
@@ -240,3 +243,15 @@ def test_curves_that_share_no_distance_are_not_compared(network):
     finals = [mixed(share) for share in (0.1, 0.3, 0.8, 0.9)]
     found = merits(evidence_of(run_of(*axes), finals, network))
     assert len(found.tables) == 1 and len(found.summary) == 2
+
+
+def test_what_is_looked_at_is_what_the_objective_says(network):
+    """A member's own layers, whatever its config and its rows call them."""
+    run = run_of(WEIGHT)
+    run["members"][1]["layers"] = ["conv1_2"]
+    finals = [mixed(share) for share in (0.2, 0.8)]
+    (table,) = merits(evidence_of(run, finals, network)).tables
+    assert "relu1_2" not in table.title and STYLE not in table.columns
+    del run["members"][0]["layers"]  # Of another version: not known.
+    (table,) = merits(evidence_of(run, finals, network)).tables
+    assert STYLE not in table.columns

@@ -134,9 +134,41 @@ def test_adam_takes_its_moments_along():
     resized = jax.image.resize(before.mu, SHAPE, "linear")
     np.testing.assert_allclose(after.mu, gain * resized, rtol=1e-5, atol=1e-9)
     assert (np.asarray(after.nu) >= 0).all() and np.asarray(after.nu).any()
-    # A picture of one gradient everywhere keeps its direction and length.
-    first = advance(problem(nst_jax.Adam()), state, 1)
-    assert 0 < first.report.step_length < np.sqrt(np.prod(SHAPE)) * 0.02
+    # Its fourth step, as Kingma and Ba have it.
+    gradient = np.asarray(state.solver.gradient, np.float64)
+    mu, nu = (
+        (rate * np.asarray(old, np.float64) + (1 - rate) * new) / (1 - rate**4)
+        for rate, old, new in (
+            (0.9, after.mu, gradient),
+            (0.999, after.nu, gradient**2),
+        )
+    )
+    stepped = advance(problem(nst_jax.Adam()), state, 1).canvas
+    wanted = np.clip(state.canvas - 0.02 * mu / (np.sqrt(nu) + 1e-8), 0, 1)
+    np.testing.assert_allclose(stepped, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("solver", [nst_jax.Adam, nst_jax.SGD])
+def test_a_stage_has_the_whole_of_its_schedule(solver):
+    """At the end of a cosine a rate is 0, and at the next stage it is not."""
+    small, own = (6, 8, 3), solver(schedule="cosine", decay_steps=3)
+    coarse = path(problem(own, shape=small), picture(1, small), 4)
+    assert coarse[-1].report.step_length == 0
+    state = transfer.carry(problem(own), coarse[-1], shape=SHAPE)
+    assert advance(problem(own), state, 1).report.step_length > 0
+
+
+def test_without_a_gradient_there_is_nothing_to_take_along():
+    """A coarse stage that stood still leaves no NaN behind."""
+    small = (6, 8, 3)
+    coarse = path(problem(nst_jax.Adam(), shape=small), picture(1, small), 2)[-1]
+    still = coarse.solver._replace(gradient=jnp.zeros(small))
+    coarse = coarse._replace(solver=still)
+    state = transfer.carry(problem(nst_jax.Adam()), coarse, shape=SHAPE)
+    fresh = start(problem(nst_jax.Adam()), state.canvas)
+    canvases = [advance(problem(nst_jax.Adam()), s, 2).canvas for s in (state, fresh)]
+    assert np.isfinite(canvases[0]).all()
+    np.testing.assert_allclose(canvases[0], canvases[1], atol=1e-6)
 
 
 @pytest.mark.parametrize("solver", [nst_jax.FixedLBFGS(), nst_jax.LBFGS()])

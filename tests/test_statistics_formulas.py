@@ -1,5 +1,6 @@
 """Each statistic against its own formula: NumPy, SciPy, loops, closed forms."""
 
+import functools
 import itertools
 
 import jax
@@ -26,7 +27,7 @@ from nst_jax.losses import (
 from nst_jax.losses.quantiles import Bag, at, quantiles, transport
 from nst_jax.losses.sliced import directions
 from nst_jax.losses.strotss import bilinear, places, relaxed_emd
-from nst_jax.losses.wasserstein import METHODS, trace_root
+from nst_jax.losses.wasserstein import METHODS, bures, bures_by_iteration
 
 LAYER = ("relu1_1",)
 
@@ -121,27 +122,72 @@ def test_wasserstein_of_what_commutes():
     style = normal(11, 6, 7, 3)
     middle = style.mean((0, 1))
     canvas = middle + 3 * (style - middle) + 0.5
-    term = Wasserstein(layers=LAYER, method="eigh", ridge=0.0)
+    term = Wasserstein(layers=LAYER, ridge=0.0)
     expected = ((canvas - style) ** 2).mean()
     np.testing.assert_allclose(between(term, canvas, style), expected, rtol=1e-9)
 
 
+def roots_of(values, basis):
+    """X with XᵀX of these eigenvalues, and its square root."""
+    x = np.diag(np.sqrt(values)) @ basis.T
+    return x, scipy.linalg.sqrtm(x.T @ x)
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_gradient_of_the_trace_of_a_root(method):
-    """It solves the Lyapunov equation of the root, where eigenvalues are equal too."""
-    basis = scipy.linalg.qr(normal(12, 4, 4))[0]
-    slope = jax.jit(jax.grad(trace_root), static_argnums=(1, 2))
+def test_gradient_of_bures_is_the_way_to_the_style(method):
+    """2 X (1 − T), T the linear map of the transport, also for equal eigenvalues."""
+    distance = (
+        bures if method == "svd" else functools.partial(bures_by_iteration, steps=25)
+    )
+    slope = jax.jit(jax.grad(distance))
+    wanted = scipy.linalg.qr(normal(13, 4, 4))[0] * [1.0, 2.0, 0.4, 0.4]
     for values in ([3, 1, 0.5, 0.2], [2, 2, 2, 0.5], [1, 1, 1, 1]):
-        a = basis * values @ basis.T
-        root = scipy.linalg.sqrtm(a)
-        expected = scipy.linalg.solve_continuous_lyapunov(root, np.eye(4))
-        np.testing.assert_allclose(slope(a, method, 25), expected, rtol=1e-8, atol=1e-9)
+        x, root = roots_of(values, scipy.linalg.qr(normal(12, 4, 4))[0])
+        inverse = np.linalg.inv(root)
+        between = scipy.linalg.sqrtm(root @ wanted.T @ wanted @ root)
+        expected = 2 * x @ (np.eye(4) - inverse @ between @ inverse)
+        np.testing.assert_allclose(slope(x, wanted), expected, rtol=1e-7, atol=1e-8)
+
+
+@pytest.fixture(scope="module")
+def steep():
+    """A canvas and a style of 40 channels whose variances fall by six decades."""
+    fall = (
+        np.diag(10.0 ** np.linspace(1, -2, 40)) @ scipy.linalg.qr(normal(14, 40, 40))[0]
+    )
+    return [normal(seed, 5, 6, 40) @ fall for seed in (15, 16)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_gradients_are_differences_where_the_spectrum_is_steep(method, steep):
+    """Also of steps that have not brought the small eigenvalues up."""
+    canvas, style = steep
+    term = Wasserstein(layers=LAYER, method=method)
+    evaluate = jax.jit(lambda x: between(term, x, style))
+    gradient = jax.grad(evaluate)(canvas)
+    for seed in (17, 18):
+        direction = normal(seed, *canvas.shape)
+        ahead, behind = (evaluate(canvas + step * direction) for step in (1e-6, -1e-6))
+        slope = np.vdot(gradient, direction)
+        np.testing.assert_allclose(slope, (ahead - behind) / 2e-6, rtol=1e-5)
+
+
+def test_single_precision_has_the_distance_where_the_spectrum_is_steep(steep):
+    """And next to none from the style itself: no covariance is formed."""
+    term = Wasserstein(layers=LAYER)
+    canvas, style = (x.astype(np.float32) for x in steep)
+    expected = printed_wasserstein(*steep, 1e-4)
+    found = between(term, canvas, style)
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert 0 <= between(term, style, style) < 1e-9 * expected
 
 
 def test_twelve_steps_bring_eigenvalues_up_by_their_power():
     """Of √10⁻¹⁴ they find 1.5¹² · 10⁻¹⁴: small eigenvalues fall short."""
-    value = trace_root(jnp.diag(jnp.asarray([1.0, 1e-14])), "newton_schulz", 12)
-    np.testing.assert_allclose(value - 1, 1e-14 * 1.5**12, rtol=0.2)
+    rows = jnp.diag(jnp.asarray([1.0, 1e-7]))
+    overlap = (1 + 1e-14 + 2 - bures_by_iteration(rows, jnp.eye(2), 12)) / 2
+    np.testing.assert_allclose(overlap - 1, 1e-14 * 1.5**12, rtol=0.2)
 
 
 # Quantiles.
@@ -415,6 +461,42 @@ def test_regions_of_strotss_keep_to_themselves():
         assert abs(loss(canvas.image + one, style.image + other) - value) > 1e-3
 
 
+def test_a_region_that_no_place_falls_into_moves_nothing():
+    """One pixel of 32 × 32, between the eight places."""
+    size = 32
+    canvas, style = picture(67, size, size), picture(68, size, size)
+    term = RelaxedEMD(layers=DEEP, samples=8)
+    at = np.asarray(places(canvas, 0, 8))
+    free = next(
+        (y, x)
+        for y, x in np.ndindex(size, size)
+        if np.abs(at - np.array([[y, x]])).max(1).min() > 1.5
+    )
+    spot = jnp.zeros((2, size, size)).at[1, free[0], free[1]].set(1)
+    guides = {
+        "relu1_2": spot.at[0].set(1 - spot[1]),
+        "relu2_1": jnp.ones((2, size // 2, size // 2)),
+    }
+    whole = {layer: guide[:1] for layer, guide in guides.items()}
+    wide = {layer: jnp.ones_like(guide) for layer, guide in guides.items()}
+
+    @jax.jit
+    def slope(own, other):
+        target = term.target(
+            canvas._replace(guides=own), [style._replace(guides=other)]
+        )
+        return jax.grad(lambda x: term(canvas._replace(image=x, guides={}), target))(
+            canvas.image
+        )
+
+    found, wanted = (
+        slope(guides, wide),
+        slope(whole, {k: v[:1] for k, v in wide.items()}),
+    )
+    assert jnp.isfinite(found).all()
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
+
+
 def test_bilinear_of_one_position_is_that_position():
     found = bilinear(
         jnp.full((1, 1, 2), 3.0), jnp.asarray([[0.0, 5.0], [16.0, 16.0]]), 16
@@ -437,9 +519,12 @@ def test_bilinear_of_one_position_is_that_position():
         (lambda: Gram(strength=1.5), r"style\.strength must be in \[0, 1\], got 1\.5"),
         (lambda: Gram(activation_shift=float("nan")), r"activation_shift .* got nan"),
         (lambda: Covariance(convention="gaty"), "did you mean 'gatys'"),
-        (lambda: Wasserstein(method="svd"), r"method must be one of .*, got 'svd'"),
-        (lambda: Wasserstein(ridge=-1.0), r"ridge must not be negative, got -1"),
-        (lambda: Wasserstein(steps=0), r"steps must be 1 or more, got 0"),
+        (lambda: Wasserstein(method="eigh"), r"method must be one of .*, got 'eigh'"),
+        (
+            lambda: Wasserstein(ridge=-1.0),
+            r"ridge must be a number that is not negative, got -1",
+        ),
+        (lambda: Wasserstein(steps=0), r"steps must be an integer from 1, got 0"),
         (lambda: Histogram(levels=1), r"levels must be 2 or more, got 1"),
         (lambda: SlicedWasserstein(samples=0), r"samples must be 1 or more, got 0"),
         (lambda: ShiftedGram(shifts=(0,)), r"shifts must be .*, got \(0,\)"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import nst_jax
+from nst_jax import losses
 from nst_jax.losses import Objective
 from nst_jax.tiles import Tiling, _places
 from nst_jax.transfer import Problem
@@ -56,8 +57,13 @@ def test_tiles_cover_an_axis_each_pixel_once(length):
         assert first.min() >= 0 and first.max() <= length - SIDE
         whole = share * length > SIDE - 0.5
         assert (np.diff(first[whole]) == SIDE).all()
+        seen = np.zeros(length, bool)
+        for at in first[share > 0]:
+            seen[at : at + SIDE] = True
+        assert seen.all()
         begins.add(tuple(first))
-    assert len(begins) > (1 if length == SIDE else 4) or length == SIDE
+    assert len(begins) == 1 if length == SIDE else len(begins) > 4
+    assert (len(first) == 1) == (length == SIDE)
 
 
 def written_out(canvas, content, colour, step):
@@ -137,7 +143,12 @@ def test_tiles_go_with_every_strategy_and_stage(tmp_path):
     ("options", "says"),
     [
         ({"tile": -1}, "tile must be at least 0, got -1"),
+        ({"tile": 1}, "tile must be 0, or 2 or more, got 1"),
         ({"tile": 8}, "tile must be 0, or 16 or more to reach layer relu5_1; got 8"),
+        (
+            {"tile": 2, "terms": (losses.Photorealism(),)},
+            "needs a content of at least 3 × 3 pixels .*, got 2 × 2",
+        ),
         (
             {"tile": 32, "masks": nst_jax.Masks("a.png", ("b.png",))},
             "tile=32 sees one tile at a time",
@@ -148,9 +159,8 @@ def test_tiles_that_cannot_be_are_refused(options, says):
     experiment = nst_jax.Experiment(
         content="samples/coffee.png",
         styles=("samples/mosaic.jpg",),
-        terms=(nst_jax.Gram(),),
         size=64,
-        **options,
+        **{"terms": (nst_jax.Gram(),), **options},
     )
     with pytest.raises(nst_jax.RequestError, match=says):
         nst_jax.build(experiment)

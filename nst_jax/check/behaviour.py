@@ -25,7 +25,7 @@ from nst_jax.losses import StyleTerm, Term, View
 
 #: Steps of the differences, relative to what is stepped from; the one that agrees best
 #: counts. Large ones suit a loss that rounds to float32 inside, small ones a bent one.
-STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 DIRECTIONS = 4
 #: What a gradient may be off from differences, and one region from none.
 ALLOWED = 1e-3

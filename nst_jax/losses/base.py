@@ -308,7 +308,8 @@ class Objective:
                 self.names, self.terms, targets, strict=True
             ):
                 for part, value in term_.parts(view, target).items():
-                    part = part.replace(term_.name, name, 1)
+                    if part.partition("/")[0] == term_.name:
+                        part = name + part.removeprefix(term_.name)
                     if part in parts:
                         raise RequestError(f"two terms have a part named {part!r}")
                     parts[part] = term_.weight * value

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.lax import stop_gradient
 
 from nst_jax.losses.style import widened
 
@@ -56,18 +55,6 @@ def _ranks_in_order(weights: jax.Array) -> jax.Array:
     return jnp.cumsum(weights, 0) - weights / 2
 
 
-def ranks(found: Bag) -> jax.Array:
-    """What share of a bag lies below each value, half of its own included: [M, c].
-
-    Equal values rank in the order of their positions.
-    """
-    order = jnp.argsort(found.values, axis=0)
-    place = jnp.argsort(order, axis=0)
-    if found.weights is None:
-        return _midpoints(len(order), found.values.dtype)[place]
-    return jnp.take_along_axis(_ranks_in_order(found.weights[order]), place, 0)
-
-
 def quantiles(found: Bag, levels: int) -> Quantiles:
     """The quantile functions of a bag: at its own ranks, or at `levels` if it has more.
 
@@ -101,11 +88,17 @@ def at(function: Quantiles, where: jax.Array) -> jax.Array:
 def transport(found: Bag, target: Quantiles) -> jax.Array:
     """The mean squared way of a bag's values to the quantiles at their ranks: a scalar.
 
-    The ranks do not move: the gradient is that of F − R(F) with R(F), the remapped
-    features, held (Risser et al. 2017), and that is also the distance's own.
+    A value's rank is what share of the bag lies below it, half of its own included;
+    equal values rank in the order of their positions. Ranks do not move: the gradient
+    is that of F − R(F) with R(F), the remapped features, held (Risser et al. 2017), and
+    that is also the distance's own.
     """
-    remapped = stop_gradient(at(target, ranks(found)))
-    squares = ((found.values - remapped) ** 2).mean(1)
-    if found.weights is None:
-        return squares.mean()
-    return (found.weights * squares).sum()
+    values, weights = found
+    if weights is None:
+        middle = _midpoints(len(values), values.dtype)[:, None]
+        return ((jnp.sort(values, axis=0) - at(target, middle)) ** 2).mean()
+    order = jnp.argsort(values, axis=0)
+    counts = weights[order]
+    remapped = at(target, _ranks_in_order(counts))
+    squares = (jnp.take_along_axis(values, order, 0) - remapped) ** 2
+    return (counts * squares).mean(1).sum()

@@ -198,16 +198,18 @@ class RelaxedEMD(StyleTerm):
         columns = hypercolumns(view, self.layers, at)
         found: list[dict[str, jax.Array]] = []
         for region in target:
-            weights = None
+            weights, seen = None, jnp.ones((), bool)
             if region.weights is not None:
                 plane = bilinear(region.weights[..., None], at, _stride(finest))
-                weights = normalised(plane[:, 0])
+                # A region that no place falls into has nothing to be moved.
+                weights, seen = normalised(plane[:, 0]), plane.sum() > 0
             sample = self.statistic(columns, weights)
             for share, goal in zip(
                 self._shares(region), region.statistics, strict=True
             ):
                 losses = self._losses(sample, goal)
-                found.append({name: share * loss for name, loss in losses.items()})
+                counted = jnp.where(seen, share, 0)
+                found.append({name: counted * loss for name, loss in losses.items()})
         return {
             f"{self.name}/{name}": total(losses[name] for losses in found)
             for name in found[0]

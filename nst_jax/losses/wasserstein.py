@@ -8,79 +8,68 @@ import jax.numpy as jnp
 
 from nst_jax.errors import RequestError
 from nst_jax.losses.base import static, term
-from nst_jax.losses.moments import Moments, covariance
-from nst_jax.losses.style import StyleTerm
+from nst_jax.losses.moments import mean
+from nst_jax.losses.style import StyleTerm, widened
 
-METHODS = ("newton_schulz", "eigh")
+METHODS = ("svd", "newton_schulz")
 
 _matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def trace_root(matrix: jax.Array, method: str, steps: int) -> jax.Array:
-    """tr A^½ of a symmetric positive semidefinite A [c, c].
+class Rows(NamedTuple):
+    """The mean [c] of features, and X [n, c] with XᵀX their covariance."""
 
-    Its gradient is A^−½/2, of which no eigenvector need be differentiated: it is
-    safe where eigenvalues are equal, and bounded where they are 0.
-
-    Args:
-      method: one of `METHODS`, as `Wasserstein` has them.
-      steps: of Newton and Schulz.
-    """
-    return _roots(matrix, method, steps)[0]
-
-
-def _roots(matrix: jax.Array, method: str, steps: int) -> tuple[jax.Array, jax.Array]:
-    """(tr A^½, A^−½)."""
-    if method == "eigh":
-        return _by_eigenvalues(matrix)
-    return _by_iteration(matrix, steps)
-
-
-def _by_eigenvalues(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
-    values, vectors = jnp.linalg.eigh(matrix)
-    # What lies below is rounding; the inverse root would make most of it.
-    info = jnp.finfo(values.dtype)
-    least = jnp.maximum(len(values) * info.eps * values[-1], info.tiny)
-    inverse = _matmul(vectors / jnp.sqrt(jnp.maximum(values, least))[None], vectors.T)
-    return jnp.sqrt(jnp.maximum(values, 0)).sum(), inverse
-
-
-def _by_iteration(matrix: jax.Array, steps: int) -> tuple[jax.Array, jax.Array]:
-    """Y → A^½ and Z → A^−½, by Y ← Y(3 − ZY)/2 and Z ← (3 − ZY)Z/2 from A and 1."""
-    norm = jnp.maximum(jnp.linalg.norm(matrix), jnp.finfo(matrix.dtype).tiny)
-    one = jnp.eye(len(matrix), dtype=matrix.dtype)
-
-    def step(_: int, roots: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        y, z = roots
-        t = (3 * one - _matmul(z, y)) / 2
-        return _matmul(y, t), _matmul(t, z)
-
-    y, z = jax.lax.fori_loop(0, steps, step, (matrix / norm, one))
-    return jnp.trace(y) * jnp.sqrt(norm), z / jnp.sqrt(norm)
-
-
-def _backward(
-    method: str, steps: int, inverse: jax.Array, cotangent: jax.Array
-) -> tuple[jax.Array]:
-    return (cotangent / 2 * inverse,)
-
-
-trace_root.defvjp(_roots, _backward)
-
-
-def square_root(matrix: jax.Array) -> jax.Array:
-    """A^½ [c, c] of a symmetric positive semidefinite A."""
-    values, vectors = jnp.linalg.eigh(matrix)
-    return _matmul(vectors * jnp.sqrt(jnp.maximum(values, 0))[None], vectors.T)
+    mean: jax.Array
+    rows: jax.Array
 
 
 class Gaussian(NamedTuple):
-    """What is kept of a style: its mean [c], tr Σ* and Σ*^½ [c, c]."""
+    """What is kept of a style: its mean [c], and R [c, c] with RᵀR its covariance."""
 
     mean: jax.Array
-    trace: jax.Array
     root: jax.Array
+
+
+def bures(rows: jax.Array, root: jax.Array) -> jax.Array:
+    """tr(Σ + Σ* − 2(Σ*^½ Σ Σ*^½)^½), the squared distance of Bures, by Procrustes.
+
+    It is the least |X − O R*|² of all O [n, c] with orthonormal columns (Bhatia, Jain &
+    Lim 2019, "On the Bures–Wasserstein distance between positive definite matrices",
+    theorem 1), and O is the isometry of the polar decomposition of X R*ᵀ. So no
+    covariance is formed, whose spectrum would be squared, and no traces cancel; nor is
+    the decomposition differentiated, for at the least of something its gradient does
+    not depend on where that is.
+
+    Args:
+      rows: X [n, c] with XᵀX = Σ, n at least c.
+      root: R* [c, c] with R*ᵀR* = Σ*.
+    """
+    q, r = jnp.linalg.qr(jax.lax.stop_gradient(rows))
+    u, _, v = jnp.linalg.svd(_matmul(r, root.T), full_matrices=False)
+    isometry = jax.lax.stop_gradient(_matmul(q, _matmul(u, v)))
+    return ((rows - _matmul(isometry, root)) ** 2).sum()
+
+
+def bures_by_iteration(rows: jax.Array, root: jax.Array, steps: int) -> jax.Array:
+    """The same by steps of Newton and Schulz: Y ← Y(3 − ZY)/2 and Z ← (3 − ZY)Z/2.
+
+    From Y = A = R* Σ R*ᵀ, over its norm, and Z = 1, Y goes to A^½.
+    """
+    spread = _matmul(rows.T, rows)
+    matrix = _matmul(_matmul(root, spread), root.T)
+    norm = jnp.maximum(jnp.linalg.norm(matrix), jnp.finfo(matrix.dtype).tiny)
+    one = jnp.eye(len(matrix), dtype=matrix.dtype)
+
+    def step(
+        roots: tuple[jax.Array, jax.Array], _: None
+    ) -> tuple[tuple[jax.Array, jax.Array], None]:
+        y, z = roots
+        t = (3 * one - _matmul(z, y)) / 2
+        return (_matmul(y, t), _matmul(t, z)), None
+
+    (y, _), _ = jax.lax.scan(step, (matrix / norm, one), length=steps)
+    overlap = jnp.trace(y) * jnp.sqrt(norm)
+    return jnp.trace(spread) + (root**2).sum() - 2 * overlap
 
 
 @term
@@ -93,17 +82,16 @@ class Wasserstein(StyleTerm):
 
     Attributes:
       ridge: what is added to the diagonals of both covariances, in squares of
-        features.
-      method: how the root is taken. "newton_schulz" is matrix products alone, fast
-        on a GPU and many at a time. Its every step brings a small eigenvalue up by
-        1.5: after 12 those under some 6e-5 of the whole norm fall short, so even at a
-        style's own features some loss is left. "eigh" is exact, and slow on a GPU.
-      steps: of Newton and Schulz. They bring up what is rounding as well: in float32
-        more than some 16 may diverge.
+        features; a leaf.
+      method: "svd" is exact. "newton_schulz" is matrix products alone, for a GPU. Its
+        every step brings a small eigenvalue up by 1.5: after 12 those under some 6e-5
+        of the whole norm fall short, so even at a style's own features some loss is
+        left, and its least is elsewhere.
+      steps: of Newton and Schulz. They bring up what is rounding as well.
     """
 
-    ridge: float = static(default=1e-4)
-    method: str = static(default="newton_schulz")
+    ridge: float = 1e-4
+    method: str = static(default="svd")
     steps: int = static(default=12)
 
     def __post_init__(self) -> None:
@@ -112,27 +100,27 @@ class Wasserstein(StyleTerm):
             raise RequestError(
                 f"{self.name}.method must be one of {METHODS}, got {self.method!r}"
             )
-        if not self.ridge >= 0:
+        if not isinstance(self.steps, int) or self.steps < 1:
             raise RequestError(
-                f"{self.name}.ridge must not be negative, got {self.ridge}"
+                f"{self.name}.steps must be an integer from 1, got {self.steps}"
             )
-        if self.steps < 1:
-            raise RequestError(f"{self.name}.steps must be 1 or more, got {self.steps}")
 
-    def statistic(
-        self, features: jax.Array, weights: jax.Array | None = None
-    ) -> Moments:
-        middle, spread = covariance(features, weights)
-        one = jnp.eye(len(spread), dtype=spread.dtype)
-        return Moments(middle, spread + self.ridge * one)
+    def statistic(self, features: jax.Array, weights: jax.Array | None = None) -> Rows:
+        f = widened(features).reshape(-1, features.shape[-1])
+        middle = mean(f, weights)
+        counts = 1 / len(f) if weights is None else weights.reshape(-1, 1)
+        one = jnp.eye(len(middle), dtype=f.dtype)
+        scaled = jnp.sqrt(counts).astype(f.dtype) * (f - middle[None])
+        ridge = jnp.sqrt(jnp.asarray(self.ridge, f.dtype)) * one
+        return Rows(middle, jnp.concatenate([scaled, ridge]))
 
-    def goal(self, statistic: Moments) -> Gaussian:
-        spread = statistic.spread
-        return Gaussian(statistic.mean, jnp.trace(spread), square_root(spread))
+    def goal(self, statistic: Rows) -> Gaussian:
+        return Gaussian(statistic.mean, jnp.linalg.qr(statistic.rows, mode="r"))
 
-    def distance(self, statistic: Moments, target: Gaussian) -> jax.Array:
+    def distance(self, statistic: Rows, target: Gaussian) -> jax.Array:
         means = (statistic.mean - target.mean) ** 2
-        between = _matmul(_matmul(target.root, statistic.spread), target.root)
-        overlap = trace_root(between, self.method, self.steps)
-        bures = jnp.trace(statistic.spread) + target.trace - 2 * overlap
-        return means.mean() + bures / len(means)
+        if self.method == "svd":
+            apart = bures(statistic.rows, target.root)
+        else:
+            apart = bures_by_iteration(statistic.rows, target.root, self.steps)
+        return means.mean() + apart / len(means)

@@ -34,29 +34,27 @@ class _FirstOrder(OptaxSolver):
         return optax.constant_schedule(self.learning_rate)
 
     def carried(self, coarse: OptaxState, state: OptaxState) -> OptaxState:
-        """Keeps its count, and its moments resized and in the new gradient's unit.
+        """Adam's moments and their count, resized and in the new gradient's unit.
 
-        Without them Adam begins with steps of full length in every pixel, a burst of
-        noise. Bilinear, so that a second moment stays positive.
+        Without them it begins with steps of full length in every pixel, a burst of
+        noise. Bilinear, so that a second moment stays positive. Where there was no
+        gradient there is nothing to keep. The learning rate's schedule begins anew.
         """
-        shape = state.gradient.shape
-        gain = _rms(state.gradient) / jnp.maximum(
-            _rms(coarse.gradient), jnp.finfo(state.gradient.dtype).tiny
-        )
+        shape, before = state.gradient.shape, _rms(coarse.gradient)
+        known = before > 0
+        gain = _rms(state.gradient) / jnp.where(known, before, 1)
 
-        def resized(moment: jax.Array) -> jax.Array:
-            return jax.image.resize(moment, shape, "linear")
-
-        def kept(node: Any) -> Any:
-            if not isinstance(node, optax.ScaleByAdamState):
-                return node
-            return optax.ScaleByAdamState(
-                node.count, gain * resized(node.mu), gain**2 * resized(node.nu)
-            )
+        def kept(old: Any, new: Any) -> Any:
+            if not isinstance(new, optax.ScaleByAdamState):
+                return new
+            mu, nu = (jax.image.resize(x, shape, "linear") for x in (old.mu, old.nu))
+            carried = optax.ScaleByAdamState(old.count, gain * mu, gain**2 * nu)
+            return jax.tree.map(lambda x, y: jnp.where(known, x, y), carried, new)
 
         inner = jax.tree.map(
             kept,
             coarse.inner,
+            state.inner,
             is_leaf=lambda node: isinstance(node, optax.ScaleByAdamState),
         )
         return state._replace(inner=inner)

@@ -18,7 +18,7 @@ from nst_jax.studies.lines import text
 from nst_jax.studies.photographs import edge_distortion
 from nst_jax.studies.quality import content_distance, seen, style_distance
 from nst_jax.studies.trade import CONTENT, STYLE, Setting, trade
-from nst_jax.vgg import LAYERS, smallest_side
+from nst_jax.vgg import smallest_side
 
 #: Where pictures are compared with their style and content, unless a term looks there.
 HELD_OUT = ("relu1_2", "relu2_2", "relu3_2", "relu3_4", "relu4_2", "relu4_4")
@@ -82,12 +82,14 @@ def _place(evidence: Evidence, member: int) -> list[int]:
 
 
 def _held_out(evidence: Evidence) -> list[str]:
-    """Those of `HELD_OUT` that no term of the config, or of any member, looks at."""
-    terms = evidence.run.get("config", {}).get("terms", [])
-    used = {layer for term in terms for layer in term.get("layers", ())}
-    # Axes may vary the terms: a row has a loss at each layer, under "style/relu1_1".
-    rows = [own[-1]["terms"] for own in evidence.rows.values() if own]
-    used |= {name.rpartition("/")[2] for row in rows for name in row} & set(LAYERS)
+    """Those of `HELD_OUT` that no term looks at, before the ReLU or after it.
+
+    Empty where that is not known.
+    """
+    members = evidence.run["members"]
+    if any("layers" not in member for member in members):
+        return []
+    used = {layer for member in members for layer in member["layers"]}
     used |= {layer.replace("conv", "relu") for layer in used}
     return [layer for layer in HELD_OUT if layer not in used]
 

@@ -1,5 +1,7 @@
 """Whether a large picture looks like its preview."""
 
+from typing import Any
+
 from nst_jax.errors import RequestError
 from nst_jax.studies.faults import scale_consistency
 from nst_jax.studies.found import Evidence, Findings, Table, rounded
@@ -10,7 +12,8 @@ def scales(evidence: Evidence) -> Findings:
     axis = evidence.axis("size")
     if axis is None:
         return Findings()
-    rows, alike = [], {}
+    rows: list[tuple[Any, ...]] = []
+    alike: dict[str, list[float]] = {}
     for label, members in evidence.lines(axis):
         there = [m for m in members if m in evidence.finals]
         there.sort(key=lambda member: evidence.finals[member].size)

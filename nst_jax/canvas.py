@@ -14,6 +14,7 @@ import numpy as np
 
 from nst_jax.errors import RequestError, nearest
 from nst_jax.image import resize
+from nst_jax.keys import seed_key
 from nst_jax.preprocessing import CAFFE
 
 KINDS = ("content", "style", "noise", "blend", "file", "previous")
@@ -112,11 +113,6 @@ class Canvas:
         """Whether the start depends on the seed."""
         noisy = ("noise", "previous")
         return self.kind in noisy or (self.kind == "blend" and self.mix > 0)
-
-
-def seed_key(seed: int) -> jax.Array:
-    """The key of one seed: by identity, so that no seed depends on another."""
-    return jax.random.fold_in(jax.random.key(0, impl="threefry2x32"), seed)
 
 
 def nudged(picture: np.ndarray, ulps: int) -> np.ndarray:

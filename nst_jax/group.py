@@ -1,6 +1,7 @@
 """Members that one compiled program serves."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from nst_jax import colour
 from nst_jax.canvas import starting_canvas
 from nst_jax.experiment import Experiment, Member
 from nst_jax.guided_filter import guided_filter
-from nst_jax.losses import Objective, Regions
+from nst_jax.losses import Objective, Regions, View
 from nst_jax.parametrisation import parametrisation
 from nst_jax.tiles import Tiling
 from nst_jax.transfer import Held, Problem
@@ -112,11 +113,8 @@ class Group:
                 for j, kinds in enumerate(depends)
             ]
             experiment, scene = member.experiment, self.scenes[i]
-            posed, solver = (
-                (self.network, self.objectives[i]),
-                experiment.solver_record(),
-            )
-            shape = scene.content.shape
+            posed = self.network, self.objectives[i]
+            solver, shape = experiment.solver_record(), scene.content.shape
             options: dict[str, Any] = {
                 "tolerance": float(experiment.solver.tolerance),
                 "averaging": float(experiment.solver.averaging),
@@ -144,9 +142,9 @@ class Group:
             known[keys[0]] = jnp.asarray(scene.content)
         if keys[1] not in known:
             # As the program is compiled that sees the canvas.
-            options = self.network.numerics.compiler_options
-            view = jax.jit(Objective.view, compiler_options=options)
-            known[keys[1]] = tuple(view(own, self.network, s) for s in scene.styles)
+            options = tuple(self.network.numerics.compiler_options.items())
+            pictures = own, self.network
+            known[keys[1]] = tuple(_view(options)(*pictures, s) for s in scene.styles)
         return Tiling(known[keys[0]], known[keys[1]], self.experiment.tile)
 
     def _held(self, i: int, known: dict[Hashable, Held]) -> Held | None:
@@ -242,6 +240,12 @@ class Group:
         if scene.frozen is None:
             return smooth
         return np.where(scene.frozen, result, smooth)
+
+
+@functools.cache
+def _view(options: tuple[tuple[str, bool | int], ...]) -> Callable[..., View]:
+    """`Objective.view`, compiled once a shape however many groups there are."""
+    return jax.jit(Objective.view, compiler_options=dict(options))
 
 
 _smoothed = jax.jit(guided_filter, static_argnums=2)

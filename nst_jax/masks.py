@@ -34,15 +34,7 @@ def regions(
         many colours, or another has none of them.
     """
     for mask, shape, name in zip(masks, shapes, names, strict=True):
-        stretch = mask.shape[1] / mask.shape[0] * shape[0] / shape[1]
-        # A side of n pixels is exact to half of one.
-        least = min(*mask.shape[:2], *shape[:2])
-        if abs(np.log(stretch)) > _TOLERANCE + 1 / least:
-            raise RequestError(
-                f"{name} is {mask.shape[1]}×{mask.shape[0]} px, and its picture "
-                f"{shape[1]}×{shape[0]}: a mask must have the proportions of its "
-                "picture"
-            )
+        _check_proportions(mask, shape, name)
     colours = np.unique(masks[0].reshape(-1, 3), axis=0)
     if len(colours) > MAX_REGIONS:
         raise RequestError(
@@ -87,8 +79,20 @@ def frozen(mask: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
         raise RequestError(f"{name} has no white, so nothing would be frozen")
     if white.all():
         raise RequestError(f"{name} is all white, so nothing would move")
-    (held,) = regions([np.repeat(white[..., None], 3, -1)], [shape], [name])
-    return held[-1, ..., None] >= 0.5
+    _check_proportions(mask, shape, name)
+    return _shares(white, shape)[..., None] >= 0.5
+
+
+def _check_proportions(mask: np.ndarray, shape: tuple[int, ...], name: str) -> None:
+    """Raises RequestError if a mask has other proportions than its picture."""
+    stretch = mask.shape[1] / mask.shape[0] * shape[0] / shape[1]
+    # A side of n pixels is exact to half of one.
+    least = min(*mask.shape[:2], *shape[:2])
+    if abs(np.log(stretch)) > _TOLERANCE + 1 / least:
+        raise RequestError(
+            f"{name} is {mask.shape[1]}×{mask.shape[0]} px, and its picture "
+            f"{shape[1]}×{shape[0]}: a mask must have the proportions of its picture"
+        )
 
 
 def _shares(region: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -25,7 +25,7 @@ COLOUR_ROOT = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
 
 
 class Parametrisation(Protocol):
-    """Two functions that are each other's inverse, and pytrees without leaves."""
+    """Two linear functions, pytrees without leaves: decode(encode(x)) is x."""
 
     def encode(self, canvas: jax.Array) -> jax.Array:
         """What the solver moves, of a canvas [H, W, 3]."""
@@ -100,12 +100,12 @@ class Fourier:
     """
 
     def encode(self, canvas: jax.Array) -> jax.Array:
-        colours = canvas @ jnp.linalg.inv(_colours()).T.astype(canvas.dtype)
+        colours = canvas @ jnp.asarray(_UNCOLOURED.T, canvas.dtype)
         return _hartley(colours) / _amplitudes(canvas.shape)
 
     def decode(self, variable: jax.Array) -> jax.Array:
         colours = _hartley(variable * _amplitudes(variable.shape))
-        return colours @ _colours().T.astype(variable.dtype)
+        return colours @ jnp.asarray(_COLOURS.T, variable.dtype)
 
 
 def parametrisation(name: str, shape: tuple[int, int, int]) -> Parametrisation:
@@ -144,7 +144,6 @@ def _amplitudes(shape: tuple[int, ...]) -> np.ndarray:
     return amplitude[..., None].astype(np.float32)
 
 
-def _colours() -> jax.Array:
-    """`COLOUR_ROOT` scaled to a root mean square gain of 1."""
-    root = np.asarray(COLOUR_ROOT)
-    return jnp.asarray(root * np.sqrt(3 / np.sum(root**2)))
+#: `COLOUR_ROOT` scaled to a root mean square gain of 1, and its inverse.
+_COLOURS = np.array(COLOUR_ROOT) * math.sqrt(3 / np.sum(np.square(COLOUR_ROOT)))
+_UNCOLOURED = np.linalg.inv(_COLOURS)

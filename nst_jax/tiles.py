@@ -10,6 +10,7 @@ whole canvas.
 import jax
 import jax.numpy as jnp
 
+from nst_jax.keys import seed_key
 from nst_jax.losses import Objective, View
 from nst_jax.pytree import record, static
 from nst_jax.solvers import Parts
@@ -45,7 +46,7 @@ class Tiling:
         """
         shape = canvas.shape
         height, width = (min(self.side, side) for side in shape[:2])
-        begin = jax.random.fold_in(jax.random.key(0), step)
+        begin = jax.random.fold_in(seed_key(0), step)
         rows, columns = (
             _places(jax.random.fold_in(begin, axis), shape[axis], side)
             for axis, side in enumerate((height, width))

@@ -9,8 +9,9 @@ from conftest import smooth_picture
 
 import nst_jax
 from configs.transfer import get_config
-from nst_jax.canvas import NOISES, noise, seed_key
+from nst_jax.canvas import NOISES, noise
 from nst_jax.image import resize, to_bytes
+from nst_jax.keys import seed_key
 
 CONTENT = smooth_picture(1, 48, 64)
 STYLE = smooth_picture(2, 30, 40)

@@ -12,9 +12,10 @@ from conftest import smooth_picture
 from PIL import Image
 
 import nst_jax
-from nst_jax.canvas import nudged, seed_key
+from nst_jax.canvas import nudged
 from nst_jax.film import Film, Video, read_frame, source
 from nst_jax.image import to_bytes
+from nst_jax.keys import seed_key
 from nst_jax.report.video import write_mp4
 from nst_jax.studies.films import films
 from nst_jax.studies.flicker import change

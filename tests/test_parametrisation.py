@@ -19,7 +19,7 @@ def picture(shape, seed=0):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", PARAMETRISATIONS)
 def test_nothing_is_lost(name, shape):
-    """In both ways, for a picture beyond the gamut too; and decoding is linear."""
+    """Of a picture beyond the gamut either; and decoding is linear."""
     form = parametrisation(name, shape)
     canvas, other = picture(shape), picture(shape, 1)
     variable = form.encode(jnp.asarray(canvas))

@@ -11,6 +11,7 @@ import scipy.linalg
 from scipy.ndimage import map_coordinates
 
 from nst_jax import RequestError
+from nst_jax.keys import seed_key
 from nst_jax.losses import (
     Covariance,
     CrossLayerGram,
@@ -255,7 +256,7 @@ def test_directions_are_orthonormal_as_many_at_a_time_as_can_be():
 def test_sliced_wasserstein_is_sorted_along_each_direction():
     canvas, style = normal(20, 6, 7, 3), normal(21, 7, 6, 3) ** 3
     term = SlicedWasserstein(layers=LAYER, directions=7, seed=4)
-    drawn = np.asarray(directions(jax.random.key(4), 3, 7, jnp.float64))
+    drawn = np.asarray(directions(seed_key(4), 3, 7, jnp.float64))
     f, a = (np.sort(x.reshape(-1, 3) @ drawn, axis=0) for x in (canvas, style))
     np.testing.assert_allclose(
         between(term, canvas, style), ((f - a) ** 2).mean(), rtol=1e-10
@@ -299,23 +300,28 @@ def test_a_sampled_style_is_drawn_by_its_weights():
 
 
 def test_neighbours_are_multiplied_pair_by_pair():
-    f = normal(25, 5, 4, 3)
-    term = ShiftedGram(layers=LAYER, shifts=(1, 3, 9), convention="paper")
-    expected = np.zeros((6, 3, 3))
-    for (i, shift), down in itertools.product(enumerate((1, 3, 9)), (True, False)):
-        pairs = [
-            np.outer(f[y, x], f[y + shift * down, x + shift * (not down)])
-            for y in range(5 - shift * down)
-            for x in range(4 - shift * (not down))
-        ]
-        if pairs:  # Of 9 positions further on there is none.
-            expected[2 * i + (not down)] = np.mean(pairs, axis=0)
+    """Those that are 5 apart fit into one of the two alone, and count for nothing."""
+    f, other = normal(25, 5, 4, 3), normal(26, 6, 6, 3)
+    term = ShiftedGram(layers=LAYER, shifts=(1, 3, 5), convention="paper")
+
+    def printed(f):
+        grams = []
+        for shift, down in itertools.product((1, 3, 5), (True, False)):
+            pairs = [
+                np.outer(f[y, x], f[y + shift * down, x + shift * (not down)])
+                for y in range(len(f) - shift * down)
+                for x in range(f.shape[1] - shift * (not down))
+            ]
+            grams.append(np.mean(pairs, axis=0) if pairs else np.zeros((3, 3)))
+        return np.stack(grams)
+
     found = term.statistic(jnp.asarray(f))
-    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15)
-    other = normal(26, 6, 6, 3)
-    goal = np.asarray(term.statistic(jnp.asarray(other)))
-    loss = ((expected - goal) ** 2).sum() / 6 / (4 * 3**2)
-    np.testing.assert_allclose(between(term, f, other), loss, rtol=1e-12)
+    np.testing.assert_allclose(found.grams, printed(f), rtol=1e-12, atol=1e-15)
+    np.testing.assert_array_equal(found.there, [1, 1, 1, 1, 0, 0])
+    far = (printed(f) - printed(other))[:4]
+    loss = (far**2).sum() / 6 / (4 * 3**2)
+    for canvas, style in ((f, other), (other, f)):
+        np.testing.assert_allclose(between(term, canvas, style), loss, rtol=1e-12)
 
 
 def test_layers_are_multiplied_where_the_coarse_one_is_nearest():

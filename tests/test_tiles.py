@@ -7,6 +7,7 @@ import pytest
 
 import nst_jax
 from nst_jax import losses
+from nst_jax.keys import seed_key
 from nst_jax.losses import Objective
 from nst_jax.tiles import Tiling, _places
 from nst_jax.transfer import Problem
@@ -68,7 +69,7 @@ def test_tiles_cover_an_axis_each_pixel_once(length):
 
 def written_out(canvas, content, colour, step):
     """(loss, gradient) in float64, tile by tile."""
-    key = jax.random.fold_in(jax.random.key(0), step)
+    key = jax.random.fold_in(seed_key(0), step)
     axes = [
         tuple(map(np.asarray, _places(jax.random.fold_in(key, axis), length, SIDE)))
         for axis, length in enumerate((HEIGHT, WIDTH))

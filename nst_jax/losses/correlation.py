@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,18 @@ from nst_jax.errors import RequestError
 from nst_jax.losses.base import Target, View, static, term
 from nst_jax.losses.style import Gram, Region, normalised, products
 from nst_jax.vgg import LAYERS, canonical_layers
+
+
+class Neighbours(NamedTuple):
+    """Gram matrices of features with their neighbours.
+
+    Attributes:
+      grams: [2 S, c, c], for each shift to the right and down.
+      there: [2 S], 1 where the shift fits into the layer, else 0.
+    """
+
+    grams: jax.Array
+    there: jax.Array
 
 
 @term
@@ -24,7 +36,8 @@ class ShiftedGram(Gram):
     lie in it.
 
     Attributes:
-      shifts: in positions of each layer; one that does not fit into a layer is 0 there.
+      shifts: in positions of each layer. One that does not fit into a layer, of the
+        canvas or of the style, counts for nothing there.
     """
 
     shifts: tuple[int, ...] = static(default=(1, 2, 4))
@@ -37,11 +50,10 @@ class ShiftedGram(Gram):
                 f"got {self.shifts}"
             )
 
-    def statistic(
-        self, features: jax.Array, weights: jax.Array | None = None
-    ) -> jax.Array:
+    def statistic(self, features: jax.Array, weights: jax.Array | None = None) -> Any:
+        """The `Neighbours` of features [h, w, c], with weights [h, w]."""
         f = self.shifted(features)
-        found = []
+        found, fits = [], []
         for shift, axis in itertools.product(self.shifts, (0, 1)):
             here, there = _neighbours(f, shift, axis)
             both = None
@@ -49,10 +61,13 @@ class ShiftedGram(Gram):
                 one, other = _neighbours(weights, shift, axis)
                 both = normalised(jnp.sqrt(one * other))
             found.append(products(here, there, both))
-        return jnp.stack(found)
+            fits.append(shift < f.shape[axis])
+        grams = jnp.stack(found)
+        return Neighbours(grams, jnp.asarray(fits, grams.dtype))
 
-    def distance(self, statistic: jax.Array, target: jax.Array) -> jax.Array:
-        return super().distance(statistic, target) / len(statistic)
+    def distance(self, statistic: Any, target: Any) -> jax.Array:
+        both = (statistic.there * target.there)[:, None, None]
+        return self.squares(both * (statistic.grams - target.grams)) / len(both)
 
 
 def _neighbours(array: jax.Array, shift: int, axis: int) -> tuple[jax.Array, jax.Array]:

@@ -55,7 +55,8 @@ class MeanStd(StyleTerm):
     """(|μ − μ*|² + |σ − σ*|²)/C, of the mean and deviation of each of C channels.
 
     The statistics of batch normalisation: Li, Wang, Liu & Hou 2017 (arXiv 1701.01036);
-    Huang & Belongie 2017 (arXiv 1703.06868), equation 13. Where a channel is flat, its
+    Huang & Belongie 2017 (arXiv 1703.06868), equation 13, whose norms are not squared.
+    Where a channel is flat, its
     σ has a kink, and no gradient.
     """
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from nst_jax.errors import RequestError
+from nst_jax.keys import seed_key
 from nst_jax.losses.base import Target, View, static, term
 from nst_jax.losses.quantiles import Bag, Quantiles, bag, quantiles, transport
 from nst_jax.losses.style import StyleTerm
@@ -74,14 +75,14 @@ class SlicedWasserstein(StyleTerm):
     def goal(self, statistic: Bag) -> Bag | Slices:
         if self.anew:
             return self._sample(statistic)
-        return self._slices(statistic, jax.random.key(self.seed))
+        return self._slices(statistic, seed_key(self.seed))
 
     def distance(self, statistic: Bag, target: Slices) -> jax.Array:
         return transport(_along(statistic, target.directions), target.quantiles)
 
     def parts(self, view: View, target: Target) -> dict[str, jax.Array]:
         if self.anew:
-            key = jax.random.fold_in(jax.random.key(self.seed), view.step)
+            key = jax.random.fold_in(seed_key(self.seed), view.step)
             target = tuple(
                 tuple(
                     region._replace(
@@ -107,7 +108,7 @@ class SlicedWasserstein(StyleTerm):
         if count <= self.samples:
             return style
         chosen = jax.random.choice(
-            jax.random.key(self.seed),
+            seed_key(self.seed),
             count,
             (self.samples,),
             replace=style.weights is not None,

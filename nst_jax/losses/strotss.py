@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from nst_jax.errors import RequestError
+from nst_jax.keys import seed_key
 from nst_jax.losses.base import Target, Term, View, static, term, total
 from nst_jax.losses.moments import covariance, root
 from nst_jax.losses.style import Region, StyleTerm, normalised, widened
@@ -37,7 +38,7 @@ def places(view: View, seed: int, samples: int) -> jax.Array:
 
     They are those of the view's step: of the same step and size, the same.
     """
-    key = jax.random.fold_in(jax.random.key(seed), view.step)
+    key = jax.random.fold_in(seed_key(seed), view.step)
     height, width, _ = view.image.shape
     # Drawn in float32 always: in float64 they would be others.
     drawn = jax.random.uniform(key, (samples, 2), jnp.float32)

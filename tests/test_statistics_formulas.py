@@ -531,8 +531,13 @@ def test_bilinear_of_one_position_is_that_position():
             r"ridge must be a number that is not negative, got -1",
         ),
         (lambda: Wasserstein(steps=0), r"steps must be an integer from 1, got 0"),
-        (lambda: Histogram(levels=1), r"levels must be 2 or more, got 1"),
-        (lambda: SlicedWasserstein(samples=0), r"samples must be 1 or more, got 0"),
+        (lambda: Histogram(levels=1), r"levels must be an integer from 2, got 1"),
+        (
+            lambda: SlicedWasserstein(samples=0),
+            r"samples must be an integer from 1, got 0",
+        ),
+        (lambda: SlicedWasserstein(seed=1.5), r"seed must be an integer from 0, got 1"),
+        (lambda: ShiftedGram(shifts=(1.5,)), r"integers from 1, got \(1.5,\)"),
         (lambda: ShiftedGram(shifts=(0,)), r"shifts must be .*, got \(0,\)"),
         (lambda: CrossLayerGram(pairs=()), r"pairs must be one or more pairs"),
         (
@@ -545,7 +550,7 @@ def test_bilinear_of_one_position_is_that_position():
             lambda: CrossLayerGram(layer_weights=(1.0,)),
             r"layer_weights has 1 entries for the 4 layers",
         ),
-        (lambda: RelaxedEMD(samples=0), r"samples must be 1 or more .* got 0 and 0"),
+        (lambda: RelaxedEMD(samples=0), r"samples must be an integer from 1, got 0"),
         (lambda: RelaxedEMD(layer_weights=(1.0,)), r"has 1 entries for the 0 layers"),
     ],
 )

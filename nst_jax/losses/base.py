@@ -39,6 +39,16 @@ from nst_jax.vgg import Network, canonical_layers
 Target = Any
 
 
+def check_integers(term: "Term", **least: int) -> None:
+    """Raises RequestError if a field is no integer, or below its least value."""
+    for field, bound in least.items():
+        value = getattr(term, field)
+        if isinstance(value, bool) or not isinstance(value, int) or value < bound:
+            raise RequestError(
+                f"{term.name}.{field} must be an integer from {bound}, got {value!r}"
+            )
+
+
 class View(NamedTuple):
     """A picture as the terms see it.
 

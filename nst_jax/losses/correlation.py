@@ -44,9 +44,12 @@ class ShiftedGram(Gram):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.shifts or min(self.shifts) < 1:
+        if not self.shifts or any(
+            isinstance(shift, bool) or not isinstance(shift, int) or shift < 1
+            for shift in self.shifts
+        ):
             raise RequestError(
-                f"{self.name}.shifts must be one or more numbers of 1 or more, "
+                f"{self.name}.shifts must be one or more integers from 1, "
                 f"got {self.shifts}"
             )
 

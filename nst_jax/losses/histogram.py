@@ -2,8 +2,7 @@
 
 import jax
 
-from nst_jax.errors import RequestError
-from nst_jax.losses.base import static, term
+from nst_jax.losses.base import check_integers, static, term
 from nst_jax.losses.quantiles import Bag, Quantiles, bag, quantiles, transport
 from nst_jax.losses.style import StyleTerm
 
@@ -23,10 +22,7 @@ class Histogram(StyleTerm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.levels < 2:
-            raise RequestError(
-                f"{self.name}.levels must be 2 or more, got {self.levels}"
-            )
+        check_integers(self, levels=2)
 
     def statistic(self, features: jax.Array, weights: jax.Array | None = None) -> Bag:
         return bag(features, weights)

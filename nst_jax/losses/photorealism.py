@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from nst_jax.errors import RequestError
-from nst_jax.losses.base import Term, View, static, term
+from nst_jax.losses.base import Term, View, check_integers, static, term
 
 
 class Fit(NamedTuple):
@@ -43,20 +43,17 @@ class Photorealism(Term):
     Attributes:
       radius: of the windows: 1 for 3 × 3 pixels.
       eps: what a slope of 1 costs a window, positive. It alone decides where a window
-        of the content has less than three directions of colour.
+        of the content has less than three directions of colour. A leaf.
     """
 
     name: str = static(default="photorealism")
     radius: int = static(default=1)
-    eps: float = static(default=1e-7)
+    eps: float = 1e-7
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (isinstance(self.radius, int) and self.radius >= 1):
-            raise RequestError(
-                f"{self.name}.radius must be an integer from 1, got {self.radius!r}"
-            )
-        if not 0 < self.eps < math.inf:
+        check_integers(self, radius=1)
+        if isinstance(self.eps, int | float) and not 0 < self.eps < math.inf:
             raise RequestError(
                 f"{self.name}.eps must be positive and finite, got {self.eps}"
             )
@@ -75,7 +72,8 @@ class Photorealism(Term):
         colours = _windows(content.image, self.radius)
         shape = (*colours.shape[:2], channels, channels)
         one = jnp.broadcast_to(jnp.eye(channels, dtype=colours.dtype), shape)
-        rows = jnp.concatenate([colours, math.sqrt(self.eps) * one], axis=2)
+        ridge = jnp.sqrt(jnp.asarray(self.eps, colours.dtype))
+        rows = jnp.concatenate([colours, ridge * one], axis=2)
         root = jnp.linalg.qr(rows, mode="r")
         inverse = jax.lax.linalg.triangular_solve(root, one, left_side=True)
         return Fit(content.image, inverse)

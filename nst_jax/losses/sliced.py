@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from nst_jax.errors import RequestError
 from nst_jax.keys import seed_key
-from nst_jax.losses.base import Target, View, static, term
+from nst_jax.losses.base import Target, View, check_integers, static, term
 from nst_jax.losses.quantiles import Bag, Quantiles, bag, quantiles, transport
 from nst_jax.losses.style import StyleTerm
 
@@ -61,13 +60,7 @@ class SlicedWasserstein(StyleTerm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        least = {"directions": 0, "seed": 0, "levels": 2, "samples": 1}
-        for field, bound in least.items():
-            if getattr(self, field) < bound:
-                raise RequestError(
-                    f"{self.name}.{field} must be {bound} or more, "
-                    f"got {getattr(self, field)}"
-                )
+        check_integers(self, directions=0, seed=0, levels=2, samples=1)
 
     def statistic(self, features: jax.Array, weights: jax.Array | None = None) -> Bag:
         return bag(features, weights)

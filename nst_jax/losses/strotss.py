@@ -12,9 +12,8 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nst_jax.errors import RequestError
 from nst_jax.keys import seed_key
-from nst_jax.losses.base import Target, Term, View, static, term, total
+from nst_jax.losses.base import Target, Term, View, check_integers, static, term, total
 from nst_jax.losses.moments import covariance, root
 from nst_jax.losses.style import Region, StyleTerm, normalised, widened
 from nst_jax.vgg import LAYERS, smallest_side
@@ -163,7 +162,7 @@ class RelaxedEMD(StyleTerm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_samples(self)
+        check_integers(self, samples=1, seed=0)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -253,7 +252,7 @@ class SelfSimilarity(Term):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_samples(self)
+        check_integers(self, samples=1, seed=0)
 
     def target(
         self, content: View, styles: Sequence[View]
@@ -273,11 +272,3 @@ class SelfSimilarity(Term):
         # On flat colour all distances are rounding, of which no pattern is to be made.
         rounding = 10 * jnp.finfo(distances.dtype).eps * len(distances)
         return distances / (distances.sum(0, keepdims=True) + rounding)
-
-
-def _check_samples(of: RelaxedEMD | SelfSimilarity) -> None:
-    if of.samples < 1 or of.seed < 0:
-        raise RequestError(
-            f"{of.name}.samples must be 1 or more and its seed 0 or more, "
-            f"got {of.samples} and {of.seed}"
-        )

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from nst_jax.errors import RequestError
-from nst_jax.losses.base import static, term
+from nst_jax.losses.base import check_integers, static, term
 from nst_jax.losses.moments import mean
 from nst_jax.losses.style import StyleTerm, widened
 
@@ -100,10 +100,7 @@ class Wasserstein(StyleTerm):
             raise RequestError(
                 f"{self.name}.method must be one of {METHODS}, got {self.method!r}"
             )
-        if not isinstance(self.steps, int) or self.steps < 1:
-            raise RequestError(
-                f"{self.name}.steps must be an integer from 1, got {self.steps}"
-            )
+        check_integers(self, steps=1)
 
     def statistic(self, features: jax.Array, weights: jax.Array | None = None) -> Rows:
         f = widened(features).reshape(-1, features.shape[-1])

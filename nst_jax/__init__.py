@@ -18,6 +18,7 @@ from nst_jax.film import Film as Film
 from nst_jax.group import Group as Group
 from nst_jax.io import read_image as read_image
 from nst_jax.io import write_image as write_image
+from nst_jax.ladder import Ladder as Ladder
 from nst_jax.losses import Content as Content
 from nst_jax.losses import Gram as Gram
 from nst_jax.losses import LayerTerm as LayerTerm
@@ -29,7 +30,6 @@ from nst_jax.losses import static as static
 from nst_jax.losses import term as term
 from nst_jax.numerics import Numerics as Numerics
 from nst_jax.options import EnsembleOptions as EnsembleOptions
-from nst_jax.options import Ladder as Ladder
 from nst_jax.options import Masks as Masks
 from nst_jax.options import OutputOptions as OutputOptions
 from nst_jax.options import Smoothing as Smoothing

@@ -21,11 +21,11 @@ from nst_jax.errors import RequestError, nearest
 from nst_jax.film import Film
 from nst_jax.image import FITS
 from nst_jax.io import RESAMPLERS
+from nst_jax.ladder import Ladder
 from nst_jax.losses import Term
 from nst_jax.numerics import Numerics
 from nst_jax.options import (
     EnsembleOptions,
-    Ladder,
     Masks,
     OutputOptions,
     Smoothing,

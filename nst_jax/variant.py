@@ -5,7 +5,7 @@ import dataclasses
 from nst_jax.axes import Vary
 from nst_jax.errors import RequestError
 from nst_jax.experiment import Experiment
-from nst_jax.options import Ladder
+from nst_jax.ladder import Ladder
 
 #: Of a small twin: the longer side in pixels, at the least stage of a ladder too, and
 #: the steps of a stage.

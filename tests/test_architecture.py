@@ -37,6 +37,7 @@ FLOORS = (
     "plain",
     "axes",
     "options",
+    "ladder",
     "experiment",
     "variant",
     "presets",

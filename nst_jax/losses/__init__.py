@@ -16,10 +16,10 @@ from nst_jax.losses.moments import Covariance as Covariance
 from nst_jax.losses.moments import MeanStd as MeanStd
 from nst_jax.losses.photorealism import Photorealism as Photorealism
 from nst_jax.losses.sliced import SlicedWasserstein as SlicedWasserstein
+from nst_jax.losses.statistics import gram as gram
 from nst_jax.losses.strotss import RelaxedEMD as RelaxedEMD
 from nst_jax.losses.strotss import SelfSimilarity as SelfSimilarity
 from nst_jax.losses.style import Gram as Gram
 from nst_jax.losses.style import StyleTerm as StyleTerm
-from nst_jax.losses.style import gram as gram
 from nst_jax.losses.variation import TotalVariation as TotalVariation
 from nst_jax.losses.wasserstein import Wasserstein as Wasserstein

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from nst_jax.errors import RequestError
 from nst_jax.losses.base import Target, View, static, term
-from nst_jax.losses.style import Gram, Region, normalised, products
+from nst_jax.losses.statistics import as_weights, products
+from nst_jax.losses.style import Gram, Region
 from nst_jax.vgg import LAYERS, canonical_layers
 
 
@@ -62,7 +63,7 @@ class ShiftedGram(Gram):
             both = None
             if weights is not None:
                 one, other = _neighbours(weights, shift, axis)
-                both = normalised(jnp.sqrt(one * other))
+                both = as_weights(jnp.sqrt(one * other))
             found.append(products(here, there, both))
             fits.append(shift < f.shape[axis])
         grams = jnp.stack(found)

@@ -1,53 +1,14 @@
-"""Means and covariances of features, and terms that compare them."""
+"""Means, deviations and covariances of features."""
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from nst_jax.losses.base import View, static, term
 from nst_jax.losses.conventions import Site, convention
-from nst_jax.losses.style import StyleTerm, gram, widened
-
-
-class Moments(NamedTuple):
-    """The mean [c] of features, and their covariance [c, c] or deviation [c]."""
-
-    mean: jax.Array
-    spread: jax.Array
-
-
-def mean(features: jax.Array, weights: jax.Array | None = None) -> jax.Array:
-    """Σ w f [c] of features [..., c], in float32 at least.
-
-    Args:
-      weights: [...], of sum 1; None where all positions count alike.
-    """
-    f = widened(features).reshape(-1, features.shape[-1])
-    if weights is None:
-        return f.mean(0)
-    return (weights.reshape(-1, 1).astype(f.dtype) * f).sum(0)
-
-
-def covariance(features: jax.Array, weights: jax.Array | None = None) -> Moments:
-    """The mean and Σ w (f − μ)(f − μ)ᵀ, of features [..., c] and weights as `mean`."""
-    middle = mean(features, weights)
-    # Of the centred features, not E[ffᵀ] − μμᵀ, in which most digits may cancel.
-    centred = widened(features).reshape(-1, features.shape[-1]) - middle[None]
-    return Moments(middle, gram(centred, weights))
-
-
-def deviation(features: jax.Array, weights: jax.Array | None = None) -> Moments:
-    """The mean and the standard deviation of each channel, likewise."""
-    middle = mean(features, weights)
-    centred = widened(features).reshape(-1, features.shape[-1]) - middle[None]
-    return Moments(middle, root(mean(centred**2, weights)))
-
-
-def root(x: jax.Array) -> jax.Array:
-    """√x where x is above 0; elsewhere 0, and its gradient is 0 too, not infinite."""
-    positive = x > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+from nst_jax.losses.statistics import Moments, covariance, deviation
+from nst_jax.losses.style import StyleTerm
 
 
 @term

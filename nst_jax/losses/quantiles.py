@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nst_jax.losses.style import widened
+from nst_jax.losses.statistics import widened
 
 
 class Bag(NamedTuple):

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 
 from nst_jax.keys import seed_key
 from nst_jax.losses.base import Target, Term, View, check_integers, static, term, total
-from nst_jax.losses.moments import covariance, root
-from nst_jax.losses.style import Region, StyleTerm, normalised, widened
+from nst_jax.losses.statistics import as_weights, covariance, root, widened
+from nst_jax.losses.style import Region, StyleTerm
 from nst_jax.vgg import LAYERS, smallest_side
 
 #: The paper's, which has them of VGG-16.
@@ -202,7 +202,7 @@ class RelaxedEMD(StyleTerm):
             if region.weights is not None:
                 plane = bilinear(region.weights[..., None], at, _stride(finest))
                 # A region that no place falls into has nothing to be moved.
-                weights, seen = normalised(plane[:, 0]), plane.sum() > 0
+                weights, seen = as_weights(plane[:, 0]), plane.sum() > 0
             sample = self.statistic(columns, weights)
             for share, goal in zip(
                 self._shares(region), region.statistics, strict=True

@@ -10,41 +10,9 @@ import jax.numpy as jnp
 from nst_jax.errors import RequestError
 from nst_jax.losses.base import LayerTerm, View, static, term, total
 from nst_jax.losses.conventions import Site, convention
+from nst_jax.losses.statistics import as_weights, gram, widened
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-
-
-def widened(array: jax.Array) -> jax.Array:
-    """An array in float32 at least, in which statistics are accumulated."""
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
-
-
-def products(f: jax.Array, g: jax.Array, weights: jax.Array | None = None) -> jax.Array:
-    """Σ w f gᵀ [c, d] of f [h, w, c] and g [h, w, d]; of no position at all, 0.
-
-    Accumulated in float32 at least: products of two bfloat16 or float16 features
-    overflow or round where their mean does not.
-
-    Args:
-      weights: [h, w], what each position counts for, of sum 1; None for 1/M each.
-    """
-    dtype = jnp.promote_types(f.dtype, jnp.float32)
-    f, g = (array.reshape(-1, array.shape[-1]) for array in (f, g))
-    if weights is None:
-        product = jnp.einsum("mc,md->cd", f, g, preferred_element_type=dtype)
-        return product / max(f.shape[0], 1)
-    weighted = weights.reshape(-1, 1).astype(dtype) * f.astype(dtype)
-    return jnp.einsum("mc,md->cd", weighted, g.astype(dtype))
-
-
-def gram(features: jax.Array, weights: jax.Array | None = None) -> jax.Array:
-    """Σ w f fᵀ [c, c] of features [h, w, c]: FFᵀ/M where all M positions count alike.
-
-    Args:
-      weights: as `products` has them.
-    """
-    f = features.reshape(-1, features.shape[-1])
-    return products(f, f, weights)
 
 
 class Region(NamedTuple):
@@ -125,11 +93,11 @@ class StyleTerm(LayerTerm):
         for r, guide in enumerate(guides):
             own = [style.guides[layer][r] for style in styles]
             found = tuple(
-                self.goal(self.statistic(style.features[layer], normalised(weights)))
+                self.goal(self.statistic(style.features[layer], as_weights(weights)))
                 for style, weights in zip(styles, own, strict=True)
             )
             there = jnp.stack([weights.any() for weights in own])
-            regions.append(Region(normalised(guide), guide.mean(), there, found))
+            regions.append(Region(as_weights(guide), guide.mean(), there, found))
         return tuple(regions)
 
     def layer_loss(self, features: jax.Array, target: tuple[Region, ...]) -> jax.Array:
@@ -156,12 +124,6 @@ class StyleTerm(LayerTerm):
         whole = present.sum()
         factor = region.area * shares.sum() / jnp.where(whole > 0, whole, 1)
         return list(factor * present)
-
-
-def normalised(guide: jax.Array) -> jax.Array:
-    """A guide [h, w] as weights of sum 1; all 0 where it is."""
-    whole = guide.sum()
-    return guide / jnp.where(whole > 0, whole, 1)
 
 
 @term

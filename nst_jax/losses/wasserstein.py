@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from nst_jax.errors import RequestError
 from nst_jax.losses.base import check_integers, static, term
-from nst_jax.losses.moments import mean
-from nst_jax.losses.style import StyleTerm, widened
+from nst_jax.losses.statistics import mean, widened
+from nst_jax.losses.style import StyleTerm
 
 METHODS = ("svd", "newton_schulz")
 

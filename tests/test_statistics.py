@@ -26,7 +26,7 @@ from nst_jax.losses.normalised import normalised_gradient, self_scaled
 
 #: Of a picture of 17×23 px: at the first it has as many positions, at the second one.
 LAYERS = ("relu1_1", "relu5_1")
-#: Every term, in the forms that differ.
+#: The terms that have no test file of their own, in the forms that differ.
 TERMS = {
     "content scaled": Content(layers=LAYERS, normalise="self_scaled", strength=0.5),
     "gram shifted": Gram(layers=LAYERS, activation_shift=-1.0),
@@ -191,6 +191,17 @@ def test_dull_pictures_have_no_nan(name):
 
 
 @terms
+@pytest.mark.usefixtures("x64")
+def test_one_is_one_of_many(name):
+    """Alone, and mapped with all the others."""
+    value, gradient = one(TERMS[name], *BATCH["plain"])
+    expected, slope = found(name)["plain"]
+    np.testing.assert_allclose(value, expected, rtol=1e-11)
+    for a, b in zip(*map(jax.tree.leaves, (gradient, slope)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11 * abs(b).max())
+
+
+@terms
 def test_one_in_half_precision_is_one_of_many_in_double(name):
     """What is found of bfloat16 features is accumulated in float32, dull or not."""
     term = TERMS[name]
@@ -217,7 +228,10 @@ def test_one_in_half_precision_is_one_of_many_in_double(name):
 
 # Regions.
 
-REGIONAL = ["mean_std", "covariance", "wasserstein", "histogram", "neighbours"]
+REGIONAL = [
+    *("gram shifted", "mean_std", "covariance", "wasserstein", "wasserstein iterated"),
+    *("histogram", "sliced", "sliced anew", "neighbours"),
+]
 
 
 def alone(features, mask=None):
@@ -297,6 +311,28 @@ def test_a_normalised_gradient_has_the_norm_of_its_weight(pair):
         np.testing.assert_allclose(direction[layer], expected, rtol=1e-5)
     other = _evaluate(weighted("gradient", convention="gatys"), *pair)[1]
     np.testing.assert_allclose(norms(other), [3, 0.5], rtol=1e-5)
+
+
+#: Of how many layers there is a gradient; no neighbour fits into one position.
+NORMALISED = {"gram shifted": 2, "mean_std": 2, "histogram": 2, "sliced": 2}
+NORMALISED |= {"neighbours": 1}
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", [*NORMALISED, "cross"])
+def test_every_statistic_has_normalised_gradients(name):
+    """Each layer's has a norm of 1; where there is none, there is none."""
+    term = dataclasses.replace(TERMS[name], normalise="gradient")
+    (_, gradient), (_, own) = (
+        one(term, *BATCH[case]) for case in ("plain", "flat to flat")
+    )
+    norm = sum(abs(x).sum() for x in jax.tree.leaves(gradient[1]))
+    if name in NORMALISED:
+        np.testing.assert_allclose(norm, NORMALISED[name], rtol=1e-5)
+    else:  # Of both layers' features, the coarse ones enlarged.
+        assert 0 < norm <= 1
+    for x in jax.tree.leaves(own):
+        np.testing.assert_allclose(x, 0, atol=1e-6)
 
 
 def test_what_a_normalised_loss_is_multiplied_by_scales_its_gradient():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -121,12 +122,12 @@ class Group:
                 "held": self._held(i, held),
                 "parametrisation": parametrisation(experiment.parametrisation, shape),
             }
+            content = scene.content
             if experiment.tile:
                 options["tiling"] = self._tiling(i, seen)
-                problems.append(Problem(*posed, (), solver, **options))
-                continue
+                content = content[: experiment.tile, : experiment.tile]
             if any(key not in targets for key in own):
-                pictures = scene.content, scene.styles
+                pictures = content, scene.styles
                 new = Problem.of(*posed, *pictures, solver, regions=scene.regions)
                 for key, target in zip(own, new.targets, strict=True):
                     targets.setdefault(key, target)
@@ -136,7 +137,9 @@ class Group:
 
     def _tiling(self, i: int, known: dict[Hashable, Any]) -> Tiling:
         """What a member's tiles are compared with; what two share is there once."""
-        scene, own = self.scenes[i], self.objectives[i]
+        scene, terms = self.scenes[i], self.objectives[i].terms
+        anew = [self._depends_on(j, "content") for j in range(len(terms))]
+        own = Objective(tuple(itertools.compress(terms, anew)))
         keys = id(scene.content), tuple(map(id, scene.styles))
         if keys[0] not in known:
             known[keys[0]] = jnp.asarray(scene.content)
@@ -145,7 +148,7 @@ class Group:
             options = tuple(self.network.numerics.compiler_options.items())
             pictures = own, self.network
             known[keys[1]] = tuple(_view(options)(*pictures, s) for s in scene.styles)
-        return Tiling(known[keys[0]], known[keys[1]], self.experiment.tile)
+        return Tiling(known[keys[0]], known[keys[1]], self.experiment.tile, tuple(anew))
 
     def _held(self, i: int, known: dict[Hashable, Held]) -> Held | None:
         """What of a member's canvas does not move; one for those that hold the same."""
@@ -170,6 +173,13 @@ class Group:
 
     def _depends(self, j: int) -> list[str]:
         """On what the j-th term's target depends, of what the members differ in."""
+        count = range(len(self.members))
+        kinds = ("numbers", "content", "styles", "regions")
+        differ = [k for k in kinds if len({self._part(i, j, k) for i in count}) > 1]
+        return [kind for kind in differ if self._depends_on(j, kind)]
+
+    def _depends_on(self, j: int, kind: str) -> bool:
+        """Whether the j-th term's target depends on one of the parts of a member."""
         first = {
             "numbers": self.objectives[0].terms[j],
             "content": jnp.asarray(self.content),
@@ -182,21 +192,16 @@ class Group:
             pictures = parts["content"], parts["styles"], parts["regions"]
             return objective.targets(self.network, *pictures)
 
-        def depends_on(kind: str) -> bool:
-            axes = {name: 0 if name == kind else None for name in first}
-            twice = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), first[kind])
-            mapped = jax.vmap(target, in_axes=(axes,), out_axes=None)
-            try:
-                # Mapped over a part, an output that depends on it cannot be given
-                # back without the mapped axis.
-                jax.eval_shape(mapped, {**first, kind: twice})
-            except ValueError:
-                return True
-            return False
-
-        count = range(len(self.members))
-        differ = [k for k in first if len({self._part(i, j, k) for i in count}) > 1]
-        return [kind for kind in differ if depends_on(kind)]
+        axes = {name: 0 if name == kind else None for name in first}
+        twice = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), first[kind])
+        mapped = jax.vmap(target, in_axes=(axes,), out_axes=None)
+        try:
+            # Mapped over a part, an output that depends on it cannot be given back
+            # without the mapped axis.
+            jax.eval_shape(mapped, {**first, kind: twice})
+        except ValueError:
+            return True
+        return False
 
     def starts(
         self, places: Sequence[int], result: Callable[[int], np.ndarray] | None = None

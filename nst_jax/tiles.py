@@ -7,6 +7,9 @@ style: that is another objective than the untiled one, whose statistics are of t
 whole canvas.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -23,19 +26,23 @@ class Tiling:
 
     Attributes:
       content: [H, W, 3].
-      styles: the style pictures as the terms see them.
+      styles: the style pictures as the terms see them whose targets are a tile's own.
       side: of a tile, in pixels; a canvas less high or wide has lower or narrower ones.
+      own: of each term, whether its target depends on the content: it is then taken
+        anew for each tile, and else it is the problem's.
     """
 
     content: jax.Array
     styles: tuple[View, ...]
     side: int = static()
+    own: tuple[bool, ...] = static()
 
     def evaluate(
         self,
         network: Network,
         objective: Objective,
         canvas: jax.Array,
+        targets: Sequence[Any],
         step: jax.Array | int,
     ) -> tuple[tuple[jax.Array, Parts], jax.Array]:
         """((loss, parts), gradient) of a canvas [H, W, 3].
@@ -57,9 +64,13 @@ class Tiling:
 
         def loss(tile: jax.Array, content: jax.Array) -> tuple[jax.Array, Parts]:
             seen = objective.view(network, content)
-            targets = [term.target(seen, self.styles) for term in objective.terms]
-            targets = jax.tree.map(jax.lax.stop_gradient, targets)
-            return objective(network, tile, targets, step)
+            terms = zip(objective.terms, self.own, targets, strict=True)
+            goals = [
+                term.target(seen, self.styles) if own else target
+                for term, own, target in terms
+            ]
+            goals = jax.tree.map(jax.lax.stop_gradient, goals)
+            return objective(network, tile, goals, step)
 
         def add(i: jax.Array, sums: tuple) -> tuple:
             (value, parts), gradient = sums

@@ -47,8 +47,7 @@ class Problem:
         weighing that much more than the one after it, from 0, the last alone, to
         below 1. The solver goes on from its own; the losses are of that one.
       held: pixels that do not move, to the bit; None if all do.
-      tiling: how to see the canvas tile by tile; None for the whole at once, for
-        which alone `targets` are used.
+      tiling: how to see the canvas tile by tile; None for the whole at once.
       parametrisation: what the solver moves.
     """
 
@@ -116,7 +115,7 @@ class Problem:
 
         if self.tiling is not None:
             canvas, back = jax.vjp(self.canvas, variable)
-            seen = self.network, self.objective, canvas, step
+            seen = self.network, self.objective, canvas, self.targets, step
             found, gradient = self.tiling.evaluate(*seen)
             return found, back(gradient)[0]
 

@@ -42,10 +42,11 @@ def view(picture):
 
 
 def posed(side):
-    tiling = Tiling(jnp.asarray(picture(1)), (view(picture(2, 9, 9)),), side)
+    pictures = jnp.asarray(picture(1)), (view(picture(2, 9, 9)),)
+    tiling = Tiling(*pictures, side, own=(True,))
     network = nst_jax.Network({}, {}, None)
     objective = Objective((Pixels(weight=3.0),))
-    return Problem(network, objective, (), nst_jax.Adam(), tiling=tiling)
+    return Problem(network, objective, ((),), nst_jax.Adam(), tiling=tiling)
 
 
 evaluate = jax.jit(lambda problem, canvas, step: problem.evaluate(canvas, step))
@@ -134,6 +135,27 @@ def test_a_gradient_of_tiles_is_taken_back_to_what_moves():
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
     (expected,) = back(jnp.where(mask, 0, slope))
     np.testing.assert_allclose(gradient, expected, atol=1e-6)
+
+
+def test_what_is_of_the_style_alone_is_taken_once():
+    """Of the style's features none are kept but those of terms that look at a tile's
+    content; and a target that is given is the one that is used."""
+    experiment = nst_jax.Experiment(
+        content="samples/coffee.png",
+        styles=("samples/mosaic.jpg",),
+        terms=(nst_jax.Gram(layers=("relu1_1",)), nst_jax.Content(layers=("relu2_1",))),
+        size=48,
+        tile=16,
+    )
+    (group,) = nst_jax.build(experiment).groups
+    (problem,) = group.problems()
+    assert problem.tiling.own == (False, True)
+    assert [*problem.tiling.styles[0].features] == ["relu2_1"]
+    (region,) = problem.targets[0][0]
+    seen = group.network(group.styles[0], ["relu1_1"])["relu1_1"]
+    np.testing.assert_allclose(region.statistics[0], losses.gram(seen), rtol=1e-4)
+    (_, parts), _ = problem.evaluate(jnp.asarray(group.content))
+    assert parts["content/relu2_1"] == 0 < parts["style/relu1_1"]
 
 
 def test_tiles_go_with_every_strategy_and_stage(tmp_path):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import sequential_vmap
 
 from nst_jax.errors import RequestError
 from nst_jax.losses.base import check_integers, static, term
@@ -30,6 +31,23 @@ class Gaussian(NamedTuple):
     root: jax.Array
 
 
+# One matrix after the other. jaxlib 0.10's LAPACK kernels wait for threads of the pool
+# that they run in: batches of as many layers as it has threads wait for each other,
+# and never end.
+@sequential_vmap
+def _triangle(rows: jax.Array) -> jax.Array:
+    """R [c, c] of X = QR."""
+    return jnp.linalg.qr(rows, mode="r")
+
+
+@sequential_vmap
+def _isometry(rows: jax.Array, root: jax.Array) -> jax.Array:
+    """O [n, c] of the polar decomposition X R*ᵀ = O P, P symmetric and positive."""
+    q, r = jnp.linalg.qr(rows)
+    u, _, v = jnp.linalg.svd(_matmul(r, root.T), full_matrices=False)
+    return _matmul(q, _matmul(u, v))
+
+
 def bures(rows: jax.Array, root: jax.Array) -> jax.Array:
     """tr(Σ + Σ* − 2(Σ*^½ Σ Σ*^½)^½), the squared distance of Bures, by Procrustes.
 
@@ -44,9 +62,8 @@ def bures(rows: jax.Array, root: jax.Array) -> jax.Array:
       rows: X [n, c] with XᵀX = Σ, n at least c.
       root: R* [c, c] with R*ᵀR* = Σ*.
     """
-    q, r = jnp.linalg.qr(jax.lax.stop_gradient(rows))
-    u, _, v = jnp.linalg.svd(_matmul(r, root.T), full_matrices=False)
-    isometry = jax.lax.stop_gradient(_matmul(q, _matmul(u, v)))
+    held = jax.lax.stop_gradient((rows, root))
+    isometry = jax.lax.stop_gradient(_isometry(*held))
     return ((rows - _matmul(isometry, root)) ** 2).sum()
 
 
@@ -112,7 +129,7 @@ class Wasserstein(StyleTerm):
         return Rows(middle, jnp.concatenate([scaled, ridge]))
 
     def goal(self, statistic: Rows) -> Gaussian:
-        return Gaussian(statistic.mean, jnp.linalg.qr(statistic.rows, mode="r"))
+        return Gaussian(statistic.mean, _triangle(statistic.rows))
 
     def distance(self, statistic: Rows, target: Gaussian) -> jax.Array:
         means = (statistic.mean - target.mean) ** 2

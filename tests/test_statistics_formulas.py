@@ -324,6 +324,34 @@ def test_neighbours_are_multiplied_pair_by_pair():
         np.testing.assert_allclose(between(term, canvas, style), loss, rtol=1e-12)
 
 
+def test_neighbours_are_alike_in_any_basis_of_the_channels():
+    """G_δ goes to U G_δ Uᵀ, of the same norm; mirrored, they are others."""
+    turn = scipy.linalg.qr(normal(27, 3, 3))[0]
+    canvas, style = normal(28, 5, 6, 3), normal(29, 6, 5, 3)
+    term = ShiftedGram(layers=LAYER)
+    found = between(term, canvas, style)
+    turned = between(term, canvas @ turn, style @ turn)
+    np.testing.assert_allclose(turned, found, rtol=1e-10)
+    assert abs(between(term, canvas[::-1], style) - found) > 1e-3 * found
+
+
+def test_pairs_of_layers_are_alike_in_any_basis_of_either():
+    turns = {
+        layer: scipy.linalg.qr(normal(30 + c, c, c))[0]
+        for layer, c in (("relu1_2", 4), ("relu2_1", 5))
+    }
+    views = [picture(seed, 8, 9) for seed in (31, 32)]
+    turned = [
+        view._replace(features={k: f @ turns[k] for k, f in view.features.items()})
+        for view in views
+    ]
+    term = CrossLayerGram(pairs=(("relu1_2", "relu2_1"),))
+    one, other = (
+        term(canvas, term.target(canvas, [style])) for canvas, style in (views, turned)
+    )
+    np.testing.assert_allclose(other, one, rtol=1e-10)
+
+
 def test_layers_are_multiplied_where_the_coarse_one_is_nearest():
     """Of odd sizes, in any order of a pair, with a curve and a weight for each."""
     shapes = {"relu1_1": (5, 7, 2), "relu2_1": (2, 3, 4), "relu2_2": (2, 3, 3)}
@@ -438,6 +466,29 @@ def test_relaxed_emd_of_weights_is_that_of_what_counts():
     order = jnp.asarray([[1.0, 0, 1], [1, 1, 0], [0, 1, 1]])
     assert relaxed_emd(order) == 0
     assert relaxed_emd(order.at[:, 1].set(1)) == relaxed_emd(order.at[0].set(1)) > 0
+
+
+@pytest.mark.parametrize("term", [RelaxedEMD, SelfSimilarity])
+def test_strotss_does_not_know_channels_by_their_order(term):
+    views = [picture(seed, 8, 9) for seed in (61, 62)]
+    others = [
+        view._replace(features={k: f[..., ::-1] for k, f in view.features.items()})
+        for view in views
+    ]
+    own = term(layers=DEEP, samples=20)
+    one, other = (own(a, own.target(b, [b])) for a, b in (views, others))
+    np.testing.assert_allclose(other, one, rtol=1e-10)
+
+
+def test_self_similarity_does_not_know_a_picture_by_its_strength():
+    """Cosines are of directions."""
+    canvas, content = (picture(seed, 8, 9) for seed in (61, 62))
+    term = SelfSimilarity(layers=DEEP, samples=20)
+    stronger = jax.tree.map(lambda x: 3 * x, (canvas.image, canvas.features))
+    goal = term.target(content, ())
+    np.testing.assert_allclose(
+        term(View(*stronger), goal), term(canvas, goal), rtol=1e-10
+    )
 
 
 def test_regions_of_strotss_keep_to_themselves():

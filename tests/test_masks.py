@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import runpy
 
 import jax
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
 
 import nst_jax
@@ -188,6 +190,15 @@ def test_what_is_transparent_belongs_to_no_region(files, tmp_path):
         assert image.mode == "RGBA"
         opaque = np.asarray(image)[..., 3]
     assert not opaque[:, :10].any() and (opaque[:, 10:] == 255).all()
+
+
+@pytest.mark.parametrize("name", ["coffee", "astronaut"])
+def test_the_samples_masks_are_what_the_tool_draws(name):
+    drawn = runpy.run_path(str(ROOT / "tools" / "draw_masks.py"))[name]()
+    with Image.open(ROOT / "samples" / f"{name}_mask.png") as mask:
+        np.testing.assert_array_equal(np.asarray(mask), np.asarray(drawn))
+    with Image.open(ROOT / "samples" / f"{name}.png") as picture:
+        assert picture.size == drawn.size
 
 
 def test_an_opaque_picture_has_no_alpha(files, tmp_path):

@@ -26,7 +26,7 @@ _MARGIN = flags.DEFINE_integer("margin", 96, "What is cut off on each side.")
 def main(_: list[str]) -> None:
     layers = sorted({*nst_jax.Gram().layers, *nst_jax.Content().layers})
     print(" ".join(("mean of layers", *layers, "")))
-    means = {padding: [] for padding in PADDINGS}
+    means: dict[str, list[float]] = {padding: [] for padding in PADDINGS}
     for path in _PICTURES.value:
         picture = nst_jax.read_image(path, _SIZE.value)
         # Of whole positions at every layer, or the last ones would see less.
@@ -34,7 +34,7 @@ def main(_: list[str]) -> None:
         for padding in PADDINGS:
             network = nst_jax.load_network(padding=padding)
             found = padding_error(network, picture, _MARGIN.value, layers)
-            means[padding].append(np.mean([*found.values()]))
+            means[padding].append(float(np.mean([*found.values()])))
             figures = [means[padding][-1], *(found[layer] for layer in layers)]
             print(f"{path} {padding}:", *(f"{figure:.2f}" for figure in figures))
     zeros = np.mean(means["zeros"])

@@ -25,7 +25,9 @@ from ml_collections import config_flags
 
 import nst_jax
 from nst_jax.flags import parse_flags
+from nst_jax.programs import keep_programs
 from nst_jax.report import write_report, write_tensorboard
+from nst_jax.shares import merge, share
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The experiment to run; default is configs/transfer.py."
@@ -35,6 +37,12 @@ _WORKDIR = flags.DEFINE_string(
 )
 _MEMBERS = flags.DEFINE_list(
     "members", None, "Numbers of the members to compute, such as 0,5; default is all."
+)
+_SHARD = flags.DEFINE_string(
+    "shard", None, "K/N, such as 3/16: the K-th of N shares of the members, one a job."
+)
+_MERGE = flags.DEFINE_list(
+    "merge", None, "Run directories of shares to join into --workdir; nothing is run."
 )
 _REPORT = flags.DEFINE_string(
     "report", None, "A run directory to write the report of once more; nothing is run."
@@ -51,12 +59,28 @@ def _new_workdir() -> pathlib.Path:
     return pathlib.Path("runs") / f"{config}-{now}"
 
 
-def _only(members: list[str] | None) -> list[int] | None:
+def _only() -> list[int] | None:
+    """The members that are asked for; None for all."""
+    members, shard, merged = _MEMBERS.value, _SHARD.value, _MERGE.value
+    if sum(value is not None for value in (members, shard, merged)) > 1:
+        raise nst_jax.RequestError("members, shard and merge: give one of them")
+    if shard is not None:
+        return share(shard, _CONFIG.value.members())
     if members is not None and not (members and all(map(str.isdecimal, members))):
         raise nst_jax.RequestError(
             f"members must be numbers such as 0,5, got {','.join(members)!r}"
         )
     return members if members is None else list(map(int, members))
+
+
+def _merged(plan: nst_jax.Plan, workdir: str | pathlib.Path) -> int:
+    missing = merge(plan, _MERGE.value, workdir, command=shlex.join(sys.argv))
+    if not missing:
+        print(f"done: {workdir}")
+        return 0
+    print(f"{len(missing)} of {len(plan.members)} members are in none of them")
+    print(f"to compute these, leave out --merge and give --workdir={workdir}")
+    return 1
 
 
 def main(_: list[str]) -> int:
@@ -70,6 +94,7 @@ def main(_: list[str]) -> int:
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
+    keep_programs()
     try:
         looks = [
             (_REPORT.value, write_report, "report.html"),
@@ -81,8 +106,10 @@ def main(_: list[str]) -> int:
             print(f"done: {pathlib.Path(ran) / name}")
         if wanted:
             return 0
-        plan = nst_jax.build(_CONFIG.value, only=_only(_MEMBERS.value))
+        plan = nst_jax.build(_CONFIG.value, only=_only())
         workdir = _WORKDIR.value or _new_workdir()
+        if _MERGE.value is not None:
+            return _merged(plan, workdir)
         status = nst_jax.execute(
             plan, workdir, command=shlex.join(sys.argv), stop=lambda: bool(received)
         )

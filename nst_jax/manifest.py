@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,25 @@ def planned_members(plan: Plan) -> list[dict[str, Any]]:
         }
         for i, member in enumerate(plan.members)
     ]
+
+
+def read_manifest(workdir: pathlib.Path) -> dict[str, Any]:
+    """What a run directory's run.json holds.
+
+    Raises:
+      OSError: there is none, or it cannot be read.
+      ValueError: it is not as this program writes it.
+    """
+    manifest = json.loads((workdir / "run.json").read_text())
+    kinds = {
+        **{"status": str, "config": dict, "inputs": list, "members": list},
+        **{"timings": dict, "member_steps": int, "earlier_calls": list},
+        **{"command": str, "versions": dict, "device": dict, "groups": list},
+    }
+    for name, kind in kinds.items():
+        if not (isinstance(manifest, dict) and isinstance(manifest.get(name), kind)):
+            raise ValueError(f"{name} is not as this program writes it")
+    return manifest
 
 
 def device() -> dict[str, Any]:

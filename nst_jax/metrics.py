@@ -4,7 +4,28 @@ import contextlib
 import json
 import math
 import pathlib
+from collections.abc import Callable, Iterable
 from typing import Any
+
+from nst_jax.io import write_whole
+
+
+class Metrics:
+    """A metrics.jsonl that is written to."""
+
+    def __init__(self, path: pathlib.Path):
+        self.path = path
+
+    def add(self, rows: Iterable[dict[str, Any]]) -> None:
+        with self.path.open("a") as file:
+            file.writelines(to_json(row) + "\n" for row in rows)
+
+    def keep(self, kept: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+        """Drops all other rows, and what is no row; returns those that are left."""
+        rows = [row for row in read_metrics(self.path) if kept(row)]
+        text = "".join(to_json(row) + "\n" for row in rows)
+        write_whole(self.path, lambda partial: partial.write_text(text))
+        return rows
 
 
 def read_metrics(path: str | pathlib.Path) -> list[dict[str, Any]]:

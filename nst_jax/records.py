@@ -14,12 +14,11 @@ Files appear under their names only when they are whole.
 
 import dataclasses
 import importlib.metadata
-import json
 import pathlib
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -31,9 +30,16 @@ from nst_jax.checkpoint import Checkpoint
 from nst_jax.ensemble import Look
 from nst_jax.errors import RequestError
 from nst_jax.io import write_image, write_whole
-from nst_jax.manifest import device, difference, planned_members, roundtrip
-from nst_jax.metrics import read_metrics, to_json
+from nst_jax.manifest import (
+    device,
+    difference,
+    planned_members,
+    read_manifest,
+    roundtrip,
+)
+from nst_jax.metrics import Metrics, read_metrics, to_json
 
+_FINISHED = ("done", "diverged")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "jaxopt", "numpy", "pillow")
 
 
@@ -55,6 +61,7 @@ class Records:
         """
         self.workdir = pathlib.Path(workdir)
         self.plan = plan
+        self.metrics = Metrics(self.workdir / "metrics.jsonl")
         self._alpha = {
             number: scene.alpha
             for group in plan.groups
@@ -144,7 +151,7 @@ class Records:
     def finished(self, members: Iterable[int]) -> bool:
         """Whether all of these members have their results on disk."""
         return all(
-            self.manifest["members"][member]["status"] in ("done", "diverged")
+            self.manifest["members"][member]["status"] in _FINISHED
             and _is_array(self.member_dir(member) / "final.npy")
             for member in members
         )
@@ -162,23 +169,26 @@ class Records:
 
         Its step counts those of the stages before.
         """
-        with (self.workdir / "metrics.jsonl").open("a") as file:
-            for i, member in enumerate(members):
-                report = jax.tree.map(lambda leaf, i=i: leaf[i].item(), look.report)
-                row = {
-                    "member": member,
-                    "seed": self.plan.members[member].seed,
-                    "stage": stage,
-                    "step": look.step,
-                    "loss": report.loss,
-                    "terms": report.parts,
-                    "grad_norm": report.grad_norm,
-                    "step_length": report.step_length,
-                    "evaluations": report.evaluations,
-                    "failed_line_searches": report.failed,
-                    "seconds": round(seconds, 3),
-                }
-                file.write(to_json(row) + "\n")
+        reports = [
+            jax.tree.map(lambda leaf, i=i: leaf[i].item(), look.report)
+            for i in range(len(members))
+        ]
+        self.metrics.add(
+            {
+                "member": member,
+                "seed": self.plan.members[member].seed,
+                "stage": stage,
+                "step": look.step,
+                "loss": report.loss,
+                "terms": report.parts,
+                "grad_norm": report.grad_norm,
+                "step_length": report.step_length,
+                "evaluations": report.evaluations,
+                "failed_line_searches": report.failed,
+                "seconds": round(seconds, 3),
+            }
+            for member, report in zip(members, reports, strict=True)
+        )
         if look.canvas is not None:
             for member, canvas in zip(members, look.canvas, strict=True):
                 experiment = self.plan.members[member].experiment
@@ -217,39 +227,40 @@ class Records:
         """The exact result [H, W, 3] of a member that is finished."""
         return np.load(self.member_dir(member) / "final.npy")
 
-    def adopt(
-        self, group: int, members: Sequence[int], workdir: pathlib.Path
-    ) -> tuple[dict[str, float], int, list[float]]:
+    def adopt(self, members: Sequence[int], workdir: pathlib.Path) -> dict[str, Any]:
         """Takes the finished members of another run directory for members of this.
 
+        Those that are finished here already stay as they are.
+
         Args:
-          group: of this run, whose the members are.
           members: what the other's members are here, in their order.
-          workdir: the other run directory, which is gone afterwards.
+          workdir: the other run directory.
 
         Returns:
-          Its timings, the steps that it made in all, and the members' losses.
+          What its run.json holds.
         """
-        other = json.loads((workdir / "run.json").read_text())
-        rows = [
-            row | {"member": members[row["member"]]}
-            for row in read_metrics(workdir / "metrics.jsonl")
-        ]
+        other = read_manifest(workdir)
+        adopted: dict[int, int] = {}
         for number, entry in zip(members, other["members"], strict=True):
+            source = workdir / "members" / f"{entry['member']:03d}"
+            whole = entry["status"] in _FINISHED and _is_array(source / "final.npy")
+            if not whole or self.finished([number]):
+                continue
             folder = self.member_dir(number)
             shutil.rmtree(folder, ignore_errors=True)
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            (workdir / "members" / f"{entry['member']:03d}").rename(folder)
+            shutil.copytree(source, folder)
             ours = self.manifest["members"][number]
             ended = {k: v for k, v in entry.items() if k not in ours or k == "status"}
             self.manifest["members"][number] = ours | ended
             self._write_json(folder / "member.json", self.manifest["members"][number])
-        with (self.workdir / "metrics.jsonl").open("a") as file:
-            file.writelines(to_json(row) + "\n" for row in rows)
-        self.set_batch_size(group, other["groups"][0]["batch_size"])
-        shutil.rmtree(workdir)
-        losses = [entry["loss"] for entry in other["members"] if entry["loss"]]
-        return other["timings"], other["member_steps"], losses
+            adopted[entry["member"]] = number
+        self.metrics.add(
+            row | {"member": adopted[row["member"]]}
+            for row in read_metrics(workdir / "metrics.jsonl")
+            if row["member"] in adopted
+        )
+        self._save_manifest()
+        return other
 
     def batch_size(self, group: int) -> int | None:
         """How many members of a group are held at a time; None if not chosen yet."""
@@ -312,22 +323,12 @@ class Records:
         return Checkpoint.load(self.checkpoint_path) if known else None
 
     def _earlier(self) -> dict[str, Any] | None:
-        path = self.workdir / "run.json"
-        if not path.exists():
+        if not (self.workdir / "run.json").exists():
             return None
         try:
-            manifest = json.loads(path.read_text())
-            kinds = {
-                **{"status": str, "config": dict, "inputs": list, "members": list},
-                **{"timings": dict, "member_steps": int, "earlier_calls": list},
-                **{"command": str, "versions": dict, "device": dict, "groups": list},
-            }
-            for name, kind in kinds.items():
-                if not isinstance(manifest.get(name), kind):
-                    raise ValueError(f"{name} is not as this program writes it")
-        except (OSError, ValueError, AttributeError, LookupError) as error:
+            return read_manifest(self.workdir)
+        except (OSError, ValueError) as error:
             raise self._unreadable(error) from None
-        return manifest
 
     def _unreadable(self, reason: object) -> RequestError:
         return RequestError(
@@ -350,18 +351,11 @@ class Records:
             )
             return before or self.finished([row["member"]])
 
-        return {row["member"] for row in self._keep_metrics(kept)}
+        return {row["member"] for row in self.metrics.keep(kept)}
 
     def drop_metrics(self, members: Sequence[int]) -> None:
         """Drops the rows of members that will be computed once more."""
-        self._keep_metrics(lambda row: row["member"] not in members)
-
-    def _keep_metrics(self, kept: Callable[[dict], bool]) -> list[dict[str, Any]]:
-        path = self.workdir / "metrics.jsonl"
-        rows = [row for row in read_metrics(path) if kept(row)]
-        text = "".join(to_json(row) + "\n" for row in rows)
-        write_whole(path, lambda partial: partial.write_text(text))
-        return rows
+        self.metrics.keep(lambda row: row["member"] not in members)
 
     def _picture(
         self, path: pathlib.Path, canvas: np.ndarray, alpha: np.ndarray | None = None

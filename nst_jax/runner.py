@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
+import shutil
 import time
 from collections.abc import Callable, Hashable
 
@@ -233,11 +234,14 @@ class _Run:
         command = self.records.manifest["command"]
         if not compute_elsewhere(command, workdir, group.numbers, self.stop):
             return False
-        timings, steps, losses = self.records.adopt(number, group.numbers, workdir)
-        self.compile_s += timings["compile_s"]
-        self.run_s += timings["run_s"]
-        self.member_steps += steps
-        progress.update(steps, np.asarray(losses))
+        other = self.records.adopt(group.numbers, workdir)
+        self.records.set_batch_size(number, other["groups"][0]["batch_size"])
+        shutil.rmtree(workdir)
+        self.compile_s += other["timings"]["compile_s"]
+        self.run_s += other["timings"]["run_s"]
+        self.member_steps += other["member_steps"]
+        losses = [entry["loss"] for entry in other["members"] if entry["loss"]]
+        progress.update(other["member_steps"], np.asarray(losses))
         return True
 
     def _batch_size(self, number: int, group: Group, problem: Problem) -> int:

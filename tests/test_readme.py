@@ -82,7 +82,7 @@ def test_the_two_commands_set_up_and_run():
         assert f"<!-- {mark} -->\n```bash\npython3 -m venv .venv && " in README
 
 
-LAUNCHES = [c for c in COMMANDS[2:] if "launch.py" in c]
+LAUNCHES = [c for c in COMMANDS[2:] if "launch.py" in c and "--shard" not in c]
 
 
 @pytest.mark.parametrize("command", LAUNCHES)
@@ -94,6 +94,16 @@ def test_other_commands_have_flags_that_exist(command, tmp_path):
     small = "--config.steps=0", "--config.size=64", f"--workdir={tmp_path / 'run'}"
     status, _, err = launch(*flags, *small)
     assert status == 0, err
+
+
+def test_shares_are_joined(tmp_path):
+    """The commands as they stand but for their folders, and no steps."""
+    (block,) = (c for c in COMMANDS if "--shard" in c)
+    for command in block.replace("runs/", f"{tmp_path}/").splitlines():
+        small = "--config.steps=0", "--config.size=48"
+        status, out, err = launch(*command.split()[2:], *small)
+        assert status == 0, err
+    assert f"done: {tmp_path}/both" in out
 
 
 def test_links_lead_somewhere():

@@ -1,0 +1,134 @@
+"""Shares of a run's members, for jobs that know nothing of each other, and their sum.
+
+python launch.py --config=… --shard=3/16 --workdir=parts/3        (an array of jobs)
+python launch.py --config=… --merge=parts/1,parts/2,… --workdir=whole
+"""
+
+import pathlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from absl import logging
+
+from nst_jax.build import Plan
+from nst_jax.errors import RequestError
+from nst_jax.experiment import Member
+from nst_jax.manifest import difference, read_manifest, roundtrip
+from nst_jax.records import Records
+from nst_jax.report import write_report
+
+
+def share(asked: str, members: Sequence[Member]) -> list[int]:
+    """The numbers of those members that a share such as "3/16", the third of 16, has.
+
+    They lie next to each other, for neighbours are often of one program, and no share
+    has more than one member more than another.
+
+    Raises:
+      RequestError: it is no such share, or has no member, or members are to be
+        computed in processes of their own.
+    """
+    number, slash, shares = asked.partition("/")
+    whole = slash and number.isdecimal() and shares.isdecimal()
+    if not whole or not 1 <= int(number) <= int(shares):
+        raise RequestError(
+            f"shard must be K/N with K from 1 to N, such as 3/16, got {asked!r}"
+        )
+    if any(member.experiment.ensemble.process == "fresh" for member in members):
+        raise RequestError(
+            "shard: ensemble.process='fresh' runs each group in a process of its own, "
+            "and a share is one process; leave one of them out"
+        )
+    count = len(members)
+    first, last = (count * (int(number) - i) // int(shares) for i in (1, 0))
+    if first == last:
+        raise RequestError(
+            f"shard is {asked}, and has none of the {count} members: take {count} "
+            "shares at most"
+        )
+    return list(range(first, last))
+
+
+def merge(
+    plan: Plan,
+    parts: Sequence[str | pathlib.Path],
+    workdir: str | pathlib.Path,
+    *,
+    command: str = "",
+) -> list[int]:
+    """Joins run directories of one request into one, and writes its report.
+
+    Args:
+      plan: of the whole request.
+      parts: run directories, each of some of its members. They stay as they are; where
+        two have the same member, the first one's is taken.
+      workdir: a new folder, or one that holds some of the members already.
+      command: how this was asked for, for the record.
+
+    Returns:
+      The members that are in none of them; running the request in `workdir` computes
+      these.
+
+    Raises:
+      RequestError: a part is no run directory, or one of another request.
+    """
+    began = time.perf_counter()
+    records = Records(workdir, plan, command)
+    numbers = {_place(entry): entry["member"] for entry in records.manifest["members"]}
+    runs = [_manifest(pathlib.Path(part)) for part in parts]
+    for part, run in zip(parts, runs, strict=True):
+        _check_of_one_request(part, run, records.manifest, numbers)
+    records.begin()
+    spent = {"compile_s": 0.0, "run_s": 0.0, "steps": 0}
+    for part, run in zip(parts, runs, strict=True):
+        members = [numbers[_place(entry)] for entry in run["members"]]
+        if records.finished(members):
+            continue
+        records.adopt(members, pathlib.Path(part))
+        spent["compile_s"] += run["timings"]["compile_s"]
+        spent["run_s"] += run["timings"]["run_s"]
+        spent["steps"] += run["member_steps"]
+        logging.info("%s: %d members", part, len(members))
+    missing = [i for i in numbers.values() if not records.finished([i])]
+    records.end(
+        "interrupted" if missing else "done",
+        int(spent["steps"]),
+        compile_s=spent["compile_s"],
+        run_s=spent["run_s"],
+        total_s=time.perf_counter() - began,
+    )
+    write_report(records.workdir)
+    return missing
+
+
+def _place(entry: dict[str, Any]) -> tuple:
+    """What a member is known by in every part of a run: its place in the grid."""
+    return *entry["index"], entry["seed"]
+
+
+def _manifest(part: pathlib.Path) -> dict[str, Any]:
+    try:
+        return read_manifest(part)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RequestError(
+            f"merge: {str(part)!r} holds no run that can be read ({reason})"
+        ) from None
+
+
+def _check_of_one_request(
+    part: str | pathlib.Path,
+    run: dict[str, Any],
+    whole: dict[str, Any],
+    numbers: dict[tuple, int],
+) -> None:
+    """Raises RequestError unless a part is of the request that the whole is of."""
+    changed = difference(run["config"], roundtrip(whole["config"]))
+    digests = {item["sha256"] for item in whole["inputs"]}
+    if not changed and not {item["sha256"] for item in run["inputs"]} <= digests:
+        changed = "its pictures or weights are others"
+    if not changed and not {_place(entry) for entry in run["members"]} <= {*numbers}:
+        changed = "its members are others"
+    if changed:
+        raise RequestError(f"merge: {str(part)!r} holds another run: {changed}")

@@ -1,0 +1,97 @@
+"""A run's members, computed by jobs that know nothing of each other."""
+
+import itertools
+import json
+
+import pytest
+from test_runner import eight, finals, manifest, rows, run
+
+import nst_jax
+from nst_jax.shares import merge, share
+
+
+def asked(**fields):
+    experiment = eight(**fields)
+    experiment.ensemble.batch_size = 4
+    return experiment
+
+
+def part(number, workdir, of=2, **fields):
+    only = share(f"{number}/{of}", asked().members())
+    status = nst_jax.execute(nst_jax.build(asked(**fields), only=only), workdir)
+    assert status == "done"
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parts")
+    return [part(number, folder / str(number)) for number in (1, 2)]
+
+
+@pytest.mark.parametrize("shares", [1, 2, 3, 5, 8])
+def test_every_member_is_of_one_share(shares):
+    members = asked().members()
+    own = [share(f"{number + 1}/{shares}", members) for number in range(shares)]
+    assert [*itertools.chain(*own)] == [*range(8)]
+    assert max(map(len, own)) - min(map(len, own)) <= 1
+
+
+@pytest.mark.parametrize(
+    "said", ["3", "0/2", "3/2", "1/", "/2", "-1/2", "a/b", "1/2/3"]
+)
+def test_a_share_that_is_none_is_refused(said):
+    with pytest.raises(nst_jax.RequestError, match="shard must be K/N"):
+        share(said, asked().members())
+
+
+def test_a_share_without_a_member_is_refused():
+    with pytest.raises(nst_jax.RequestError, match="has none of the 8 members"):
+        share("1/9", asked().members())
+
+
+def test_processes_of_their_own_are_not_shared():
+    experiment = asked()
+    experiment.ensemble.process = "fresh"
+    with pytest.raises(nst_jax.RequestError, match="in a process of its own"):
+        share("1/2", experiment.members())
+
+
+def test_shares_make_the_run_that_one_job_makes(parts, tmp_path):
+    """To the bit, where the shares are of whole batches."""
+    assert run(asked(), tmp_path / "whole") == "done"
+    plan = nst_jax.build(asked())
+    assert merge(plan, parts, tmp_path / "joined") == []
+    joined, whole = tmp_path / "joined", tmp_path / "whole"
+    for ours, theirs in zip(finals(joined), finals(whole), strict=True):
+        assert (ours == theirs).all()
+    assert rows(joined) == rows(whole)
+    ours, theirs = manifest(joined), manifest(whole)
+    assert ours["status"] == "done"
+    for name in ("config", "inputs", "members", "member_steps", "axes"):
+        assert ours[name] == theirs[name], name
+    told = json.loads((joined / "members/005/member.json").read_text())
+    assert told == ours["members"][5]
+    assert (joined / "report.html").exists()
+    assert manifest(parts[0])["status"] == "done", "parts stay as they are"
+
+
+def test_what_is_missing_is_told_and_can_be_computed(parts, tmp_path):
+    plan = nst_jax.build(asked())
+    assert merge(plan, parts[1:], tmp_path) == [0, 1, 2, 3]
+    assert manifest(tmp_path)["status"] == "interrupted"
+    (entry,) = [m for m in manifest(tmp_path)["members"] if m["member"] == 3]
+    assert entry["status"] == "waiting"
+    assert merge(plan, [*parts, *parts], tmp_path) == []
+    assert manifest(tmp_path)["member_steps"] == 8 * 6
+    assert len(rows(tmp_path)) == 8 * 4
+
+
+def test_a_part_of_another_request_is_refused(parts, tmp_path):
+    plan = nst_jax.build(asked())
+    other = part(1, tmp_path / "other", of=8, pooling="avg")
+    with pytest.raises(nst_jax.RequestError, match="holds another run: pooling"):
+        merge(plan, [parts[0], other], tmp_path / "joined")
+    assert not (tmp_path / "joined").exists(), "nothing is written before"
+    with pytest.raises(nst_jax.RequestError, match="no run that can be read"):
+        merge(plan, [tmp_path / "nowhere"], tmp_path / "joined")

@@ -15,7 +15,7 @@ def keep_programs() -> None:
     under `--nojax_enable_compilation_cache`. A folder that cannot be written to is no
     error: JAX warns, and compiles.
     """
-    if jax.config.read("jax_compilation_cache_dir") is None:
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(_folder()))
         # The small ones too: a start has a dozen of them.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

@@ -116,6 +116,9 @@ def main(_: list[str]) -> int:
     except nst_jax.RequestError as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"launch.py: {error}", file=sys.stderr)
+        return 1
     print(f"{status}: {workdir}")
     if status == "interrupted":
         print(f"to go on, give the same command with --workdir={workdir}")

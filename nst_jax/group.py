@@ -1,5 +1,6 @@
 """Members that one compiled program serves."""
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -100,6 +101,17 @@ class Group:
     def styles(self) -> tuple[np.ndarray, ...]:
         """The first member's; all are of their shapes."""
         return self.scenes[0].styles
+
+    @property
+    def devices(self) -> list[jax.Device]:
+        """Those of the platform that the members are computed on."""
+        return jax.local_devices(backend=self.experiment.ensemble.platform or None)
+
+    def placed(self) -> contextlib.AbstractContextManager:
+        """A context in which the first of these is the default, if one is asked for."""
+        if not self.experiment.ensemble.platform:
+            return contextlib.nullcontext()
+        return jax.default_device(self.devices[0])
 
     def problems(self) -> list[Problem]:
         """One a member, with its own numbers; the rest is there once for all."""

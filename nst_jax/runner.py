@@ -1,27 +1,23 @@
 """A run from its plan to its report: what the launch script does."""
 
-import contextlib
-import dataclasses
-import functools
 import pathlib
 import shutil
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from nst_jax import strategies
 from nst_jax.build import Plan
-from nst_jax.ensemble import Ensemble, Look
+from nst_jax.ensemble import Look
 from nst_jax.group import Group
-from nst_jax.memory import fitting_batch
 from nst_jax.process import check_command, compute_elsewhere
 from nst_jax.progress import Progress
 from nst_jax.records import Records
 from nst_jax.report import read_run, write_page, write_report
+from nst_jax.stages import Compiler, Stage, batch_size
 from nst_jax.transfer import Problem, State
 
 SECONDS_BETWEEN_REPORTS = 60.0
@@ -119,7 +115,7 @@ def _warn_of_promises(plan: Plan) -> None:
     """Says which of the promises that were asked for are not known to hold here."""
     for group in plan.groups:
         numerics = group.network.numerics
-        with _on(group):
+        with group.placed():
             (device, *_) = jnp.zeros(()).devices()
         if numerics.deterministic and device.platform != "cpu":
             logging.warning(
@@ -130,45 +126,6 @@ def _warn_of_promises(plan: Plan) -> None:
             return
 
 
-def _on(group: Group) -> contextlib.AbstractContextManager:
-    """The device that a group is computed on, as JAX's default."""
-    if not group.experiment.ensemble.platform:
-        return contextlib.nullcontext()
-    return jax.default_device(_devices(group)[0])
-
-
-def _devices(group: Group) -> list[jax.Device]:
-    """Those of the platform that a group is computed on."""
-    return jax.local_devices(backend=group.experiment.ensemble.platform or None)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Stage:
-    """A group at one size.
-
-    Attributes:
-      number: from 0.
-      group: its members at that size.
-      problems: theirs.
-      ensemble: their program.
-      before: steps of the stages before.
-    """
-
-    number: int
-    group: Group
-    problems: list[Problem]
-    ensemble: Ensemble
-    before: int
-
-    @property
-    def steps(self) -> int:
-        return self.group.experiment.steps
-
-    def shows(self, step: int) -> bool:
-        """Whether a picture of that step, counted over all stages, is of this one."""
-        return step > self.before or self.number == 0
-
-
 class _Run:
     """A run under way, and what it has cost so far."""
 
@@ -177,11 +134,16 @@ class _Run:
         self.records = records
         self.stop = stop
         self.began = self.reported = time.perf_counter()
-        self.compile_s = self.run_s = self.report_s = 0.0
+        self.run_s = self.report_s = self.elsewhere_s = 0.0
         self.member_steps = 0
-        self.programs: dict[Hashable, Ensemble] = {}
+        self.compiler = Compiler()
         self.logged: set[int] = set()
         self.checkpoint = records.load_checkpoint()
+
+    @property
+    def compile_s(self) -> float:
+        """Seconds spent compiling, here and in processes of their own."""
+        return self.compiler.compile_s + self.elsewhere_s
 
     def all_groups(self) -> str:
         """Optimises every member that is not finished; "done" or "interrupted"."""
@@ -199,7 +161,7 @@ class _Run:
                     return "interrupted"
                 before = self.compile_s, self.run_s, self.member_steps
                 try:
-                    with _on(group):
+                    with group.placed():
                         whole = self._computed(number, group, progress)
                 finally:
                     self.records.add_group(
@@ -216,17 +178,16 @@ class _Run:
         """Computes what is not finished of a group; False if stopped before its end."""
         if group.experiment.ensemble.process == "fresh":
             return self._elsewhere(number, group, progress)
-        stages: list[_Stage] = []
         problems = group.problems()
-        # The last stage's members are the largest.
         size = self._batch_size(number, group, problems[0])
-        for stage in group.stages:
-            own = problems if stage is group else stage.problems()
-            coarser = stages[-1].ensemble if stages else None
-            ensemble = self._ensemble(stage, own, size, coarser)
-            before = sum(earlier.steps for earlier in stages)
-            stages.append(_Stage(len(stages), stage, own, ensemble, before))
-        return self._group(group, stages, progress)
+        while True:
+            try:
+                stages = self.compiler.stages(group, problems, size)
+                return self._group(group, stages, progress)
+            except jax.errors.JaxRuntimeError as error:
+                if not str(error).startswith("RESOURCE_EXHAUSTED"):
+                    raise
+                size = self._halved(number, group, problems[0], size)
 
     def _elsewhere(self, number: int, group: Group, progress: Progress) -> bool:
         """As `_computed`, by a process of its own."""
@@ -237,7 +198,7 @@ class _Run:
         other = self.records.adopt(group.numbers, workdir)
         self.records.set_batch_size(number, other["groups"][0]["batch_size"])
         shutil.rmtree(workdir)
-        self.compile_s += other["timings"]["compile_s"]
+        self.elsewhere_s += other["timings"]["compile_s"]
         self.run_s += other["timings"]["run_s"]
         self.member_steps += other["member_steps"]
         losses = [entry["loss"] for entry in other["members"] if entry["loss"]]
@@ -250,45 +211,33 @@ class _Run:
         Once chosen it stays, whatever memory a later call finds: another partition
         would be other programs, and batches that are neither done nor to be done.
         """
-        options, count = group.experiment.ensemble, len(group.members)
         size = self.records.batch_size(number)
         if size is None:
-            devices = _devices(group)
-            size = options.batch_size
-            if not size:
-                size = fitting_batch(problem, group.content.shape, devices[0])
-                size *= len(devices) if options.strategy == "shard" else 1
-                size = min(count, size)
-            size = strategies.batch_size(options.strategy, size, len(devices))
+            size = batch_size(group, problem)
             self.records.set_batch_size(number, size)
         return size
 
-    def _ensemble(
-        self,
-        group: Group,
-        problems: list[Problem],
-        batch_size: int,
-        coarser: Ensemble | None,
-    ) -> Ensemble:
-        """The group's program, compiled unless another group has the same."""
-        program = functools.partial(
-            Ensemble.compile,
-            problems,
-            group.content.shape,
-            batch_size=batch_size,
-            strategy=group.experiment.ensemble.strategy,
-            coarser=coarser,
-            devices=_devices(group),
-        )
-        signature = Ensemble.signature(*program.args, **program.keywords)
-        if signature not in self.programs:
-            ensemble = program()
-            self.compile_s += ensemble.compile_s
-            logging.info("compiled in %.1f s", ensemble.compile_s)
-            self.programs[signature] = ensemble
-        return self.programs[signature]
+    def _halved(self, number: int, group: Group, problem: Problem, size: int) -> int:
+        """Half as many members held at a time, after as many did not fit.
 
-    def _group(self, group: Group, stages: "list[_Stage]", progress: Progress) -> bool:
+        Raises:
+          MemoryError: there are no fewer.
+        """
+        smaller = batch_size(group, problem, -(-size // 2))
+        height, width, _ = group.content.shape
+        if smaller >= size or smaller <= group.experiment.ensemble.position:
+            raise MemoryError(
+                f"{size} members of {width}×{height} px do not fit into memory, and "
+                "fewer are not to be had: lower size, or set tile"
+            )
+        logging.warning(
+            "%d members at a time do not fit into memory; going on with %d",
+            *(size, smaller),
+        )
+        self.records.set_batch_size(number, smaller)
+        return smaller
+
+    def _group(self, group: Group, stages: list[Stage], progress: Progress) -> bool:
         """Optimises a group's batches; False if stopped before the last one's end."""
         size = stages[-1].ensemble.batch_size
         for first in range(0, len(group.members), size):
@@ -305,7 +254,7 @@ class _Run:
 
     def _staged(
         self,
-        stages: "list[_Stage]",
+        stages: list[Stage],
         places: range,
         numbers: tuple[int, ...],
         progress: Progress,
@@ -316,6 +265,7 @@ class _Run:
             progress.skip((stages[at].before + resume[0]) * len(numbers))
         elif not self.logged.isdisjoint(numbers):
             self.records.drop_metrics(numbers)
+        self.logged.update(numbers)
         began = time.perf_counter() - spent
         look = None
         for stage in stages[at:]:
@@ -331,7 +281,7 @@ class _Run:
         return True
 
     def _resumed(
-        self, stages: "list[_Stage]", numbers: tuple[int, ...]
+        self, stages: list[Stage], numbers: tuple[int, ...]
     ) -> tuple[int, tuple[int, State] | None, float]:
         """The stage that the members go on in, from what, and its seconds so far."""
         checkpoint = self.checkpoint
@@ -351,7 +301,7 @@ class _Run:
 
     def _batch(
         self,
-        stage: "_Stage",
+        stage: Stage,
         places: range,
         coarse: State | None,
         resume: tuple[int, State] | None,

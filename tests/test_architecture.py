@@ -42,6 +42,7 @@ FLOORS = (
     "variant",
     "presets",
     "group",
+    "stages",
     "reader",
     "build",
     "studies",

@@ -17,7 +17,7 @@ from conftest import ROOT, launch, smooth_picture
 from test_axes import experiment
 
 import nst_jax
-from nst_jax import runner, strategies
+from nst_jax import runner, stages, strategies
 from nst_jax.canvas import nudged
 from nst_jax.ensemble import Ensemble
 from nst_jax.metrics import read_metrics
@@ -265,8 +265,8 @@ def test_the_batch_size_is_recorded_as_it_is(
 ):
     """Three devices with room for two members each."""
     here = jax.local_devices()
-    monkeypatch.setattr(runner, "_devices", lambda group: 3 * here)
-    monkeypatch.setattr(runner, "fitting_batch", lambda problem, shape, device: 2)
+    monkeypatch.setattr(nst_jax.Group, "devices", 3 * here)
+    monkeypatch.setattr(stages, "fitting_batch", lambda problem, shape, device: 2)
     wanted = experiment(seeds=tuple(range(seeds)))
     wanted.ensemble = nst_jax.EnsembleOptions(strategy=strategy, batch_size=asked)
     plan = nst_jax.build(wanted)

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from test_axes import experiment
@@ -60,14 +61,14 @@ def whole(tmp_path_factory):
 
 def test_batches_stay_whatever_memory_a_later_call_finds(tmp_path, whole, monkeypatch):
     """Stopped in the second batch of four; the next call has room for two."""
-    monkeypatch.setattr("nst_jax.runner.fitting_batch", lambda *_: 4)
+    monkeypatch.setattr("nst_jax.stages.fitting_batch", lambda *_: 4)
     assert run(eight(), tmp_path, stop=after(7)) == "interrupted"
     states = [
         m["status"] for m in json.loads((tmp_path / "run.json").read_text())["members"]
     ]
     assert states == ["done"] * 4 + ["waiting"] * 4
     assert (tmp_path / "checkpoint.safetensors").exists()
-    monkeypatch.setattr("nst_jax.runner.fitting_batch", lambda *_: 2)
+    monkeypatch.setattr("nst_jax.stages.fitting_batch", lambda *_: 2)
     assert run(eight(), tmp_path) == "done"
     assert (
         json.loads((tmp_path / "run.json").read_text())["groups"][0]["batch_size"] == 4
@@ -183,3 +184,39 @@ def test_a_report_leaves_out_what_is_broken(tmp_path, broken):
     nst_jax.report.write_report(tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert page.rstrip().endswith("</html>")
+
+
+def short_of_memory(monkeypatch, most):
+    """A device with room for so many members: in each larger batch it runs out."""
+    optimise = nst_jax.Ensemble.optimise
+
+    def limited(self, *args, **options):
+        for look in optimise(self, *args, **options):
+            yield look
+            if self.batch_size > most:
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    monkeypatch.setattr(nst_jax.Ensemble, "optimise", limited)
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, monkeypatch, caplog):
+    """Eight, four, two: and nothing of what was begun is left in the metrics."""
+    asked = eight()
+    asked.ensemble.batch_size = 2
+    assert run(asked, tmp_path / "asked") == "done"
+    short_of_memory(monkeypatch, 2)
+    with caplog.at_level("WARNING", "absl"):
+        assert run(eight(), tmp_path / "halved") == "done"
+    assert manifest(tmp_path / "halved")["groups"][0]["batch_size"] == 2
+    assert rows(tmp_path / "halved") == rows(tmp_path / "asked")
+    for ours, theirs in zip(*map(finals, tmp_path.iterdir()), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    told = [text for text in caplog.messages if "do not fit" in text]
+    assert [text.rsplit(" ", 1)[1] for text in told] == ["4", "2"]
+
+
+def test_memory_for_none_is_one_sentence(tmp_path, monkeypatch):
+    short_of_memory(monkeypatch, 0)
+    with pytest.raises(MemoryError, match=r"^1 members of .* do not fit into memory"):
+        run(eight(), tmp_path)
+    assert manifest(tmp_path)["status"] == "failed"

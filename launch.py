@@ -25,6 +25,7 @@ from ml_collections import config_flags
 
 import nst_jax
 from nst_jax.flags import parse_flags
+from nst_jax.forecast import forecast, outlook
 from nst_jax.programs import keep_programs
 from nst_jax.report import write_report, write_tensorboard
 from nst_jax.shares import merge, share
@@ -43,6 +44,9 @@ _SHARD = flags.DEFINE_string(
 )
 _MERGE = flags.DEFINE_list(
     "merge", None, "Run directories of shares to join into --workdir; nothing is run."
+)
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Say what will run, how long and in how much memory, and stop."
 )
 _REPORT = flags.DEFINE_string(
     "report", None, "A run directory to write the report of once more; nothing is run."
@@ -107,6 +111,9 @@ def main(_: list[str]) -> int:
         if wanted:
             return 0
         plan = nst_jax.build(_CONFIG.value, only=_only())
+        if _DRY_RUN.value:
+            print(outlook(forecast(plan)))
+            return 0
         workdir = _WORKDIR.value or _new_workdir()
         if _MERGE.value is not None:
             return _merged(plan, workdir)

@@ -110,8 +110,8 @@ class Ensemble:
     compile_s: float
     coarser: "Ensemble | None"
     _along: Problem
-    _start: Callable[..., State]
-    _advance: Callable[..., State]
+    _start: Any
+    _advance: Any
     _structure: Any
 
     @classmethod
@@ -199,6 +199,15 @@ class Ensemble:
         where = tuple(devices or jax.local_devices())
         static = tuple(shape), batch_size, strategy, id(coarser), where
         return tree, kinds, axes, *static
+
+    @property
+    def needed_bytes(self) -> int:
+        """What a batch takes beside the problem, as the compiler reckons it."""
+        needs = [program.memory_analysis() for program in (self._start, self._advance)]
+        # The state that goes in is overwritten by the one that comes out.
+        return max(
+            need.output_size_in_bytes + need.temp_size_in_bytes for need in needs
+        )
 
     def restore(self, leaves: Sequence[np.ndarray]) -> State | None:
         """The state whose leaves those are; None if they are of another program."""

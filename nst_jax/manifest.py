@@ -51,6 +51,7 @@ def read_manifest(workdir: pathlib.Path) -> dict[str, Any]:
         **{"status": str, "config": dict, "inputs": list, "members": list},
         **{"timings": dict, "member_steps": int, "earlier_calls": list},
         **{"command": str, "versions": dict, "device": dict, "groups": list},
+        "peak_bytes": int,
     }
     for name, kind in kinds.items():
         if not (isinstance(manifest, dict) and isinstance(manifest.get(name), kind)):

@@ -37,6 +37,7 @@ from nst_jax.manifest import (
     read_manifest,
     roundtrip,
 )
+from nst_jax.memory import peak_bytes
 from nst_jax.metrics import Metrics, read_metrics, to_json
 
 _FINISHED = ("done", "diverged")
@@ -118,6 +119,7 @@ class Records:
             ],
             "timings": dict.fromkeys(("compile_s", "run_s", "step_s", "total_s"), 0.0),
             "member_steps": 0,
+            "peak_bytes": 0,
         }
         # The last call's command, versions and device stand at the top; those of
         # the calls before it, where one was interrupted, under "earlier_calls".
@@ -298,6 +300,7 @@ class Records:
         for name, seconds in timings.items():
             total[name] = round(total[name] + seconds, 4)
         self.manifest["member_steps"] += member_steps
+        self.manifest["peak_bytes"] = max(self.manifest["peak_bytes"], peak_bytes())
         total["step_s"] = round(
             total["run_s"] / max(self.manifest["member_steps"], 1), 6
         )

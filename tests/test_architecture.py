@@ -45,6 +45,7 @@ FLOORS = (
     "stages",
     "reader",
     "build",
+    "forecast",
     "studies",
     "programs",
     "checkpoint",

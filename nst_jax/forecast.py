@@ -1,0 +1,133 @@
+"""What a run will be, from its programs and a few steps of each: nothing is written."""
+
+import time
+from typing import NamedTuple
+
+from nst_jax.build import Plan
+from nst_jax.group import Group
+from nst_jax.memory import used_bytes
+from nst_jax.stages import Compiler, Stage, batch_size
+from nst_jax.transfer import State
+
+
+class Forecast(NamedTuple):
+    """A group as it will run.
+
+    Attributes:
+      members: how many.
+      batch_size: how many are held at a time.
+      sizes: (height, width) of its stages, coarse to fine.
+      programs: how many are compiled for it that no group before it has.
+      compile_s: what compiling them took.
+      step_s: seconds of a batch's step at each stage.
+      run_s: seconds of optimising all of its members, after compiling.
+      peak_bytes: the most that will be taken of a device's memory, this process and
+        all that it holds included.
+    """
+
+    members: int
+    batch_size: int
+    sizes: tuple[tuple[int, int], ...]
+    programs: int
+    compile_s: float
+    step_s: tuple[float, ...]
+    run_s: float
+    peak_bytes: int
+
+    @property
+    def batches(self) -> int:
+        return -(-self.members // self.batch_size)
+
+
+def forecast(plan: Plan) -> list[Forecast]:
+    """One entry a group; each of its programs is compiled, and makes five steps.
+
+    Seconds are of the machine as it is now, and of steps as the first ones are: a line
+    search may need more evaluations later.
+    """
+    compiler = Compiler()
+    forecasts = []
+    for group in plan.groups:
+        with group.placed():
+            forecasts.append(_forecast(group, compiler))
+    return forecasts
+
+
+def _forecast(group: Group, compiler: Compiler) -> Forecast:
+    problems = group.problems()
+    size = batch_size(group, problems[0])
+    before = compiler.programs, compiler.compile_s
+    # Before compiling, whose memory on a CPU is free again when the steps need some.
+    held = used_bytes(group.devices[0])
+    stages = compiler.stages(group, problems, size)
+    peak, steps, seconds, coarse = 0, [], 0.0, None
+    for stage in stages:
+        peak = max(peak, held + stage.ensemble.needed_bytes)
+        start_s, step_s, coarse = _probe(stage, coarse)
+        steps.append(step_s)
+        seconds += start_s + step_s * stage.steps
+    made = Forecast(
+        members=len(group.members),
+        batch_size=size,
+        sizes=tuple(stage.group.content.shape[:2] for stage in stages),
+        programs=compiler.programs - before[0],
+        compile_s=compiler.compile_s - before[1],
+        step_s=tuple(steps),
+        run_s=seconds,
+        peak_bytes=peak,
+    )
+    return made._replace(run_s=seconds * made.batches)
+
+
+def _probe(stage: Stage, coarse: State | None) -> tuple[float, float, State | None]:
+    """Seconds of a batch's start and of a step, and a state to start the next from."""
+    group, ensemble = stage.group, stage.ensemble
+    places = range(min(len(group.members), ensemble.batch_size))
+    # What starts from another member's result starts from the content here.
+    starts = group.starts(places, lambda _: group.content)
+
+    def seconds(steps: int) -> tuple[float, State | None]:
+        began = time.perf_counter()
+        *_, last = ensemble.optimise(
+            starts,
+            steps,
+            problems=[stage.problems[i] for i in places],
+            look_every=steps,
+            coarse=coarse,
+        )
+        return time.perf_counter() - began, last.state
+
+    seconds(1)  # The first time, memory is fetched and pages are touched.
+    one, _ = seconds(1)
+    three, state = seconds(3)
+    step = max(three - one, 0.0) / 2
+    return max(one - step, 0.0), step, state
+
+
+def outlook(forecasts: list[Forecast]) -> str:
+    """Forecasts in words, for a person who decides whether to start the run."""
+    members = sum(group.members for group in forecasts)
+    programs = sum(group.programs for group in forecasts)
+    compiling = sum(group.compile_s for group in forecasts)
+    lines = [
+        f"{_count(members, 'member')} in {_count(len(forecasts), 'group')}, "
+        f"{_count(programs, 'program')}, compiled in {compiling:.0f} s"
+    ]
+    for number, group in enumerate(forecasts):
+        sizes = " → ".join(f"{width}×{height}" for height, width in group.sizes)
+        steps = " → ".join(f"{seconds:.3g}" for seconds in group.step_s)
+        lines.append(
+            f"  group {number}: {_count(group.members, 'member')} of {sizes} px in "
+            f"{_count(group.batches, 'batch', 'es')} of {group.batch_size}, {steps} s "
+            f"a batch's step, {group.run_s:.0f} s"
+        )
+    seconds = sum(group.run_s for group in forecasts)
+    peak = max(group.peak_bytes for group in forecasts)
+    lines.append(
+        f"optimising {seconds:.0f} s, at most {peak / 2**30:.2f} GiB of memory"
+    )
+    return "\n".join(lines)
+
+
+def _count(number: int, noun: str, plural: str = "s") -> str:
+    return f"{number} {noun}{plural if number != 1 else ''}"

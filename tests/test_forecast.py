@@ -1,0 +1,68 @@
+"""What a dry run says, beside the run."""
+
+import numpy as np
+from conftest import launch
+from test_runner import eight, manifest, run
+
+import nst_jax
+from nst_jax.forecast import Forecast, forecast, outlook
+
+
+def test_groups_batches_and_programs_are_those_of_the_run(tmp_path):
+    """Two poolings are two groups; a ladder has a program a stage."""
+    asked = eight(size=48, ladder=nst_jax.Ladder(sizes=(32,), steps=(2,)))
+    asked.axes = (*asked.axes, nst_jax.Vary("pooling", ("max", "avg")))
+    asked.ensemble.batch_size = 3
+    told = forecast(nst_jax.build(asked))
+    assert not list(tmp_path.iterdir())
+    assert run(asked, tmp_path) == "done"
+    ran = manifest(tmp_path)
+    for ours, theirs in zip(told, ran["groups"], strict=True):
+        assert ours.members == theirs["count"] == 8
+        assert ours.batch_size == theirs["batch_size"] == 3
+        assert list(ours.sizes[-1]) == theirs["size"]
+        assert ours.programs == len(ours.sizes) == len(ours.step_s) == 2
+        assert ours.batches == 3
+
+
+def test_memory_is_what_the_program_takes():
+    """A batch of eight takes eight times as much as one, but for what they share."""
+    needed = []
+    for seeds in (1, 2, 8):
+        asked = eight(size=64)
+        asked.axes, asked.seeds = (), tuple(range(seeds))
+        group = nst_jax.build(asked).groups[0]
+        problem = group.problems()[:1]
+        shape = group.content.shape
+        program = nst_jax.Ensemble.compile(problem, shape, batch_size=seeds)
+        needed.append(program.needed_bytes)
+    assert needed[0] > 20 * group.content.nbytes
+    np.testing.assert_allclose(
+        (needed[2] - needed[1]) / 6, needed[1] - needed[0], rtol=0.2
+    )
+
+
+def test_a_dry_run_says_it_in_words_and_writes_nothing(tmp_path):
+    status, out, err = launch(
+        *("--config=configs/seeds.py:smoke", f"--workdir={tmp_path / 'run'}"),
+        *("--dry_run", "--config.size=48"),
+    )
+    assert status == 0, err
+    assert not list(tmp_path.iterdir())
+    first, group, last = out.strip().splitlines()
+    assert first.startswith("8 members in 1 group, 1 program, compiled in ")
+    assert " 8 members of 48×32 px in 1 batch of 8, " in group
+    assert last.startswith("optimising ") and last.endswith(" GiB of memory")
+
+
+def test_words_are_of_all_groups():
+    one = Forecast(7, 3, ((32, 48), (64, 96)), 2, 4.0, (0.1, 0.25), 30.0, 2**30)
+    other = one._replace(members=1, programs=0, peak_bytes=3 * 2**29, run_s=9.0)
+    assert outlook([one, other]).splitlines() == [
+        "8 members in 2 groups, 2 programs, compiled in 8 s",
+        "  group 0: 7 members of 48×32 → 96×64 px in 3 batches of 3, 0.1 → 0.25 s "
+        "a batch's step, 30 s",
+        "  group 1: 1 member of 48×32 → 96×64 px in 1 batch of 3, 0.1 → 0.25 s "
+        "a batch's step, 9 s",
+        "optimising 39 s, at most 1.50 GiB of memory",
+    ]

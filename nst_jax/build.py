@@ -289,6 +289,11 @@ def _traced(
     """The shapes of a function's results, its numbers unknown as in the program."""
     try:
         return jax.eval_shape(function, objective, network, *args)
+    except jax.errors.TracerArrayConversionError:
+        raise RequestError(
+            f"terms ({', '.join(objective.names)}): one takes what is computed out of "
+            "JAX, as np.asarray does; compute with jax.numpy"
+        ) from None
     except jax.errors.ConcretizationTypeError as error:
         reason = str(error).splitlines()[0]
         names = ", ".join(objective.names)

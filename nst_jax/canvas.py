@@ -49,7 +49,7 @@ class Canvas:
       mix: the share of noise in a blend, from 0 to 1.
       path: the picture of kind "file"; a run's `final.npy` goes on exactly where
         that run ended, unless its colours were put back afterwards ("luminance" and
-        "luma_swap"): then close by.
+        "luma_swap"): then close by; or unless a ladder brings it to a smaller size.
       new: what each frame of a film has of its own: "nothing", so that all frames
         of a seed start from the same noise; "noise"; or a "rounding", one unit in
         the last place of one value more than the frame before.

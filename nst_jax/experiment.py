@@ -377,8 +377,18 @@ def _typed_fields(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]
 def _check_term(name: str, term: Any) -> None:
     if not isinstance(term, Term):
         raise RequestError(f"{name} is {term!r}, which is not a loss term")
+    if jax.tree.leaves(term) == [term]:
+        raise RequestError(
+            f"{name} is of {type(term).__name__}, which is no pytree: write "
+            "@nst_jax.term above the class"
+        )
     for field in dataclasses.fields(term):
         value = getattr(term, field.name)
+        for kind, wanted in ((bool, "True or False"), (str, "a string")):
+            if isinstance(field.default, kind) and not isinstance(value, kind):
+                raise RequestError(
+                    f"{name}.{field.name} must be {wanted}, got {value!r}"
+                )
         number = not field.metadata.get("static") and not isinstance(value, tuple)
         if number and not jax.tree.leaves(value):
             raise RequestError(f"{name}.{field.name} must be a number, got {value!r}")

@@ -251,12 +251,12 @@ class Group:
         experiment, scene = self.members[i].experiment, self.scenes[i]
         result = colour.finished(experiment.colour, canvas, scene.original)
         radius, eps = experiment.smoothing.radius, experiment.smoothing.eps
-        if not radius:
-            return result
-        smooth = np.asarray(_smoothed(result, scene.original, radius, eps))
+        if radius:
+            result = np.asarray(_smoothed(result, scene.original, radius, eps))
         if scene.frozen is None:
-            return smooth
-        return np.where(scene.frozen, result, smooth)
+            return result
+        # Neither colours that are put back nor smoothing move what is frozen.
+        return np.where(scene.frozen, scene.original, result)
 
 
 @functools.cache

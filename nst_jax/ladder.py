@@ -1,6 +1,7 @@
 """Coarse-to-fine: what sizes a picture goes through."""
 
 import dataclasses
+import itertools
 import math
 
 from nst_jax.errors import RequestError
@@ -92,9 +93,9 @@ class Ladder:
 
     def _down_from(self, size: int) -> tuple[int, ...]:
         """Those of crowsonkb's style-transfer: `size` over powers of `factor`."""
-        sizes: list[int] = []
-        while self.start and (below := size / self.factor ** (len(sizes) + 1)):
-            if round(below) < self.start:
-                break
-            sizes.append(round(below))
-        return tuple(reversed(sizes))
+        powers = (size / self.factor**i for i in itertools.count(1))
+        sizes = itertools.takewhile(
+            lambda below: below >= self.start, map(round, powers)
+        )
+        # Small sizes a small factor apart are rounded to the same.
+        return tuple(sorted({*sizes} - {size})) if self.start else ()

@@ -163,7 +163,8 @@ class Masks:
       styles: one a style picture. A region that no style has gets no style.
       propagation: how regions go down to the layers: "simple", "inside" or "all";
         `nst_jax.guides` tells them apart.
-      freeze: a mask of the content whose white is kept as the content is.
+      freeze: a mask of the content whose white is kept as the content is; what is
+        half as bright or more in every channel is white.
     """
 
     content: str = ""
@@ -213,9 +214,9 @@ class Smoothing:
             raise RequestError(
                 f"smoothing.radius must be at least 0, got {self.radius}"
             )
-        if not 0 < self.eps < math.inf:
+        if not 1e-12 <= self.eps < math.inf:  # Less is nothing beside a variance.
             raise RequestError(
-                f"smoothing.eps must be positive and finite, got {self.eps}"
+                f"smoothing.eps must be at least 1e-12 and finite, got {self.eps}"
             )
 
 

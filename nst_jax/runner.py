@@ -55,6 +55,7 @@ def execute(
     logging.info("results go to %s", workdir)
     _warn_of_equal_members(plan)
     _warn_of_promises(plan)
+    _warn_of_losses_drawn_anew(plan)
     records.begin()
     _report(records.workdir, _first_page)  # So that there is one, whatever comes.
     run = _Run(plan, records, stop)
@@ -122,6 +123,21 @@ def _warn_of_promises(plan: Plan) -> None:
                 "numerics.deterministic is a promise on a CPU; of this %s it is asked, "
                 "and configs/determinism.py measures whether it keeps it",
                 device.device_kind,
+            )
+            return
+
+
+def _warn_of_losses_drawn_anew(plan: Plan) -> None:
+    """What learns from differences of gradients wants them to be of one loss."""
+    for group in plan.groups:
+        experiment, terms = group.experiment, group.objectives[0].terms
+        causes = [term.name for term in terms if term.drawn_anew]
+        causes += ["tile"] if experiment.tile else []
+        if causes and experiment.solver.name not in ("adam", "sgd"):
+            logging.warning(
+                "%s: the loss is another one at each step, which misleads %s; "
+                "solver.name='adam' is made for that",
+                *(", ".join(causes), experiment.solver.name),
             )
             return
 

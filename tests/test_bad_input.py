@@ -29,6 +29,7 @@ from PIL import Image
 
 import nst_jax
 from configs.transfer import get_config
+from nst_jax import losses
 from nst_jax.records import Records
 from nst_jax.weights import DEFAULT_PATH
 
@@ -524,6 +525,18 @@ def experiment(**fields: object) -> nst_jax.Experiment:
     return config
 
 
+class Undecorated(nst_jax.Term):
+    """A term whose author forgot what makes it one."""
+
+
+@nst_jax.term
+class Leaving(nst_jax.Term):
+    """A term that computes outside of JAX."""
+
+    def __call__(self, view, target):
+        return np.asarray(view.image).mean()
+
+
 WRONG_TYPES = {
     "size a text": ({"size": "64"}, "size must be of type int, got '64'"),
     "size a fraction": ({"size": 64.5}, "size must be of type int, got 64.5"),
@@ -545,6 +558,18 @@ WRONG_TYPES = {
     "weight a text": (
         {"terms": (nst_jax.Gram(weight="big"),)},
         r"terms\[0\].weight must be a number, got 'big'",
+    ),
+    "a term that is no pytree": (
+        {"terms": (Undecorated(),)},
+        "terms.0. is of Undecorated, which is no pytree: write @nst_jax.term above",
+    ),
+    "a switch of a term a text": (
+        {"terms": (losses.SlicedWasserstein(anew="False"),)},
+        r"terms\[0\].anew must be True or False, got 'False'",
+    ),
+    "a term that leaves JAX": (
+        {"terms": (Leaving(),)},
+        "one takes what is computed out of JAX, as np.asarray does; compute with jax.",
     ),
     "solver a name": ({"solver": "adam"}, "solver must be of type SolverOptions"),
     "canvas a name": ({"canvas": "noise"}, "canvas must be of type Canvas, got"),

@@ -175,15 +175,19 @@ def test_a_coarser_stage_has_a_radius_in_proportion():
     assert radii == [2, 4]
 
 
-def test_frozen_pixels_are_not_smoothed(tmp_path):
+@pytest.mark.parametrize("colour", ["style", "luminance", "luma_swap"])
+def test_frozen_pixels_are_the_content_s_whatever_is_done_to_a_result(tmp_path, colour):
+    """To the bit: colours that are put back would move a last one."""
     mask = np.zeros((16, 24, 3), np.float32)
     mask[:, :9] = 1
     nst_jax.write_image(tmp_path / "mask.png", mask)
     masks = nst_jax.Masks(freeze=str(tmp_path / "mask.png"))
-    group = group_of(smoothing=nst_jax.Smoothing(2), masks=masks)
+    group = group_of(smoothing=nst_jax.Smoothing(2), masks=masks, colour=colour)
     canvas = rng(6).random(group.content.shape).astype(np.float32)
+    canvas[:, :9] = group.content[:, :9]
     (found,) = group.finished([0], canvas[None])
-    np.testing.assert_array_equal(found[:, :9], canvas[:, :9])
+    original = group.scenes[0].original
+    np.testing.assert_array_equal(found[:, :9], original[:, :9])
     assert (found[:, 9:] != canvas[:, 9:]).all(-1).mean() > 0.9
 
 
@@ -191,7 +195,7 @@ def test_frozen_pixels_are_not_smoothed(tmp_path):
     ("smoothing", "message"),
     [
         (nst_jax.Smoothing(-1), "smoothing.radius must be at least 0, got -1"),
-        (nst_jax.Smoothing(2, 0.0), "smoothing.eps must be positive and finite, got 0"),
+        (nst_jax.Smoothing(2, 0.0), "smoothing.eps must be at least 1e-12 and finite"),
     ],
 )
 def test_a_wrong_smoothing_is_refused_before_anything_is_read(smoothing, message):

@@ -192,6 +192,29 @@ def test_what_is_transparent_belongs_to_no_region(files, tmp_path):
     assert not opaque[:, :10].any() and (opaque[:, 10:] == 255).all()
 
 
+@nst_jax.term
+class Mean(nst_jax.StyleTerm):
+    """A statistic of all positions alike."""
+
+    def statistic(self, features):
+        return features.mean((0, 1))
+
+    def distance(self, statistic, target):
+        return ((statistic - target) ** 2).sum()
+
+
+def test_a_statistic_of_all_positions_is_not_for_masks(files):
+    paths = files["content mask"], (files["style mask"],)
+    asked = experiment(files)
+    asked.terms = (Mean(layers=("relu1_1",)),)
+    nst_jax.build(asked)
+    asked.masks = nst_jax.Masks(*paths)
+    with pytest.raises(
+        nst_jax.RequestError, match=r"^style: Mean.statistic takes no weights"
+    ):
+        nst_jax.build(asked)
+
+
 @pytest.mark.parametrize("name", ["coffee", "astronaut"])
 def test_the_samples_masks_are_what_the_tool_draws(name):
     drawn = runpy.run_path(str(ROOT / "tools" / "draw_masks.py"))[name]()

@@ -117,8 +117,8 @@ def test_a_weight_trades_the_content_for_the_style(network):
             assert series.low == ()
     near, traded, compared = found.summary
     style, content = measured.T
-    assert f"cat, a, 10 is nearest to the style ({style.min():.3g})" in near
-    assert f"and cat, a, 1 to the content ({content.min():.3g})" in near
+    assert f"“cat, a, 10” is nearest to the style ({style.min():.3g})" in near
+    assert f"and “cat, a, 1” to the content ({content.min():.3g})" in near
     (one, other), (first, last) = pairs.mean((0, 1)).T
     assert traded == (
         f"From weight 1 to 10 the distance from the style goes from {one:.3g} to "

@@ -1,5 +1,6 @@
 """Runs that are stopped, resumed and damaged, in one process."""
 
+import dataclasses
 import json
 
 import jax
@@ -8,6 +9,7 @@ import pytest
 from test_axes import experiment
 
 import nst_jax
+from nst_jax import losses
 from nst_jax.metrics import read_metrics
 
 
@@ -220,3 +222,22 @@ def test_memory_for_none_is_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(MemoryError, match=r"^1 members of .* do not fit into memory"):
         run(eight(), tmp_path)
     assert manifest(tmp_path)["status"] == "failed"
+
+
+def test_a_loss_that_is_drawn_anew_is_not_for_l_bfgs(tmp_path, caplog):
+    """The run is done as asked, and told of."""
+    asked = eight()
+    asked.axes, asked.seeds, asked.steps = (), (0,), 0
+    style = losses.SlicedWasserstein(layers=("relu1_1",))
+    told = []
+    for anew, tile, solver in (
+        *((False, 0, "lbfgs_fixed"), (True, 0, "adam"), (True, 0, "lbfgs_fixed")),
+        (False, 16, "lbfgs_fixed"),
+    ):
+        asked.terms = (dataclasses.replace(style, anew=anew),)
+        asked.tile, asked.solver = tile, nst_jax.SolverOptions(name=solver)
+        caplog.clear()
+        with caplog.at_level("WARNING", "absl"):
+            run(asked, tmp_path / str(len(told)))
+        told.append([text.split(":")[0] for text in caplog.messages if "misl" in text])
+    assert told == [[], [], ["style"], ["tile"]]

@@ -41,8 +41,9 @@ def test_a_picture_is_like_the_one_that_it_was_made_from():
     np.testing.assert_allclose(distance, 255 * expected.rms, rtol=5e-3)
     np.testing.assert_allclose(alike, expected.ssim, atol=5e-4)
     assert found.summary == (
-        "Brought to the size of their previews, large pictures are most like them at "
-        f"coarse to fine (SSIM 1.00) and least at one size ({expected.ssim:.2f}).",
+        "Brought to the size of their previews, large pictures have the structure of "
+        "these most at “coarse to fine” (SSIM 1.00) and least at “one size” "
+        f"({expected.ssim:.2f}).",
     )
     assert found.summary[0] in findings(evidence).summary
 

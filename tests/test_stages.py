@@ -77,6 +77,15 @@ def path(problem, canvas, steps):
             [(64, 30, 1.0), (200, 30, 0.25), (512, 90, 0.5)],
         ),
         (nst_jax.Ladder(start=500), [(512, 90, 0.5)]),
+        # 512/1.05ⁿ rounds to some small sizes twice.
+        (
+            nst_jax.Ladder(start=10, factor=1.05),
+            [
+                (side, 90, 0.5)
+                for side in sorted({round(512 / 1.05**n) for n in range(82)})
+                if side >= 10
+            ],
+        ),
         (nst_jax.Ladder(start=200, factor=2.0), [(256, 90, 0.5), (512, 90, 0.5)]),
     ],
 )

@@ -1,7 +1,6 @@
 """The behaviour of a term: its loss, its gradient and what they do in a batch."""
 
 import dataclasses
-import inspect
 
 import jax
 import jax.numpy as jnp
@@ -207,9 +206,7 @@ def regions(ground: Ground) -> Line | None:
     term = ground.term
     if not isinstance(term, StyleTerm):
         return None
-    try:
-        inspect.signature(term.statistic).bind("features", "weights")
-    except TypeError:
+    if not term.knows_regions:
         return Line(
             "regions",
             "statistic takes no weights, so it is not for pictures with regions",

@@ -92,6 +92,11 @@ class Term:
                 value = getattr(self, field.name)
                 object.__setattr__(self, field.name, self._checked(field.name, value))
 
+    @property
+    def drawn_anew(self) -> bool:
+        """Whether the loss is another one at each step, which misleads L-BFGS."""
+        return False
+
     def target(self, content: View, styles: Sequence[View]) -> Target:
         """What the canvas is compared with: any pytree, computed once.
 

@@ -62,6 +62,10 @@ class SlicedWasserstein(StyleTerm):
         super().__post_init__()
         check_integers(self, directions=0, seed=0, levels=2, samples=1)
 
+    @property
+    def drawn_anew(self) -> bool:
+        return self.anew
+
     def statistic(self, features: jax.Array, weights: jax.Array | None = None) -> Bag:
         return bag(features, weights)
 

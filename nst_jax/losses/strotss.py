@@ -165,6 +165,10 @@ class RelaxedEMD(StyleTerm):
         check_integers(self, samples=1, seed=0)
 
     @property
+    def drawn_anew(self) -> bool:
+        return True
+
+    @property
     def sites(self) -> tuple[str, ...]:
         """None: the layers are looked at together."""
         return ()
@@ -253,6 +257,10 @@ class SelfSimilarity(Term):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_integers(self, samples=1, seed=0)
+
+    @property
+    def drawn_anew(self) -> bool:
+        return True
 
     def target(
         self, content: View, styles: Sequence[View]

@@ -1,5 +1,6 @@
 """Style: statistics of the features in which position is lost."""
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -49,6 +50,15 @@ class StyleTerm(LayerTerm):
     name: str = static(default="style")
     blend: tuple[float, ...] = ()
 
+    @property
+    def knows_regions(self) -> bool:
+        """Whether `statistic` takes weights."""
+        try:
+            inspect.signature(self.statistic).bind("features", "weights")
+        except TypeError:
+            return False
+        return True
+
     def statistic(self, features: jax.Array, weights: jax.Array | None = None) -> Any:
         """What is compared, of features [h, w, c].
 
@@ -84,6 +94,11 @@ class StyleTerm(LayerTerm):
         self, content: View, styles: Sequence[View], layer: str
     ) -> tuple[Region, ...]:
         guides = content.guides.get(layer)
+        if guides is not None and not self.knows_regions:
+            raise RequestError(
+                f"{self.name}: {type(self).__name__}.statistic takes no weights, so it "
+                "is not for masks, nor for pictures that are transparent in parts"
+            )
         if guides is None:
             found = tuple(
                 self.goal(self.statistic(style.features[layer])) for style in styles

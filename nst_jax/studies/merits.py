@@ -191,7 +191,7 @@ def _nearest(settings: list[Setting]) -> list[str]:
         min(settings, key=lambda s: s.merits[name].value) for name in (STYLE, CONTENT)
     )
     return [
-        f"At layers where no term looks, {style.label} is nearest to the style "
-        f"({text(style.merits[STYLE])}) and {content.label} to the content "
+        f"At layers where no term looks, “{style.label}” is nearest to the style "
+        f"({text(style.merits[STYLE])}) and “{content.label}” to the content "
         f"({text(content.merits[CONTENT])})."
     ]

@@ -41,7 +41,8 @@ def scales(evidence: Evidence) -> Findings:
         return Findings(tables=(table,))
     best, worst = max(least, key=least.__getitem__), min(least, key=least.__getitem__)
     words = (
-        f"Brought to the size of their previews, large pictures are most like them at "
-        f"{best} (SSIM {least[best]:.2f}) and least at {worst} ({least[worst]:.2f})."
+        "Brought to the size of their previews, large pictures have the structure of "
+        f"these most at “{best}” (SSIM {least[best]:.2f}) and least at “{worst}” "
+        f"({least[worst]:.2f})."
     )
     return Findings((words,), (table,))

@@ -6,13 +6,15 @@ A picture nearer to the style is farther from the content, and a weight says how
 of the one is given for the other: so methods are not to be compared at one weight, but
 by their curves. Each method of `METHODS` is run at four style weights on the same three
 pairs, and measured at layers of the network that no term looks at. The first is the
-plain method at one size for 500 steps, the others go through two sizes, 100 steps each.
+plain method at one size for 500 steps, the others go through two sizes, 100 steps each;
+the last is this project's own preset.
 
 The page has a plot for each pair with a curve for each method, the lower left the
 better, and a table with what is wrong with the pictures: frames at the border, grey
 patches, values that no screen shows. To add a method, write it and its style terms into
 `METHODS`, with weights of such a size that at style weight 1 it is about as strong as
-the others. Some two hours on two CPU cores, judged from a part of it at 128 px.
+the others. An hour and a half on two CPU cores, most of it for sliced Wasserstein,
+Wasserstein and histograms; `--members` and `--merge` split it.
 """
 
 import dataclasses
@@ -20,6 +22,7 @@ from typing import NamedTuple
 
 import nst_jax
 from nst_jax import losses
+from nst_jax.draft import undraft
 
 
 class Method(NamedTuple):
@@ -28,13 +31,21 @@ class Method(NamedTuple):
     Attributes:
       terms: of the style. At these weights each has a gradient as long as `Gram`'s at
         the cat, in the manner of the swirls, at 128 px.
+      content: the term of the content.
       steps: at each size.
       start: the least of these; 0 for the last alone.
     """
 
     terms: tuple[nst_jax.Term, ...]
+    content: nst_jax.Term = nst_jax.Content(weight=1000.0)
     steps: int = 100
-    start: int = 96
+    start: int = 64
+
+
+def _own() -> Method:
+    """The preset's terms, which a config holds as drafts that flags may edit."""
+    content, *style = nst_jax.preset("nst_jax", content="", styles=()).terms
+    return Method(tuple(map(undraft, style)), undraft(content))
 
 
 METHODS = {
@@ -46,6 +57,7 @@ METHODS = {
     ),
     "sliced Wasserstein": Method((losses.SlicedWasserstein(weight=30.0),)),
     "Wasserstein": Method((losses.Wasserstein(weight=32.0),)),
+    "nst_jax": _own(),
 }
 #: What a pair is called, its content and its styles.
 PAIRS = {
@@ -62,7 +74,7 @@ class Gallery(nst_jax.Experiment):
 
     Attributes:
       method: a key of `METHODS`.
-      style_weight: times the weight of each of its terms; the content term has 1000.
+      style_weight: times the weight of each of its style's terms.
     """
 
     method: str = "Gatys"
@@ -73,11 +85,12 @@ class Gallery(nst_jax.Experiment):
             raise nst_jax.RequestError(
                 f"method must be one of {tuple(METHODS)}, got {self.method!r}"
             )
-        terms = [
+        method = METHODS[self.method]
+        style = [
             dataclasses.replace(term, weight=self.style_weight * term.weight)
-            for term in METHODS[self.method].terms
+            for term in method.terms
         ]
-        return dataclasses.replace(self, terms=(nst_jax.Content(weight=1000.0), *terms))
+        return dataclasses.replace(self, terms=(method.content, *style))
 
 
 def get_config(arg: str = "") -> nst_jax.Experiment:
@@ -85,7 +98,7 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
         content="samples/chelsea.png",
         styles=("samples/swirls.jpg",),
         terms=(nst_jax.Content(weight=1000.0), nst_jax.Gram()),
-        size=192,
+        size=128,
         ladder=nst_jax.Ladder(factor=2.0),
         solver=nst_jax.SolverOptions(name="lbfgs_fixed"),
         output=nst_jax.OutputOptions(quality=True),

@@ -2,7 +2,7 @@
 
     nst_jax.preset("johnson", content="me.jpg", styles=("painting.jpg",), size=512)
 
-Numbers are converted to this project's units: noise and learning rates to pictures in
+And one of this project's own, "nst_jax": docs/quality.md has how it compares. Numbers are converted to this project's units: noise and learning rates to pictures in
 [0, 1]. docs/conventions.md has the table, and what is not the same.
 """
 
@@ -13,7 +13,9 @@ from typing import Any
 from nst_jax.canvas import Canvas
 from nst_jax.errors import RequestError, nearest
 from nst_jax.experiment import Experiment
-from nst_jax.losses import Content, Gram, TotalVariation
+from nst_jax.ladder import Ladder
+from nst_jax.losses import Content, Gram, MeanStd, TotalVariation
+from nst_jax.losses.style import STYLE_LAYERS
 from nst_jax.options import SolverOptions
 
 #: Torch's default, and so most tools'.
@@ -162,17 +164,39 @@ def gordicaleksa(content: str, styles: tuple[str, ...]) -> Experiment:
     )
 
 
+def nst_jax(content: str, styles: tuple[str, ...]) -> Experiment:
+    """Content at two depths, style by means and deviations at seven, coarse to fine.
+
+    Moments as by Li et al. 2017 (arXiv 1701.01036). More layers than Gatys', in the
+    manner of Novak & Nikulin 2016 (arXiv 1605.04603). The style's weight is what trades
+    one for the other; times 10 or through 10 is much.
+    """
+    deeper = ("relu3_3", "relu4_3")
+    return Experiment(
+        content,
+        styles,
+        terms=(
+            Content(1000.0, layers=("relu3_1", "relu4_2")),
+            MeanStd(28.0, layers=tuple(sorted((*STYLE_LAYERS, *deeper)))),
+        ),
+        size=512,
+        steps=100,
+        ladder=Ladder(start=128, factor=2.0),
+        solver=SolverOptions("lbfgs_fixed"),
+    )
+
+
 #: Name -> (content, styles) -> experiment.
 PRESETS: dict[str, Callable[[str, tuple[str, ...]], Experiment]] = {
     tool.__name__: tool
-    for tool in (paper, gatys, johnson, keras, pastiche, app, gordicaleksa)
+    for tool in (paper, gatys, johnson, keras, pastiche, app, gordicaleksa, nst_jax)
 }
 
 
 def preset(
     name: str, *, content: str, styles: tuple[str, ...], **overrides: Any
 ) -> Experiment:
-    """What a published tool would do with these pictures.
+    """What a published tool, or this one by itself, would do with these pictures.
 
     Args:
       name: a key of `PRESETS`.

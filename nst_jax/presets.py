@@ -2,8 +2,9 @@
 
     nst_jax.preset("johnson", content="me.jpg", styles=("painting.jpg",), size=512)
 
-And one of this project's own, "nst_jax": docs/quality.md has how it compares. Numbers are converted to this project's units: noise and learning rates to pictures in
-[0, 1]. docs/conventions.md has the table, and what is not the same.
+And one of this project's own, "nst_jax"; docs/quality.md has how it compares. Numbers
+are converted to this project's units: noise and learning rates to pictures in [0, 1].
+docs/conventions.md has the table, and what is not the same.
 """
 
 import dataclasses

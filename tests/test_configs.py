@@ -65,7 +65,7 @@ def test_the_small_twin_of_a_ladder_is_a_ladder():
     stages = nst_jax.variant(config, "smoke").stages()
     assert [(own.size, own.steps) for own in stages] == [(24, 1), (32, 3), (64, 4)]
     config = get_config("gallery")
-    assert (config.size, config.steps) == (192, 100)
+    assert (config.size, config.steps) == (128, 100)
     small = [
         own.experiment.stages() for own in get_config("gallery", "smoke").members()
     ]

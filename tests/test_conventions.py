@@ -15,6 +15,7 @@ from nst_jax import Content, Gram, RequestError, TotalVariation, preprocessing, 
 from nst_jax.losses import CONVENTIONS
 from nst_jax.losses.style import STYLE_LAYERS
 from nst_jax.preprocessing import preprocess
+from nst_jax.studies.merits import HELD_OUT
 
 CONTENT_LAYER = "relu4_2"
 
@@ -117,7 +118,7 @@ tools = pytest.mark.parametrize("tool", FORMULAS)
 
 
 def test_every_convention_and_preset_has_its_formula_here():
-    assert set(FORMULAS) == set(nst_jax.PRESETS)
+    assert set(FORMULAS) == set(nst_jax.PRESETS) - {"nst_jax"}
     assert set(FORMULAS) == set(CONVENTIONS) - {"paper_normalised"}
 
 
@@ -211,6 +212,16 @@ def test_a_wrong_convention_is_refused(make, says):
 def tools_own(name, **overrides):
     pictures = {"content": "samples/chelsea.png", "styles": ("samples/swirls.jpg",)}
     return nst_jax.preset(name, **pictures, **overrides)
+
+
+def test_the_preset_of_this_project_goes_by_a_ladder_and_leaves_layers_unseen():
+    """Those that quality is measured at, all but the content's own."""
+    plan = nst_jax.build(tools_own("nst_jax", size=256))
+    (group,) = plan.groups
+    assert [max(stage.content.shape) for stage in group.stages] == [128, 256]
+    content, style = group.objectives[0].terms
+    assert set(HELD_OUT) & set(style.layers) == set()
+    assert set(HELD_OUT) & set(content.layers) == {"relu4_2"}
 
 
 @tools

@@ -322,6 +322,25 @@ def test_an_interrupted_ladder_comes_to_the_same_bits(whole, tmp_path, asked, st
         assert again == wanted
 
 
+@pytest.mark.parametrize("strategy", ["map", "loop", "shard"])
+def test_every_strategy_climbs_the_same_ladder(whole, tmp_path, strategy):
+    """With its running mean and Adam's moments taken along; the others are `vmap`."""
+    own = dataclasses.replace(experiment(tmp_path), content=str(whole / "content.png"))
+    own.ensemble.strategy = strategy
+    assert execute(nst_jax.build(own), tmp_path / "run") == "done"
+    for member in (0, 1):
+        one, other = (
+            np.load(folder / f"run/members/{member:03d}/final.npy")
+            for folder in (whole, tmp_path)
+        )
+        np.testing.assert_allclose(one, other, atol=2e-6)
+        ours, theirs = (rows(folder / "run", member) for folder in (whole, tmp_path))
+        assert [r["stage"] for r in ours] == [r["stage"] for r in theirs]
+        np.testing.assert_allclose(
+            [r["loss"] for r in ours], [r["loss"] for r in theirs], rtol=1e-5
+        )
+
+
 def test_a_study_is_of_the_last_stage(whole):
     """Canvases and losses of other sizes are no part of it."""
     evidence = _evidence(read_run(whole / "run"))

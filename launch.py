@@ -24,6 +24,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 import nst_jax
+from nst_jax.cluster import Cluster, execute_share
 from nst_jax.flags import parse_flags
 from nst_jax.forecast import forecast, outlook
 from nst_jax.programs import keep_programs
@@ -44,6 +45,17 @@ _SHARD = flags.DEFINE_string(
 )
 _MERGE = flags.DEFINE_list(
     "merge", None, "Run directories of shares to join into --workdir; nothing is run."
+)
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "One process of many, as Slurm, Kubernetes or a TPU says."
+)
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "HOST:PORT of process 0, where --distributed cannot find it."
+)
+_PROCESSES = flags.DEFINE_integer("processes", None, "How many there are, likewise.")
+_PROCESS = flags.DEFINE_integer("process", None, "The number of this one, from 0.")
+_PATIENCE = flags.DEFINE_float(
+    "patience", 60.0, "Seconds without a sign of life until a process is lost."
 )
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Say what will run, how long and in how much memory, and stop."
@@ -87,6 +99,29 @@ def _merged(plan: nst_jax.Plan, workdir: str | pathlib.Path) -> int:
     return 1
 
 
+def _shared(received: list[int]) -> int:
+    """This process's part of a run by many."""
+    if not _WORKDIR.value:
+        raise nst_jax.RequestError("workdir must be given to processes that share it")
+    cluster = Cluster(
+        _COORDINATOR.value, _PROCESSES.value, _PROCESS.value, _PATIENCE.value
+    )
+    status, missing = execute_share(
+        _CONFIG.value,
+        _WORKDIR.value,
+        cluster,
+        command=shlex.join(sys.argv),
+        stop=lambda: bool(received),
+    )
+    print(f"{status}: this process's share of {_WORKDIR.value}")
+    if missing:
+        print(f"members not finished: {', '.join(map(str, missing))}")
+        print("the same command, of as many processes, goes on with them")
+    if status == "interrupted":
+        return 128 + received[0]
+    return 1 if missing else 0
+
+
 def main(_: list[str]) -> int:
     received: list[int] = []
 
@@ -110,6 +145,8 @@ def main(_: list[str]) -> int:
             print(f"done: {pathlib.Path(ran) / name}")
         if wanted:
             return 0
+        if _DISTRIBUTED.value or _COORDINATOR.value:
+            return _shared(received)
         plan = nst_jax.build(_CONFIG.value, only=_only())
         if _DRY_RUN.value:
             print(outlook(forecast(plan)))

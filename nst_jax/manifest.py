@@ -60,11 +60,11 @@ def read_manifest(workdir: pathlib.Path) -> dict[str, Any]:
 
 
 def device() -> dict[str, Any]:
-    first = jax.devices()[0]
+    first, *_ = own = jax.local_devices()
     return {
         "platform": first.platform,
         "kind": first.device_kind,
-        "count": jax.device_count(),
+        "count": len(own),
         "cpu_count": os.cpu_count(),
     }
 

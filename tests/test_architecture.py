@@ -57,6 +57,7 @@ FLOORS = (
     "process",
     "runner",
     "shares",
+    "cluster",
     "check",
     "flags",
     "__init__",

@@ -1,0 +1,172 @@
+"""One run by many processes, on the machines of a cluster, in one shared folder.
+
+Each process computes its share of the members with the devices that are its own, into a
+run directory of its own under `processes/`, and process 0 joins them. Nobody computes
+with others, and all that they have to tell each other is in the folder: so none is lost
+with another, and the same command goes on with what is missing.
+"""
+
+import contextlib
+import pathlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+from absl import logging
+
+from nst_jax.build import build
+from nst_jax.errors import RequestError
+from nst_jax.experiment import Experiment
+from nst_jax.runner import execute
+from nst_jax.shares import merge, share
+
+_SECONDS_BETWEEN_BEATS = 1.0
+
+
+class Cluster(NamedTuple):
+    """Where the others are; None for what Slurm, Kubernetes, MPI or Cloud TPU tell.
+
+    Attributes:
+      coordinator: HOST:PORT of process 0.
+      processes: how many there are.
+      process: the number of this one, from 0.
+      patience: seconds without a sign of life after which a process is lost.
+    """
+
+    coordinator: str | None = None
+    processes: int | None = None
+    process: int | None = None
+    patience: float = 60.0
+
+
+def execute_share(
+    experiment: Experiment,
+    workdir: str | pathlib.Path,
+    cluster: Cluster,
+    *,
+    command: str = "",
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[str, list[int]]:
+    """Runs this process's share of an experiment; process 0 waits, and joins them all.
+
+    Args:
+      experiment: the same in all processes.
+      workdir: a folder that all of them see.
+      cluster: who they are.
+      command: how the run was asked for, for the record.
+      stop: as for `execute`.
+
+    Returns:
+      The status of this process's share, and at process 0 the members that nobody has
+      finished.
+
+    Raises:
+      RequestError: as of `build` and `execute`, or there are fewer members than
+        processes.
+    """
+    workdir = pathlib.Path(workdir)
+    with _joined(workdir, cluster) as (process, processes):
+        members = experiment.members()
+        if processes > len(members):
+            raise RequestError(
+                f"there are {processes} processes for {len(members)} members: take "
+                f"{len(members)} at most"
+            )
+        parts = [_part(workdir, own, processes) for own in range(processes)]
+        plan = build(experiment, only=share(f"{process + 1}/{processes}", members))
+        status = execute(plan, parts[process], command=command, stop=stop)
+        if process:
+            return status, []
+        for lost in wait_for(parts[1:], cluster.patience, stop):
+            logging.warning(
+                "process %d was lost: no sign of life for %g s",
+                *(lost + 1, cluster.patience),
+            )
+        begun = [folder for folder in parts if (folder / "run.json").exists()]
+        return status, merge(build(experiment), begun, workdir, command=command)
+
+
+@contextlib.contextmanager
+def _joined(workdir: pathlib.Path, cluster: Cluster) -> Iterator[tuple[int, int]]:
+    """(number of this process, how many there are), and a sign of life while it lasts.
+
+    JAX must not have computed anything before. It is left with its own devices and
+    those numbers: its coordination service, which would end every process when one is
+    lost, is shut down. That waits for all, so from then on each of them has given its
+    first sign of life.
+    """
+    jax.distributed.initialize(cluster.coordinator, cluster.processes, cluster.process)
+    process, processes = jax.process_index(), jax.process_count()
+    with beating(_part(workdir, process, processes)):
+        jax.distributed.shutdown()
+        yield process, processes
+
+
+def _part(workdir: pathlib.Path, process: int, processes: int) -> pathlib.Path:
+    """The run directory of one process."""
+    return workdir / "processes" / f"{process:03d}of{processes:03d}"
+
+
+@contextlib.contextmanager
+def beating(folder: pathlib.Path) -> Iterator[None]:
+    """While it lasts, a count goes on in the folder's file `alive`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    alive, ended = folder / "alive", threading.Event()
+    alive.write_text("0")
+
+    def beat() -> None:
+        count = 0
+        while not ended.wait(_SECONDS_BETWEEN_BEATS):
+            count += 1
+            # Where it cannot be written, the process is not heard, and counts as lost.
+            with contextlib.suppress(OSError):
+                alive.write_text(str(count))
+
+    heart = threading.Thread(target=beat, daemon=True)
+    heart.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        heart.join()
+        alive.unlink(missing_ok=True)
+
+
+def wait_for(
+    folders: Sequence[pathlib.Path],
+    patience: float,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[int]:
+    """Waits until nobody beats in any of the folders; the places of those lost.
+
+    Seconds are counted here, so that clocks of machines need not agree.
+
+    Args:
+      folders: of processes that have begun to.
+      patience: seconds without a beat after which one is lost.
+      stop: asked all the while; if true, it is waited no longer.
+    """
+    heard = {i: (_beat(folder), time.monotonic()) for i, folder in enumerate(folders)}
+    lost = []
+    while heard and not stop():
+        for i, (last, since) in list(heard.items()):
+            beat = _beat(folders[i])
+            if beat is None:
+                del heard[i]
+            elif beat != last:
+                heard[i] = beat, time.monotonic()
+            elif time.monotonic() - since > patience:
+                del heard[i]
+                lost.append(i)
+        time.sleep(0.1)
+    return sorted(lost)
+
+
+def _beat(folder: pathlib.Path) -> str | None:
+    """The last one; None if it has ended."""
+    try:
+        return (folder / "alive").read_text()
+    except OSError:
+        return None

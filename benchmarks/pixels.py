@@ -31,7 +31,7 @@ def main(_: list[str]) -> None:
             f"{size}×{size}: {own * size**2:.3f} s, {1e6 * own:.3f} µs a pixel, "
             f"{share:.2f} of the mean"
         )
-    print(f"off a straight line: {np.abs(relative - 1).max():.0%} at most")
+    print(f"off proportional: {np.abs(relative - 1).max():.0%} at most")
 
 
 def _seconds(run: Callable[[], float]) -> float:

@@ -19,6 +19,7 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
     tools = {
         name: nst_jax.preset(name, content=CONTENT, styles=STYLES)
         for name in nst_jax.PRESETS
+        if name != "nst_jax"  # Of this project; its ladder and solver are not here.
     }
     config = nst_jax.Experiment(
         content=CONTENT,

@@ -19,6 +19,7 @@ from absl import logging
 from nst_jax.build import build
 from nst_jax.errors import RequestError
 from nst_jax.experiment import Experiment
+from nst_jax.records import Records
 from nst_jax.runner import execute
 from nst_jax.shares import merge, share
 
@@ -32,7 +33,8 @@ class Cluster(NamedTuple):
       coordinator: HOST:PORT of process 0.
       processes: how many there are.
       process: the number of this one, from 0.
-      patience: seconds without a sign of life after which a process is lost.
+      patience: seconds without a sign of life after which a process is lost; 3 or
+        more, for there is one every second.
     """
 
     coordinator: str | None = None
@@ -63,9 +65,11 @@ def execute_share(
       finished.
 
     Raises:
-      RequestError: as of `build` and `execute`, or there are fewer members than
-        processes.
+      RequestError: as of `build` and `execute`, or no cluster is found, or there are
+        fewer members than processes.
     """
+    if not cluster.patience >= 3:
+        raise RequestError(f"patience must be at least 3, got {cluster.patience}")
     workdir = pathlib.Path(workdir)
     with _joined(workdir, cluster) as (process, processes):
         members = experiment.members()
@@ -76,16 +80,22 @@ def execute_share(
             )
         parts = [_part(workdir, own, processes) for own in range(processes)]
         plan = build(experiment, only=share(f"{process + 1}/{processes}", members))
-        status = execute(plan, parts[process], command=command, stop=stop)
         if process:
-            return status, []
-        for lost in wait_for(parts[1:], cluster.patience, stop):
-            logging.warning(
-                "process %d was lost: no sign of life for %g s",
-                *(lost + 1, cluster.patience),
-            )
-        begun = [folder for folder in parts if (folder / "run.json").exists()]
-        return status, merge(build(experiment), begun, workdir, command=command)
+            return execute(plan, parts[process], command=command, stop=stop), []
+        whole = build(experiment)
+        Records(workdir, whole)  # If it holds another run, this is told at once.
+        try:
+            status = execute(plan, parts[0], command=command, stop=stop)
+        finally:  # Whatever becomes of this share, the others are kept.
+            for lost in wait_for(parts[1:], cluster.patience, stop):
+                logging.warning(
+                    "process %d was lost: no sign of life for %g s",
+                    *(lost + 1, cluster.patience),
+                )
+            begun = sorted(workdir.glob("processes/*of*/run.json"))
+            folders = [path.parent for path in begun]
+            missing = merge(whole, folders, workdir, command=command)
+        return status, missing
 
 
 @contextlib.contextmanager
@@ -97,7 +107,14 @@ def _joined(workdir: pathlib.Path, cluster: Cluster) -> Iterator[tuple[int, int]
     lost, is shut down. That waits for all, so from then on each of them has given its
     first sign of life.
     """
-    jax.distributed.initialize(cluster.coordinator, cluster.processes, cluster.process)
+    # It would take SIGTERM for itself, and give it back to nobody.
+    jax.config.update("jax_enable_preemption_service", False)
+    where = cluster.coordinator, cluster.processes, cluster.process
+    try:
+        jax.distributed.initialize(*where)
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise RequestError(f"distributed: no cluster is found ({reason})") from None
     process, processes = jax.process_index(), jax.process_count()
     with beating(_part(workdir, process, processes)):
         jax.distributed.shutdown()
@@ -148,11 +165,11 @@ def wait_for(
       patience: seconds without a beat after which one is lost.
       stop: asked all the while; if true, it is waited no longer.
     """
-    heard = {i: (_beat(folder), time.monotonic()) for i, folder in enumerate(folders)}
+    heard = {i: ("", time.monotonic()) for i in range(len(folders))}
     lost = []
     while heard and not stop():
         for i, (last, since) in list(heard.items()):
-            beat = _beat(folders[i])
+            beat = _beat(folders[i], last)
             if beat is None:
                 del heard[i]
             elif beat != last:
@@ -164,9 +181,11 @@ def wait_for(
     return sorted(lost)
 
 
-def _beat(folder: pathlib.Path) -> str | None:
-    """The last one; None if it has ended."""
+def _beat(folder: pathlib.Path, last: str) -> str | None:
+    """The newest; the last one if it cannot be read, None if there is none any more."""
     try:
         return (folder / "alive").read_text()
-    except OSError:
+    except FileNotFoundError:
         return None
+    except OSError:
+        return last

@@ -1,4 +1,4 @@
-"""The one exception a person can cause."""
+"""The exceptions that are one sentence to a person."""
 
 import difflib
 from collections.abc import Iterable
@@ -9,6 +9,14 @@ class RequestError(ValueError):
 
     Raised before any long work starts. The launch script prints the sentence
     and exits with status 2.
+    """
+
+
+class OutOfMemory(RuntimeError):
+    """A device has no room for the least there is to compute.
+
+    What is finished is kept. The launch script prints the sentence and exits with
+    status 1.
     """
 
 

@@ -377,7 +377,7 @@ def _typed_fields(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]
 def _check_term(name: str, term: Any) -> None:
     if not isinstance(term, Term):
         raise RequestError(f"{name} is {term!r}, which is not a loss term")
-    if jax.tree.leaves(term) == [term]:
+    if jax.tree.leaves(term)[:1] and jax.tree.leaves(term)[0] is term:
         raise RequestError(
             f"{name} is of {type(term).__name__}, which is no pytree: write "
             "@nst_jax.term above the class"

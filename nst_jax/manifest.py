@@ -51,12 +51,16 @@ def read_manifest(workdir: pathlib.Path) -> dict[str, Any]:
         **{"status": str, "config": dict, "inputs": list, "members": list},
         **{"timings": dict, "member_steps": int, "earlier_calls": list},
         **{"command": str, "versions": dict, "device": dict, "groups": list},
-        "peak_bytes": int,
     }
     for name, kind in kinds.items():
         if not (isinstance(manifest, dict) and isinstance(manifest.get(name), kind)):
             raise ValueError(f"{name} is not as this program writes it")
     return manifest
+
+
+def place(member: dict[str, Any]) -> tuple:
+    """What a member is known by in every part of a run: its place in the grid."""
+    return *member["index"], member["seed"]
 
 
 def device() -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """What members take of a device's memory, and how many it has room for."""
 
-import resource
-import sys
 from collections.abc import Sequence
 
 import jax
@@ -52,12 +50,3 @@ def used_bytes(device: jax.Device | None = None) -> int:
     if stats and "bytes_in_use" in stats:
         return stats["bytes_in_use"]
     return psutil.Process().memory_info().rss
-
-
-def peak_bytes(device: jax.Device | None = None) -> int:
-    """The most that this process has taken of it so far."""
-    stats = (device or jax.local_devices()[0]).memory_stats()
-    if stats and "peak_bytes_in_use" in stats:
-        return stats["peak_bytes_in_use"]
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -33,11 +33,11 @@ from nst_jax.io import write_image, write_whole
 from nst_jax.manifest import (
     device,
     difference,
+    place,
     planned_members,
     read_manifest,
     roundtrip,
 )
-from nst_jax.memory import peak_bytes
 from nst_jax.metrics import Metrics, read_metrics, to_json
 
 _FINISHED = ("done", "diverged")
@@ -88,12 +88,14 @@ class Records:
                     f"workdir {str(workdir)!r} holds another run: {changed}; "
                     "give this one a new --workdir"
                 )
-            for name, number in (
-                ("members", len(plan.members)),
-                ("groups", len(plan.groups)),
-            ):
-                if len(earlier[name]) != number:
-                    raise self._unreadable(f"its {name} are not those of its config")
+            planned = planned_members(plan)
+            if list(map(place, earlier["members"])) != list(map(place, planned)):
+                raise RequestError(
+                    f"workdir {str(workdir)!r} holds other members of this request; "
+                    "give these a new --workdir"
+                )
+            if len(earlier["groups"]) != len(plan.groups):
+                raise self._unreadable("its groups are not those of its config")
         call = {
             "command": command,
             "versions": {
@@ -119,7 +121,6 @@ class Records:
             ],
             "timings": dict.fromkeys(("compile_s", "run_s", "step_s", "total_s"), 0.0),
             "member_steps": 0,
-            "peak_bytes": 0,
         }
         # The last call's command, versions and device stand at the top; those of
         # the calls before it, where one was interrupted, under "earlier_calls".
@@ -229,7 +230,9 @@ class Records:
         """The exact result [H, W, 3] of a member that is finished."""
         return np.load(self.member_dir(member) / "final.npy")
 
-    def adopt(self, members: Sequence[int], workdir: pathlib.Path) -> dict[str, Any]:
+    def adopt(
+        self, members: Sequence[int], workdir: pathlib.Path, other: dict[str, Any]
+    ) -> list[int]:
         """Takes the finished members of another run directory for members of this.
 
         Those that are finished here already stay as they are.
@@ -237,11 +240,11 @@ class Records:
         Args:
           members: what the other's members are here, in their order.
           workdir: the other run directory.
+          other: what its run.json holds.
 
         Returns:
-          What its run.json holds.
+          Those that were taken.
         """
-        other = read_manifest(workdir)
         adopted: dict[int, int] = {}
         for number, entry in zip(members, other["members"], strict=True):
             source = workdir / "members" / f"{entry['member']:03d}"
@@ -256,13 +259,14 @@ class Records:
             self.manifest["members"][number] = ours | ended
             self._write_json(folder / "member.json", self.manifest["members"][number])
             adopted[entry["member"]] = number
+        self.drop_metrics([*adopted.values()])  # Of a try that was not finished here.
         self.metrics.add(
             row | {"member": adopted[row["member"]]}
             for row in read_metrics(workdir / "metrics.jsonl")
             if row["member"] in adopted
         )
         self._save_manifest()
-        return other
+        return [*adopted.values()]
 
     def batch_size(self, group: int) -> int | None:
         """How many members of a group are held at a time; None if not chosen yet."""
@@ -300,7 +304,6 @@ class Records:
         for name, seconds in timings.items():
             total[name] = round(total[name] + seconds, 4)
         self.manifest["member_steps"] += member_steps
-        self.manifest["peak_bytes"] = max(self.manifest["peak_bytes"], peak_bytes())
         total["step_s"] = round(
             total["run_s"] / max(self.manifest["member_steps"], 1), 6
         )

@@ -12,7 +12,9 @@ from absl import logging
 
 from nst_jax.build import Plan
 from nst_jax.ensemble import Look
+from nst_jax.errors import OutOfMemory
 from nst_jax.group import Group
+from nst_jax.manifest import read_manifest
 from nst_jax.process import check_command, compute_elsewhere
 from nst_jax.progress import Progress
 from nst_jax.records import Records
@@ -57,7 +59,7 @@ def execute(
     _warn_of_promises(plan)
     _warn_of_losses_drawn_anew(plan)
     records.begin()
-    _report(records.workdir, _first_page)  # So that there is one, whatever comes.
+    write_safely(records.workdir, _first_page)  # So that there is one, whatever comes.
     run = _Run(plan, records, stop)
     status = "failed"
     try:
@@ -70,7 +72,7 @@ def execute(
             run_s=run.run_s,
             total_s=time.perf_counter() - run.began,
         )
-        _report(records.workdir)
+        write_safely(records.workdir)
     diverged = [
         entry["label"]
         for entry in records.manifest["members"]
@@ -89,7 +91,7 @@ def _first_page(workdir: pathlib.Path) -> None:
     write_page(read_run(workdir))
 
 
-def _report(
+def write_safely(
     workdir: pathlib.Path, write: Callable[[pathlib.Path], None] | None = None
 ) -> None:
     """Writes the report; a fault in it is no fault of the run."""
@@ -133,7 +135,7 @@ def _warn_of_losses_drawn_anew(plan: Plan) -> None:
         experiment, terms = group.experiment, group.objectives[0].terms
         causes = [term.name for term in terms if term.drawn_anew]
         causes += ["tile"] if experiment.tile else []
-        if causes and experiment.solver.name not in ("adam", "sgd"):
+        if causes and experiment.solver.name.startswith("lbfgs"):
             logging.warning(
                 "%s: the loss is another one at each step, which misleads %s; "
                 "solver.name='adam' is made for that",
@@ -211,7 +213,9 @@ class _Run:
         command = self.records.manifest["command"]
         if not compute_elsewhere(command, workdir, group.numbers, self.stop):
             return False
-        other = self.records.adopt(group.numbers, workdir)
+        other = read_manifest(workdir)
+        if len(self.records.adopt(group.numbers, workdir, other)) < len(group.numbers):
+            raise RuntimeError(f"{workdir} is done, and not whole")
         self.records.set_batch_size(number, other["groups"][0]["batch_size"])
         shutil.rmtree(workdir)
         self.elsewhere_s += other["timings"]["compile_s"]
@@ -234,17 +238,22 @@ class _Run:
         return size
 
     def _halved(self, number: int, group: Group, problem: Problem, size: int) -> int:
-        """Half as many members held at a time, after as many did not fit.
+        """Half as many members held at a time, or fewer, after so many did not fit.
+
+        A divisor of it: what is done is of whole batches then too.
 
         Raises:
-          MemoryError: there are no fewer.
+          OutOfMemory: there are no fewer.
         """
-        smaller = batch_size(group, problem, -(-size // 2))
-        height, width, _ = group.content.shape
-        if smaller >= size or smaller <= group.experiment.ensemble.position:
-            raise MemoryError(
-                f"{size} members of {width}×{height} px do not fit into memory, and "
-                "fewer are not to be had: lower size, or set tile"
+        least = group.experiment.ensemble.position + 1
+        divisors = (n for n in range(size // 2, least - 1, -1) if size % n == 0)
+        possible = (n for n in divisors if batch_size(group, problem, n) == n)
+        smaller = next(possible, None)
+        if smaller is None:
+            height, width, _ = group.content.shape
+            raise OutOfMemory(
+                f"a batch of {size} at {width}×{height} px does not fit into memory, "
+                "and a smaller one is not to be had: lower size, or set tile"
             )
         logging.warning(
             "%d members at a time do not fit into memory; going on with %d",
@@ -361,6 +370,6 @@ class _Run:
         """A page to look at while a long run goes on, at little of its cost."""
         began = time.perf_counter()
         if began - self.reported > max(SECONDS_BETWEEN_REPORTS, 20 * self.report_s):
-            _report(self.records.workdir)
+            write_safely(self.records.workdir)
             self.reported = time.perf_counter()
             self.report_s = self.reported - began

@@ -14,9 +14,9 @@ from absl import logging
 from nst_jax.build import Plan
 from nst_jax.errors import RequestError
 from nst_jax.experiment import Member
-from nst_jax.manifest import difference, read_manifest, roundtrip
+from nst_jax.manifest import difference, place, read_manifest, roundtrip
 from nst_jax.records import Records
-from nst_jax.report import write_report
+from nst_jax.runner import write_safely
 
 
 def share(asked: str, members: Sequence[Member]) -> list[int]:
@@ -27,7 +27,7 @@ def share(asked: str, members: Sequence[Member]) -> list[int]:
 
     Raises:
       RequestError: it is no such share, or has no member, or members are to be
-        computed in processes of their own.
+        computed in processes of their own, or start from each other.
     """
     number, slash, shares = asked.partition("/")
     whole = slash and number.isdecimal() and shares.isdecimal()
@@ -39,6 +39,11 @@ def share(asked: str, members: Sequence[Member]) -> list[int]:
         raise RequestError(
             "shard: ensemble.process='fresh' runs each group in a process of its own, "
             "and a share is one process; leave one of them out"
+        )
+    if any(member.experiment.canvas.kind == "previous" for member in members):
+        raise RequestError(
+            "shard: frames that start from the one before are of one process, and "
+            "canvas.kind is 'previous'; leave one of them out"
         )
     count = len(members)
     first, last = (count * (int(number) - i) // int(shares) for i in (1, 0))
@@ -75,42 +80,71 @@ def merge(
     """
     began = time.perf_counter()
     records = Records(workdir, plan, command)
-    numbers = {_place(entry): entry["member"] for entry in records.manifest["members"]}
+    numbers = {place(entry): entry["member"] for entry in records.manifest["members"]}
     runs = [_manifest(pathlib.Path(part)) for part in parts]
     for part, run in zip(parts, runs, strict=True):
         _check_of_one_request(part, run, records.manifest, numbers)
     records.begin()
-    spent = {"compile_s": 0.0, "run_s": 0.0, "steps": 0}
+    steps, spent = 0, dict.fromkeys(("compile_s", "run_s", "total_s"), 0.0)
     for part, run in zip(parts, runs, strict=True):
-        members = [numbers[_place(entry)] for entry in run["members"]]
-        if records.finished(members):
+        members = [numbers[place(entry)] for entry in run["members"]]
+        adopted = records.adopt(members, pathlib.Path(part), run)
+        logging.info("%s: %d members", part, len(adopted))
+        if not adopted:
             continue
-        records.adopt(members, pathlib.Path(part))
-        spent["compile_s"] += run["timings"]["compile_s"]
-        spent["run_s"] += run["timings"]["run_s"]
-        spent["steps"] += run["member_steps"]
-        logging.info("%s: %d members", part, len(members))
+        own_steps, *seconds = _add_costs(records, run, members, {*adopted})
+        steps += own_steps
+        for name, own in zip(spent, seconds, strict=True):
+            spent[name] += own
+        call = {name: run[name] for name in ("command", "versions", "device")}
+        records.manifest["earlier_calls"].append(call)
     missing = [i for i in numbers.values() if not records.finished([i])]
-    records.end(
-        "interrupted" if missing else "done",
-        int(spent["steps"]),
-        compile_s=spent["compile_s"],
-        run_s=spent["run_s"],
-        total_s=time.perf_counter() - began,
-    )
-    write_report(records.workdir)
+    if not missing:
+        records.checkpoint_path.unlink(missing_ok=True)
+    spent["total_s"] += time.perf_counter() - began
+    records.end("interrupted" if missing else "done", steps, **spent)
+    write_safely(records.workdir)
     return missing
 
 
-def _place(entry: dict[str, Any]) -> tuple:
-    """What a member is known by in every part of a run: its place in the grid."""
-    return *entry["index"], entry["seed"]
+def _add_costs(
+    records: Records, run: dict[str, Any], members: Sequence[int], adopted: set[int]
+) -> tuple[int, float, float, float]:
+    """Adds to groups what a part's adopted members took, of what its finished ones did.
+
+    Returns:
+      Their steps, and their seconds of compiling, of optimising and in all.
+    """
+    entries = list(zip(run["members"], members, strict=True))
+    done = {number for entry, number in entries if entry.get("loss") is not None}
+    steps, compile_s, run_s = 0, 0.0, 0.0
+    for group in run["groups"]:
+        own = {number for entry, number in entries if entry["group"] == group["group"]}
+        if not own & adopted:
+            continue
+        share = len(own & adopted) / max(len(own & done), 1)
+        costs = {
+            "compile_s": share * group["compile_s"],
+            "run_s": share * group["run_s"],
+            "member_steps": round(share * group["member_steps"]),
+        }
+        number = records.manifest["members"][min(own)]["group"]
+        if records.batch_size(number) is None:
+            records.set_batch_size(number, group["batch_size"])
+        records.add_group(number, **costs)
+        steps += costs["member_steps"]
+        compile_s += costs["compile_s"]
+        run_s += costs["run_s"]
+    share = len(adopted) / max(len(done), 1)
+    return steps, compile_s, run_s, share * run["timings"]["total_s"]
 
 
 def _manifest(part: pathlib.Path) -> dict[str, Any]:
     try:
-        return read_manifest(part)
-    except (OSError, ValueError) as error:
+        run = read_manifest(part)
+        list(map(place, run["members"]))
+        return run
+    except (OSError, ValueError, LookupError, TypeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RequestError(
             f"merge: {str(part)!r} holds no run that can be read ({reason})"
@@ -128,7 +162,7 @@ def _check_of_one_request(
     digests = {item["sha256"] for item in whole["inputs"]}
     if not changed and not {item["sha256"] for item in run["inputs"]} <= digests:
         changed = "its pictures or weights are others"
-    if not changed and not {_place(entry) for entry in run["members"]} <= {*numbers}:
+    if not changed and not {place(entry) for entry in run["members"]} <= {*numbers}:
         changed = "its members are others"
     if changed:
         raise RequestError(f"merge: {str(part)!r} holds another run: {changed}")

@@ -432,6 +432,23 @@ def test_the_script_itself_says_the_same(launch: Launch, files: pathlib.Path):
             assert outcome == launch(*flags)
 
 
+@pytest.mark.parametrize(
+    ("flags", "fragments"),
+    [
+        (("--members=0", "--shard=1/2"), ("--members and --shard: give one",)),
+        (("--merge=a", "--dry_run"), ("--merge and --dry_run: give one of them",)),
+        (("--distributed", "--dry_run"), ("--distributed and --dry_run: give one",)),
+        (("--process=0", "--shard=1/2"), ("--distributed and --shard: give one",)),
+        (("--report=a", "--merge=b"), ("--report and --merge: give one of them",)),
+        (("--merge=",), ("merge must name run directories, got none",)),
+        (("--shard=3/2",), ("shard must be K/N with K from 1 to N", "'3/2'")),
+        (("--coordinator=localhost:1",), ("workdir must be given to processes",)),
+    ],
+)
+def test_flags_of_which_one_would_be_ignored(launch: Launch, flags, fragments):
+    assert_refused(launch(SMOKE, *flags), *fragments)
+
+
 def test_launch_would_notice_a_compilation(launch: Launch, tmp_path: pathlib.Path):
     """The proof above is worth something: a good command ends with status 99."""
     assert launch(SMOKE, f"--workdir={tmp_path / 'run'}").status == 99

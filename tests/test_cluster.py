@@ -13,14 +13,17 @@ import numpy as np
 import pytest
 from conftest import ROOT, launch
 
+import nst_jax
 from nst_jax import cluster
-from nst_jax.cluster import beating, wait_for
+from nst_jax.cluster import Cluster, beating, execute_share, wait_for
+from nst_jax.metrics import read_metrics
 
 ASKED = (
     *("--config=configs/seeds.py:smoke", "--config.size=32"),
-    *("--config.steps=3", "--config.ensemble.strategy=loop"),
+    "--config.ensemble.strategy=loop",
 )
 FOUR = "--config.seeds=(0, 1, 2, 3)"
+THREE = "--config.steps=3"
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def test_a_stop_ends_the_waiting(tmp_path, quick):
         assert wait_for([tmp_path], 100.0, stop=lambda: True) == []
 
 
-def started(workdir, processes, *flags, seeds=FOUR):
+def started(workdir, processes, *flags, seeds=FOUR, steps=THREE):
     """The same command once for each of so many processes."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -55,7 +58,8 @@ def started(workdir, processes, *flags, seeds=FOUR):
     return [
         subprocess.Popen(
             [
-                *(sys.executable, "launch.py", *ASKED, seeds, f"--workdir={workdir}"),
+                *(sys.executable, "launch.py", *ASKED, seeds, steps),
+                f"--workdir={workdir}",
                 *(f"--coordinator=localhost:{port}", f"--processes={processes}"),
                 *(f"--process={process}", *flags),
             ],
@@ -77,7 +81,7 @@ def ended(processes):
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("alone")
-    status, _, err = launch(*ASKED, FOUR, f"--workdir={workdir}")
+    status, _, err = launch(*ASKED, FOUR, THREE, f"--workdir={workdir}")
     assert status == 0, err
     return workdir
 
@@ -87,6 +91,14 @@ def check_whole(workdir, alone):
     assert run["status"] == "done"
     assert run["config"] == wanted["config"]
     assert run["members"] == wanted["members"]
+    assert run["member_steps"] == wanted["member_steps"] == 4 * 3
+    assert sorted(
+        (row["member"], row["step"], row["loss"])
+        for row in read_metrics(workdir / "metrics.jsonl")
+    ) == sorted(
+        (row["member"], row["step"], row["loss"])
+        for row in read_metrics(alone / "metrics.jsonl")
+    )
     assert (workdir / "report.html").exists()
     for member in range(4):
         name = f"members/{member:03d}/final.npy"
@@ -122,6 +134,29 @@ def test_a_lost_process_is_told_of_and_the_same_command_goes_on(tmp_path, alone)
     for status, _, err in ended(started(tmp_path, 2)):
         assert status == 0, err
     check_whole(tmp_path, alone)
+
+
+def test_a_process_that_is_asked_to_stop_leaves_a_checkpoint(tmp_path):
+    """By SIGTERM, as a cluster asks; the other one is stopped where it waits."""
+    waiting, stopped = started(tmp_path, 2, steps="--config.steps=100000")
+    metrics = tmp_path / "processes/001of002/metrics.jsonl"
+    while stopped.poll() is None and not (metrics.exists() and read_metrics(metrics)):
+        time.sleep(0.05)
+    for process in (stopped, waiting):
+        process.send_signal(signal.SIGTERM)
+    for status, out, err in ended([waiting, stopped]):
+        assert status == 143, err
+        assert "interrupted: this process's share" in out
+    assert (metrics.parent / "checkpoint.safetensors").exists()
+
+
+def test_a_cluster_that_is_none_is_refused(tmp_path):
+    with pytest.raises(nst_jax.RequestError, match="patience must be at least 3, got"):
+        execute_share(None, tmp_path, Cluster(patience=0.5))
+    flags = f"--workdir={tmp_path / 'run'}", "--coordinator=localhost:1"
+    status, _, err = launch(*ASKED, *flags, "--processes=2", "--process=5")
+    assert status == 2, err
+    assert err.splitlines()[-1].startswith("launch.py: distributed: no cluster is")
 
 
 def test_more_processes_than_members_are_refused(tmp_path):

@@ -10,6 +10,7 @@ from test_axes import experiment
 
 import nst_jax
 from nst_jax import losses
+from nst_jax.errors import OutOfMemory
 from nst_jax.metrics import read_metrics
 
 
@@ -219,7 +220,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, monkeypatch, caplo
 
 def test_memory_for_none_is_one_sentence(tmp_path, monkeypatch):
     short_of_memory(monkeypatch, 0)
-    with pytest.raises(MemoryError, match=r"^1 members of .* do not fit into memory"):
+    with pytest.raises(OutOfMemory, match=r"^a batch of 1 at .* does not fit"):
         run(eight(), tmp_path)
     assert manifest(tmp_path)["status"] == "failed"
 

@@ -4,7 +4,7 @@ import itertools
 import json
 
 import pytest
-from test_runner import eight, finals, manifest, rows, run
+from test_runner import after, eight, finals, manifest, rows, run
 
 import nst_jax
 from nst_jax.shares import merge, share
@@ -70,6 +70,16 @@ def test_shares_make_the_run_that_one_job_makes(parts, tmp_path):
     assert ours["status"] == "done"
     for name in ("config", "inputs", "members", "member_steps", "axes"):
         assert ours[name] == theirs[name], name
+    (group,), parted = ours["groups"], [manifest(part) for part in parts]
+    for name in ("batch_size", "member_steps", "size", "count"):
+        assert group[name] == theirs["groups"][0][name], name
+    for name in ("compile_s", "run_s"):
+        spent = sum(part["timings"][name] for part in parted)
+        assert group[name] == pytest.approx(spent, abs=1e-3)
+        assert ours["timings"][name] == pytest.approx(spent, abs=1e-3)
+    assert [call["device"] for call in ours["earlier_calls"]] == [
+        part["device"] for part in parted
+    ]
     told = json.loads((joined / "members/005/member.json").read_text())
     assert told == ours["members"][5]
     assert (joined / "report.html").exists()
@@ -85,6 +95,36 @@ def test_what_is_missing_is_told_and_can_be_computed(parts, tmp_path):
     assert merge(plan, [*parts, *parts], tmp_path) == []
     assert manifest(tmp_path)["member_steps"] == 8 * 6
     assert len(rows(tmp_path)) == 8 * 4
+
+
+def test_what_was_begun_here_gives_way_to_what_is_finished_there(parts, tmp_path):
+    """An interrupted run leaves no row twice, no steps twice and no checkpoint."""
+    asked_ = asked()
+    assert run(asked_, tmp_path, stop=after(6)) == "interrupted"
+    assert (tmp_path / "checkpoint.safetensors").exists()
+    begun = manifest(tmp_path)["member_steps"]
+    assert 0 < begun < 8 * 6
+    plan = nst_jax.build(asked_)
+    assert merge(plan, parts, tmp_path) == []
+    assert len(rows(tmp_path)) == len({row[:2] for row in rows(tmp_path)}) == 8 * 4
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+    finished_before = 4 if begun >= 4 * 6 else 0
+    assert manifest(tmp_path)["member_steps"] == begun + (8 - finished_before) * 6
+
+
+def test_shares_do_not_share_a_folder(parts):
+    """The second is told, not taken for the first."""
+    plan = nst_jax.build(asked(), only=share("2/2", asked().members()))
+    with pytest.raises(nst_jax.RequestError, match="holds other members of this"):
+        nst_jax.execute(plan, parts[0])
+
+
+def test_frames_that_start_from_each_other_are_not_shared():
+    experiment = asked()
+    experiment.canvas = nst_jax.Canvas("previous")
+    experiment.axes = (nst_jax.Frames(2),)
+    with pytest.raises(nst_jax.RequestError, match="start from the one before"):
+        share("1/2", experiment.members())
 
 
 def test_a_part_of_another_request_is_refused(parts, tmp_path):

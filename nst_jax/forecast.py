@@ -3,9 +3,12 @@
 import time
 from typing import NamedTuple
 
+import jax
+
 from nst_jax.build import Plan
+from nst_jax.errors import OutOfMemory
 from nst_jax.group import Group
-from nst_jax.memory import used_bytes
+from nst_jax.memory import out_of_memory, used_bytes
 from nst_jax.stages import Compiler, Stage, batch_size
 from nst_jax.transfer import State
 
@@ -43,13 +46,25 @@ def forecast(plan: Plan) -> list[Forecast]:
     """One entry a group; each of its programs is compiled, and makes five steps.
 
     Seconds are of the machine as it is now, and of steps as the first ones are: a line
-    search may need more evaluations later.
+    search may need more evaluations later. What a run directory holds already is not
+    asked, and groups with processes of their own are taken as if they had none.
+
+    Raises:
+      OutOfMemory: a batch does not fit, which a run would make smaller.
     """
     compiler = Compiler()
     forecasts = []
-    for group in plan.groups:
-        with group.placed():
-            forecasts.append(_forecast(group, compiler))
+    for number, group in enumerate(plan.groups):
+        try:
+            with group.placed():
+                forecasts.append(_forecast(group, compiler))
+        except jax.errors.JaxRuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            raise OutOfMemory(
+                f"a batch of group {number} does not fit into memory; a run would make "
+                "it smaller: lower ensemble.batch_size for a forecast"
+            ) from None
     return forecasts
 
 

@@ -50,3 +50,8 @@ def used_bytes(device: jax.Device | None = None) -> int:
     if stats and "bytes_in_use" in stats:
         return stats["bytes_in_use"]
     return psutil.Process().memory_info().rss
+
+
+def out_of_memory(error: jax.errors.JaxRuntimeError) -> bool:
+    """Whether that is what a computation failed of."""
+    return str(error).startswith("RESOURCE_EXHAUSTED")

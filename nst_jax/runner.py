@@ -15,6 +15,7 @@ from nst_jax.ensemble import Look
 from nst_jax.errors import OutOfMemory
 from nst_jax.group import Group
 from nst_jax.manifest import read_manifest
+from nst_jax.memory import out_of_memory
 from nst_jax.process import check_command, compute_elsewhere
 from nst_jax.progress import Progress
 from nst_jax.records import Records
@@ -203,7 +204,7 @@ class _Run:
                 stages = self.compiler.stages(group, problems, size)
                 return self._group(group, stages, progress)
             except jax.errors.JaxRuntimeError as error:
-                if not str(error).startswith("RESOURCE_EXHAUSTED"):
+                if not out_of_memory(error):
                     raise
                 size = self._halved(number, group, problems[0], size)
 

@@ -1,10 +1,12 @@
 """What a dry run says, beside the run."""
 
 import numpy as np
+import pytest
 from conftest import launch
-from test_runner import eight, manifest, run
+from test_runner import eight, manifest, run, short_of_memory
 
 import nst_jax
+from nst_jax.errors import OutOfMemory
 from nst_jax.forecast import Forecast, forecast, outlook
 
 
@@ -39,6 +41,12 @@ def test_memory_is_what_the_program_takes():
     np.testing.assert_allclose(
         (needed[2] - needed[1]) / 6, needed[1] - needed[0], rtol=0.2
     )
+
+
+def test_a_batch_without_room_is_one_sentence(monkeypatch):
+    short_of_memory(monkeypatch, 4)
+    with pytest.raises(OutOfMemory, match="^a batch of group 0 does not fit"):
+        forecast(nst_jax.build(eight()))
 
 
 def test_a_dry_run_says_it_in_words_and_writes_nothing(tmp_path):

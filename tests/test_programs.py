@@ -1,5 +1,6 @@
 """Compiled programs are kept for the next command, unless a flag says no."""
 
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ def names(files):
 
 
 def evaluated(tmp_path, name):
-    """(the starting canvas, the cache's files) after a command of a fresh user."""
+    """(the starting canvas, the cache's files, seconds of compiling) of a command."""
     kept = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
     home = tmp_path / "home"
     done = subprocess.run(
@@ -33,13 +34,15 @@ def evaluated(tmp_path, name):
     assert done.returncode == 0, done.stderr
     canvas = np.load(tmp_path / name / "members/000/final.npy")
     files = {p for p in home.rglob("*-cache") if "nst_jax" in p.parts}
-    return canvas, files
+    run = json.loads((tmp_path / name / "run.json").read_text())
+    return canvas, files, run["timings"]["compile_s"]
 
 
 def test_what_one_command_has_compiled_the_next_has_not_to(tmp_path):
-    cold, compiled = evaluated(tmp_path, "cold")
+    cold, compiled, cold_s = evaluated(tmp_path, "cold")
     assert {"jit_targets", "jit_over_members"} <= names(compiled)
-    warm, after = evaluated(tmp_path, "warm")
+    warm, after, warm_s = evaluated(tmp_path, "warm")
+    assert warm_s < cold_s
     # What takes about as long as is worth keeping may be kept the second time.
     assert not {"jit_targets", "jit_over_members"} & names(after - compiled)
     np.testing.assert_array_equal(warm, cold)

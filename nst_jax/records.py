@@ -80,19 +80,23 @@ class Records:
         earlier = self._earlier()
         self.status: str = earlier["status"] if earlier else "new"
         if earlier:
-            changed = difference(earlier["config"], roundtrip(request)) or difference(
+            planned = planned_members(plan)
+            changed = difference(earlier["config"], roundtrip(request))
+            # Other members have other pictures.
+            if not changed and list(map(place, earlier["members"])) != list(
+                map(place, planned)
+            ):
+                raise RequestError(
+                    f"workdir {str(workdir)!r} holds other members of this request; "
+                    "give these a new --workdir"
+                )
+            changed = changed or difference(
                 earlier["inputs"], roundtrip(inputs), "inputs"
             )
             if changed:
                 raise RequestError(
                     f"workdir {str(workdir)!r} holds another run: {changed}; "
                     "give this one a new --workdir"
-                )
-            planned = planned_members(plan)
-            if list(map(place, earlier["members"])) != list(map(place, planned)):
-                raise RequestError(
-                    f"workdir {str(workdir)!r} holds other members of this request; "
-                    "give these a new --workdir"
                 )
             if len(earlier["groups"]) != len(plan.groups):
                 raise self._unreadable("its groups are not those of its config")

@@ -13,8 +13,8 @@ The page has a plot for each pair with a curve for each method, the lower left t
 better, and a table with what is wrong with the pictures: frames at the border, grey
 patches, values that no screen shows. To add a method, write it and its style terms into
 `METHODS`, with weights of such a size that at style weight 1 it is about as strong as
-the others. An hour and a half on two CPU cores, most of it for sliced Wasserstein,
-Wasserstein and histograms; `--shard` and `--merge` split it.
+the others. Judged from parts of it, an hour and a half on two CPU cores, most of it for
+sliced Wasserstein, Wasserstein and histograms; `--shard` and `--merge` split it.
 """
 
 import dataclasses

@@ -12,6 +12,7 @@ import numpy as np
 from absl import app, flags
 
 import nst_jax
+from benchmarks.table import Table
 from configs import gallery
 
 _SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.")
@@ -20,10 +21,7 @@ _SOLVER = flags.DEFINE_string("solver", "lbfgs_fixed", "Which.")
 
 
 def main(_: list[str]) -> None:
-    print(
-        f"{_SIZE.value} px, {_STEPS.value} steps of {_SOLVER.value}: loss over that of"
-    )
-    print("float32, least and most from step 10 on, and at the end")
+    rows: list[tuple] = []
     for pair, (content, styles) in gallery.PAIRS.items():
         wanted = curve(content, styles, "float32")
         for name, other in (
@@ -31,10 +29,16 @@ def main(_: list[str]) -> None:
             ("a rounding", curve(content, styles, "float32", ulps=1)),
         ):
             ratio = (other / wanted)[1:]
-            print(
-                f"{pair}: {name} {ratio.min():.4f} to {ratio.max():.4f}, "
-                f"at the end {ratio[-1]:.4f}"
+            rows.append(
+                (pair, name, *map(float, (ratio.min(), ratio.max(), ratio[-1])))
             )
+    Table(
+        "bfloat16",
+        f"Loss over that of float32, {_SIZE.value} px, {_STEPS.value} steps of "
+        f"{_SOLVER.value}",
+        ("pair", "features", "least from step 10 on", "most", "at the end"),
+        rows,
+    ).publish()
 
 
 def curve(

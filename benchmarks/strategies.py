@@ -11,11 +11,11 @@ are.
 
 import time
 
-import jax
 import numpy as np
 from absl import app, flags
 
 import nst_jax
+from benchmarks.table import Table
 from configs import seeds
 from nst_jax.ensemble import Ensemble
 
@@ -55,9 +55,6 @@ def main(_: list[str]) -> None:
             nudged[0, 0, 0, 0] = np.nextafter(nudged[0, 0, 0, 0], np.float32(1))
             again = _end(ensemble, starts[:1], _STEPS.value)
             ulp = _end(ensemble, nudged, _STEPS.value)
-    device = jax.devices()[0].device_kind
-    print(f"{_SIZE.value} px, {_STEPS.value} steps of {_SOLVER.value}, {device}:")
-    print("all strategies start from the same bits: yes")
     pairs = {
         "loop, run again": (again, ends["loop"][:1]),
         "map against loop": (ends["map"], ends["loop"]),
@@ -65,12 +62,24 @@ def main(_: list[str]) -> None:
         "one ulp in one value of the start": (ulp, ends["loop"][:1]),
         "one seed against the next": (ends["loop"][1:], ends["loop"][:-1]),
     }
+    rows: list[tuple] = []
     for name, (a, b) in pairs.items():
         apart = np.abs(a.astype(np.float64) - b)
-        print(f"{name:34} mean |Δ| {apart.mean():.2e}, max |Δ| {apart.max():.2e}")
-    for strategy, value in seconds.items():
-        ratio = value / seconds["loop"]
-        print(f"{strategy:5} {value:7.1f} s, {ratio:.2f} of loop")
+        rows.append((name, float(apart.mean()), float(apart.max())))
+    what = f"{_MEMBERS.value} seeds, {_SIZE.value} px, {_STEPS.value} steps of "
+    Table(
+        "strategies",
+        f"{what}{_SOLVER.value}, by three strategies",
+        ("compared", "mean |Δ|", "max |Δ|"),
+        rows,
+        [
+            "All strategies start from the same bits.",
+            *(
+                f"{k}: {v:.1f} s, {v / seconds['loop']:.2f} of loop."
+                for k, v in seconds.items()
+            ),
+        ],
+    ).publish()
 
 
 def _end(ensemble: Ensemble, starts: np.ndarray, steps: int) -> np.ndarray:

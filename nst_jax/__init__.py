@@ -11,7 +11,6 @@ from nst_jax.build import build as build
 from nst_jax.canvas import Canvas as Canvas
 from nst_jax.canvas import starting_canvas as starting_canvas
 from nst_jax.ensemble import Ensemble as Ensemble
-from nst_jax.ensemble import run as run
 from nst_jax.errors import RequestError as RequestError
 from nst_jax.experiment import Experiment as Experiment
 from nst_jax.film import Film as Film
@@ -37,6 +36,7 @@ from nst_jax.options import SolverOptions as SolverOptions
 from nst_jax.presets import PRESETS as PRESETS
 from nst_jax.presets import preset as preset
 from nst_jax.report import contact_sheet as contact_sheet
+from nst_jax.result import run as run
 from nst_jax.runner import execute as execute
 from nst_jax.solvers import LBFGS as LBFGS
 from nst_jax.solvers import SGD as SGD

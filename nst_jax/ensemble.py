@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from nst_jax import strategies, transfer
 from nst_jax.errors import RequestError
 from nst_jax.solvers import Report
-from nst_jax.strategies import STRATEGIES, mapped, sharded
+from nst_jax.strategies import STRATEGIES, in_rows, mapped, sharded
 from nst_jax.transfer import Problem, State
+from nst_jax.vgg import Network
 
 
 class Look(NamedTuple):
@@ -48,8 +48,7 @@ def _along(problems: Sequence[Problem]) -> Problem:
       RequestError: the problems differ in more than numbers: no program has them all.
     """
     first, *others = problems
-    networks = [jax.tree.leaves(problem.network) for problem in problems]
-    if any(a is not b for x in networks for a, b in zip(x, networks[0], strict=True)):
+    if not all(_same(first.network, other.network) for other in others):
         raise RequestError("problems of one ensemble must share one network")
     leaves: list[Any] = jax.tree.leaves(first)
     tree: Any = jax.tree.structure(first)
@@ -65,6 +64,12 @@ def _along(problems: Sequence[Problem]) -> Problem:
     columns = zip(*map(jax.tree.leaves, problems), strict=True)
     axes = [None if _alike(column) else 0 for column in columns]
     return jax.tree.unflatten(tree, axes)
+
+
+def _same(one: Network, other: Network) -> bool:
+    """Whether the weights are one's and the other's, which are not copied."""
+    leaves = jax.tree.leaves(one), jax.tree.leaves(other)
+    return all(a is b for a, b in zip(*leaves, strict=True))
 
 
 def _alike(column: Sequence[Any]) -> bool:
@@ -113,6 +118,8 @@ class Ensemble:
     _start: Any
     _advance: Any
     _structure: Any
+    _home: jax.sharding.NamedSharding | None
+    _sent: tuple[Network, Network] | None = None
 
     @classmethod
     def compile(
@@ -131,12 +138,12 @@ class Ensemble:
           problems: of all members that will come; one if they share it. They may
             differ in numbers: what differs has a member axis in the program.
           batch_size: members in a batch, as `strategies.batch_size` takes it.
-          strategy: "vmap", "shard", "map" or "loop". Where the numerics are to be
+          strategy: one of `strategies.STRATEGIES`. Where the numerics are to be
             batch-invariant, members go one by one.
           coarser: what these start from the ends of, compiled for the same members;
             None if they start from canvases.
-          devices: those that "shard" shares the members among, the others being
-            computed on JAX's default device; None for all of JAX's default platform.
+          devices: those that "shard" and "rows" use, the others being computed on
+            JAX's default device; None for all of JAX's default platform.
         """
         if strategy not in STRATEGIES:
             raise RequestError(
@@ -146,36 +153,49 @@ class Ensemble:
             raise RequestError(f"batch_size must be at least 1, got {batch_size}")
         devices = devices or jax.local_devices()
         batch_size = strategies.batch_size(strategy, batch_size, len(devices))
-        if strategy != "shard" and batch_size == 1:
+        if strategy in ("vmap", "map") and batch_size == 1:
             strategy = "loop"  # One picture is computed alone.
         problems = _listed(problems)
         along = _along(problems)
+        home = strategies.home(strategy, shape, devices)
         problem = _stacked([problems[0]] * batch_size, along)
         numerics = problem.network.numerics
         together = strategy in ("vmap", "shard") and not numerics.batch_invariant
 
         def over(function: Callable) -> Callable:
+            if home and strategy == "rows":
+                function = in_rows(function, home)
             over_members = mapped(function, along, shape=shape, together=together)
-            if strategy == "shard":
-                over_members = sharded(over_members, along, devices)
+            if home and strategy == "shard":
+                over_members = sharded(over_members, along, home)
             return over_members
 
         began = time.perf_counter()
         canvases = jax.ShapeDtypeStruct((batch_size, *shape), jnp.float32)
-        options = numerics.compiler_options
+        options: dict[str, Any] = {"compiler_options": numerics.compiler_options}
+        if strategy == "rows":
+            # The picture is in rows inside of the network alone; a state is no matter.
+            options |= {"in_shardings": home, "out_shardings": home}
         first, source = transfer.start, canvases
         if coarser:
             first = functools.partial(transfer.carry, shape=tuple(shape))
             source = coarser._structure
-        started = jax.jit(over(first), compiler_options=options).lower(problem, source)
-        advance = jax.jit(
-            over(transfer.advance), donate_argnums=1, compiler_options=options
-        ).lower(problem, started.out_info, 0)
+        started = jax.jit(over(first), **options).lower(problem, source)
+        advance = jax.jit(over(transfer.advance), donate_argnums=1, **options).lower(
+            problem, started.out_info, 0
+        )
         compiled = started.compile(), advance.compile()
         elapsed = time.perf_counter() - began
         shared = problems[0] if len(problems) == 1 else None
         return cls(
-            shared, batch_size, elapsed, coarser, along, *compiled, started.out_info
+            shared,
+            batch_size,
+            elapsed,
+            coarser,
+            along,
+            *compiled,
+            started.out_info,
+            home,
         )
 
     @staticmethod
@@ -264,6 +284,8 @@ class Ensemble:
         elif self.coarser is not None:
             if coarse is None:
                 raise RequestError("coarse is None, and this stage starts from another")
+            if self._home != self.coarser._home:
+                coarse = jax.device_put(coarse, self._home)
             step, state = 0, self._start(problem, coarse)
         else:
             batch = jnp.asarray(canvases, jnp.float32)[order]
@@ -307,7 +329,13 @@ class Ensemble:
             raise RequestError(
                 "problems differ in numbers that those compiled for had in common"
             )
-        return _stacked([listed[i] for i in order], self._along)
+        posed = _stacked([listed[i] for i in order], self._along)
+        if self._home is None:
+            return posed
+        # Sent to the devices once, not with each batch.
+        if self._sent is None or not _same(self._sent[0], posed.network):
+            self._sent = posed.network, jax.device_put(posed.network, self._home)
+        return dataclasses.replace(posed, network=self._sent[1])
 
     def _look(
         self, step: int, state: State, snapshot: bool, places: np.ndarray
@@ -327,74 +355,3 @@ class Ensemble:
 
 def _fetch(leaf: jax.Array, places: np.ndarray) -> np.ndarray:
     return np.asarray(leaf)[places]  # Cut on the host: the device has other work.
-
-
-class Result(NamedTuple):
-    """Where an ensemble ended.
-
-    Attributes:
-      canvas: float32 [N, H, W, 3].
-      history: one report a look, from step 0 on; its leaves are [N].
-      steps: the steps of the looks.
-    """
-
-    canvas: np.ndarray
-    history: list[Report]
-    steps: list[int]
-
-
-def run(
-    problems: Problem | Sequence[Problem],
-    canvases: ArrayLike | Sequence[ArrayLike],
-    *,
-    steps: int,
-    strategy: str = "vmap",
-    batch_size: int | None = None,
-    look_every: int = 10,
-) -> Result:
-    """Optimises N canvases, and waits.
-
-    Args:
-      problems: what they share, or one for each. They may differ in numbers, such
-        as the weights of terms; the whole is one program all the same.
-      canvases: float32 [N, H, W, 3], one start a member.
-      steps: steps that each makes.
-      strategy: "vmap", "map", "loop" or "shard".
-      batch_size: members held at a time; None for all.
-      look_every: steps between two entries of the history.
-    """
-    canvases = np.asarray(canvases, np.float32)
-    if canvases.ndim != 4 or canvases.shape[3] != 3 or not len(canvases):
-        raise RequestError(
-            "canvases must be one or more pictures [N, H, W, 3], got an array of shape "
-            f"{list(canvases.shape)}"
-        )
-    listed = _listed(problems)
-    if len(listed) not in (1, len(canvases)):
-        raise RequestError(
-            f"problems has {len(listed)} entries for {len(canvases)} canvases"
-        )
-    ensemble = Ensemble.compile(
-        listed,
-        canvases.shape[1:],
-        batch_size=batch_size or len(canvases),
-        strategy=strategy,
-    )
-    size = ensemble.batch_size
-    batches = [
-        list(
-            ensemble.optimise(
-                canvases[i : i + size],
-                steps,
-                problems=listed if len(listed) == 1 else listed[i : i + size],
-                look_every=look_every,
-            )
-        )
-        for i in range(0, len(canvases), size)
-    ]
-    together = [
-        jax.tree.map(lambda *leaves: np.concatenate(leaves), *(x.report for x in looks))
-        for looks in zip(*batches, strict=True)
-    ]
-    finals = np.concatenate([looks[-1].canvas for looks in batches])
-    return Result(finals, together, [look.step for look in batches[0]])

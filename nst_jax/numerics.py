@@ -12,6 +12,7 @@ PRECISIONS = {
     "default": jax.lax.Precision.DEFAULT,
 }
 FEATURE_DTYPES = ("float32", "bfloat16", "float64")
+CONVOLUTIONS = ("auto", "direct", "winograd")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,9 @@ class Numerics:
         passes. A CPU computes all three alike.
       feature_dtype: in which the network computes. Statistics of the features
         are accumulated in float32 at least, whatever it is.
+      convolution: "direct"; "winograd", fewer multiplications and ten times the
+        rounding, see `nst_jax.winograd`; or "auto", which is the latter on a CPU in
+        float32, where it is the faster one. What libraries choose on a GPU is theirs.
       deterministic: the same bits run after run, process after process. On a GPU it
         forbids kernels whose result may differ from run to run, and the timing of
         kernels against each other, which may choose others in another process. A
@@ -34,6 +38,7 @@ class Numerics:
 
     precision: str = "highest"
     feature_dtype: str = "float32"
+    convolution: str = "auto"
     deterministic: bool = False
     batch_invariant: bool = False
 
@@ -54,6 +59,24 @@ class Numerics:
                 f"numerics.feature_dtype must be one of {FEATURE_DTYPES}, "
                 f"got {self.feature_dtype!r}"
             )
+
+        if self.convolution not in CONVOLUTIONS:
+            raise RequestError(
+                f"numerics.convolution must be one of {CONVOLUTIONS}, "
+                f"got {self.convolution!r}"
+            )
+        if self.convolution == "winograd" and self.feature_dtype == "bfloat16":
+            raise RequestError(
+                "numerics.convolution='winograd' loses what few bits "
+                "numerics.feature_dtype='bfloat16' has; use 'direct' or 'auto'"
+            )
+
+    def on(self, backend: str) -> "Numerics":
+        """The same with `convolution` decided for a backend: "cpu", "gpu" or "tpu"."""
+        if self.convolution != "auto":
+            return self
+        pays = backend == "cpu" and self.feature_dtype == "float32"
+        return dataclasses.replace(self, convolution="winograd" if pays else "direct")
 
     @property
     def lax_precision(self) -> jax.lax.Precision:

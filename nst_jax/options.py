@@ -91,8 +91,8 @@ class EnsembleOptions:
     `Vary` over these fields is an axis of execution.
 
     Attributes:
-      strategy: "vmap", "map", "loop" or "shard"; `nst_jax.strategies` tells them
-        apart.
+      strategy: "vmap", "map", "loop", "shard" or "rows"; `nst_jax.strategies` tells
+        them apart.
       batch_size: members held at a time, of which a batch that has fewer is filled
         up with copies; 0 for as many as there are and memory has room for.
       position: the place in its batch of a batch's first member.
@@ -127,10 +127,10 @@ class EnsembleOptions:
                 raise RequestError(
                     f"ensemble.{name} must be at least 0, got {getattr(self, name)}"
                 )
-        if self.position and self.strategy == "loop":
+        if self.position and self.strategy in ("loop", "rows"):
             raise RequestError(
-                "ensemble.position is a place in a batch, and ensemble.strategy='loop' "
-                f"has none; got {self.position}"
+                "ensemble.position is a place in a batch, and ensemble.strategy="
+                f"{self.strategy!r} has none; got {self.position}"
             )
         if self.position and self.position >= self.batch_size:
             raise RequestError(

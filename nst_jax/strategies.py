@@ -1,12 +1,13 @@
 """Ways to map a transfer over the members of a batch.
 
 Nothing below this module knows of a batch. Here the functions of one picture are
-mapped over members, in one of four ways with one signature:
+mapped over members, in one of five ways with one signature:
 
 * "vmap": all members of a batch at once, in one batched computation;
 * "shard": as "vmap", each device of the process with its share of the members;
 * "map": one after the other inside one program;
-* "loop": one after the other, each a call of the program for one picture.
+* "loop": one after the other, each a call of the program for one picture;
+* "rows": as "loop", each device of the process with its share of a picture's rows.
 
 A seed's starting canvas is the same in all of them. "map" and "loop" compute it alike,
 to the same bits. In a batch its result may be another: a convolution of many may add
@@ -25,15 +26,15 @@ import numpy as np
 from nst_jax.transfer import Evaluate, Problem
 from nst_jax.vgg import Network
 
-STRATEGIES = ("vmap", "shard", "map", "loop")
+STRATEGIES = ("vmap", "shard", "map", "loop", "rows")
 
 
 def batch_size(strategy: str, asked: int, devices: int) -> int:
     """Members that a batch holds where so many are asked for.
 
-    "loop" has 1, and "shard" the next multiple of the number of devices.
+    "loop" and "rows" have 1, and "shard" the next multiple of the number of devices.
     """
-    if strategy == "loop":
+    if strategy in ("loop", "rows"):
         return 1
     return asked + -asked % devices if strategy == "shard" else asked
 
@@ -71,18 +72,17 @@ def mapped(
 
 
 def sharded(
-    over_members: Callable, along: Problem | None, devices: Sequence[jax.Device]
+    over_members: Callable, along: Problem | None, home: jax.sharding.NamedSharding
 ) -> Callable:
-    """What `mapped` gave, each device with an equal share of the members.
+    """What `mapped` gave, each device of a `home` with an equal share of the members.
 
     No device waits for another, nor do they speak: every one has the whole of what
     the members share, and its own of what they do not.
 
     JAX does not check what varies over the mesh (`check_vma`): it would refuse the
-    gradient that `vgg.convolve` gives to weights that all devices share, which varies.
+    gradient that `convolve` gives to weights that all devices share, which varies.
     """
-    mesh = jax.sharding.Mesh(np.asarray(devices), ("members",))
-    own, shared = jax.P("members"), jax.P()
+    own, shared = jax.P(*home.mesh.axis_names), home.spec
     problem = jax.tree.map(
         lambda axis: shared if axis is None else own,
         along,
@@ -92,13 +92,46 @@ def sharded(
     def over_devices(problem_: Problem, members: Any, *rest: Any) -> Any:
         return jax.shard_map(
             over_members,
-            mesh=mesh,
+            mesh=home.mesh,
             in_specs=(problem, own, *[shared] * len(rest)),
             out_specs=own,
             check_vma=False,
         )(problem_, members, *rest)
 
     return over_devices
+
+
+def home(
+    strategy: str, shape: Sequence[int], devices: Sequence[jax.Device]
+) -> jax.sharding.NamedSharding | None:
+    """Where a strategy has what its devices share: whole, on each of them.
+
+    "rows" takes as many of the devices as divide the rows of a canvas of `shape`.
+    None for a strategy of one device, JAX's default one.
+    """
+    if strategy not in ("shard", "rows"):
+        return None
+    count, axis = len(devices), "members"
+    if strategy == "rows":
+        count = max(n for n in range(1, count + 1) if shape[0] % n == 0)
+        axis = "rows"
+    mesh = jax.sharding.Mesh(np.asarray(devices[:count]), (axis,))
+    return jax.sharding.NamedSharding(mesh, jax.P())
+
+
+def in_rows(function: Callable, home: jax.sharding.NamedSharding) -> Callable:
+    """A function of a problem, whose network has a picture in rows over devices.
+
+    The compiler makes of that what it needs: at each convolution a device has the
+    next row of either neighbour, and a sum over pixels is one over devices.
+    """
+    rows = jax.sharding.NamedSharding(home.mesh, jax.P(*home.mesh.axis_names))
+
+    def over_rows(problem: Problem, *rest: Any) -> Any:
+        network = dataclasses.replace(problem.network, layout=rows)
+        return function(dataclasses.replace(problem, network=network), *rest)
+
+    return over_rows
 
 
 def _with_one_network(problem: Problem, shape: Sequence[int]) -> Evaluate:

@@ -7,21 +7,24 @@ deepest tap that is asked for.
 """
 
 import dataclasses
-import functools
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nst_jax.convolution import convolve, transform, turn
 from nst_jax.errors import RequestError, nearest
 from nst_jax.numerics import Numerics
 from nst_jax.preprocessing import Preprocessing, preprocess
 from nst_jax.pytree import record, static
 
 Params = Mapping[str, Mapping[str, np.ndarray | jax.Array]]
+#: Convolution name -> its kernel in other forms; see `prepare`.
+Prepared = Mapping[str, Mapping[str, Any]]
 
 
 def conv_shapes() -> dict[str, tuple[int, int]]:
@@ -125,77 +128,23 @@ def pool(x: jax.Array, pooling: str) -> jax.Array:
     return (a + b + c + d) / 4
 
 
-def turn(kernel: jax.Array) -> jax.Array:
-    """The kernel [3, 3, O, I] of the adjoint of convolving with [3, 3, I, O]."""
-    return kernel[::-1, ::-1].swapaxes(2, 3)
+def prepare(params: Params, numerics: Numerics) -> Prepared:
+    """The kernels in the forms that are computed with.
 
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def convolve(
-    x: jax.Array,
-    kernel: jax.Array,
-    turned: jax.Array,
-    pad: int,
-    precision: jax.lax.Precision,
-) -> jax.Array:
-    """3×3 convolution [B, H, W, I] * [3, 3, I, O] with `pad` zeros at each border.
-
-    Its gradient in `x` is written as what it is, a plain convolution with
-    `turned`, which is `turn(kernel)`. Autodiff says the same with permuted
-    dimension numbers, which XLA's CPU compiler brings into its fast form only
-    outside of loops: inside the `while` of an optimisation that gradient ran
-    three times slower. The price is forward-mode differentiation, which this has not.
+    Returns:
+      Convolution name -> {"turned": `turn(kernel)`}, and if the numerics ask for
+      Winograd's form and it pays, "transformed": see `convolution.transform`. None is
+      transformed beyond `conv5_1`, the deepest that is in use; those are direct.
     """
-    if pad and min(x.shape[1:3]) < 3:
-        # Nor has it a fast form for a picture smaller than the kernel, and it takes
-        # padding for a part of the convolution unless the two are kept apart.
-        border = ((0, 0), (pad, pad), (pad, pad), (0, 0))
-        x, pad = jax.lax.optimization_barrier(jnp.pad(x, border)), 0
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(1, 1),
-        padding=((pad, pad), (pad, pad)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=precision,
-    )
-
-
-def _convolve_forward(
-    x: jax.Array,
-    kernel: jax.Array,
-    turned: jax.Array,
-    pad: int,
-    precision: jax.lax.Precision,
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array]]:
-    return convolve(x, kernel, turned, pad, precision), (x, kernel, turned)
-
-
-def _convolve_backward(
-    pad: int,
-    precision: jax.lax.Precision,
-    residuals: tuple[jax.Array, jax.Array, jax.Array],
-    cotangent: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    x, kernel, turned = residuals
-    x_cotangent = convolve(cotangent, turned, kernel, 2 - pad, precision)
-    # The picture is what is optimised, so the compiler drops the rest as dead
-    # code; it is here because a wrong gradient would be worse than a slow one.
-    patches = jax.lax.conv_general_dilated_patches(
-        x,
-        filter_shape=(3, 3),
-        window_strides=(1, 1),
-        padding=((pad, pad), (pad, pad)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=precision,
-    )  # [B, H, W, I * 9], the channel slowest
-    kernel_cotangent = jnp.einsum(
-        "bhwk,bhwo->ko", patches, cotangent, precision=precision
-    ).reshape(kernel.shape[2], 3, 3, kernel.shape[3])
-    return x_cotangent, kernel_cotangent.transpose(1, 2, 0, 3), jnp.zeros_like(turned)
-
-
-convolve.defvjp(_convolve_forward, _convolve_backward)
+    # By NumPy: `jnp` would compile a program for every shape.
+    prepared: dict[str, dict] = {}
+    for name, conv in params.items():
+        kernel = np.asarray(conv["kernel"])
+        prepared[name] = {"turned": turn(kernel)}  # type: ignore[arg-type]
+        wanted = numerics.convolution == "winograd" and name <= "conv5_1"
+        if wanted and (transformed := transform(kernel)) is not None:
+            prepared[name]["transformed"] = transformed
+    return prepared
 
 
 class Convolution(nn.Module):
@@ -217,17 +166,18 @@ class Convolution(nn.Module):
         shape = (3, 3, x.shape[-1], self.outputs)
         kernel = self.param("kernel", nn.initializers.he_normal(), shape).astype(dtype)
         bias = self.param("bias", nn.initializers.zeros, shape[-1:]).astype(dtype)
-        if self.has_variable("adjoint", "turned"):
-            turned: jax.Array = self.get_variable("adjoint", "turned").astype(dtype)
-        else:
-            turned = turn(kernel)
+        prepared: Mapping[str, Any] = self.variables.get("prepared", {})
+        turned = prepared["turned"].astype(dtype) if prepared else turn(kernel)
+        transformed = prepared.get("transformed")
+        if self.numerics.convolution != "winograd":
+            transformed = None
         zeros = self.padding == "zeros"
         x = x.astype(dtype)
         if not zeros:
             mode = PADDINGS[self.padding]
             x = jnp.pad(x, ((1, 1), (1, 1), (0, 0)), mode=mode)
         precision = self.numerics.lax_precision
-        x = convolve(x[None], kernel, turned, int(zeros), precision)[0]
+        x = convolve(x[None], kernel, turned, transformed, int(zeros), precision)[0]
         return x + bias[None, None]
 
 
@@ -265,7 +215,7 @@ def features(
     pooling: str = "max",
     padding: str = "zeros",
     numerics: Numerics = Numerics(),
-    adjoint: Params | None = None,
+    prepared: Prepared | None = None,
 ) -> dict[str, jax.Array]:
     """VGG-19's response to a picture.
 
@@ -277,8 +227,8 @@ def features(
       pooling: "max", or "avg" (smoother pictures, as Gatys et al. advise).
       padding: "zeros", "reflect" or "replicate", at every convolution.
       numerics: precision of the convolutions and dtype of the features.
-      adjoint: convolution name -> {"turned": turn(kernel)}; if given, gradients
-        need not turn the kernels anew.
+      prepared: `prepare(params)`; if given, gradients need not turn the kernels anew,
+        and `numerics.convolution` may be Winograd's.
 
     Returns:
       Canonical layer name -> features [h, w, c].
@@ -296,7 +246,7 @@ def features(
             f"{deepest_layer(taps)}, which needs at least {side} px each way"
         )
     model = VGG19(taps, pooling, padding, numerics)
-    variables = {"params": params, "adjoint": adjoint or {}}
+    variables = {"params": params, "prepared": prepared or {}}
     return model.apply(variables, preprocess(image, preprocessing))  # type: ignore
 
 
@@ -305,24 +255,28 @@ class Network:
     """VGG-19 as an argument of a compiled program.
 
     A pytree whose leaves are the weights; what else `features` takes is static. Make
-    one by `of`, which also turns the kernels: `adjoint` belongs to `params`, and
+    one by `of`, which also prepares the kernels: `prepared` belongs to `params`, and
     gradients are taken with it.
 
     Attributes:
       params: convolution name -> {"kernel": [3, 3, I, O], "bias": [O]}.
-      adjoint: convolution name -> {"turned": [3, 3, O, I]}, 52 MB to relu5_1.
+      prepared: the kernels in other forms, see `prepare`: to relu5_1 52 MB, and where
+        Winograd's is used 400 MB more.
       preprocessing: what is made of a picture before the first convolution.
       pooling: "max" or "avg".
       padding: "zeros", "reflect" or "replicate".
       numerics: precision of the convolutions and dtype of the features.
+      layout: how a picture [H, W, 3], and with it all that is made of it, lies on
+        devices; None for wherever it lies.
     """
 
     params: Params
-    adjoint: Params
+    prepared: Prepared
     preprocessing: Preprocessing = static()
     pooling: str = static(default="max")
     padding: str = static(default="zeros")
     numerics: Numerics = static(default=Numerics())
+    layout: jax.sharding.Sharding | None = static(default=None)
 
     @classmethod
     def of(
@@ -348,13 +302,10 @@ class Network:
           RequestError: there is no such pooling or padding, or the scale is not
             positive.
         """
-        # Turned by NumPy, and put: `jnp` would compile a program for every shape.
-        adjoint = {
-            name: {"turned": turn(conv["kernel"])}  # type: ignore[arg-type]
-            for name, conv in params.items()
-        }
-        params, adjoint = jax.device_put((dict(params), adjoint))
-        return cls(params, adjoint, preprocessing).used(
+        numerics = numerics.on(jax.default_backend())
+        prepared = prepare(params, numerics)
+        params, prepared = jax.device_put((dict(params), prepared))
+        return cls(params, prepared, preprocessing, numerics=numerics).used(
             pooling=pooling,
             padding=padding,
             numerics=numerics,
@@ -371,15 +322,23 @@ class Network:
         input_scale: float = 1.0,
         input_centred: bool = True,
     ) -> "Network":
-        """These weights, not copied, used in another way; see `of`."""
+        """These weights, used in another way; see `of`.
+
+        They are not copied, but prepared anew if `numerics.convolution` is another.
+        """
         if pooling not in POOLINGS:
             raise RequestError(f"pooling must be one of {POOLINGS}, got {pooling!r}")
         if padding not in PADDINGS:
             raise RequestError(
                 f"padding must be one of {tuple(PADDINGS)}, got {padding!r}"
             )
+        numerics = numerics.on(jax.default_backend())
+        prepared = self.prepared
+        if numerics.convolution != self.numerics.convolution:
+            prepared = jax.device_put(prepare(self.params, numerics))
         return dataclasses.replace(
             self,
+            prepared=prepared,
             preprocessing=self.preprocessing.fed(input_scale, input_centred),
             pooling=pooling,
             padding=padding,
@@ -390,6 +349,8 @@ class Network:
         self, image: jax.Array, layers: Iterable[str | int]
     ) -> dict[str, jax.Array]:
         """`features` of one picture [H, W, 3]."""
+        if self.layout is not None:
+            image = jax.lax.with_sharding_constraint(image, self.layout)
         return features(
             self.params,
             image,
@@ -398,5 +359,5 @@ class Network:
             pooling=self.pooling,
             padding=self.padding,
             numerics=self.numerics,
-            adjoint=self.adjoint,
+            prepared=self.prepared,
         )

@@ -177,6 +177,58 @@ def test_several_devices():
         assert {shard.device for shard in shards} == set(few)
         print("well")
     """
+    on_eight_devices(code)
+
+
+@pytest.mark.parametrize("height", [64, 44, 37])
+def test_one_picture_in_rows_over_several_devices(height):
+    """Eight CPUs: what one does but for rounding, and what passes between them.
+
+    64 rows are eight for each, of which the deepest layer has less than one; 44 are
+    shared by four, 11 for each, so that poolings fall between devices; 37 by none.
+    """
+    code = f"""
+        height = {height}
+        import re, jax, numpy as np, nst_jax
+        from conftest import smooth_picture
+        from nst_jax.ensemble import Ensemble
+        shape, share = (height, 40, 3), {{64: 8, 44: 4, 37: 1}}[height]
+        terms = nst_jax.Content(layers=("relu4_1",)), nst_jax.Gram()
+        problem = nst_jax.Problem.of(
+            nst_jax.load_network(), nst_jax.Objective(terms),
+            smooth_picture(0, *shape[:2]), [smooth_picture(1, 48, 50)], nst_jax.Adam(),
+        )
+        ensemble = Ensemble.compile(problem, shape, batch_size=3, strategy="rows")
+        assert ensemble.batch_size == 1
+        text = ensemble._advance.as_text()
+        assert ("collective-permute" in text) == ("all-reduce" in text) == (share > 1)
+        gathered = re.findall(r"= (\\S+?){{.*? all-(?:gather|to-all)\\(", text)
+        if height == 64:  # Canvases and their gradients alone.
+            assert set(gathered) == {{"f32[1,64,40,3]"}}
+        assert (f"f32[1,{{height // share}},40,64]" in text)
+        start = smooth_picture(2, *shape[:2])[None]
+        looks = list(ensemble.optimise(start, 3, look_every=1))
+        assert len(looks[-1].state.canvas.sharding.device_set) == share
+        alone = nst_jax.run(problem, start, steps=3, look_every=1)
+        for look, report in zip(looks, alone.history, strict=True):
+            np.testing.assert_allclose(look.report.loss, report.loss, rtol=2e-6)
+        assert np.abs(looks[-1].canvas - alone.canvas).max() < 1e-4
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(looks[-1].state)]
+        resume = 3, jax.device_put(ensemble.restore(leaves))
+        (rest,) = ensemble.optimise(start, 3, resume=resume)
+        np.testing.assert_array_equal(rest.canvas, looks[-1].canvas)
+        finer = Ensemble.compile(
+            problem, shape, batch_size=1, strategy="rows", coarser=ensemble
+        )
+        (look,) = finer.optimise(start, 0, coarse=rest.state)
+        np.testing.assert_allclose(look.canvas, rest.canvas, atol=1e-6)
+        print("well")
+    """
+    on_eight_devices(code)
+
+
+def on_eight_devices(code):
+    """Runs a program that ends by saying "well", where there are eight CPUs."""
     flags = "--xla_force_host_platform_device_count=8"
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],

@@ -221,7 +221,7 @@ def test_gradient_through_the_network(network):
     network = dataclasses.replace(
         network,
         params=jax.tree.map(lambda leaf: leaf.astype(jnp.float64), network.params),
-        adjoint=jax.tree.map(lambda leaf: leaf.astype(jnp.float64), network.adjoint),
+        prepared=jax.tree.map(lambda leaf: leaf.astype(jnp.float64), network.prepared),
         numerics=nst_jax.Numerics(feature_dtype="float64"),
     )
     objective = Objective(

@@ -15,7 +15,7 @@ from conftest import ROOT, smooth_picture
 import nst_jax
 from nst_jax import Network, RequestError, vgg
 from nst_jax.preprocessing import CAFFE, TORCHVISION, preprocess
-from nst_jax.vgg import LAYERS, convolve
+from nst_jax.vgg import LAYERS
 
 HIGHEST = jax.lax.Precision.HIGHEST
 PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge"}
@@ -189,77 +189,6 @@ def test_preprocessing_conventions_are_interchangeable(network):
     assert error <= 1e-5 * np.abs(expected).max()
 
 
-# Convolution.
-
-
-def plain_convolve(x, kernel, pad):
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        (1, 1),
-        ((pad, pad), (pad, pad)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=HIGHEST,
-    )
-
-
-def conv_operands(pad):
-    """x, kernel and a cotangent, normal float64 of no two sizes alike."""
-    rng = np.random.default_rng(pad)
-    x, kernel = rng.normal(size=(2, 5, 8, 3)), rng.normal(size=(3, 3, 3, 4))
-    y = rng.normal(size=(2, 3 + 2 * pad, 6 + 2 * pad, 4))
-    return jnp.asarray(x), jnp.asarray(kernel), jnp.asarray(y)
-
-
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("pad", [0, 1])
-def test_turn_is_the_adjoint(pad):
-    """⟨x * k, y⟩ = ⟨x, y * turn(k)⟩, with `turn` its own inverse."""
-    x, kernel, y = conv_operands(pad)
-    forward = jnp.vdot(plain_convolve(x, kernel, pad), y)
-    backward = jnp.vdot(x, plain_convolve(y, vgg.turn(kernel), 2 - pad))
-    np.testing.assert_allclose(forward, backward, rtol=1e-12)
-    np.testing.assert_array_equal(vgg.turn(vgg.turn(kernel)), kernel)
-
-
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("pad", [0, 1])
-def test_gradient_of_convolve_is_autodiffs(pad):
-    """In x and in the kernel, of a loss that is not linear in either."""
-    x, kernel, y = conv_operands(pad)
-
-    def own(x, kernel):
-        return (convolve(x, kernel, vgg.turn(kernel), pad, HIGHEST) ** 3 * y).sum()
-
-    def autodiff(x, kernel):
-        return (plain_convolve(x, kernel, pad) ** 3 * y).sum()
-
-    found = jax.jit(jax.grad(own, (0, 1)))(x, kernel)
-    expected = jax.jit(jax.grad(autodiff, (0, 1)))(x, kernel)
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-10)
-
-
-@pytest.mark.usefixtures("x64")
-def test_second_derivatives_of_convolve_are_autodiffs():
-    """Reverse over reverse, in x and the kernel: ∇‖∇‖² mixes the two."""
-    x, kernel, y = conv_operands(1)
-
-    def penalty(convolution):
-        def loss(x, kernel):
-            return (jnp.sin(convolution(x, kernel)) * y).sum()
-
-        def squares(x, kernel):
-            return sum((g**2).sum() for g in jax.grad(loss, (0, 1))(x, kernel))
-
-        return jax.jit(jax.grad(squares, (0, 1)))(x, kernel)
-
-    found = penalty(lambda x, k: convolve(x, k, vgg.turn(k), 1, HIGHEST))
-    expected = penalty(lambda x, k: plain_convolve(x, k, 1))
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
-
-
 # Gradient of the network.
 
 
@@ -267,7 +196,7 @@ def in_float64(network):
     return dataclasses.replace(
         network,
         params=jax.tree.map(lambda leaf: leaf.astype(jnp.float64), network.params),
-        adjoint=jax.tree.map(lambda leaf: leaf.astype(jnp.float64), network.adjoint),
+        prepared=jax.tree.map(lambda leaf: leaf.astype(jnp.float64), network.prepared),
         numerics=nst_jax.Numerics(feature_dtype="float64"),
     )
 
@@ -303,30 +232,30 @@ def test_gradient_is_the_finite_difference(network, pooling, padding):
         )
 
 
-def test_adjoint_changes_nothing_but_is_used(network):
-    """With `adjoint`, without it, and with one that is zero: the same, and none."""
+def test_prepared_kernels_change_nothing_but_are_used(network):
+    """With `prepared`, without it, and with one that is zero: the same, and none."""
     image = smooth_picture(4, 12, 13)
 
     @jax.jit
-    def gradient(params, adjoint):
+    def gradient(params, prepared):
         def loss(image):
             taps = nst_jax.features(
                 params,
                 image,
                 ("conv2_2",),
                 preprocessing=network.preprocessing,
-                adjoint=adjoint,
+                prepared=prepared,
             )
             return (taps["conv2_2"] ** 2).mean()
 
         return jax.grad(loss)(image)
 
-    found = gradient(network.params, network.adjoint)
+    found = gradient(network.params, network.prepared)
     expected = gradient(network.params, None)
     assert np.abs(expected).max() > 0
     error = np.abs(found - expected).max()
     assert error <= 1e-5 * np.abs(expected).max()
-    nothing = jax.tree.map(jnp.zeros_like, network.adjoint)
+    nothing = jax.tree.map(jnp.zeros_like, network.prepared)
     assert not gradient(network.params, nothing).any()
 
 

@@ -1,0 +1,68 @@
+"""Members' steps a second against the size of a batch, by solver.
+
+    python -m benchmarks.batches
+
+The loss of configs/transfer.py from noise of so many seeds, in one program. Under
+`vmap` a line search lasts as long as its slowest member's, and the evaluations that a
+member asked for are fewer than were computed. Solvers without a search ask for one.
+"""
+
+import time
+
+import numpy as np
+from absl import app, flags
+
+import nst_jax
+from benchmarks.table import Table
+from nst_jax.ensemble import Ensemble
+
+_SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.")
+_STEPS = flags.DEFINE_integer("steps", 10, "Steps that are timed, after as many.")
+_BATCHES = flags.DEFINE_list("batches", ["1", "2", "4", "8", "16"], "Their sizes.")
+_SOLVERS = flags.DEFINE_list("solvers", ["lbfgs", "lbfgs_fixed", "adam"], "Which.")
+
+
+def main(_: list[str]) -> None:
+    rows: list[tuple] = []
+    for solver in _SOLVERS.value:
+        alone = None
+        for batch in map(int, _BATCHES.value):
+            rate, asked = measured(solver, batch)
+            alone = alone or rate
+            rows.append((solver, batch, rate, rate / alone, asked))
+    Table(
+        "batches",
+        f"Members' steps a second, {_SIZE.value} px",
+        ("solver", "batch", "steps/s", "of one alone", "evaluations a step"),
+        rows,
+        ["Evaluations are those that a member asked for, on average."],
+    ).publish()
+
+
+def measured(solver: str, batch: int) -> tuple[float, float]:
+    """Members' steps a second, and evaluations that each asked for."""
+    experiment = nst_jax.Experiment(
+        content="samples/chelsea.png",
+        styles=("samples/swirls.jpg",),
+        terms=(nst_jax.Content(weight=1000.0), nst_jax.Gram()),
+        size=_SIZE.value,
+        seeds=tuple(range(batch)),
+        canvas=nst_jax.Canvas("noise"),
+        solver=nst_jax.SolverOptions(name=solver),
+    )
+    (group,) = nst_jax.build(experiment).groups
+    starts = group.starts(range(batch))
+    ensemble = Ensemble.compile(group.problems(), starts.shape[1:], batch_size=batch)
+    steps = _STEPS.value
+    looks = ensemble.optimise(starts, 2 * steps, look_every=steps)
+    next(looks)
+    first = next(looks)
+    began = time.perf_counter()
+    *_, last = looks
+    seconds = time.perf_counter() - began
+    asked = last.report.evaluations - first.report.evaluations
+    return batch * steps / seconds, float(np.mean(asked) / steps)
+
+
+if __name__ == "__main__":
+    app.run(main)

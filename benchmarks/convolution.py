@@ -1,0 +1,77 @@
+"""One 3×3 convolution: directly, and in Winograd's form, on maps of several sides.
+
+    python -m benchmarks.convolution
+
+Ours both, in turn and inside a loop, as an optimisation runs them: what
+`convolution.convolve` should choose for a number of channels and a side.
+"""
+
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+
+from benchmarks.table import Table
+from nst_jax import convolution
+
+_SIDES = flags.DEFINE_list("sides", ["8", "16", "32", "64", "128"], "Of square maps.")
+_CHANNELS = flags.DEFINE_list("channels", ["128", "256", "512"], "In and out.")
+_ROUNDS = flags.DEFINE_integer("rounds", 7, "How often both are run.")
+_INNER = 4
+
+
+def main(_: list[str]) -> None:
+    rows: list[tuple] = []
+    for channels in map(int, _CHANNELS.value):
+        for side in map(int, _SIDES.value):
+            times = 1e3 * np.array(seconds(channels, side))
+            ratio = np.median(times[:, 0] / times[:, 1])
+            where = f"{channels} channels, {side}×{side}"
+            rows.append((where, *map(float, (*np.median(times, 0), ratio))))
+    Table(
+        "convolution",
+        "One 3×3 convolution, in two forms",
+        ("map", "direct, ms", "Winograd's, ms", "times as fast"),
+        rows,
+    ).publish()
+
+
+def seconds(channels: int, side: int) -> list[tuple[float, float]]:
+    """(direct, Winograd's) of each round."""
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(3, 3, channels, channels)).astype(np.float32)
+    x = jnp.asarray(rng.normal(size=(1, side, side, channels)), jnp.float32)
+    turned = convolution.turn(kernel)  # type: ignore[arg-type]
+    transformed = convolution.transform(kernel, least_channels=0)
+    runs = [looped(x, kernel, turned, form) for form in (None, transformed)]
+    for run in runs:
+        run()  # Compiles.
+    return [tuple(map(timed, runs)) for _ in range(_ROUNDS.value)]  # type: ignore
+
+
+def looped(x: jax.Array, *kernels: object) -> Callable[[], object]:
+    """A call that convolves `_INNER` times, each time what the last one gave."""
+
+    @jax.jit
+    def run(x: jax.Array, *kernels: object) -> jax.Array:
+        def body(_: int, x: jax.Array) -> jax.Array:
+            x = convolution.convolve(x, *kernels, 1, jax.lax.Precision.HIGHEST)
+            return x / jnp.sqrt(9 * x.shape[-1])
+
+        return jax.lax.fori_loop(0, _INNER, body, x)
+
+    kernels = jax.device_put(kernels)
+    return lambda: jax.block_until_ready(run(x, *kernels))
+
+
+def timed(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return (time.perf_counter() - began) / _INNER
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -58,7 +58,7 @@ def ours(workdir: pathlib.Path, cache: pathlib.Path) -> tuple[float, float]:
     subprocess.run(command, check=True, capture_output=True)
     seconds = time.perf_counter() - began
     (member,) = json.loads((workdir / "run.json").read_text())["members"]
-    return seconds, member["final"]["loss"]
+    return seconds, member["loss"]
 
 
 def theirs(folder: pathlib.Path) -> tuple[float, float]:

@@ -157,6 +157,7 @@ def _with_one_network(problem: Problem, shape: Sequence[int]) -> Evaluate:
     count = len(jaxpr.consts)
 
     @jax.custom_batching.custom_vmap
+    @jax.jit  # Mapped once, wherever a solver asks for it.
     def call(shared: list, rest: list, *at: jax.Array) -> list:
         closed = jax.extend.core.ClosedJaxpr(jaxpr.jaxpr, shared[:count])
         return jax.extend.core.jaxpr_as_fun(closed)(*shared[count:], *rest, *at)

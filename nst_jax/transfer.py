@@ -132,6 +132,10 @@ def _targets(options: tuple[tuple[str, bool | int], ...]) -> Callable[..., tuple
     return jax.jit(Objective.targets, compiler_options=dict(options))
 
 
+#: Traced once, wherever a solver asks for it: a line search does in six places.
+_evaluate = jax.jit(Problem.evaluate)
+
+
 class State(NamedTuple):
     """A transfer under way: what a checkpoint holds.
 
@@ -162,7 +166,7 @@ def start(
     Args:
       evaluate: how to; the problem's own `evaluate` if None.
     """
-    evaluate = evaluate or problem.evaluate
+    evaluate = evaluate or functools.partial(_evaluate, problem)
     step = jnp.zeros((), jnp.int32)
     with jax.default_matmul_precision(problem.network.numerics.precision):
         canvas = problem._holding(canvas)
@@ -216,7 +220,7 @@ def advance(
     Args:
       evaluate: how to; the problem's own `evaluate` if None.
     """
-    evaluate = evaluate or problem.evaluate
+    evaluate = evaluate or functools.partial(_evaluate, problem)
 
     def step(_: jax.Array, state: State) -> State:
         variable, inner, report = problem.solver.step(

@@ -6,7 +6,9 @@ each block. Every one of these 37 stages can be tapped; the network ends at the
 deepest tap that is asked for.
 """
 
+import concurrent.futures
 import dataclasses
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -136,15 +138,18 @@ def prepare(params: Params, numerics: Numerics) -> Prepared:
       Winograd's form and it pays, "transformed": see `convolution.transform`. None is
       transformed beyond `conv5_1`, the deepest that is in use; those are direct.
     """
+
     # By NumPy: `jnp` would compile a program for every shape.
-    prepared: dict[str, dict] = {}
-    for name, conv in params.items():
-        kernel = np.asarray(conv["kernel"])
-        prepared[name] = {"turned": turn(kernel)}  # type: ignore[arg-type]
+    def forms(name: str) -> dict[str, Any]:
+        kernel = np.asarray(params[name]["kernel"])
+        turned = {"turned": turn(kernel)}  # type: ignore[arg-type]
         wanted = numerics.convolution == "winograd" and name <= "conv5_1"
-        if wanted and (transformed := transform(kernel)) is not None:
-            prepared[name]["transformed"] = transformed
-    return prepared
+        transformed = transform(kernel) if wanted else None
+        return turned if transformed is None else turned | {"transformed": transformed}
+
+    # Most of the time goes to fetching memory, which threads do beside each other.
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return dict(zip(params, pool.map(forms, params), strict=True))
 
 
 class Convolution(nn.Module):
@@ -349,15 +354,22 @@ class Network:
         self, image: jax.Array, layers: Iterable[str | int]
     ) -> dict[str, jax.Array]:
         """`features` of one picture [H, W, 3]."""
-        if self.layout is not None:
-            image = jax.lax.with_sharding_constraint(image, self.layout)
-        return features(
-            self.params,
-            image,
-            layers,
-            preprocessing=self.preprocessing,
-            pooling=self.pooling,
-            padding=self.padding,
-            numerics=self.numerics,
-            prepared=self.prepared,
-        )
+        return _of_network(self, image, canonical_layers(layers))
+
+
+@functools.partial(jax.jit, static_argnums=2)  # Traced once for pictures of one size.
+def _of_network(
+    network: Network, image: jax.Array, layers: tuple[str, ...]
+) -> dict[str, jax.Array]:
+    if network.layout is not None:
+        image = jax.lax.with_sharding_constraint(image, network.layout)
+    return features(
+        network.params,
+        image,
+        layers,
+        preprocessing=network.preprocessing,
+        pooling=network.pooling,
+        padding=network.padding,
+        numerics=network.numerics,
+        prepared=network.prepared,
+    )

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import ndimage
 
 from nst_jax.errors import RequestError
 from nst_jax.studies.estimate import Estimate, jackknife, mean_of_pairs
@@ -245,7 +245,7 @@ def _similarity(a: _Local, b: _Local) -> float:
 def _windowed(field: np.ndarray) -> np.ndarray:
     """Weighted means [H − 10, W − 10, 3] of a field [H, W, 3] under the window."""
     edge = WINDOW // 2
-    smooth = ndimage.gaussian_filter(field, SIGMA, radius=edge, axes=(0, 1))
+    smooth = scipy.ndimage.gaussian_filter(field, SIGMA, radius=edge, axes=(0, 1))
     return smooth[edge:-edge, edge:-edge]
 
 

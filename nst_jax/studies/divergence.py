@@ -11,8 +11,8 @@ import statistics
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from nst_jax.errors import RequestError
 
@@ -223,7 +223,7 @@ def _straight(times: np.ndarray, heights: np.ndarray) -> bool:
     share = (times[2:] - times[1:-1]) / (times[2:] - times[:-2])
     off = share * heights[:-2] + (1 - share) * heights[2:] - heights[1:-1]
     squares = off**2 / (1 + share**2 + (1 - share) ** 2)
-    noise = statistics.median_low(squares) / stats.chi2.median(1)
+    noise = statistics.median_low(squares) / scipy.stats.chi2.median(1)
     error = math.sqrt(noise * np.linalg.inv(broken.T @ broken)[2, 2])
     slope, _ = np.polyfit(times, heights, 1)
     return abs(bend) <= max(ERRORS * error, BEND * abs(slope))

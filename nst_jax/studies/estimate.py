@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from nst_jax.errors import RequestError
 
@@ -169,10 +169,10 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> RankCorrelation:
             raise RequestError(
                 f"{name} must not be the same everywhere, got {values[0]}"
             )
-    first, second = stats.rankdata(x), stats.rankdata(y)
+    first, second = scipy.stats.rankdata(x), scipy.stats.rankdata(y)
     rho = float(np.corrcoef(first, second)[0, 1])
     # Ranks are halves of integers, so equal sums of products are equal in floats too.
-    test = stats.permutation_test(
+    test = scipy.stats.permutation_test(
         (first,),
         lambda ranks, axis: (ranks * second).sum(axis),
         permutation_type="pairings",
@@ -189,7 +189,7 @@ def _fisher(rho: float, count: int) -> Estimate:
         return Estimate(rho)
     limit = 1 - 6 / (count**3 - count)
     z = math.atanh(min(max(rho, -limit), limit))
-    half = stats.norm.ppf((1 + CONFIDENCE) / 2) * math.sqrt(
+    half = scipy.stats.norm.ppf((1 + CONFIDENCE) / 2) * math.sqrt(
         (1 + rho**2 / 2) / (count - 3)
     )
     return Estimate(rho, min(math.tanh(z - half), rho), max(math.tanh(z + half), rho))
@@ -209,5 +209,5 @@ def _estimate(value: float, without: list[float], positive: bool) -> Estimate:
         return Estimate(value)
     count = len(values)
     error = math.sqrt((count - 1) * values.var())
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
+    half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
     return Estimate(value, value - half, value + half)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from nst_jax.studies.estimate import RankCorrelation, rank_correlation
 from nst_jax.studies.found import Evidence, Findings, Line, Plot, Table, rounded
@@ -107,7 +107,7 @@ def _trace(
 ) -> float:
     """The geometric mean over layers, and over the pictures if there are several."""
     traces = [gram_traces(network, style, layers).values() for style in styles]
-    return float(stats.gmean([trace for own in traces for trace in own]))
+    return float(scipy.stats.gmean([trace for own in traces for trace in own]))
 
 
 def _said(settings: Sequence[Setting]) -> str:
@@ -137,7 +137,7 @@ def _said(settings: Sequence[Setting]) -> str:
 
 def _correlation(styles: Sequence[Sequence[Setting]]) -> RankCorrelation | None:
     """Of one point a picture, the mean of its settings; None if that is too little."""
-    traces = [stats.gmean([own.trace for own in style]) for style in styles]
+    traces = [scipy.stats.gmean([own.trace for own in style]) for style in styles]
     spreads = [
         np.mean([own.line.dispersion.std.value for own in style]) for style in styles
     ]

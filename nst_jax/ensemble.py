@@ -205,10 +205,12 @@ class Ensemble:
         *,
         batch_size: int,
         strategy: str,
-        coarser: "Ensemble | None" = None,
         devices: Sequence[jax.Device] | None = None,
     ) -> Hashable:
-        """What `compile` depends on: where it is equal, one ensemble serves both."""
+        """What `compile` depends on, but for what is coarser.
+
+        Where it is equal, one ensemble serves both.
+        """
         problems = _listed(problems)
         leaves, tree = jax.tree.flatten(problems[0])
         kinds = tuple(
@@ -217,7 +219,7 @@ class Ensemble:
         )
         axes = tuple(jax.tree.leaves(_along(problems), is_leaf=lambda x: x is None))
         where = tuple(devices or jax.local_devices())
-        static = tuple(shape), batch_size, strategy, id(coarser), where
+        static = tuple(shape), batch_size, strategy, where
         return tree, kinds, axes, *static
 
     @property

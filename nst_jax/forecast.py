@@ -52,20 +52,24 @@ def forecast(plan: Plan) -> list[Forecast]:
     Raises:
       OutOfMemory: a batch does not fit, which a run would make smaller.
     """
-    compiler = Compiler()
-    forecasts = []
-    for number, group in enumerate(plan.groups):
-        try:
-            with group.placed():
-                forecasts.append(_forecast(group, compiler))
-        except jax.errors.JaxRuntimeError as error:
-            if not out_of_memory(error):
-                raise
-            raise OutOfMemory(
-                f"a batch of group {number} does not fit into memory; a run would make "
-                "it smaller: lower ensemble.batch_size for a forecast"
-            ) from None
-    return forecasts
+    with Compiler() as compiler:
+        return [
+            _forecast_of(number, group, compiler)
+            for number, group in enumerate(plan.groups)
+        ]
+
+
+def _forecast_of(number: int, group: Group, compiler: Compiler) -> Forecast:
+    try:
+        with group.placed():
+            return _forecast(group, compiler)
+    except jax.errors.JaxRuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        raise OutOfMemory(
+            f"a batch of group {number} does not fit into memory; a run would make "
+            "it smaller: lower ensemble.batch_size for a forecast"
+        ) from None
 
 
 def _forecast(group: Group, compiler: Compiler) -> Forecast:
@@ -75,9 +79,10 @@ def _forecast(group: Group, compiler: Compiler) -> Forecast:
     # Before compiling, whose memory on a CPU is free again when the steps need some.
     held = used_bytes(group.devices[0])
     stages = compiler.stages(group, problems, size)
-    peak, steps, seconds, coarse = 0, [], 0.0, None
+    # All are compiled before the first step is timed.
+    peak = held + max(stage.ensemble.needed_bytes for stage in stages)
+    steps, seconds, coarse = [], 0.0, None
     for stage in stages:
-        peak = max(peak, held + stage.ensemble.needed_bytes)
         start_s, step_s, coarse = _probe(stage, coarse)
         steps.append(step_s)
         seconds += start_s + step_s * stage.steps

@@ -172,7 +172,7 @@ class _Run:
             for i, member in enumerate(self.plan.members)
             if not self.records.finished([i])
         ]
-        with Progress(sum(waiting)) as progress:
+        with self.compiler, Progress(sum(waiting)) as progress:
             for number, group in enumerate(self.plan.groups):
                 if self.records.finished(group.numbers):
                     continue
@@ -202,7 +202,7 @@ class _Run:
         while True:
             try:
                 stages = self.compiler.stages(group, problems, size)
-                return self._group(group, stages, progress)
+                return self._group(group, stages, size, progress)
             except jax.errors.JaxRuntimeError as error:
                 if not out_of_memory(error):
                     raise
@@ -263,9 +263,10 @@ class _Run:
         self.records.set_batch_size(number, smaller)
         return smaller
 
-    def _group(self, group: Group, stages: list[Stage], progress: Progress) -> bool:
+    def _group(
+        self, group: Group, stages: list[Stage], size: int, progress: Progress
+    ) -> bool:
         """Optimises a group's batches; False if stopped before the last one's end."""
-        size = stages[-1].ensemble.batch_size
         for first in range(0, len(group.members), size):
             places = range(first, min(first + size, len(group.members)))
             numbers = tuple(group.numbers[i] for i in places)
@@ -342,8 +343,9 @@ class _Run:
         numbers = tuple(group.numbers[i] for i in places)
         step = stage.before + (resume[0] if resume else 0)
         snapshots = experiment.output.snapshot_steps(stage.before + stage.steps)
+        ensemble = stage.ensemble
         entered = time.perf_counter()
-        for look in stage.ensemble.optimise(
+        for look in ensemble.optimise(
             group.starts(places, self.records.result),
             stage.steps,
             problems=[stage.problems[i] for i in places],

@@ -1,9 +1,11 @@
 """A group's stages with their compiled programs."""
 
 import dataclasses
-import functools
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
+import jax
 from absl import logging
 
 from nst_jax import strategies
@@ -21,15 +23,20 @@ class Stage:
       number: from 0.
       group: its members at that size.
       problems: theirs.
-      ensemble: their program.
+      program: their program, compiled or to be.
       before: steps of the stages before.
     """
 
     number: int
     group: Group
     problems: list[Problem]
-    ensemble: Ensemble
+    program: Future[Ensemble]
     before: int
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """The compiled program, which is waited for."""
+        return self.program.result()
 
     @property
     def steps(self) -> int:
@@ -60,6 +67,9 @@ def batch_size(group: Group, problem: Problem, asked: int = 0) -> int:
 class Compiler:
     """Compiles each program once, whichever groups it serves.
 
+    In a thread of its own, one after another: while a stage runs, the program of the
+    next is compiled. As a context, it gives up at the end what nothing waits for.
+
     Attributes:
       compile_s: seconds spent so far.
       programs: how many there are.
@@ -67,7 +77,14 @@ class Compiler:
 
     def __init__(self) -> None:
         self.compile_s = 0.0
-        self._programs: dict[Hashable, Ensemble] = {}
+        self._programs: dict[Hashable, Future[Ensemble]] = {}
+        self._thread = ThreadPoolExecutor(1, "compiler")
+
+    def __enter__(self) -> "Compiler":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     @property
     def programs(self) -> int:
@@ -81,35 +98,57 @@ class Compiler:
           size: members of a batch.
         """
         stages: list[Stage] = []
+        coarser: tuple[Hashable, Future[Ensemble]] | None = None
         for stage in group.stages:
             own = problems if stage is group else stage.problems()
-            coarser = stages[-1].ensemble if stages else None
-            ensemble = self._ensemble(stage, own, size, coarser)
+            coarser = self._program(stage, own, size, coarser)
             before = sum(earlier.steps for earlier in stages)
-            stages.append(Stage(len(stages), stage, own, ensemble, before))
+            stages.append(Stage(len(stages), stage, own, coarser[1], before))
         return stages
 
-    def _ensemble(
+    def _program(
         self,
         group: Group,
         problems: list[Problem],
         size: int,
-        coarser: Ensemble | None,
+        coarser: tuple[Hashable, Future[Ensemble]] | None,
+    ) -> tuple[Hashable, Future[Ensemble]]:
+        """The group's program, under what it is known by: another group's if equal."""
+        options: dict[str, Any] = {
+            "batch_size": size,
+            "strategy": group.experiment.ensemble.strategy,
+            "devices": group.devices,
+        }
+        posed = problems, group.content.shape
+        signature = Ensemble.signature(*posed, **options), coarser and coarser[0]
+        known = self._programs.get(signature)
+        if known is None:
+            before = coarser and coarser[1]
+            known = self._thread.submit(_here(self._compiled), posed, options, before)
+            self._programs[signature] = known
+        return signature, known
+
+    def _compiled(
+        self,
+        posed: tuple[list[Problem], tuple[int, ...]],
+        options: dict[str, Any],
+        coarser: Future[Ensemble] | None,
     ) -> Ensemble:
-        """The group's program, compiled unless another group has the same."""
-        program = functools.partial(
-            Ensemble.compile,
-            problems,
-            group.content.shape,
-            batch_size=size,
-            strategy=group.experiment.ensemble.strategy,
-            coarser=coarser,
-            devices=group.devices,
-        )
-        signature = Ensemble.signature(*program.args, **program.keywords)
-        if signature not in self._programs:
-            ensemble = program()
-            self.compile_s += ensemble.compile_s
-            logging.info("compiled in %.1f s", ensemble.compile_s)
-            self._programs[signature] = ensemble
-        return self._programs[signature]
+        # What is coarser was asked for before, so that this thread is done with it.
+        before = coarser.result() if coarser else None
+        ensemble = Ensemble.compile(*posed, **options, coarser=before)
+        self.compile_s += ensemble.compile_s
+        logging.info("compiled in %.1f s", ensemble.compile_s)
+        return ensemble
+
+
+def _here(function: Callable) -> Callable:
+    """As it would run in this thread: contexts of JAX are a thread's own."""
+    device: jax.Device | None = jax.config.jax_default_device  # type: ignore[attr-defined]
+    wide: bool = jax.config.jax_enable_x64  # type: ignore[attr-defined]
+
+    def there(*args: Any) -> Any:
+        with jax.default_device(device), jax.enable_x64(wide):
+            return function(*args)
+
+    return there

@@ -31,8 +31,9 @@ class Look(NamedTuple):
       report: the solver's, fetched.
       canvas: float32 [N, H, W, 3] at a step that a snapshot was asked for and at
         the end, else None.
-      state: the batch on the device, at the last look alone (each chunk of steps
-        overwrites the buffers of the one before).
+      state: the batch, on the device at the last look and copied to the host where
+        it was asked for, else None (each chunk of steps overwrites the buffers of
+        the one before).
     """
 
     step: int
@@ -252,6 +253,7 @@ class Ensemble:
         coarse: State | None = None,
         resume: tuple[int, State] | None = None,
         stop: Callable[[], bool] = lambda: False,
+        keep: Callable[[], bool] = lambda: False,
     ) -> Iterator[Look]:
         """Optimises one batch, and yields what there is to see on the way.
 
@@ -270,6 +272,7 @@ class Ensemble:
             which is gone on from in place of `canvases`' start.
           resume: step and state of an earlier batch to go on from, likewise.
           stop: asked before each chunk; if true, the batch ends early.
+          keep: asked after each chunk; if true, the look at its end bears the state.
         """
         count = len(canvases)
         if not 1 <= count <= self.batch_size:
@@ -305,7 +308,7 @@ class Ensemble:
             yield look
             # Once all members rest, or have come to NaN, nothing would change.
             resting = not (look.report.grad_norm > tolerance).any()
-            pending = self._look(step, state, step in snapshots, places)
+            pending = self._look(step, state, step in snapshots, places, keep())
         yield pending()._replace(canvas=_fetch(state.canvas, places), state=state)
 
     def _posed(
@@ -340,16 +343,22 @@ class Ensemble:
         return dataclasses.replace(posed, network=self._sent[1])
 
     def _look(
-        self, step: int, state: State, snapshot: bool, places: np.ndarray
+        self,
+        step: int,
+        state: State,
+        snapshot: bool,
+        places: np.ndarray,
+        keep: bool = False,
     ) -> Callable[[], Look]:
         """A look that is fetched when called; what it needs outlives the state."""
         report = jax.tree.map(jnp.copy, state.report)
         canvas = jnp.copy(state.canvas) if snapshot else None
+        kept = jax.device_get(jax.tree.map(jnp.copy, state)) if keep else None
 
         def fetch() -> Look:
             picture = None if canvas is None else _fetch(canvas, places)
             return Look(
-                step, jax.tree.map(lambda x: _fetch(x, places), report), picture, None
+                step, jax.tree.map(lambda x: _fetch(x, places), report), picture, kept
             )
 
         return fetch

@@ -199,18 +199,19 @@ class Group:
             "regions": jax.tree.map(jnp.asarray, self.scenes[0].regions),
         }
 
-        def target(parts: dict[str, Any]) -> Any:
+        # The network is an argument: JAX keeps what a trace that fails closed over.
+        def target(network: Network, parts: dict[str, Any]) -> Any:
             objective = Objective((parts["numbers"],))
             pictures = parts["content"], parts["styles"], parts["regions"]
-            return objective.targets(self.network, *pictures)
+            return objective.targets(network, *pictures)
 
         axes = {name: 0 if name == kind else None for name in first}
         twice = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), first[kind])
-        mapped = jax.vmap(target, in_axes=(axes,), out_axes=None)
+        mapped = jax.vmap(target, in_axes=(None, axes), out_axes=None)
         try:
             # Mapped over a part, an output that depends on it cannot be given back
             # without the mapped axis.
-            jax.eval_shape(mapped, {**first, kind: twice})
+            jax.eval_shape(mapped, self.network, {**first, kind: twice})
         except ValueError:
             return True
         return False

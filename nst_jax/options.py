@@ -230,6 +230,8 @@ class OutputOptions:
       snapshots: further steps to keep a picture of.
       exact: whether they are kept as they were computed too, as
         `frames/000025.npy`; what a comparison to the last bit needs.
+      checkpoint_every: seconds between two checkpoints of a batch under way, which
+        a run that is killed goes on from.
       fps: pictures a second in the film of a member's making.
       quality: whether the report measures the pictures' quality, which takes a forward
         pass of the network a member.
@@ -239,6 +241,7 @@ class OutputOptions:
     snapshot_every: int = 0
     snapshots: tuple[int, ...] = ()
     exact: bool = False
+    checkpoint_every: float = 60.0
     fps: int = 12
     quality: bool = False
 

@@ -152,7 +152,7 @@ class _Run:
         self.plan = plan
         self.records = records
         self.stop = stop
-        self.began = self.reported = time.perf_counter()
+        self.began = self.reported = self.kept = time.perf_counter()
         self.run_s = self.report_s = self.elsewhere_s = 0.0
         self.member_steps = 0
         self.compiler = Compiler()
@@ -298,9 +298,10 @@ class _Run:
         for stage in stages[at:]:
             coarse = look.state if look else None
             look = self._batch(stage, places, coarse, resume, began, progress)
-            if look.step < stage.before + stage.steps:
-                seconds = time.perf_counter() - began
-                self.records.save_checkpoint(numbers, stage.number, look, seconds)
+            whole = look.step == stage.before + stage.steps
+            if not (whole and stage is stages[-1]):
+                self._keep(stage, numbers, look, began)
+            if not whole:
                 return False
             resume = None
         assert look is not None
@@ -343,6 +344,7 @@ class _Run:
         numbers = tuple(group.numbers[i] for i in places)
         step = stage.before + (resume[0] if resume else 0)
         snapshots = experiment.output.snapshot_steps(stage.before + stage.steps)
+        every = experiment.output.checkpoint_every
         ensemble = stage.ensemble
         entered = time.perf_counter()
         for look in ensemble.optimise(
@@ -356,6 +358,7 @@ class _Run:
             coarse=coarse,
             resume=resume,
             stop=self.stop,
+            keep=lambda: time.perf_counter() - self.kept > every,
         ):
             look = look._replace(step=stage.before + look.step)
             if look.canvas is not None:
@@ -366,8 +369,18 @@ class _Run:
             progress.update(made, look.report.loss)
             self.member_steps += made
             step = look.step
+            if look.state is not None and step < stage.before + stage.steps:
+                self._keep(stage, numbers, look, began)
         self.run_s += time.perf_counter() - entered
         return look
+
+    def _keep(
+        self, stage: Stage, numbers: tuple[int, ...], look: Look, began: float
+    ) -> None:
+        """A checkpoint of a batch, to go on from whatever comes."""
+        seconds = time.perf_counter() - began
+        self.records.save_checkpoint(numbers, stage.number, look, seconds)
+        self.kept = time.perf_counter()
 
     def _report_now_and_then(self) -> None:
         """A page to look at while a long run goes on, at little of its cost."""

@@ -222,7 +222,13 @@ def advance(
     """
     evaluate = evaluate or functools.partial(_evaluate, problem)
 
-    def step(_: jax.Array, state: State) -> State:
+    def going_on(made_and_state: tuple[jax.Array, State]) -> jax.Array:
+        made, state = made_and_state
+        # False for NaN too: a canvas that has none is not led further astray.
+        return (made < steps) & (state.report.grad_norm > problem.tolerance)
+
+    def step(made_and_state: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
+        made, state = made_and_state
         variable, inner, report = problem.solver.step(
             lambda v: evaluate(v, state.step), state.variable, state.solver
         )
@@ -231,12 +237,10 @@ def advance(
         missing = share * state.missing
         canvas = problem._holding(mean / (1 - missing))
         stepped = State(canvas, variable, mean, missing, inner, report, state.step + 1)
-        # False for NaN too: a canvas that has none is not led further astray. A
-        # select, not a conditional: under vmap that would be one all the same.
-        moving = state.report.grad_norm > problem.tolerance
-        return jax.tree.map(
-            lambda new, old: jnp.where(moving, new, old), stepped, state
-        )
+        return made + 1, stepped
 
+    # The loop, and no select in it, ends at rest: an L-BFGS history is not copied.
+    # Under vmap each member has a select, and the loop ends with the last of them.
+    made = jnp.zeros((), jnp.int32)
     with jax.default_matmul_precision(problem.network.numerics.precision):
-        return jax.lax.fori_loop(0, steps, step, state)
+        return jax.lax.while_loop(going_on, step, (made, state))[1]

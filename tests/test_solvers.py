@@ -10,6 +10,7 @@ import pytest
 
 import nst_jax
 from nst_jax.solvers import LINE_SEARCHES, SOLVERS
+from nst_jax.solvers.base import FIRST_STEP
 
 SHAPE = (4, 5, 3)
 ALL = [
@@ -138,13 +139,27 @@ def test_quasi_newton_steps_do_not_depend_on_the_unit_of_the_loss(solver, power)
     np.testing.assert_allclose(reports[0].loss, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("side", [3, 30])
+@pytest.mark.parametrize("solver", [ALL[0], ALL[3]], ids=[IDS[0], IDS[3]])
+def test_quasi_newton_first_moves_by_as_much_whatever_the_size(solver, side):
+    """Down a plane, which has no curvature to say otherwise."""
+    downhill = jnp.asarray(np.random.default_rng(0).normal(size=(side, side, 3)))
+
+    def plane(canvas):
+        return ((downhill * canvas).sum(), {}), downhill
+
+    arrived, _, _ = solve(solver, plane, 1, jnp.zeros((side, side, 3)))
+    moved = jnp.sqrt(jnp.mean(arrived**2))
+    np.testing.assert_allclose(moved, FIRST_STEP, rtol=1e-5)
+
+
 @pytest.mark.parametrize("search", LINE_SEARCHES)
 def test_lbfgs_walks_as_jaxopt_itself_does(search):
     """With the first step's scale taken out, ours is jaxopt's own iteration."""
     with jax.enable_x64(True):
         fun, _ = bowl()
         start = jnp.full(SHAPE, 0.3, jnp.float64)
-        scale = 1 / jnp.linalg.norm(fun(start)[1])
+        scale = FIRST_STEP * np.sqrt(start.size) / jnp.linalg.norm(fun(start)[1])
         theirs = jaxopt.LBFGS(
             lambda canvas: scale * fun(canvas)[0][0],
             linesearch=search,
@@ -172,7 +187,7 @@ def test_fixed_lbfgs_is_the_two_loop_recursion():
                 alphas.append(s @ q / (y @ s))
                 q -= alphas[-1] * y
             s, y = pairs[-1] if pairs else (gradient, gradient)
-            first = 1 / np.linalg.norm(gradient)
+            first = FIRST_STEP * np.sqrt(x.size) / np.linalg.norm(gradient)
             q *= s @ y / (y @ y) if pairs else first
             for (s, y), alpha in zip(pairs, reversed(alphas), strict=True):
                 q += s * (alpha - y @ q / (y @ s))

@@ -59,7 +59,7 @@ class _FirstOrder(OptaxSolver):
         )
         return state._replace(inner=inner)
 
-    def _scale(self, grad_norm: jax.Array) -> jax.Array:
+    def _scale(self, grad_norm: jax.Array, canvas: jax.Array) -> jax.Array:
         # Adam scales by itself, but for `eps`; descent's rate is for the loss as it is.
         return jnp.ones_like(grad_norm)
 

@@ -1,6 +1,6 @@
 """L-BFGS, three times: with jaxopt's line searches, optax's, and none.
 
-All three see the loss divided by the norm of its first gradient; see `unit`.
+All three see the loss in a unit in which its first gradient is a step: `first_step`.
 """
 
 import warnings
@@ -18,9 +18,9 @@ from nst_jax.solvers.base import (
     check_choice,
     check_positive,
     count,
+    first_step,
     norm,
     start,
-    unit,
 )
 from nst_jax.solvers.transformation import OptaxSolver
 
@@ -67,7 +67,7 @@ class LBFGS:
     def init(self, fun: ValueAndGrad, canvas: jax.Array) -> tuple[_LBFGSState, Report]:
         (loss, parts), gradient = fun(canvas)
         report = start(loss, parts, gradient)
-        scale = unit(report.grad_norm)
+        scale = first_step(report.grad_norm, canvas)
         seen = (loss * scale).astype(canvas.dtype)
         known = lambda _: ((seen, (loss, parts)), gradient * scale)  # noqa: E731
         inner = self._jaxopt(known).init_state(canvas)
@@ -125,11 +125,10 @@ class FixedLBFGS(OptaxSolver):
     """L-BFGS without a line search, by optax: one evaluation a step.
 
     This is how Torch's L-BFGS is run by most of the field, and the natural choice
-    under `vmap`, where every member then costs the same. The first step is the
-    normalised gradient. Two guards stand in for the line search: a direction that
-    does not descend, which a pair of negative curvature can lead to, is replaced by
-    the normalised gradient and an empty history; and no step is longer than
-    `max_step`.
+    under `vmap`, where every member then costs the same. The first step is along the
+    gradient, `FIRST_STEP` long. Two guards stand in for the line search: a direction
+    that does not descend, which a pair of negative curvature can lead to, is replaced
+    by such a first step and an empty history; and no step is longer than `max_step`.
 
     Attributes:
       learning_rate: the factor on every direction; 1 is the quasi-Newton step.
@@ -151,11 +150,10 @@ class FixedLBFGS(OptaxSolver):
         def update(gradient: jax.Array, state: Any, canvas: jax.Array) -> Any:
             ahead = lbfgs.update(gradient, state, canvas)
             anew = lbfgs.update(gradient, lbfgs.init(canvas), canvas)
-            descends = jnp.vdot(ahead[0], gradient) > 0
+            known = (state.count > 0) & (jnp.vdot(ahead[0], gradient) > 0)
+            first = gradient * first_step(norm(gradient), canvas)
             direction, state = jax.tree.map(
-                lambda x, y: jnp.where(descends, x, y),
-                ahead,
-                (gradient / norm(gradient), anew[1]),
+                lambda x, y: jnp.where(known, x, y), ahead, (first, anew[1])
             )
             step = self.learning_rate * direction
             length = jnp.sqrt(jnp.mean(step**2))

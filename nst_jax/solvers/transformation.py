@@ -7,7 +7,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from nst_jax.solvers.base import Report, ValueAndGrad, count, norm, start, unit
+from nst_jax.solvers.base import (
+    Report,
+    ValueAndGrad,
+    count,
+    first_step,
+    norm,
+    start,
+)
 
 
 class OptaxState(NamedTuple):
@@ -25,9 +32,9 @@ class OptaxSolver:
     def _transformation(self) -> optax.GradientTransformationExtraArgs:
         raise NotImplementedError
 
-    def _scale(self, grad_norm: jax.Array) -> jax.Array:
+    def _scale(self, grad_norm: jax.Array, canvas: jax.Array) -> jax.Array:
         """What the solver sees the loss multiplied by, from its first gradient."""
-        return unit(grad_norm)
+        return first_step(grad_norm, canvas)
 
     def _project(self, canvas: jax.Array) -> jax.Array:
         return canvas
@@ -40,7 +47,7 @@ class OptaxSolver:
         inner = self._transformation().init(canvas)
         (loss, parts), gradient = fun(canvas)
         report = start(loss, parts, gradient)
-        scale = self._scale(report.grad_norm)
+        scale = self._scale(report.grad_norm, canvas)
         return OptaxState(inner, scale, gradient, report), report
 
     def step(

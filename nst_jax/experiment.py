@@ -211,9 +211,10 @@ class Experiment:
             ("tile", self.tile, 0),
             ("output.log_every", self.output.log_every, 1),
             ("output.snapshot_every", self.output.snapshot_every, 0),
+            ("output.checkpoint_every", self.output.checkpoint_every, 0),
             ("output.fps", self.output.fps, 1),
         ):
-            if number < least:
+            if not number >= least:
                 raise RequestError(f"{name} must be at least {least}, got {number}")
         if not 0 < self.style_scale <= 100:
             raise RequestError(

@@ -111,7 +111,7 @@ def pastiche(content: str, styles: tuple[str, ...]) -> Experiment:
         size=500,
         fit="area",
         steps=1000,
-        solver=SolverOptions("lbfgs", history_size=_HISTORY),
+        solver=SolverOptions("lbfgs_fixed", history_size=_HISTORY),
         resample="bilinear",
     )
 

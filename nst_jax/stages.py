@@ -57,7 +57,9 @@ def batch_size(group: Group, problem: Problem, asked: int = 0) -> int:
     options, count = group.experiment.ensemble, len(group.members)
     devices = group.devices
     size = asked or options.batch_size
-    if not size:
+    if not size and count == 1:
+        size = 1  # However large it is, there is nothing to choose.
+    elif not size:
         size = fitting_batch(problem, group.content.shape, devices[0])
         size *= len(devices) if options.strategy == "shard" else 1
         size = min(count, size)

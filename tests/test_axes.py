@@ -1,6 +1,7 @@
 """Grids of members, and the programs that serve them."""
 
 import dataclasses
+import gc
 
 import jax
 import numpy as np
@@ -290,6 +291,19 @@ def test_a_target_that_depends_on_what_varies_is_each_members_own():
     for problem, amount in zip(problems, (0.0, 0.5, 1.0), strict=True):
         np.testing.assert_allclose(problem.targets[1], amount * mean, atol=1e-5)
         assert problem.targets[0][0] is problems[0].targets[0][0]
+
+
+def test_a_plan_leaves_no_network_behind(two_pictures):
+    """Also where what depends on the content is found by a trace that fails."""
+    gc.collect()
+    before = len(jax.live_arrays())
+    contents = nst_jax.Vary("content", two_pictures)
+    (group,) = nst_jax.build(experiment(axes=(contents,))).groups
+    assert group.problems()
+    assert len(jax.live_arrays()) > before + 16
+    del group
+    gc.collect()
+    assert len(jax.live_arrays()) <= before
 
 
 def test_targets_are_there_once_where_only_weights_vary():

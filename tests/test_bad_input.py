@@ -297,6 +297,10 @@ REFUSED = {
     "steps negative": ("--config.steps=-1", "steps must be at least 0, got -1"),
     "batch size negative": ("--config.ensemble.batch_size=-1", "ensemble.batch_size"),
     "log every zero": ("--config.output.log_every=0", "output.log_every", "at least 1"),
+    "checkpoint never": (
+        "--config.output.checkpoint_every=nan",
+        *("output.checkpoint_every", "at least 0"),
+    ),
     "snapshot negative": ("--config.output.snapshots=3,-2", "output.snapshots", "-2"),
     "no seeds": ("--config.seeds=()", "seeds", "at least one", "()"),
     "seeds twice": ("--config.seeds=3,4,3", "seeds must differ, got (3, 4, 3)"),

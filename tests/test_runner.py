@@ -12,6 +12,7 @@ import nst_jax
 from nst_jax import losses
 from nst_jax.errors import OutOfMemory
 from nst_jax.metrics import read_metrics
+from nst_jax.records import Records
 
 
 def eight(**fields):
@@ -99,6 +100,44 @@ def test_a_checkpoint_without_its_run_is_of_another(tmp_path, whole):
     (tmp_path / "metrics.jsonl").unlink()
     assert run(asked, tmp_path) == "done"
     assert rows(tmp_path) == rows(whole)
+
+
+class Killed(BaseException):
+    """What no part of the program expects."""
+
+
+@pytest.mark.parametrize(("stages", "saves"), [(1, 2), (2, 2), (2, 3)])
+def test_a_killed_run_goes_on_from_its_last_checkpoint(
+    tmp_path, monkeypatch, stages, saves
+):
+    """In the middle of a stage, at the end of one, and in the middle of the next."""
+    asked = eight(size=48)
+    asked.ensemble.batch_size = 8
+    if stages == 2:
+        asked.ladder = nst_jax.Ladder(sizes=(32,), steps=(4,))
+    asked.output.checkpoint_every = 0.0
+    assert run(asked, tmp_path / "whole") == "done"
+    save, saved = Records.save_checkpoint, []
+
+    def save_and_die(self, numbers, stage, look, seconds):
+        save(self, numbers, stage, look, seconds)
+        saved.append(look.step)
+        if len(saved) == saves:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Records, "save_checkpoint", save_and_die)
+        with pytest.raises(Killed):
+            run(asked, tmp_path / "killed")
+    assert (tmp_path / "killed" / "checkpoint.safetensors").exists()
+    before = manifest(tmp_path / "killed")["member_steps"]
+    assert run(asked, tmp_path / "killed") == "done"
+    whole = manifest(tmp_path / "whole")["member_steps"]
+    assert manifest(tmp_path / "killed")["member_steps"] == whole
+    assert before == 8 * saved[-1] > 0
+    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+    for ours, theirs in zip(*map(finals, sorted(tmp_path.iterdir())), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_fault_in_the_report_is_no_fault_of_the_run(tmp_path, whole, monkeypatch):

@@ -148,13 +148,13 @@ class FixedLBFGS(OptaxSolver):
         lbfgs = optax.scale_by_lbfgs(self.history_size)
 
         def update(gradient: jax.Array, state: Any, canvas: jax.Array) -> Any:
-            ahead = lbfgs.update(gradient, state, canvas)
-            anew = lbfgs.update(gradient, lbfgs.init(canvas), canvas)
-            known = (state.count > 0) & (jnp.vdot(ahead[0], gradient) > 0)
+            ahead, after = lbfgs.update(gradient, state, canvas)
+            known = (state.count > 0) & (jnp.vdot(ahead, gradient) > 0)
             first = gradient * first_step(norm(gradient), canvas)
-            direction, state = jax.tree.map(
-                lambda x, y: jnp.where(known, x, y), ahead, (first, anew[1])
-            )
+            direction = jnp.where(known, ahead, first)
+            # A pair without weight is none: the history need not be copied to go.
+            weights = jnp.where(known, after.weights_memory, 0)
+            state = after._replace(weights_memory=weights)
             step = self.learning_rate * direction
             length = jnp.sqrt(jnp.mean(step**2))
             return -step * jnp.minimum(1, self.max_step / length), state

@@ -12,9 +12,10 @@ import sys
 
 from absl import app, flags
 
-#: In this order; those after the first line need benchmarks/requirements.txt.
+#: In this order; those of the last line need benchmarks/requirements.txt.
 SCRIPTS = (
     *("convolution", "pixels", "batches", "seeds", "strategies", "memory", "start"),
+    *("scaling", "bfloat16"),
     *("gradient", "command"),
 )
 _OUT = flags.DEFINE_string("out", "", "A folder that gets the tables.")

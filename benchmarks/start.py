@@ -55,6 +55,8 @@ def moments(folder: pathlib.Path, number: int) -> dict[str, float]:
             elif "] 1/1 it" in line:
                 found.setdefault("the first step is made", since)
     found["the command has ended"] = time.perf_counter() - began
+    if process.returncode or len(found) < 3:
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}, saying {found}")
     return found
 
 

@@ -68,7 +68,7 @@ def machine() -> dict:
     device = jax.devices()[0]
     kind = device.device_kind
     if device.platform == "cpu":
-        kind = f"{_processor()}, {len(os.sched_getaffinity(0))} cores"
+        kind = f"{_processor()}, {_cores()} cores"
     packages = {}
     for package in _PACKAGES:
         try:
@@ -83,6 +83,13 @@ def machine() -> dict:
         "device": kind,
         "packages": packages,
     }
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system says."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _processor() -> str:

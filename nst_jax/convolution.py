@@ -25,11 +25,9 @@ def turn(kernel: jax.Array) -> jax.Array:
     return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
-def transform(
-    kernel: np.ndarray, least_channels: int = _CHANNELS
-) -> tuple[np.ndarray, np.ndarray] | None:
+def transform(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """`Transformed` of a kernel [3, 3, I, O]; None if its channels are too few."""
-    if min(kernel.shape[2:]) < least_channels:
+    if min(kernel.shape[2:]) < _CHANNELS:
         return None
     return winograd.transform(kernel), winograd.transform(turn(kernel))  # type: ignore
 
@@ -51,14 +49,23 @@ def convolve(
     outside of loops: inside the `while` of an optimisation that gradient ran
     three times slower. The price is forward-mode differentiation, which this has not.
 
-    If `transformed`, which is `transform(kernel)`, is given, pictures that are not too
-    small, or that are many, are convolved in Winograd's form.
+    Args:
+      x: pictures.
+      kernel: what they are convolved with.
+      turned: `turn(kernel)`, [3, 3, O, I].
+      transformed: `transform(kernel)`, if pictures that are not too small, or that are
+        many, are to be convolved in Winograd's form.
+      pad: 0 or 1.
+      precision: of the products.
+
+    Returns:
+      [B, H + 2 pad − 2, W + 2 pad − 2, O].
     """
-    return _folded(pad, precision)(x, kernel, transformed)
+    return _of_pictures(pad, precision)(x, kernel, transformed)
 
 
 @functools.cache
-def _folded(pad: int, precision: jax.lax.Precision) -> Callable:
+def _of_pictures(pad: int, precision: jax.lax.Precision) -> Callable:
     """`_correlate`, for which the members of a `vmap` are so many more pictures."""
 
     @jax.custom_batching.custom_vmap

@@ -185,18 +185,19 @@ class Ensemble:
         advance = jax.jit(over(transfer.advance), donate_argnums=1, **options).lower(
             problem, started.out_info, 0
         )
-        compiled = started.compile(), advance.compile()
+        programs = started.compile(), advance.compile()
         elapsed = time.perf_counter() - began
-        shared = problems[0] if len(problems) == 1 else None
         return cls(
-            shared,
-            batch_size,
-            elapsed,
-            coarser,
-            along,
-            *compiled,
-            started.out_info,
-            home,
+            # In a tree, None is no leaf: what differs is all that is there.
+            problem=None if jax.tree.leaves(along) else problems[0],
+            batch_size=batch_size,
+            compile_s=elapsed,
+            coarser=coarser,
+            _along=along,
+            _start=programs[0],
+            _advance=programs[1],
+            _structure=started.out_info,
+            _home=home,
         )
 
     @staticmethod
@@ -273,7 +274,13 @@ class Ensemble:
           resume: step and state of an earlier batch to go on from, likewise.
           stop: asked before each chunk; if true, the batch ends early.
           keep: asked after each chunk; if true, the look at its end bears the state.
+
+        Raises:
+          RequestError: the canvases or problems are not those of a batch, or
+            `look_every` is less than 1.
         """
+        if look_every < 1:
+            raise RequestError(f"look_every must be at least 1, got {look_every}")
         count = len(canvases)
         if not 1 <= count <= self.batch_size:
             raise RequestError(
@@ -353,7 +360,8 @@ class Ensemble:
         """A look that is fetched when called; what it needs outlives the state."""
         report = jax.tree.map(jnp.copy, state.report)
         canvas = jnp.copy(state.canvas) if snapshot else None
-        kept = jax.device_get(jax.tree.map(jnp.copy, state)) if keep else None
+        # A copy in the host's memory: the device may have no room for a second one.
+        kept = jax.tree.map(np.array, state) if keep else None
 
         def fetch() -> Look:
             picture = None if canvas is None else _fetch(canvas, places)

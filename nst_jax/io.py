@@ -58,17 +58,24 @@ def file_sha256(path: pathlib.Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+#: What the names of files begin with that are not whole yet.
+PARTIAL = ".partial-"
+
+
 def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> None:
-    """Calls `write` on a temporary neighbour of `path`, then renames it to `path`."""
+    """Calls `write` on a temporary neighbour of `path`, then renames it to `path`.
+
+    What is there under that name is whole at every moment, also after a power cut.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=".partial-", suffix=path.suffix
-    )
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=path.suffix)
     os.close(handle)
     partial = pathlib.Path(name)
     try:
         write(partial)
         partial.chmod(0o644)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

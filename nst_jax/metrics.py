@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import os
 import pathlib
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -19,6 +20,12 @@ class Metrics:
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
         with self.path.open("a") as file:
             file.writelines(to_json(row) + "\n" for row in rows)
+
+    def sync(self) -> None:
+        """Returns when all rows so far would outlast a power cut."""
+        if self.path.exists():
+            with self.path.open("ab") as file:
+                os.fsync(file.fileno())
 
     def keep(self, kept: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
         """Drops all other rows, and what is no row; returns those that are left."""

@@ -27,7 +27,9 @@ class Numerics:
         are accumulated in float32 at least, whatever it is.
       convolution: "direct"; "winograd", fewer multiplications and ten times the
         rounding, see `nst_jax.winograd`; or "auto", which is the latter on a CPU in
-        float32, where it is the faster one. What libraries choose on a GPU is theirs.
+        float32, where it is the faster one. A layer is computed in it if the pictures
+        of a batch have pixels enough together, so that a batch may round otherwise
+        than a picture alone. What libraries choose on a GPU is theirs.
       deterministic: the same bits run after run, process after process. On a GPU it
         forbids kernels whose result may differ from run to run, and the timing of
         kernels against each other, which may choose others in another process. A
@@ -59,16 +61,15 @@ class Numerics:
                 f"numerics.feature_dtype must be one of {FEATURE_DTYPES}, "
                 f"got {self.feature_dtype!r}"
             )
-
         if self.convolution not in CONVOLUTIONS:
             raise RequestError(
                 f"numerics.convolution must be one of {CONVOLUTIONS}, "
                 f"got {self.convolution!r}"
             )
-        if self.convolution == "winograd" and self.feature_dtype == "bfloat16":
+        if self.convolution == "winograd" and self.feature_dtype != "float32":
             raise RequestError(
-                "numerics.convolution='winograd' loses what few bits "
-                "numerics.feature_dtype='bfloat16' has; use 'direct' or 'auto'"
+                "numerics.convolution='winograd' is for feature_dtype='float32', got "
+                f"{self.feature_dtype!r}: its rounding is ten times that of 'direct'"
             )
 
     def on(self, backend: str) -> "Numerics":

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from nst_jax import film, io, masks
@@ -12,6 +13,7 @@ from nst_jax.draft import undraft
 from nst_jax.errors import RequestError
 from nst_jax.experiment import Experiment
 from nst_jax.losses import Regions
+from nst_jax.numerics import Numerics
 from nst_jax.vgg import Network
 from nst_jax.weights import load_weights
 
@@ -46,7 +48,8 @@ class Reader:
 
     def network(self, experiment: Experiment) -> Network:
         """The network that an experiment describes."""
-        path, numerics = experiment.weights, undraft(experiment.numerics)
+        backend = experiment.ensemble.platform or jax.default_backend()
+        path, numerics = experiment.weights, undraft(experiment.numerics).on(backend)
         options: dict[str, Any] = {
             "pooling": experiment.pooling,
             "padding": experiment.padding,
@@ -60,10 +63,15 @@ class Reader:
             return load_weights(found)
 
         weights = self._once(("weights", path), read)
-        # On the device once, whatever is done with them.
+        # On the device once, whatever is done with them in one form of convolution.
+        form = numerics.convolution
         base = self._once(
-            ("network", path),
-            lambda: Network.of(weights.params, weights.preprocessing),
+            ("network", path, form),
+            lambda: Network.of(
+                weights.params,
+                weights.preprocessing,
+                numerics=Numerics(convolution=form),
+            ),
         )
         return base.used(numerics=numerics, **options)
 

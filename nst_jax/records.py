@@ -5,6 +5,7 @@
     inputs/           the pictures that it was given, as they were used
     members/000/      final.png, final.npy (the exact result), frames/, member.json
     checkpoint.safetensors    a batch under way, while there is one
+    running.json      the process that writes here, while there is one
 
 and, made from these by `nst_jax.report`: report.html, sheet.png, curves.svg, the
 numbers in study.json, and the making_of of members that have frames.
@@ -17,7 +18,6 @@ import importlib.metadata
 import pathlib
 import platform
 import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -29,6 +29,7 @@ from nst_jax.build import Plan
 from nst_jax.checkpoint import Checkpoint
 from nst_jax.ensemble import Look
 from nst_jax.errors import RequestError
+from nst_jax.folder import Lock, check_writable
 from nst_jax.io import write_image, write_whole
 from nst_jax.manifest import (
     device,
@@ -76,7 +77,8 @@ class Records:
             }
             for i, item in enumerate(plan.inputs)
         ]
-        _check_writable(self.workdir)
+        check_writable(self.workdir)
+        self._lock = Lock(self.workdir)
         earlier = self._earlier()
         self.status: str = earlier["status"] if earlier else "new"
         if earlier:
@@ -116,6 +118,7 @@ class Records:
                     "count": len(group.members),
                     "size": list(group.content.shape[:2]),
                     "strategy": group.experiment.ensemble.strategy,
+                    "convolution": group.network.numerics.convolution,
                     "batch_size": None,
                     "compile_s": 0.0,
                     "run_s": 0.0,
@@ -164,7 +167,18 @@ class Records:
         )
 
     def begin(self) -> None:
-        """Marks the run as running, and keeps the pictures that it was given."""
+        """Marks the run as running, and keeps the pictures that it was given.
+
+        Raises:
+          RequestError: another process has the folder, or had it since it was opened.
+        """
+        self._lock.acquire()
+        if self._written() != self._opened:
+            self._lock.release()
+            raise RequestError(
+                f"workdir {str(self.workdir)!r} was written to by another run just "
+                "now; give the same command again"
+            )
         self._save_manifest()
         for i, picture in self.plan.pictures.items():
             self._picture(self.workdir / f"inputs/{i:03d}.png", picture)
@@ -312,7 +326,10 @@ class Records:
             total["run_s"] / max(self.manifest["member_steps"], 1), 6
         )
         self.manifest["status"] = status
-        self._save_manifest()
+        try:
+            self._save_manifest()
+        finally:
+            self._lock.release()
 
     @property
     def checkpoint_path(self) -> pathlib.Path:
@@ -321,9 +338,10 @@ class Records:
     def save_checkpoint(
         self, members: Sequence[int], stage: int, look: Look, seconds: float
     ) -> None:
-        """Keeps a batch that was interrupted after so many seconds, to the bit."""
+        """Keeps a batch under way, after so many seconds, to the bit."""
         leaves = list(map(np.asarray, jax.tree.leaves(look.state)))
         checkpoint = Checkpoint(tuple(members), stage, look.step, seconds, leaves)
+        self.metrics.sync()  # A checkpoint presumes the rows before it.
         checkpoint.save(self.checkpoint_path)
 
     def load_checkpoint(self) -> Checkpoint | None:
@@ -332,8 +350,14 @@ class Records:
         known = self.status != "new"
         return Checkpoint.load(self.checkpoint_path) if known else None
 
+    def _written(self) -> int:
+        """When run.json was; 0 if there is none."""
+        path = self.workdir / "run.json"
+        return path.stat().st_mtime_ns if path.exists() else 0
+
     def _earlier(self) -> dict[str, Any] | None:
-        if not (self.workdir / "run.json").exists():
+        self._opened = self._written()
+        if not self._opened:
             return None
         try:
             return read_manifest(self.workdir)
@@ -393,21 +417,3 @@ def _is_array(path: pathlib.Path) -> bool:
 
 def _finite(*arrays: ArrayLike) -> bool:
     return all(bool(np.isfinite(array).all()) for array in arrays)
-
-
-def _check_writable(workdir: pathlib.Path) -> None:
-    """Raises RequestError unless the folder, or where it will be, can be written."""
-    try:
-        existing = workdir
-        while not existing.exists() and existing != existing.parent:
-            existing = existing.parent
-        if not existing.is_dir():
-            raise RequestError(f"workdir: {str(existing)!r} is a file, wanted a folder")
-        tempfile.TemporaryFile(dir=existing).close()
-    except (OSError, ValueError) as error:
-        if isinstance(error, RequestError):
-            raise
-        reason = getattr(error, "strerror", None) or error
-        raise RequestError(
-            f"workdir: cannot write to {str(workdir)!r} ({reason})"
-        ) from None

@@ -153,7 +153,7 @@ class _Run:
         self.records = records
         self.stop = stop
         self.began = self.reported = self.kept = time.perf_counter()
-        self.run_s = self.report_s = self.elsewhere_s = 0.0
+        self.run_s = self.report_s = self.keep_s = self.elsewhere_s = 0.0
         self.member_steps = 0
         self.compiler = Compiler()
         self.logged: set[int] = set()
@@ -200,12 +200,13 @@ class _Run:
         problems = group.problems()
         size = self._batch_size(number, group, problems[0])
         while True:
+            stages = self.compiler.stages(group, problems, size)
             try:
-                stages = self.compiler.stages(group, problems, size)
                 return self._group(group, stages, size, progress)
             except jax.errors.JaxRuntimeError as error:
                 if not out_of_memory(error):
                     raise
+                self.compiler.drop(stages)
                 size = self._halved(number, group, problems[0], size)
 
     def _elsewhere(self, number: int, group: Group, progress: Progress) -> bool:
@@ -293,15 +294,13 @@ class _Run:
         elif not self.logged.isdisjoint(numbers):
             self.records.drop_metrics(numbers)
         self.logged.update(numbers)
+        _ = stages[at].ensemble  # Waited for before the clock of its rows begins.
         began = time.perf_counter() - spent
         look = None
         for stage in stages[at:]:
             coarse = look.state if look else None
             look = self._batch(stage, places, coarse, resume, began, progress)
-            whole = look.step == stage.before + stage.steps
-            if not (whole and stage is stages[-1]):
-                self._keep(stage, numbers, look, began)
-            if not whole:
+            if look.step < stage.before + stage.steps:
                 return False
             resume = None
         assert look is not None
@@ -344,7 +343,6 @@ class _Run:
         numbers = tuple(group.numbers[i] for i in places)
         step = stage.before + (resume[0] if resume else 0)
         snapshots = experiment.output.snapshot_steps(stage.before + stage.steps)
-        every = experiment.output.checkpoint_every
         ensemble = stage.ensemble
         entered = time.perf_counter()
         for look in ensemble.optimise(
@@ -358,7 +356,7 @@ class _Run:
             coarse=coarse,
             resume=resume,
             stop=self.stop,
-            keep=lambda: time.perf_counter() - self.kept > every,
+            keep=self._is_due(experiment.output.checkpoint_every),
         ):
             look = look._replace(step=stage.before + look.step)
             if look.canvas is not None:
@@ -369,7 +367,7 @@ class _Run:
             progress.update(made, look.report.loss)
             self.member_steps += made
             step = look.step
-            if look.state is not None and step < stage.before + stage.steps:
+            if look.state is not None and step < stage.total:
                 self._keep(stage, numbers, look, began)
         self.run_s += time.perf_counter() - entered
         return look
@@ -378,9 +376,19 @@ class _Run:
         self, stage: Stage, numbers: tuple[int, ...], look: Look, began: float
     ) -> None:
         """A checkpoint of a batch, to go on from whatever comes."""
-        seconds = time.perf_counter() - began
-        self.records.save_checkpoint(numbers, stage.number, look, seconds)
+        now = time.perf_counter()
+        self.records.save_checkpoint(numbers, stage.number, look, now - began)
         self.kept = time.perf_counter()
+        self.keep_s = self.kept - now
+
+    def _is_due(self, every: float) -> Callable[[], bool]:
+        """Whether it is time for a checkpoint, asked again and again."""
+
+        def due() -> bool:
+            since = time.perf_counter() - self.kept
+            return every == 0 or since > max(every, 20 * self.keep_s)
+
+        return due
 
     def _report_now_and_then(self) -> None:
         """A page to look at while a long run goes on, at little of its cost."""

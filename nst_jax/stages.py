@@ -1,5 +1,6 @@
 """A group's stages with their compiled programs."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,7 @@ class Stage:
       problems: theirs.
       program: their program, compiled or to be.
       before: steps of the stages before.
+      total: steps of all stages.
     """
 
     number: int
@@ -32,6 +34,7 @@ class Stage:
     problems: list[Problem]
     program: Future[Ensemble]
     before: int
+    total: int
 
     @property
     def ensemble(self) -> Ensemble:
@@ -70,7 +73,8 @@ class Compiler:
     """Compiles each program once, whichever groups it serves.
 
     In a thread of its own, one after another: while a stage runs, the program of the
-    next is compiled. As a context, it gives up at the end what nothing waits for.
+    next is compiled. As a context, it gives up at the end what nothing waits for; the
+    process does not end before the one under way is compiled.
 
     Attributes:
       compile_s: seconds spent so far.
@@ -100,13 +104,23 @@ class Compiler:
           size: members of a batch.
         """
         stages: list[Stage] = []
+        total = sum(stage.experiment.steps for stage in group.stages)
         coarser: tuple[Hashable, Future[Ensemble]] | None = None
         for stage in group.stages:
             own = problems if stage is group else stage.problems()
             coarser = self._program(stage, own, size, coarser)
             before = sum(earlier.steps for earlier in stages)
-            stages.append(Stage(len(stages), stage, own, coarser[1], before))
+            steps = before, total
+            stages.append(Stage(len(stages), stage, own, coarser[1], *steps))
         return stages
+
+    def drop(self, stages: list[Stage]) -> None:
+        """Gives up programs that there turned out to be no room for."""
+        unfit = {stage.program for stage in stages}
+        for signature, program in list(self._programs.items()):
+            if program in unfit:
+                program.cancel()
+                del self._programs[signature]
 
     def _program(
         self,
@@ -146,11 +160,18 @@ class Compiler:
 
 def _here(function: Callable) -> Callable:
     """As it would run in this thread: contexts of JAX are a thread's own."""
-    device: jax.Device | None = jax.config.jax_default_device  # type: ignore[attr-defined]
-    wide: bool = jax.config.jax_enable_x64  # type: ignore[attr-defined]
+    config: Any = jax.config
+    contexts = {
+        jax.default_device: config.jax_default_device,
+        jax.enable_x64: config.jax_enable_x64,
+        jax.debug_nans: config.jax_debug_nans,
+        jax.numpy_rank_promotion: config.jax_numpy_rank_promotion,
+    }
 
     def there(*args: Any) -> Any:
-        with jax.default_device(device), jax.enable_x64(wide):
+        with contextlib.ExitStack() as stack:
+            for context, value in contexts.items():
+                stack.enter_context(context(value))
             return function(*args)
 
     return there

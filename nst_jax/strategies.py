@@ -10,8 +10,9 @@ mapped over members, in one of five ways with one signature:
 * "rows": as "loop", each device of the process with its share of a picture's rows.
 
 A seed's starting canvas is the same in all of them. "map" and "loop" compute it alike,
-to the same bits. In a batch its result may be another: a convolution of many may add
-in another order than a single one, and an optimisation amplifies the last bit.
+to the same bits. In a batch its result may be another: a convolution of many may be
+computed in another form, or add in another order, than a single one, and an
+optimisation amplifies the last bit.
 """
 
 import dataclasses
@@ -22,6 +23,7 @@ import jax
 import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 
 from nst_jax.transfer import Evaluate, Problem
 from nst_jax.vgg import Network
@@ -115,6 +117,11 @@ def home(
     if strategy == "rows":
         count = max(n for n in range(1, count + 1) if shape[0] % n == 0)
         axis = "rows"
+        if count < len(devices):
+            logging.warning(
+                "%d rows are divided over %d of %d devices: as many as divide them",
+                *(shape[0], count, len(devices)),
+            )
     mesh = jax.sharding.Mesh(np.asarray(devices[:count]), (axis,))
     return jax.sharding.NamedSharding(mesh, jax.P())
 
@@ -123,12 +130,14 @@ def in_rows(function: Callable, home: jax.sharding.NamedSharding) -> Callable:
     """A function of a problem, whose network has a picture in rows over devices.
 
     The compiler makes of that what it needs: at each convolution a device has the
-    next row of either neighbour, and a sum over pixels is one over devices.
+    next row of either neighbour, and a sum over pixels is one over devices. They are
+    direct, for tiles of Winograd's form would lie across the borders between devices.
     """
     rows = jax.sharding.NamedSharding(home.mesh, jax.P(*home.mesh.axis_names))
 
     def over_rows(problem: Problem, *rest: Any) -> Any:
-        network = dataclasses.replace(problem.network, layout=rows)
+        numerics = dataclasses.replace(problem.network.numerics, convolution="direct")
+        network = dataclasses.replace(problem.network, layout=rows, numerics=numerics)
         return function(dataclasses.replace(problem, network=network), *rest)
 
     return over_rows

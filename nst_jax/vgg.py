@@ -135,21 +135,22 @@ def prepare(params: Params, numerics: Numerics) -> Prepared:
 
     Returns:
       Convolution name -> {"turned": `turn(kernel)`}, and if the numerics ask for
-      Winograd's form and it pays, "transformed": see `convolution.transform`. None is
-      transformed beyond `conv5_1`, the deepest that is in use; those are direct.
+      Winograd's form and it pays, "transformed": see `convolution.transform`. Beyond
+      `conv5_1`, the deepest of the usual style layers, none is, to spare memory.
     """
 
     # By NumPy: `jnp` would compile a program for every shape.
     def forms(name: str) -> dict[str, Any]:
         kernel = np.asarray(params[name]["kernel"])
         turned = {"turned": turn(kernel)}  # type: ignore[arg-type]
-        wanted = numerics.convolution == "winograd" and name <= "conv5_1"
+        usual = _CONVS.index(name) <= _CONVS.index("conv5_1")
+        wanted = usual and numerics.convolution == "winograd"
         transformed = transform(kernel) if wanted else None
         return turned if transformed is None else turned | {"transformed": transformed}
 
     # Most of the time goes to fetching memory, which threads do beside each other.
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        return dict(zip(params, pool.map(forms, params), strict=True))
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        return dict(zip(params, threads.map(forms, params), strict=True))
 
 
 class Convolution(nn.Module):

@@ -28,6 +28,13 @@ def _strict_arrays():
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _programs_of_one_module():
+    """Thousands of compiled programs would not fit into memory beside each other."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def x64():
     """Arrays of 64 bits."""

@@ -51,6 +51,7 @@ FLOORS = (
     "forecast",
     "studies",
     "programs",
+    "folder",
     "checkpoint",
     "metrics",
     "manifest",

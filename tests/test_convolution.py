@@ -85,7 +85,7 @@ def test_second_derivatives_of_convolve_are_autodiffs():
 
 
 def transformed(kernel):
-    return convolution.transform(kernel, least_channels=0)
+    return winograd.transform(kernel), winograd.transform(convolution.turn(kernel))
 
 
 def operands(batch, height, width, pad, inputs=3, outputs=4):
@@ -245,7 +245,7 @@ def test_kernels_are_prepared_for_the_choice(network):
         ({"convolution": "fft"}, "numerics.convolution must be one of .*, got 'fft'"),
         (
             {"convolution": "winograd", "feature_dtype": "bfloat16"},
-            "numerics.convolution='winograd' loses what few bits",
+            "numerics.convolution='winograd' is for feature_dtype='float32'",
         ),
     ],
 )

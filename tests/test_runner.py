@@ -102,12 +102,12 @@ def test_a_checkpoint_without_its_run_is_of_another(tmp_path, whole):
     assert rows(tmp_path) == rows(whole)
 
 
-class Killed(BaseException):
+class Fault(BaseException):
     """What no part of the program expects."""
 
 
 @pytest.mark.parametrize(("stages", "saves"), [(1, 2), (2, 2), (2, 3)])
-def test_a_killed_run_goes_on_from_its_last_checkpoint(
+def test_a_run_that_failed_goes_on_from_its_last_checkpoint(
     tmp_path, monkeypatch, stages, saves
 ):
     """In the middle of a stage, at the end of one, and in the middle of the next."""
@@ -123,19 +123,19 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(
         save(self, numbers, stage, look, seconds)
         saved.append(look.step)
         if len(saved) == saves:
-            raise Killed
+            raise Fault
 
     with monkeypatch.context() as patch:
         patch.setattr(Records, "save_checkpoint", save_and_die)
-        with pytest.raises(Killed):
-            run(asked, tmp_path / "killed")
-    assert (tmp_path / "killed" / "checkpoint.safetensors").exists()
-    before = manifest(tmp_path / "killed")["member_steps"]
-    assert run(asked, tmp_path / "killed") == "done"
+        with pytest.raises(Fault):
+            run(asked, tmp_path / "failed")
+    assert (tmp_path / "failed" / "checkpoint.safetensors").exists()
+    before = manifest(tmp_path / "failed")["member_steps"]
+    assert run(asked, tmp_path / "failed") == "done"
     whole = manifest(tmp_path / "whole")["member_steps"]
-    assert manifest(tmp_path / "killed")["member_steps"] == whole
+    assert manifest(tmp_path / "failed")["member_steps"] == whole
     assert before == 8 * saved[-1] > 0
-    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+    assert rows(tmp_path / "failed") == rows(tmp_path / "whole")
     for ours, theirs in zip(*map(finals, sorted(tmp_path.iterdir())), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 

@@ -75,9 +75,10 @@ def norm(x: jax.Array) -> jax.Array:
     return largest * jnp.linalg.norm(unit)
 
 
-#: What a quasi-Newton method, which knows no curvature yet, changes a canvas by at
-#: first: the root mean square, in [0, 1] units. From a tenth of it the losses here
-#: curve the wrong way, and searches that learn from that spend 60 evaluations on it.
+#: By what a quasi-Newton method, which knows no curvature yet, changes what it moves at
+#: first: the root mean square, in [0, 1] units where that is pixels. From a tenth of it
+#: the losses here curve the wrong way, and searches that learn from that spend 60
+#: evaluations on it.
 FIRST_STEP = 0.02
 
 
@@ -88,7 +89,7 @@ def first_step(grad_norm: jax.Array, canvas: jax.Array) -> jax.Array:
     first whatever unit the loss is in, and however large the canvas is.
     """
     length = FIRST_STEP * math.sqrt(canvas.size)
-    return length / jnp.maximum(grad_norm, jnp.finfo(grad_norm.dtype).tiny)
+    return jnp.where(grad_norm > 0, length / grad_norm, 1)
 
 
 def check_positive(solver: Any, *names: str) -> None:

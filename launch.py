@@ -29,6 +29,7 @@ from nst_jax.cluster import Cluster, execute_share
 from nst_jax.errors import OutOfMemory
 from nst_jax.flags import parse_flags
 from nst_jax.forecast import forecast, outlook
+from nst_jax.memory import out_of_memory
 from nst_jax.programs import keep_programs
 from nst_jax.report import write_report, write_tensorboard
 from nst_jax.shares import merge, share
@@ -179,6 +180,21 @@ def main(_: list[str]) -> int:
         return 2
     except OutOfMemory as error:
         print(f"launch.py: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(
+            f"launch.py: {error.filename or 'a file'}: {error.strerror or error}; what "
+            "is finished is kept, and the same command goes on",
+            file=sys.stderr,
+        )
+        return 1
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        print(
+            "launch.py: the request does not fit into memory; lower size, or set tile",
+            file=sys.stderr,
+        )
         return 1
     print(f"{status}: {workdir}")
     if status == "interrupted":

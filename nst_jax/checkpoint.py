@@ -11,6 +11,7 @@ import safetensors.numpy
 from absl import logging
 
 from nst_jax.io import write_whole
+from nst_jax.weights import tensors_sha256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +35,8 @@ class Checkpoint:
     def save(self, path: pathlib.Path) -> None:
         """Writes it, whole or not at all."""
         tensors = {f"{i:03d}": np.asarray(leaf) for i, leaf in enumerate(self.leaves)}
-        metadata = {
-            "members": json.dumps(self.members),
-            "stage": str(self.stage),
-            "step": str(self.step),
-            "seconds": str(self.seconds),
-        }
+        place = json.dumps([self.members, self.stage, self.step, self.seconds])
+        metadata = {"place": place, "sha256": _sha256(tensors, place)}
         write_whole(
             path, lambda part: safetensors.numpy.save_file(tensors, part, metadata)
         )
@@ -52,14 +49,20 @@ class Checkpoint:
         try:
             with safetensors.safe_open(path, "numpy") as file:
                 meta = file.metadata()
-                names = file.keys()
-                leaves = [file.get_tensor(name) for name in sorted(names)]
-            members = tuple(map(int, json.loads(meta["members"])))
-            at = int(meta["stage"]), int(meta["step"])
-            return cls(members, *at, float(meta["seconds"]), leaves)
+                tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+            if meta["sha256"] != _sha256(tensors, meta["place"]):
+                raise ValueError("it is damaged")
+            members, stage, step, seconds = json.loads(meta["place"])
+            return cls(tuple(members), stage, step, seconds, [*tensors.values()])
         except (
             *(safetensors.SafetensorError, OSError, LookupError),
             *(ValueError, TypeError),
         ) as error:
             logging.warning("the checkpoint cannot be read (%s); starting over", error)
             return None
+
+
+def _sha256(tensors: dict[str, np.ndarray], place: str) -> str:
+    """Of all that it holds: a step that is another one would go unnoticed for long."""
+    text = np.frombuffer(place.encode(), np.uint8)
+    return tensors_sha256({**tensors, "place": text})

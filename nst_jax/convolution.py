@@ -14,7 +14,7 @@ from nst_jax import winograd
 #: From how many channels in and out, and from how many pixels of all pictures
 #: together, Winograd's form is the faster one on a CPU: with fewer, most of its time
 #: goes to reading a kernel of four times the size (`python -m benchmarks.convolution`).
-_CHANNELS, _PIXELS = 256, 512
+_CHANNELS, _PIXELS = 256, 64
 
 #: A kernel and its turned one, each as `winograd.transform` gives it.
 Transformed = tuple[jax.Array, jax.Array]

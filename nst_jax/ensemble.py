@@ -29,6 +29,7 @@ class Look(NamedTuple):
     Attributes:
       step: how many steps have been made; 0 is the start.
       report: the solver's, fetched.
+      rollbacks: int [N], how many times each went back to its best canvas.
       canvas: float32 [N, H, W, 3] at a step that a snapshot was asked for and at
         the end, else None.
       state: the batch, on the device at the last look and copied to the host where
@@ -38,6 +39,7 @@ class Look(NamedTuple):
 
     step: int
     report: Report
+    rollbacks: np.ndarray
     canvas: np.ndarray | None
     state: State | None
 
@@ -358,16 +360,15 @@ class Ensemble:
         keep: bool = False,
     ) -> Callable[[], Look]:
         """A look that is fetched when called; what it needs outlives the state."""
-        report = jax.tree.map(jnp.copy, state.report)
+        seen = jax.tree.map(jnp.copy, (state.report, state.rollbacks))
         canvas = jnp.copy(state.canvas) if snapshot else None
         # A copy in the host's memory: the device may have no room for a second one.
         kept = jax.tree.map(np.array, state) if keep else None
 
         def fetch() -> Look:
             picture = None if canvas is None else _fetch(canvas, places)
-            return Look(
-                step, jax.tree.map(lambda x: _fetch(x, places), report), picture, kept
-            )
+            report, rollbacks = jax.tree.map(lambda x: _fetch(x, places), seen)
+            return Look(step, report, rollbacks, picture, kept)
 
         return fetch
 

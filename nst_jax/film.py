@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from nst_jax.errors import RequestError, nearest
-from nst_jax.io import PROJECT, find_file, read_image, resized
+from nst_jax.io import PROJECT, check_pixels, find_file, read_image, resized
 
 #: Pixels a frame, and far more than any other motion can use.
 MAX_AMOUNT = 10_000
@@ -135,7 +135,7 @@ class Video:
                 self._count, self._last = self._count + 1, picture
                 if self._count > frame:
                     break
-        except (OSError, ValueError, LookupError) as error:  # FFmpeg's are of these.
+        except (OSError, ValueError, LookupError, EOFError) as error:  # FFmpeg's.
             reason = getattr(error, "strerror", None) or error
             raise RequestError(
                 f"{self._name} is not a video that can be read ({reason})"
@@ -145,6 +145,7 @@ class Video:
                 f"{self._name} has {self._count} frames, and frame {frame} was asked "
                 "for (they are counted from 0)"
             )
+        check_pixels(self._name, self._last.height, self._last.width)
         return self._last.to_image()
 
     def _decoded(self) -> Iterator[Any]:

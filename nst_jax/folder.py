@@ -69,11 +69,16 @@ class Lock:
             logging.info(
                 "%s was left by %s, which is gone", self._workdir, self._holder()
             )
-        for partial in self._partials():
-            partial.unlink(missing_ok=True)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         note = {"process": os.getpid(), "host": socket.gethostname(), "since": now}
-        write_whole(self._note, lambda part: part.write_text(json.dumps(note) + "\n"))
+        text = json.dumps(note) + "\n"
+        try:
+            for partial in self._partials():
+                partial.unlink(missing_ok=True)
+            write_whole(self._note, lambda part: part.write_text(text))
+        except OSError:
+            self.release()
+            raise
 
     def release(self) -> None:
         """Gives the folder back, if it is this process's."""

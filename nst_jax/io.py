@@ -1,5 +1,6 @@
 """Pictures in and out, by Pillow."""
 
+import functools
 import glob
 import hashlib
 import io
@@ -19,6 +20,9 @@ PROJECT = pathlib.Path(__file__).parent.parent
 
 #: A picture of more pixels is refused: it is a mistake or an attack.
 MAX_PIXELS = 100_000_000
+
+#: Kinds of picture that are not read: Pillow would have another program draw them.
+PROGRAMS = ("EPS", "WMF")
 
 RESAMPLERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -135,7 +139,7 @@ def read_alpha(path: str | pathlib.Path, shape: tuple[int, ...]) -> np.ndarray |
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with Image.open(find_file("picture", path)) as image:
+        with Image.open(find_file("picture", path), formats=_formats()) as image:
             if not image.has_transparency_data:
                 return None
             turned = ImageOps.exif_transpose(image).convert("RGBA")
@@ -154,7 +158,7 @@ def resized(
       RequestError: that would be too large; the sentence begins with `subject`.
     """
     height, width = fitted_shape(image.height, image.width, size, fit)
-    _check_pixels(subject, height, width)
+    check_pixels(subject, height, width)
     return image.resize((width, height), RESAMPLERS[resample])
 
 
@@ -167,8 +171,8 @@ def _open(path: pathlib.Path, argument: str) -> Image.Image:
             # Pillow warns of oddities that it can read past, and of large sizes,
             # which are judged here.
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                _check_pixels(f"{argument}: {str(path)!r}", image.height, image.width)
+            with Image.open(path, formats=_formats()) as image:
+                check_pixels(f"{argument}: {str(path)!r}", image.height, image.width)
                 image.load()
                 return _to_rgb(ImageOps.exif_transpose(image))
     except RequestError:
@@ -189,7 +193,15 @@ def _open(path: pathlib.Path, argument: str) -> Image.Image:
         ) from None
 
 
-def _check_pixels(subject: str, height: int, width: int) -> None:
+@functools.cache
+def _formats() -> list[str]:
+    """Those that Pillow itself reads."""
+    Image.init()
+    return [name for name in Image.OPEN if name not in PROGRAMS]
+
+
+def check_pixels(subject: str, height: int, width: int) -> None:
+    """Raises RequestError, beginning with `subject`, for more than `MAX_PIXELS`."""
     if height * width > MAX_PIXELS:
         raise RequestError(
             f"{subject} has {width}×{height} pixels, more than the {MAX_PIXELS:,} that "

@@ -1,8 +1,10 @@
-"""What run.json says of a plan before it runs, and how two of them differ."""
+"""What run.json says of a plan before it runs, and whether two are of one request."""
 
+import dataclasses
+import importlib.metadata
 import json
 import os
-import pathlib
+import platform
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +12,86 @@ import jax
 
 from nst_jax.build import Plan
 from nst_jax.plain import plain
+
+#: Whose versions a run says.
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "jaxopt", "numpy", "pillow")
+
+
+def planned(plan: Plan, command: str) -> dict[str, Any]:
+    """The run.json of a plan that nothing is computed of yet."""
+    request = plan.experiment.resolved().to_dict()
+    return {
+        "status": "running",
+        "command": command,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
+        },
+        "device": device(),
+        "config": request,
+        "numerics": request["numerics"],
+        "inputs": [
+            {
+                **dataclasses.asdict(item),
+                "picture": f"inputs/{i:03d}.png" if i in plan.pictures else None,
+            }
+            for i, item in enumerate(plan.inputs)
+        ],
+        "axes": [
+            {
+                "field": ", ".join(axis.paths),
+                "name": axis.title,
+                "labels": list(axis.texts),
+            }
+            for axis in plan.experiment.grid_axes
+            if len(axis.values) > 1
+        ],
+        "members": planned_members(plan),
+        "groups": [
+            {
+                "group": number,
+                "count": len(group.members),
+                "size": list(group.content.shape[:2]),
+                "strategy": group.experiment.ensemble.strategy,
+                "convolution": group.network.numerics.convolution,
+                "batch_size": None,
+                "compile_s": 0.0,
+                "run_s": 0.0,
+                "member_steps": 0,
+            }
+            for number, group in enumerate(plan.groups)
+        ],
+        "timings": dict.fromkeys(("compile_s", "run_s", "step_s", "total_s"), 0.0),
+        "member_steps": 0,
+        "earlier_calls": [],
+    }
+
+
+def continued(earlier: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
+    """The run.json of a call that goes on with an earlier one.
+
+    This call's command, versions and device stand at the top; those of the calls before
+    it, where one was interrupted, under "earlier_calls".
+    """
+    call = {name: earlier[name] for name in ("command", "versions", "device")}
+    kept = "members", "groups", "timings", "member_steps"
+    return {
+        **ours,
+        **{name: earlier[name] for name in kept},
+        "earlier_calls": [*earlier["earlier_calls"], call],
+    }
+
+
+def another_run(earlier: dict[str, Any], ours: dict[str, Any]) -> str:
+    """What a folder holds if not a call of this request, in words; "" if it does."""
+    theirs, here = (list(map(place, run["members"])) for run in (earlier, ours))
+    changed = difference(earlier["config"], roundtrip(ours["config"]))
+    if not changed and theirs != here:  # Other members have other pictures.
+        return "other members of this request"
+    changed = changed or difference(
+        earlier["inputs"], roundtrip(ours["inputs"]), "inputs"
+    )
+    return changed and f"another run: {changed}"
 
 
 def planned_members(plan: Plan) -> list[dict[str, Any]]:
@@ -37,25 +119,6 @@ def planned_members(plan: Plan) -> list[dict[str, Any]]:
         }
         for i, member in enumerate(plan.members)
     ]
-
-
-def read_manifest(workdir: pathlib.Path) -> dict[str, Any]:
-    """What a run directory's run.json holds.
-
-    Raises:
-      OSError: there is none, or it cannot be read.
-      ValueError: it is not as this program writes it.
-    """
-    manifest = json.loads((workdir / "run.json").read_text())
-    kinds = {
-        **{"status": str, "config": dict, "inputs": list, "members": list},
-        **{"timings": dict, "member_steps": int, "earlier_calls": list},
-        **{"command": str, "versions": dict, "device": dict, "groups": list},
-    }
-    for name, kind in kinds.items():
-        if not (isinstance(manifest, dict) and isinstance(manifest.get(name), kind)):
-            raise ValueError(f"{name} is not as this program writes it")
-    return manifest
 
 
 def place(member: dict[str, Any]) -> tuple:

@@ -52,6 +52,9 @@ def used_bytes(device: jax.Device | None = None) -> int:
     return psutil.Process().memory_info().rss
 
 
-def out_of_memory(error: jax.errors.JaxRuntimeError) -> bool:
-    """Whether that is what a computation failed of."""
-    return str(error).startswith("RESOURCE_EXHAUSTED")
+def out_of_memory(error: Exception) -> bool:
+    """Whether that is what a computation failed of, on the device or on the host."""
+    if isinstance(error, MemoryError):
+        return True
+    failed = isinstance(error, jax.errors.JaxRuntimeError)
+    return failed and str(error).startswith("RESOURCE_EXHAUSTED")

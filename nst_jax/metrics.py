@@ -6,9 +6,31 @@ import math
 import os
 import pathlib
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
+
+import msgspec
+from msgspec import Meta
 
 from nst_jax.io import write_whole
+
+Count = Annotated[int, Meta(ge=0)]
+
+
+class Row(TypedDict):
+    """A look at a member."""
+
+    member: Count
+    seed: int
+    stage: Count
+    step: Count
+    loss: float | None
+    terms: dict[str, float | None]
+    grad_norm: float | None
+    step_length: float | None
+    evaluations: Count
+    failed_line_searches: Count
+    rollbacks: NotRequired[Count]
+    seconds: Annotated[float, Meta(ge=0)]
 
 
 class Metrics:
@@ -43,14 +65,9 @@ def read_metrics(path: str | pathlib.Path) -> list[dict[str, Any]]:
     for line in lines:
         with contextlib.suppress(ValueError):
             row = json.loads(line)
-            if isinstance(row, dict) and all(
-                isinstance(row.get(key), kind) for key, kind in _ROW.items()
-            ):
-                rows.append(row)
+            msgspec.convert(row, Row)
+            rows.append(row)
     return rows
-
-
-_ROW = {"member": int, "step": int, "loss": float | None, "terms": dict}
 
 
 def to_json(content: object, indent: int | None = None) -> str:

@@ -37,6 +37,7 @@ class SolverOptions:
     line_search: str | None = None
     max_line_search_steps: int | None = None
     max_step: float | None = None
+    first_step: float | None = None
     learning_rate: float | None = None
     b1: float | None = None
     b2: float | None = None

@@ -13,10 +13,7 @@ numbers in study.json, and the making_of of members that have frames.
 Files appear under their names only when they are whole.
 """
 
-import dataclasses
-import importlib.metadata
 import pathlib
-import platform
 import shutil
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -31,18 +28,9 @@ from nst_jax.ensemble import Look
 from nst_jax.errors import RequestError
 from nst_jax.folder import Lock, check_writable
 from nst_jax.io import write_image, write_whole
-from nst_jax.manifest import (
-    device,
-    difference,
-    place,
-    planned_members,
-    read_manifest,
-    roundtrip,
-)
+from nst_jax.manifest import another_run, continued, planned
 from nst_jax.metrics import Metrics, read_metrics, to_json
-
-_FINISHED = ("done", "diverged")
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "jaxopt", "numpy", "pillow")
+from nst_jax.runfile import FINISHED, read_manifest
 
 
 class Records:
@@ -69,91 +57,20 @@ class Records:
             for group in plan.groups
             for number, scene in zip(group.numbers, group.scenes, strict=True)
         }
-        request = plan.experiment.resolved().to_dict()
-        inputs = [
-            {
-                **dataclasses.asdict(item),
-                "picture": f"inputs/{i:03d}.png" if i in plan.pictures else None,
-            }
-            for i, item in enumerate(plan.inputs)
-        ]
         check_writable(self.workdir)
         self._lock = Lock(self.workdir)
         earlier = self._earlier()
         self.status: str = earlier["status"] if earlier else "new"
+        self.manifest = planned(plan, command)
         if earlier:
-            planned = planned_members(plan)
-            changed = difference(earlier["config"], roundtrip(request))
-            # Other members have other pictures.
-            if not changed and list(map(place, earlier["members"])) != list(
-                map(place, planned)
-            ):
+            if reason := another_run(earlier, self.manifest):
                 raise RequestError(
-                    f"workdir {str(workdir)!r} holds other members of this request; "
-                    "give these a new --workdir"
-                )
-            changed = changed or difference(
-                earlier["inputs"], roundtrip(inputs), "inputs"
-            )
-            if changed:
-                raise RequestError(
-                    f"workdir {str(workdir)!r} holds another run: {changed}; "
-                    "give this one a new --workdir"
+                    f"workdir {str(workdir)!r} holds {reason}; give this one a new "
+                    "--workdir"
                 )
             if len(earlier["groups"]) != len(plan.groups):
                 raise self._unreadable("its groups are not those of its config")
-        call = {
-            "command": command,
-            "versions": {
-                "python": platform.python_version(),
-                **{name: importlib.metadata.version(name) for name in PACKAGES},
-            },
-            "device": device(),
-        }
-        fresh = {
-            "members": planned_members(plan),
-            "groups": [
-                {
-                    "group": number,
-                    "count": len(group.members),
-                    "size": list(group.content.shape[:2]),
-                    "strategy": group.experiment.ensemble.strategy,
-                    "convolution": group.network.numerics.convolution,
-                    "batch_size": None,
-                    "compile_s": 0.0,
-                    "run_s": 0.0,
-                    "member_steps": 0,
-                }
-                for number, group in enumerate(plan.groups)
-            ],
-            "timings": dict.fromkeys(("compile_s", "run_s", "step_s", "total_s"), 0.0),
-            "member_steps": 0,
-        }
-        # The last call's command, versions and device stand at the top; those of
-        # the calls before it, where one was interrupted, under "earlier_calls".
-        self.manifest = {
-            "status": "running",
-            **call,
-            "config": request,
-            "numerics": request["numerics"],
-            "inputs": inputs,
-            "axes": [
-                {
-                    "field": ", ".join(axis.paths),
-                    "name": axis.title,
-                    "labels": list(axis.texts),
-                }
-                for axis in plan.experiment.grid_axes
-                if len(axis.values) > 1
-            ],
-            **{name: (earlier or fresh)[name] for name in fresh},
-            "earlier_calls": [
-                *earlier["earlier_calls"],
-                {name: earlier[name] for name in call},
-            ]
-            if earlier
-            else [],
-        }
+            self.manifest = continued(earlier, self.manifest)
 
     def member_dir(self, member: int) -> pathlib.Path:
         return self.workdir / "members" / f"{member:03d}"
@@ -161,7 +78,7 @@ class Records:
     def finished(self, members: Iterable[int]) -> bool:
         """Whether all of these members have their results on disk."""
         return all(
-            self.manifest["members"][member]["status"] in _FINISHED
+            self.manifest["members"][member]["status"] in FINISHED
             and _is_array(self.member_dir(member) / "final.npy")
             for member in members
         )
@@ -173,15 +90,18 @@ class Records:
           RequestError: another process has the folder, or had it since it was opened.
         """
         self._lock.acquire()
-        if self._written() != self._opened:
+        try:
+            if self._written() != self._opened:
+                raise RequestError(
+                    f"workdir {str(self.workdir)!r} was written to by another run just "
+                    "now; give the same command again"
+                )
+            self._save_manifest()
+            for i, picture in self.plan.pictures.items():
+                self._picture(self.workdir / f"inputs/{i:03d}.png", picture)
+        except BaseException:
             self._lock.release()
-            raise RequestError(
-                f"workdir {str(self.workdir)!r} was written to by another run just "
-                "now; give the same command again"
-            )
-        self._save_manifest()
-        for i, picture in self.plan.pictures.items():
-            self._picture(self.workdir / f"inputs/{i:03d}.png", picture)
+            raise
 
     def add(
         self, members: Sequence[int], stage: int, look: Look, seconds: float
@@ -206,9 +126,12 @@ class Records:
                 "step_length": report.step_length,
                 "evaluations": report.evaluations,
                 "failed_line_searches": report.failed,
+                "rollbacks": rollbacks,
                 "seconds": round(seconds, 3),
             }
-            for member, report in zip(members, reports, strict=True)
+            for member, report, rollbacks in zip(
+                members, reports, look.rollbacks.tolist(), strict=True
+            )
         )
         if look.canvas is not None:
             for member, canvas in zip(members, look.canvas, strict=True):
@@ -231,12 +154,16 @@ class Records:
             folder = self.member_dir(member)
             self._array(folder / "final.npy", canvas)
             self._picture(folder / "final.png", canvas, self._alpha[member])
-            loss = look.report.loss[i]
+            loss, rollbacks = look.report.loss[i], int(look.rollbacks[i])
+            # Where no step was kept, it is still at its start.
+            stuck = rollbacks and rollbacks == look.step
+            well = _finite(canvas, loss) and not stuck
             entries[member] = self.manifest["members"][member] | {
-                "status": "done" if _finite(canvas, loss) else "diverged",
+                "status": "done" if well else "diverged",
                 "loss": loss.item(),
                 "evaluations": int(look.report.evaluations[i]),
                 "failed_line_searches": int(look.report.failed[i]),
+                "rollbacks": rollbacks,
             }
             self._write_json(folder / "member.json", entries[member])
         for member, entry in entries.items():
@@ -266,7 +193,7 @@ class Records:
         adopted: dict[int, int] = {}
         for number, entry in zip(members, other["members"], strict=True):
             source = workdir / "members" / f"{entry['member']:03d}"
-            whole = entry["status"] in _FINISHED and _is_array(source / "final.npy")
+            whole = entry["status"] in FINISHED and _is_array(source / "final.npy")
             if not whole or self.finished([number]):
                 continue
             folder = self.member_dir(number)
@@ -404,6 +331,8 @@ class Records:
         write_whole(path, lambda partial: partial.write_text(text))
 
     def _save_manifest(self) -> None:
+        # Half of a folder that someone has removed would be taken for a run.
+        self.workdir.stat()
         self._write_json(self.workdir / "run.json", self.manifest)
 
 

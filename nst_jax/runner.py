@@ -3,7 +3,8 @@
 import pathlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,16 +15,18 @@ from nst_jax.build import Plan
 from nst_jax.ensemble import Look
 from nst_jax.errors import OutOfMemory
 from nst_jax.group import Group
-from nst_jax.manifest import read_manifest
 from nst_jax.memory import out_of_memory
 from nst_jax.process import check_command, compute_elsewhere
 from nst_jax.progress import Progress
 from nst_jax.records import Records
 from nst_jax.report import read_run, write_page, write_report
+from nst_jax.runfile import read_manifest
 from nst_jax.stages import Compiler, Stage, batch_size
 from nst_jax.transfer import Problem, State
 
 SECONDS_BETWEEN_REPORTS = 60.0
+#: Seconds from which on a checkpoint is worth a word.
+SLOW_CHECKPOINT = 10.0
 
 
 def execute(
@@ -46,6 +49,8 @@ def execute(
 
     Raises:
       RequestError: the folder holds another run, or cannot be written to.
+      OSError: it cannot be written to any more. What is finished is kept.
+      OutOfMemory: there is not enough for the least there is to compute. Likewise.
     """
     records = Records(workdir, plan, command)
     if records.status == "done" and records.finished(range(len(plan.members))):
@@ -66,25 +71,17 @@ def execute(
     try:
         status = run.all_groups()
     finally:
-        records.end(
-            status,
-            run.member_steps,
-            compile_s=run.compile_s,
-            run_s=run.run_s,
-            total_s=time.perf_counter() - run.began,
-        )
-        write_safely(records.workdir)
-    diverged = [
-        entry["label"]
-        for entry in records.manifest["members"]
-        if entry["status"] == "diverged"
-    ]
-    if diverged:
-        logging.warning(
-            "%d of %d members diverged: %s%s",
-            *(len(diverged), len(plan.members), "; ".join(diverged[:4])),
-            "; …" if len(diverged) > 4 else "",
-        )
+        try:
+            records.end(
+                status,
+                run.member_steps,
+                compile_s=run.compile_s,
+                run_s=run.run_s,
+                total_s=time.perf_counter() - run.began,
+            )
+        finally:
+            write_safely(records.workdir)
+    _warn_of_trouble(records.manifest["members"])
     return status
 
 
@@ -103,6 +100,23 @@ def write_safely(
             "the report could not be written (%s: %s); --report=%s tries once more",
             *(type(error).__name__, error, workdir),
         )
+
+
+def _warn_of_trouble(entries: Sequence[dict[str, Any]]) -> None:
+    """Says whose numbers were not finite, at the end or on the way."""
+    diverged = [entry for entry in entries if entry["status"] == "diverged"]
+    saved = [e for e in entries if e.get("rollbacks") and e["status"] == "done"]
+    for what, found in (
+        ("diverged", diverged),
+        ("came to NaN and went on from their best with shorter steps", saved),
+    ):
+        if found:
+            labels = [entry["label"] for entry in found]
+            logging.warning(
+                "%d of %d members %s: %s%s",
+                *(len(found), len(entries), what, "; ".join(labels[:4])),
+                "; …" if len(found) > 4 else "",
+            )
 
 
 def _warn_of_equal_members(plan: Plan) -> None:
@@ -203,7 +217,7 @@ class _Run:
             stages = self.compiler.stages(group, problems, size)
             try:
                 return self._group(group, stages, size, progress)
-            except jax.errors.JaxRuntimeError as error:
+            except (jax.errors.JaxRuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
                 self.compiler.drop(stages)
@@ -258,7 +272,8 @@ class _Run:
                 "and a smaller one is not to be had: lower size, or set tile"
             )
         logging.warning(
-            "%d members at a time do not fit into memory; going on with %d",
+            "%d members at a time do not fit into memory; going on with %d, whose last "
+            "bits are another program's: they are no longer promised to be the same",
             *(size, smaller),
         )
         self.records.set_batch_size(number, smaller)
@@ -380,6 +395,11 @@ class _Run:
         self.records.save_checkpoint(numbers, stage.number, look, now - began)
         self.kept = time.perf_counter()
         self.keep_s = self.kept - now
+        if self.keep_s > SLOW_CHECKPOINT:
+            logging.warning(
+                "a checkpoint took %.0f s to write to %s; the next comes in %.0f s",
+                *(self.keep_s, self.records.workdir, 20 * self.keep_s),
+            )
 
     def _is_due(self, every: float) -> Callable[[], bool]:
         """Whether it is time for a checkpoint, asked again and again."""

@@ -14,8 +14,9 @@ from absl import logging
 from nst_jax.build import Plan
 from nst_jax.errors import RequestError
 from nst_jax.experiment import Member
-from nst_jax.manifest import difference, place, read_manifest, roundtrip
+from nst_jax.manifest import difference, place, roundtrip
 from nst_jax.records import Records
+from nst_jax.runfile import read_manifest
 from nst_jax.runner import write_safely
 
 
@@ -141,10 +142,8 @@ def _add_costs(
 
 def _manifest(part: pathlib.Path) -> dict[str, Any]:
     try:
-        run = read_manifest(part)
-        list(map(place, run["members"]))
-        return run
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        return read_manifest(part)
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RequestError(
             f"merge: {str(part)!r} holds no run that can be read ({reason})"

@@ -136,6 +136,20 @@ def _targets(options: tuple[tuple[str, bool | int], ...]) -> Callable[..., tuple
 _evaluate = jax.jit(Problem.evaluate)
 
 
+class Best(NamedTuple):
+    """Where the loss was least: what a transfer that comes to NaN goes back to.
+
+    Attributes:
+      variable: what the solver moves.
+      gradient: of the loss, there.
+      report: on it.
+    """
+
+    variable: jax.Array
+    gradient: jax.Array
+    report: Report
+
+
 class State(NamedTuple):
     """A transfer under way: what a checkpoint holds.
 
@@ -147,6 +161,8 @@ class State(NamedTuple):
       solver: its state.
       report: on its canvas.
       step: how many steps were made.
+      best: of this stage's steps so far, that with the least loss.
+      rollbacks: how many times it went back there, to go on with steps half as long.
     """
 
     canvas: jax.Array
@@ -156,6 +172,8 @@ class State(NamedTuple):
     solver: Any
     report: Report
     step: jax.Array
+    best: Best
+    rollbacks: jax.Array
 
 
 def start(
@@ -172,8 +190,17 @@ def start(
         canvas = problem._holding(canvas)
         variable = problem.parametrisation.encode(canvas)
         inner, report = problem.solver.init(lambda v: evaluate(v, step), variable)
-    one = jnp.ones((), canvas.dtype)
-    return State(canvas, variable, jnp.zeros_like(canvas), one, inner, report, step)
+    return State(
+        canvas=canvas,
+        variable=variable,
+        mean=jnp.zeros_like(canvas),
+        missing=jnp.ones((), canvas.dtype),
+        solver=inner,
+        report=report,
+        step=step,
+        best=Best(variable, problem.solver.gradient(inner), report),
+        rollbacks=jnp.zeros((), jnp.int32),
+    )
 
 
 def carry(
@@ -202,7 +229,12 @@ def carry(
         evaluations=state.report.evaluations + before.evaluations,
         failed=state.report.failed + before.failed,
     )
-    return state._replace(solver=inner._replace(report=report), report=report)
+    return state._replace(
+        solver=inner._replace(report=report),
+        report=report,
+        best=state.best._replace(report=report),
+        rollbacks=coarse.rollbacks,
+    )
 
 
 def advance(
@@ -217,6 +249,10 @@ def advance(
     The number is traced: one compiled program serves chunks of any length, so
     that snapshots may lie where they like and the last chunk may be short.
 
+    A step to a loss or a gradient that is not finite is not kept: the canvas of the
+    least loss so far takes its place, and the solver begins anew there with steps half
+    as long, as often as need be. A canvas that starts so rests.
+
     Args:
       evaluate: how to; the problem's own `evaluate` if None.
     """
@@ -224,23 +260,75 @@ def advance(
 
     def going_on(made_and_state: tuple[jax.Array, State]) -> jax.Array:
         made, state = made_and_state
-        # False for NaN too: a canvas that has none is not led further astray.
+        # False for NaN too: where a start has that, there is no way on.
         return (made < steps) & (state.report.grad_norm > problem.tolerance)
 
     def step(made_and_state: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
         made, state = made_and_state
-        variable, inner, report = problem.solver.step(
+        solver = _solver(problem, state)
+        variable, inner, report = solver.step(
             lambda v: evaluate(v, state.step), state.variable, state.solver
         )
+        here = Best(variable, solver.gradient(inner), report)
+        better = _finite(report) & (report.loss <= state.best.report.loss)
+        best = jax.tree.map(lambda x, y: jnp.where(better, x, y), here, state.best)
         share = problem.averaging
         mean = share * state.mean + (1 - share) * problem.canvas(variable)
         missing = share * state.missing
-        canvas = problem._holding(mean / (1 - missing))
-        stepped = State(canvas, variable, mean, missing, inner, report, state.step + 1)
-        return made + 1, stepped
+        stepped = State(
+            canvas=problem._holding(mean / (1 - missing)),
+            variable=variable,
+            mean=mean,
+            missing=missing,
+            solver=inner,
+            report=report,
+            step=state.step + 1,
+            best=best,
+            rollbacks=state.rollbacks,
+        )
+        # A loop of no or one turn, which for a batch turns if a member needs it: a
+        # select would copy every member's history at every step.
+        back = functools.partial(_back, problem)
+        return made + 1, jax.lax.while_loop(_astray, back, stepped)
 
     # The loop, and no select in it, ends at rest: an L-BFGS history is not copied.
     # Under vmap each member has a select, and the loop ends with the last of them.
     made = jnp.zeros((), jnp.int32)
     with jax.default_matmul_precision(problem.network.numerics.precision):
         return jax.lax.while_loop(going_on, step, (made, state))[1]
+
+
+def _solver(problem: Problem, state: State) -> Solver:
+    """The problem's, its steps as much shorter as rollbacks ask for."""
+    one = jnp.ones((), state.variable.dtype)
+    return problem.solver.damped(jnp.ldexp(one, -state.rollbacks))
+
+
+def _finite(report: Report) -> jax.Array:
+    return jnp.isfinite(report.loss) & jnp.isfinite(report.grad_norm)
+
+
+def _astray(state: State) -> jax.Array:
+    """Whether it has come to where nothing is finite, from where all was."""
+    return ~_finite(state.report) & _finite(state.best.report)
+
+
+def _back(problem: Problem, state: State) -> State:
+    """The same at its best canvas, with a solver that knows no other."""
+    state = state._replace(rollbacks=state.rollbacks + 1)
+    variable, gradient, best = state.best
+    known = (best.loss, best.parts), gradient
+    inner, _ = _solver(problem, state).init(lambda _: known, variable)
+    report = best._replace(
+        step_length=jnp.zeros_like(best.step_length),
+        evaluations=state.report.evaluations,
+        failed=state.report.failed,
+    )
+    return state._replace(
+        canvas=problem.canvas(variable),
+        variable=variable,
+        mean=jnp.zeros_like(state.mean),
+        missing=jnp.ones_like(state.missing),
+        solver=inner._replace(report=report),
+        report=report,
+    )

@@ -47,6 +47,8 @@ def write_run(
             "status": "waiting",
             "group": 0,
             "content": 0,
+            "styles": [1],
+            "layers": ["relu4_2"],
         }
         own = folder / "members" / f"{member:03d}"
         if member not in waiting:
@@ -100,6 +102,7 @@ def write_run(
             "seeds": [0],
             "output": {"log_every": 5, "fps": 8},
         },
+        "numerics": {"precision": "highest"},
         "inputs": [
             _input("content", content, shape(0), "inputs/000.png"),
             _input("styles[0]", "samples/swirls.jpg", (30, 30), "inputs/001.png"),
@@ -107,13 +110,14 @@ def write_run(
         ],
         "axes": [
             {"field": "seeds" if name == "seed" else name, "name": name}
-            | {"labels": list(labels)}
+            | {"labels": list(map(str, labels))}
             for name, labels in axes
         ],
         "members": members,
         "groups": [
             {"group": 0, "count": len(members), "size": list(shape(0))}
             | {"strategy": "vmap", "batch_size": 8, "compile_s": 5.2, "run_s": 30.1}
+            | {"member_steps": 80}
         ],
         "timings": {"compile_s": 5.2, "run_s": 30.1, "step_s": 0.1, "total_s": 36.0},
         "member_steps": 80,

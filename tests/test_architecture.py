@@ -54,6 +54,7 @@ FLOORS = (
     "folder",
     "checkpoint",
     "metrics",
+    "runfile",
     "manifest",
     "records",
     "report",

@@ -350,7 +350,7 @@ REFUSED = {
     "unknown line search": ("--config.solver.line_search=zom", "line_search", "'zoom'"),
     "field of another solver": (
         "--config.solver.learning_rate=0.1",
-        "solver.learning_rate is not a field of 'lbfgs', which has history_size",
+        "solver.learning_rate is not a field of 'lbfgs', which has first_step, history",
     ),
     "learning rate zero": (
         "--config.solver.name=adam --config.solver.learning_rate=0",

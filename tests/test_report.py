@@ -7,6 +7,7 @@ import html.parser
 import io
 import json
 import re
+import shutil
 import struct
 import xml.etree.ElementTree
 
@@ -358,8 +359,13 @@ def test_findings_are_shown_where_a_study_left_them(tmp_path):
                 "rows": [[0, 0.25], [1, None]],
             }
         ],
-        "pictures": [{"title": "Mean", "file": "inputs/001.png"}],
+        "pictures": [
+            {"title": "Mean", "file": "study/000.png"},
+            {"title": "Elsewhere", "file": "../../run/inputs/001.png"},
+        ],
     }
+    (run / "study").mkdir()
+    shutil.copy(run / "inputs" / "001.png", run / "study" / "000.png")
     (run / "study.json").write_text(json.dumps(study))
     write_page(read_run(run))
     page = Page(run / "report.html")
@@ -367,6 +373,10 @@ def test_findings_are_shown_where_a_study_left_them(tmp_path):
     for words in ("Findings", "Seeds matter less than weights.", "Spread", "0.25"):
         assert words in text
     assert page.all("img", alt="Mean")
+    assert not page.all("img", alt="Elsewhere"), "a study's files lie in its folder"
+    (run / "study.json").write_text('{"pictures": [{"title": 3}]}')
+    with pytest.raises(nst_jax.RequestError, match="study.json: Expected .str"):
+        write_page(read_run(run))
     (run / "study.json").write_text('{"summary": ')
     with pytest.raises(nst_jax.RequestError, match="study.json is not JSON"):
         write_page(read_run(run))
@@ -489,7 +499,7 @@ def test_the_report_is_made_again_from_the_command_line(tmp_path):
     assert len(list((run / "tensorboard").iterdir())) == 12
     status, _, err = launch(f"--tensorboard={tmp_path}")
     assert status == 2
-    assert f"workdir '{tmp_path}' is no run directory: run.json" in err
+    assert f"workdir '{tmp_path}' is no run directory of this version: run.json" in err
     assert len(err.splitlines()) == 1
 
 
@@ -541,7 +551,11 @@ def test_without_tensorboardx_it_is_said(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [("{", "is not JSON"), ("[]", "holds no object"), ("{}", "has no 'status'")],
+    [
+        ("{", "run.json: Expecting property name"),
+        ("[]", "run.json: Expected `object`, got `array`"),
+        ("{}", "run.json: Object missing required field `command`"),
+    ],
 )
 def test_a_folder_that_is_no_run_is_refused(tmp_path, content, reason):
     (tmp_path / "run.json").write_text(content)
@@ -554,5 +568,7 @@ def test_a_run_of_an_earlier_version_is_refused(tmp_path):
     manifest = json.loads((write_run(tmp_path, []) / "run.json").read_text())
     del manifest["members"][0]["content"]
     (tmp_path / "run.json").write_text(json.dumps(manifest))
-    with pytest.raises(nst_jax.RequestError, match="of this version: a member"):
+    with pytest.raises(
+        nst_jax.RequestError, match="of this version: run.json: .*`content`"
+    ):
         write_report(tmp_path)

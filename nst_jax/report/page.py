@@ -3,12 +3,14 @@
 import base64
 import gzip
 import pathlib
-from typing import Any
+from typing import Any, TypedDict
 
 import jinja2
+import msgspec
 import numpy as np
 import plotly.offline
 
+from nst_jax.errors import RequestError
 from nst_jax.io import write_whole
 from nst_jax.report import embed
 from nst_jax.report.curves import curves
@@ -138,17 +140,42 @@ def _facts(member: Member) -> str:
     if entry["status"] != "waiting":
         facts.append(f"{entry['evaluations']} evaluations")
         facts.append(f"{entry['failed_line_searches']} failed line searches")
+        if entry.get("rollbacks"):
+            facts.append(f"{entry['rollbacks']} times back to its best after NaN")
     return " · ".join(facts)
+
+
+class _Table(TypedDict):
+    title: str
+    columns: list[str]
+    rows: list[list[Any]]
+
+
+class _Shown(TypedDict):
+    title: str
+    file: str
+
+
+class _Study(TypedDict, total=False):
+    summary: list[str]
+    tables: list[_Table]
+    pictures: list[_Shown]
+    films: list[_Shown]
 
 
 def _study(run: Run) -> dict[str, Any]:
     """What a study found, if one left its findings in the run directory."""
     path = run.workdir / "study.json"
-    found = read_json(path, "the findings cannot be read") if path.exists() else {}
+    otherwise = "the findings cannot be read"
+    found = read_json(path, otherwise) if path.exists() else {}
+    try:
+        msgspec.convert(found, _Study)
+    except ValueError as error:
+        raise RequestError(f"{otherwise}: {path.name}: {error}") from None
     films = [
         (item, film)
         for item in found.get("films", [])
-        if (film := run.workdir / item["file"]).is_file()
+        if (film := _beside(run, item["file"])).is_file()
     ]
     inside = sum(film.stat().st_size for _, film in films) <= _FILMS
     return {
@@ -157,13 +184,18 @@ def _study(run: Run) -> dict[str, Any]:
         "pictures": [
             {"title": item["title"], "data": embed.jpeg(picture, 1600)}
             for item in found.get("pictures", [])
-            if (picture := run.workdir / item["file"]).is_file()
+            if (picture := _beside(run, item["file"])).is_file()
         ],
         "films": [
             {**item, "data": embed.mp4(film) if inside else None}
             for item, film in films
         ],
     }
+
+
+def _beside(run: Run, file: str) -> pathlib.Path:
+    """A file of the study, which lies in its folder whatever its name says."""
+    return run.workdir / "study" / pathlib.PurePosixPath(file).name
 
 
 def _groups(run: Run) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from nst_jax.errors import RequestError
 from nst_jax.metrics import read_metrics
+from nst_jax.runfile import FINISHED, read_manifest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Member:
     def picture(self) -> pathlib.Path | None:
         """`final.png`; None while there is none."""
         path = self.folder / "final.png"
-        finished = self.entry["status"] in ("done", "diverged")
+        finished = self.entry["status"] in FINISHED
         return path if finished and _is_picture(path) else None
 
     @functools.cached_property
@@ -135,21 +136,14 @@ def read_run(workdir: str | pathlib.Path) -> Run:
       RequestError: it is no run directory.
     """
     workdir = pathlib.Path(workdir)
-    otherwise = f"workdir {str(workdir)!r} is no run directory"
-    manifest = read_json(workdir / "run.json", otherwise)
-    for name in (
-        *("status", "command", "config", "inputs"),
-        *("axes", "members", "groups"),
-    ):
-        if name not in manifest:
-            raise RequestError(f"{otherwise}: its run.json has no {name!r}")
-    for name in ("axes", "members", "groups", "inputs"):
-        if not all(isinstance(entry, dict) for entry in manifest[name]):
-            raise RequestError(f"{otherwise}: {name} in its run.json holds no objects")
-    if not all("content" in entry for entry in manifest["members"]):
+    try:
+        manifest = read_manifest(workdir)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise RequestError(
-            f"{otherwise} of this version: a member in its run.json has no 'content'"
-        )
+            f"workdir {str(workdir)!r} is no run directory of this version: run.json: "
+            f"{reason}"
+        ) from None
     rows: dict[int, list[dict[str, Any]]] = {}
     for row in read_metrics(workdir / "metrics.jsonl"):
         if row["member"] in range(len(manifest["members"])):
@@ -169,7 +163,7 @@ def read_run(workdir: str | pathlib.Path) -> Run:
 def _is_picture(path: pathlib.Path) -> bool:
     """Whether a file is there, and a picture that was written whole."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=("PNG",)) as image:
             image.verify()
     except Exception:  # Decoders raise what they like on broken data.
         return False

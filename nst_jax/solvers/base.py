@@ -50,6 +50,12 @@ class Solver(Protocol):
     def carried(self, coarse: Any, state: Any) -> Any:
         """The state at a start, with what is of use of one at another size."""
 
+    def gradient(self, state: Any) -> jax.Array:
+        """The loss's, at the last canvas."""
+
+    def damped(self, factor: Any) -> "Solver":
+        """The same with steps shorter by a factor; where it searches, the first one."""
+
 
 def start(loss: jax.Array, parts: Parts, gradient: jax.Array) -> Report:
     """The report on a starting canvas."""
@@ -82,13 +88,15 @@ def norm(x: jax.Array) -> jax.Array:
 FIRST_STEP = 0.02
 
 
-def first_step(grad_norm: jax.Array, canvas: jax.Array) -> jax.Array:
-    """The factor that makes a first gradient a step of `FIRST_STEP`.
+def first_step(
+    grad_norm: jax.Array, canvas: jax.Array, rms: float | jax.Array = FIRST_STEP
+) -> jax.Array:
+    """The factor that makes a first gradient a step of that root mean square.
 
     What a quasi-Newton method sees the loss multiplied by: it then moves as far at
     first whatever unit the loss is in, and however large the canvas is.
     """
-    length = FIRST_STEP * math.sqrt(canvas.size)
+    length = rms * math.sqrt(canvas.size)
     return jnp.where(grad_norm > 0, length / grad_norm, 1)
 
 

@@ -1,5 +1,6 @@
 """Solvers that follow the gradient in the unit it comes in: Adam, and descent."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -58,6 +59,10 @@ class _FirstOrder(OptaxSolver):
             is_leaf=lambda node: isinstance(node, optax.ScaleByAdamState),
         )
         return state._replace(inner=inner)
+
+    def damped(self, factor: Any) -> "_FirstOrder":
+        rate = self.learning_rate * factor
+        return dataclasses.replace(self, learning_rate=rate)  # type: ignore[type-var]
 
     def _scale(self, grad_norm: jax.Array, canvas: jax.Array) -> jax.Array:
         # Adam scales by itself, but for `eps`; descent's rate is for the loss as it is.

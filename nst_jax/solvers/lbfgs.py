@@ -3,6 +3,7 @@
 All three see the loss in a unit in which its first gradient is a step: `first_step`.
 """
 
+import dataclasses
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import optax
 
 from nst_jax.pytree import record, static
 from nst_jax.solvers.base import (
+    FIRST_STEP,
     Report,
     ValueAndGrad,
     check_choice,
@@ -53,7 +55,11 @@ class LBFGS:
       max_line_search_steps: trials that one search may make.
       max_step: the longest step, as a factor of the quasi-Newton direction;
         Hager and Zhang's search does not heed it.
+      first_step: the root mean square of the first change that is tried, in [0, 1]
+        units. A leaf.
     """
+
+    first_step: float = FIRST_STEP
 
     history_size: int = static(default=10)
     line_search: str = static(default="zoom")
@@ -62,12 +68,13 @@ class LBFGS:
 
     def __post_init__(self) -> None:
         check_positive(self, "history_size", "max_line_search_steps", "max_step")
+        check_positive(self, "first_step")
         check_choice("line_search", self.line_search, LINE_SEARCHES)
 
     def init(self, fun: ValueAndGrad, canvas: jax.Array) -> tuple[_LBFGSState, Report]:
         (loss, parts), gradient = fun(canvas)
         report = start(loss, parts, gradient)
-        scale = first_step(report.grad_norm, canvas)
+        scale = first_step(report.grad_norm, canvas, self.first_step)
         seen = (loss * scale).astype(canvas.dtype)
         known = lambda _: ((seen, (loss, parts)), gradient * scale)  # noqa: E731
         inner = self._jaxopt(known).init_state(canvas)
@@ -102,6 +109,12 @@ class LBFGS:
         )
         return arrived, _LBFGSState(inner, state.scale, report), report
 
+    def gradient(self, state: _LBFGSState) -> jax.Array:
+        return state.inner.grad / state.scale
+
+    def damped(self, factor: Any) -> "LBFGS":
+        return dataclasses.replace(self, first_step=self.first_step * factor)
+
     def carried(self, coarse: _LBFGSState, state: _LBFGSState) -> _LBFGSState:
         # Differences of a coarser canvas say nothing of the curvature at finer scales.
         return state
@@ -120,13 +133,22 @@ class LBFGS:
         )
 
 
+class _QuasiNewton(OptaxSolver):
+    """A solver of optax's that sees the loss in the unit of its first step."""
+
+    first_step: float
+
+    def _scale(self, grad_norm: jax.Array, canvas: jax.Array) -> jax.Array:
+        return first_step(grad_norm, canvas, self.first_step)
+
+
 @record
-class FixedLBFGS(OptaxSolver):
+class FixedLBFGS(_QuasiNewton):
     """L-BFGS without a line search, by optax: one evaluation a step.
 
     This is how Torch's L-BFGS is run by most of the field, and the natural choice
     under `vmap`, where every member then costs the same. The first step is along the
-    gradient, `FIRST_STEP` long. Two guards stand in for the line search: a direction
+    gradient, `first_step` long. Two guards stand in for the line search: a direction
     that does not descend, which a pair of negative curvature can lead to, is replaced
     by such a first step and an empty history; and no step is longer than `max_step`.
 
@@ -134,15 +156,24 @@ class FixedLBFGS(OptaxSolver):
       learning_rate: the factor on every direction; 1 is the quasi-Newton step.
       max_step: the longest step, as the root mean square of the canvas's change in
         [0, 1] units.
+      first_step: the root mean square of the first change, likewise.
       history_size: pairs of differences kept; each costs two canvases.
     """
 
     learning_rate: float = 1.0
     max_step: float = 0.05
+    first_step: float = FIRST_STEP
     history_size: int = static(default=10)
 
     def __post_init__(self) -> None:
-        check_positive(self, "learning_rate", "max_step", "history_size")
+        check_positive(self, "learning_rate", "max_step", "first_step", "history_size")
+
+    def damped(self, factor: Any) -> "FixedLBFGS":
+        return dataclasses.replace(
+            self,
+            learning_rate=self.learning_rate * factor,
+            max_step=self.max_step * factor,
+        )
 
     def _transformation(self) -> optax.GradientTransformationExtraArgs:
         lbfgs = optax.scale_by_lbfgs(self.history_size)
@@ -150,7 +181,7 @@ class FixedLBFGS(OptaxSolver):
         def update(gradient: jax.Array, state: Any, canvas: jax.Array) -> Any:
             ahead, after = lbfgs.update(gradient, state, canvas)
             known = (state.count > 0) & (jnp.vdot(ahead, gradient) > 0)
-            first = gradient * first_step(norm(gradient), canvas)
+            first = gradient * first_step(norm(gradient), canvas, self.first_step)
             direction = jnp.where(known, ahead, first)
             # A pair without weight is none: the history need not be copied to go.
             weights = jnp.where(known, after.weights_memory, 0)
@@ -165,7 +196,7 @@ class FixedLBFGS(OptaxSolver):
 
 
 @record
-class OptaxLBFGS(OptaxSolver):
+class OptaxLBFGS(_QuasiNewton):
     """L-BFGS with optax's zoom line search: another algorithm than jaxopt's.
 
     It costs an evaluation a step more than it needs to: the search keeps the
@@ -174,13 +205,20 @@ class OptaxLBFGS(OptaxSolver):
     Attributes:
       history_size: pairs of differences kept; each costs two canvases.
       max_line_search_steps: evaluations that one search may spend.
+      first_step: the root mean square of the first change that is tried, in [0, 1]
+        units. A leaf.
     """
+
+    first_step: float = FIRST_STEP
 
     history_size: int = static(default=10)
     max_line_search_steps: int = static(default=20)
 
     def __post_init__(self) -> None:
-        check_positive(self, "history_size", "max_line_search_steps")
+        check_positive(self, "history_size", "max_line_search_steps", "first_step")
+
+    def damped(self, factor: Any) -> "OptaxLBFGS":
+        return dataclasses.replace(self, first_step=self.first_step * factor)
 
     def _transformation(self) -> optax.GradientTransformationExtraArgs:
         search = optax.scale_by_zoom_linesearch(

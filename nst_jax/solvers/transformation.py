@@ -11,7 +11,6 @@ from nst_jax.solvers.base import (
     Report,
     ValueAndGrad,
     count,
-    first_step,
     norm,
     start,
 )
@@ -34,7 +33,7 @@ class OptaxSolver:
 
     def _scale(self, grad_norm: jax.Array, canvas: jax.Array) -> jax.Array:
         """What the solver sees the loss multiplied by, from its first gradient."""
-        return first_step(grad_norm, canvas)
+        raise NotImplementedError
 
     def _project(self, canvas: jax.Array) -> jax.Array:
         return canvas
@@ -74,6 +73,9 @@ class OptaxSolver:
             failed=count(last.failed + failed),
         )
         return arrived, OptaxState(inner, state.scale, gradient, report), report
+
+    def gradient(self, state: OptaxState) -> jax.Array:
+        return state.gradient
 
     def carried(self, coarse: OptaxState, state: OptaxState) -> OptaxState:
         # A quasi-Newton method begins anew: differences of a coarser canvas say

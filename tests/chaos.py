@@ -1,0 +1,155 @@
+"""Kills a run at random moments and goes on with it, again and again.
+
+    python tests/chaos.py --kills=100
+
+A sweep of two weights and two seeds by a ladder of two sizes, in batches of two, is run
+undisturbed. Then, for each kill, the same command starts in a new folder and gets
+SIGKILL at a moment drawn evenly over the time that the undisturbed one took. What is
+there under a final name must be whole, and the same command must end with the same
+bits: of every final.npy, and of every row of metrics but for its seconds.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).parent.parent
+CONFIG = """
+import nst_jax
+from configs import transfer
+
+def get_config():
+    config = transfer.get_config()
+    config.size, config.steps, config.seeds = 64, 12, (0, 1)
+    config.terms = (
+        nst_jax.Content(weight=1000.0, layers=("relu2_1",)),
+        nst_jax.Gram(layers=("relu1_1", "relu2_1")),
+    )
+    config.canvas = nst_jax.Canvas("noise")
+    config.axes = (nst_jax.Vary("terms.style.weight", (1.0, 4.0)),)
+    config.ladder = nst_jax.Ladder(start=45, steps=(12,))
+    config.solver.name = "SOLVER"
+    config.ensemble.batch_size = 2
+    config.output.log_every, config.output.checkpoint_every = 2, 0.0
+    return config
+"""
+
+
+class Chaos:
+    """A request, what it comes to undisturbed, and the time that takes.
+
+    Attributes:
+      seconds: of the undisturbed command, with programs kept.
+      wanted: the hashes that it ends with.
+    """
+
+    def __init__(self, folder: pathlib.Path, solver: str):
+        self.folder = folder
+        config = folder / "config.py"
+        config.write_text(CONFIG.replace("SOLVER", solver))
+        self._command = [
+            *(sys.executable, "-W", "ignore", "launch.py", f"--config={config}"),
+            f"--jax_compilation_cache_dir={folder / 'cache'}",
+        ]
+        self._finish(folder / "first")  # Compiles.
+        began = time.perf_counter()
+        self._finish(folder / "whole")
+        self.seconds = time.perf_counter() - began
+        self.wanted = hashes(folder / "whole")
+        assert hashes(folder / "first") == self.wanted, "two runs differ by themselves"
+
+    def kill(self, number: int, moment: float) -> str:
+        """Kills one after so many seconds; says where it was, once all is the same."""
+        workdir = self.folder / f"{number:03d}"
+        process = self._start(workdir)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(moment)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        where = state(workdir)
+        self._finish(workdir)
+        found = hashes(workdir)
+        assert found == self.wanted, f"killed after {moment:.3f} s, {where}: {found}"
+        return where
+
+    def _start(self, workdir: pathlib.Path) -> subprocess.Popen:
+        return subprocess.Popen(
+            [*self._command, f"--workdir={workdir}"],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def _finish(self, workdir: pathlib.Path) -> None:
+        process = self._start(workdir)
+        _, err = process.communicate(timeout=600)
+        assert process.returncode == 0, err
+
+
+def state(workdir: pathlib.Path) -> str:
+    """How far a killed run had come; all that it had finished is whole."""
+    if not (workdir / "run.json").exists():
+        return "before it began"
+    run = json.loads((workdir / "run.json").read_text())
+    for path in workdir.rglob("final.npy"):
+        assert np.load(path).ndim == 3
+    if run["status"] == "done":
+        return "after its end"
+    done = sum(entry["status"] == "done" for entry in run["members"])
+    kept = (workdir / "checkpoint.safetensors").exists()
+    return f"{done} of 4 done, {'a' if kept else 'no'} checkpoint"
+
+
+def hashes(workdir: pathlib.Path) -> dict[str, str]:
+    """SHA-256 of each result, and of the rows of metrics in order."""
+    found = {
+        str(path.relative_to(workdir)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(workdir.rglob("final.npy"))
+    }
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    kept = sorted(
+        json.dumps({k: v for k, v in row.items() if k != "seconds"}, sort_keys=True)
+        for row in rows
+    )
+    text = "\n".join(kept).encode()
+    return found | {"metrics.jsonl": hashlib.sha256(text).hexdigest()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2, help="trials at a time")
+    parser.add_argument("--solver", default="lbfgs_fixed")
+    asked = parser.parse_args()
+    generator = random.Random(asked.seed)
+    with tempfile.TemporaryDirectory() as name:
+        chaos = Chaos(pathlib.Path(name), asked.solver)
+        # Beside another one each takes longer, and so do the moments.
+        most = chaos.seconds * (1.5 if asked.workers > 1 else 1)
+        moments = [generator.uniform(0, most) for _ in range(asked.kills)]
+        with concurrent.futures.ThreadPoolExecutor(asked.workers) as pool:
+            places = list(pool.map(chaos.kill, range(asked.kills), moments))
+    for where, times in sorted(collections.Counter(places).items()):
+        print(f"{times:4d} killed {where}")
+    print(f"{len(places)} of {asked.kills} ended with the bits of the undisturbed run")
+
+
+if __name__ == "__main__":
+    main()

@@ -33,14 +33,14 @@ from configs import transfer
 
 def get_config():
     config = transfer.get_config()
-    config.size, config.steps, config.seeds = 64, 12, (0, 1)
+    config.size, config.steps, config.seeds = 64, 30, (0, 1)
     config.terms = (
         nst_jax.Content(weight=1000.0, layers=("relu2_1",)),
         nst_jax.Gram(layers=("relu1_1", "relu2_1")),
     )
     config.canvas = nst_jax.Canvas("noise")
     config.axes = (nst_jax.Vary("terms.style.weight", (1.0, 4.0)),)
-    config.ladder = nst_jax.Ladder(start=45, steps=(12,))
+    config.ladder = nst_jax.Ladder(start=45, steps=(30,))
     config.solver.name = "SOLVER"
     config.ensemble.batch_size = 2
     config.output.log_every, config.output.checkpoint_every = 2, 0.0
@@ -142,7 +142,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         chaos = Chaos(pathlib.Path(name), asked.solver)
         # Beside another one each takes longer, and so do the moments.
-        most = chaos.seconds * (1.5 if asked.workers > 1 else 1)
+        most = chaos.seconds * (1.25 if asked.workers > 1 else 1)
         moments = [generator.uniform(0, most) for _ in range(asked.kills)]
         with concurrent.futures.ThreadPoolExecutor(asked.workers) as pool:
             places = list(pool.map(chaos.kill, range(asked.kills), moments))

@@ -37,9 +37,14 @@ class Checkpoint:
         tensors = {f"{i:03d}": np.asarray(leaf) for i, leaf in enumerate(self.leaves)}
         place = json.dumps([self.members, self.stage, self.step, self.seconds])
         metadata = {"place": place, "sha256": _sha256(tensors, place)}
-        write_whole(
-            path, lambda part: safetensors.numpy.save_file(tensors, part, metadata)
-        )
+
+        def write(partial: pathlib.Path) -> None:
+            try:
+                safetensors.numpy.save_file(tensors, partial, metadata)
+            except safetensors.SafetensorError as error:
+                raise OSError(str(error)) from None  # Which is what it is of.
+
+        write_whole(path, write)
 
     @classmethod
     def load(cls, path: pathlib.Path) -> "Checkpoint | None":

@@ -1,5 +1,6 @@
 """Pictures in and out, by Pillow."""
 
+import contextlib
 import functools
 import glob
 import hashlib
@@ -8,7 +9,7 @@ import os
 import pathlib
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
@@ -62,6 +63,16 @@ def file_sha256(path: pathlib.Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@contextlib.contextmanager
+def naming(path: pathlib.Path) -> Iterator[None]:
+    """Says in an OSError which file it is of; one of a full disk does not know."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
 #: What the names of files begin with that are not whole yet.
 PARTIAL = ".partial-"
 
@@ -71,18 +82,21 @@ def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> 
 
     What is there under that name is whole at every moment, also after a power cut.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=path.suffix)
-    os.close(handle)
-    partial = pathlib.Path(name)
-    try:
-        write(partial)
-        partial.chmod(0o644)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=PARTIAL, suffix=path.suffix
+        )
+        os.close(handle)
+        partial = pathlib.Path(name)
+        try:
+            write(partial)
+            partial.chmod(0o644)
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def read_image(

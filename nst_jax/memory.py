@@ -57,4 +57,7 @@ def out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError):
         return True
     failed = isinstance(error, jax.errors.JaxRuntimeError)
-    return failed and str(error).startswith("RESOURCE_EXHAUSTED")
+    # On a CPU the latter, behind "INTERNAL", where it is found out by another thread.
+    return failed and (
+        str(error).startswith("RESOURCE_EXHAUSTED") or "Out of memory" in str(error)
+    )

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 import msgspec
 from msgspec import Meta
 
-from nst_jax.io import write_whole
+from nst_jax.io import naming, write_whole
 
 Count = Annotated[int, Meta(ge=0)]
 
@@ -40,13 +40,13 @@ class Metrics:
         self.path = path
 
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
-        with self.path.open("a") as file:
+        with naming(self.path), self.path.open("a") as file:
             file.writelines(to_json(row) + "\n" for row in rows)
 
     def sync(self) -> None:
         """Returns when all rows so far would outlast a power cut."""
         if self.path.exists():
-            with self.path.open("ab") as file:
+            with naming(self.path), self.path.open("ab") as file:
                 os.fsync(file.fileno())
 
     def keep(self, kept: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:

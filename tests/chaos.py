@@ -5,8 +5,9 @@
 A sweep of two weights and two seeds by a ladder of two sizes, in batches of two, is run
 undisturbed. Then, for each kill, the same command starts in a new folder and gets
 SIGKILL at a moment drawn evenly over the time that the undisturbed one took; where it
-had ended by then, once more. What is there under a final name must be whole, and the same command must end with the same
-bits: of every final.npy, and of every row of metrics but for its seconds.
+had ended by then, once more. What is there under a final name must be whole, and the
+same command must end with the same bits: of every final.npy, and of every row of
+metrics but for its seconds.
 """
 
 import argparse
@@ -78,12 +79,12 @@ class Chaos:
             moment = generator.uniform(0, self.seconds)
             process = self._start(workdir)
             try:
-                process.wait(moment)
+                process.communicate(timeout=moment)
             except subprocess.TimeoutExpired:
                 break
             shutil.rmtree(workdir)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.communicate()
         where = state(workdir)
         self._finish(workdir)
         found = hashes(workdir)

@@ -15,7 +15,7 @@ from absl import app, flags
 #: In this order; those of the last line need benchmarks/requirements.txt.
 SCRIPTS = (
     *("convolution", "pixels", "batches", "seeds", "strategies", "memory", "start"),
-    *("scaling", "bfloat16"),
+    *("scaling", "endurance", "bfloat16"),
     *("gradient", "command"),
 )
 _OUT = flags.DEFINE_string("out", "", "A folder that gets the tables.")

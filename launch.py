@@ -34,9 +34,13 @@ from nst_jax.programs import keep_programs
 from nst_jax.report import write_report, write_tensorboard
 from nst_jax.shares import merge, share
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "The experiment to run; default is configs/transfer.py."
-)
+try:
+    _CONFIG = config_flags.DEFINE_config_file(
+        "config", None, "The experiment to run; default is configs/transfer.py."
+    )
+except flags.Error as error:  # It reads --flagfile at once.
+    print(f"launch.py: {error}", file=sys.stderr)
+    sys.exit(2)
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where results go; default is a new folder under runs/."
 )
@@ -94,6 +98,18 @@ def _check_flags() -> None:
         raise nst_jax.RequestError("merge must name run directories, got none")
 
 
+def _to_go_on(workdir: str | pathlib.Path) -> str:
+    return f"to go on, give the same command with --workdir={workdir}"
+
+
+def _failed(reason: str, workdir: str | pathlib.Path | None) -> int:
+    """Says why, and what to do where a run was under way; the exit status."""
+    if workdir is not None and (pathlib.Path(workdir) / "run.json").exists():
+        reason += f"; what is finished is kept, and {_to_go_on(workdir)}"
+    print(f"launch.py: {reason}", file=sys.stderr)
+    return 1
+
+
 def _only() -> list[int] | None:
     """The members that are asked for; None for all."""
     members, shard = _MEMBERS.value, _SHARD.value
@@ -144,13 +160,14 @@ def main(_: list[str]) -> int:
 
     def interrupt(number: int, _: object) -> None:
         if received:
-            sys.exit(1)  # Asked twice: at once, without a checkpoint.
+            os._exit(1)  # Asked twice: at once, without a checkpoint.
         received.append(number)
         logging.warning("finishing this chunk of steps, then stopping")
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     keep_programs()
+    running = None
     try:
         _check_flags()
         looks = [
@@ -172,6 +189,7 @@ def main(_: list[str]) -> int:
         workdir = _WORKDIR.value or _new_workdir()
         if _MERGE.value is not None:
             return _merged(plan, workdir)
+        running = workdir
         status = nst_jax.execute(
             plan, workdir, command=shlex.join(sys.argv), stop=lambda: bool(received)
         )
@@ -179,27 +197,18 @@ def main(_: list[str]) -> int:
         print(f"launch.py: {error}", file=sys.stderr)
         return 2
     except OutOfMemory as error:
-        print(f"launch.py: {error}", file=sys.stderr)
-        return 1
+        return _failed(str(error), running)
     except OSError as error:
-        print(
-            f"launch.py: {error.filename or 'a file'}: {error.strerror or error}; what "
-            "is finished is kept, and the same command goes on",
-            file=sys.stderr,
-        )
-        return 1
+        reason = error.strerror or str(error)
+        return _failed(": ".join(filter(None, (error.filename, reason))), running)
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-        print(
-            "launch.py: the request does not fit into memory; lower size, or set tile",
-            file=sys.stderr,
-        )
-        return 1
+        return _failed("it does not fit into memory: lower size, or set tile", running)
     print(f"{status}: {workdir}")
     if status == "interrupted":
-        print(f"to go on, give the same command with --workdir={workdir}")
-        return 128 + received[0]
+        print(_to_go_on(workdir), flush=True)
+        os._exit(128 + received[0])  # An interpreter would wait for what is compiled.
     return 0
 
 

@@ -71,7 +71,8 @@ def watched(
         with subprocess.Popen(command, stdout=log, stderr=log) as process:
             watching = psutil.Process(process.pid)
             while process.poll() is None:
-                begun = (workdir / "metrics.jsonl").exists()
+                metrics = workdir / "metrics.jsonl"
+                begun = metrics.exists() and metrics.stat().st_size > 0
                 ended = (workdir / "report.html").exists() and begun and _done(workdir)
                 if begun and not ended:
                     held = watching.memory_info().rss

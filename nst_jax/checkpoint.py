@@ -5,13 +5,16 @@ import json
 import pathlib
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import safetensors
 import safetensors.numpy
 from absl import logging
 
-from nst_jax.io import write_whole
+from nst_jax.atomic import write_whole
 from nst_jax.weights import tensors_sha256
+
+_Place = tuple[tuple[int, ...], int, int, float, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Checkpoint:
       stage: which of the stages they are in, from 0.
       step: how many steps they have made, those of the stages before included.
       seconds: spent on them.
+      rows: how many rows of metrics they have from the looks before this one.
       leaves: of their state, on the host.
     """
 
@@ -30,12 +34,15 @@ class Checkpoint:
     stage: int
     step: int
     seconds: float
+    rows: int
     leaves: Sequence[np.ndarray]
 
     def save(self, path: pathlib.Path) -> None:
         """Writes it, whole or not at all."""
         tensors = {f"{i:03d}": np.asarray(leaf) for i, leaf in enumerate(self.leaves)}
-        place = json.dumps([self.members, self.stage, self.step, self.seconds])
+        place = json.dumps(
+            [self.members, self.stage, self.step, self.seconds, self.rows]
+        )
         metadata = {"place": place, "sha256": _sha256(tensors, place)}
 
         def write(partial: pathlib.Path) -> None:
@@ -57,8 +64,9 @@ class Checkpoint:
                 tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
             if meta["sha256"] != _sha256(tensors, meta["place"]):
                 raise ValueError("it is damaged")
-            members, stage, step, seconds = json.loads(meta["place"])
-            return cls(tuple(members), stage, step, seconds, [*tensors.values()])
+            place = msgspec.json.decode(meta["place"], type=_Place)
+            members, stage, step, seconds, rows = place
+            return cls(members, stage, step, seconds, rows, [*tensors.values()])
         except (
             *(safetensors.SafetensorError, OSError, LookupError),
             *(ValueError, TypeError),

@@ -12,8 +12,9 @@ import numpy as np
 from nst_jax import winograd
 
 #: From how many channels in and out, and from how many pixels of all pictures
-#: together, Winograd's form is the faster one on a CPU: with fewer, most of its time
-#: goes to reading a kernel of four times the size (`python -m benchmarks.convolution`).
+#: together, Winograd's form makes a whole evaluation the faster one on a CPU
+#: (`python -m benchmarks.pixels`): with fewer, most of its time goes to reading and
+#: writing what is four times the size.
 _CHANNELS, _PIXELS = 256, 64
 
 #: A kernel and its turned one, each as `winograd.transform` gives it.

@@ -30,6 +30,7 @@ class Look(NamedTuple):
       step: how many steps have been made; 0 is the start.
       report: the solver's, fetched.
       rollbacks: int [N], how many times each went back to its best canvas.
+      stuck: bool [N], whether that is its start, from where no step led to numbers.
       canvas: float32 [N, H, W, 3] at a step that a snapshot was asked for and at
         the end, else None.
       state: the batch, on the device at the last look and copied to the host where
@@ -40,6 +41,7 @@ class Look(NamedTuple):
     step: int
     report: Report
     rollbacks: np.ndarray
+    stuck: np.ndarray
     canvas: np.ndarray | None
     state: State | None
 
@@ -360,15 +362,17 @@ class Ensemble:
         keep: bool = False,
     ) -> Callable[[], Look]:
         """A look that is fetched when called; what it needs outlives the state."""
-        seen = jax.tree.map(jnp.copy, (state.report, state.rollbacks))
+        stuck = (state.rollbacks > 0) & (state.best.step == 0)
+        seen = jax.tree.map(jnp.copy, (state.report, state.rollbacks, stuck))
         canvas = jnp.copy(state.canvas) if snapshot else None
         # A copy in the host's memory: the device may have no room for a second one.
         kept = jax.tree.map(np.array, state) if keep else None
 
         def fetch() -> Look:
             picture = None if canvas is None else _fetch(canvas, places)
-            report, rollbacks = jax.tree.map(lambda x: _fetch(x, places), seen)
-            return Look(step, report, rollbacks, picture, kept)
+            fetched = jax.tree.map(lambda x: _fetch(x, places), seen)
+            report, rollbacks, stuck = fetched
+            return Look(step, report, rollbacks, stuck, picture, kept)
 
         return fetch
 

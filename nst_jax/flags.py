@@ -100,7 +100,7 @@ def _literal(text: str) -> Any:
     """What Python makes of the text; the text itself if that is nothing."""
     try:
         return ast.literal_eval(text)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
         return text
 
 

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 import filelock
 from absl import logging
 
+from nst_jax.atomic import PARTIAL, write_whole
 from nst_jax.errors import RequestError
-from nst_jax.io import PARTIAL, write_whole
+from nst_jax.strict_json import from_json
 
 
 def check_writable(workdir: pathlib.Path) -> None:
@@ -32,6 +33,17 @@ def check_writable(workdir: pathlib.Path) -> None:
         raise RequestError(
             f"workdir: cannot write to {str(workdir)!r} ({reason})"
         ) from None
+
+
+def check_links(workdir: pathlib.Path) -> None:
+    """Raises RequestError if something in a folder is a link to what is not in it."""
+    home = workdir.resolve()
+    for path in workdir.rglob("*"):
+        if path.is_symlink() and not path.resolve().is_relative_to(home):
+            raise RequestError(
+                f"workdir {str(workdir)!r} holds a link that leads out of it: "
+                f"{str(path.relative_to(workdir))!r}"
+            )
 
 
 class Lock:
@@ -95,7 +107,7 @@ class Lock:
 
     def _holder(self) -> str:
         try:
-            note = json.loads(self._note.read_text())
+            note = from_json(self._note.read_text())
             return f"process {note['process']} on {note['host']} since {note['since']}"
         except (OSError, ValueError, LookupError, TypeError):
             return "another process"

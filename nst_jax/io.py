@@ -1,15 +1,12 @@
 """Pictures in and out, by Pillow."""
 
-import contextlib
 import functools
 import glob
 import hashlib
 import io
 import os
 import pathlib
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
@@ -22,8 +19,13 @@ PROJECT = pathlib.Path(__file__).parent.parent
 #: A picture of more pixels is refused: it is a mistake or an attack.
 MAX_PIXELS = 100_000_000
 
-#: Kinds of picture that are not read: Pillow would have another program draw them.
-PROGRAMS = ("EPS", "WMF")
+#: Kinds of picture that are read. Not all of Pillow's: some hold a picture of any kind,
+#: and some are programs, which Pillow would have another program draw.
+FORMATS = (
+    *("AVIF", "BMP", "DDS", "DIB", "GIF", "ICNS", "ICO", "IM", "JPEG", "JPEG2000"),
+    *("MPO", "MSP", "PCX", "PNG", "PPM", "QOI", "SGI", "SPIDER", "SUN", "TGA", "TIFF"),
+    *("WEBP", "XBM"),
+)
 
 RESAMPLERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -51,6 +53,8 @@ def find_file(argument: str, path: str | pathlib.Path) -> pathlib.Path:
     if any(map(os.path.isdir, candidates)):
         raise RequestError(f"{argument}: {str(path)!r} is a folder, wanted a file")
     neighbours = [n for c in candidates for n in glob.glob("*", root_dir=c.parent)]
+    if any(map(os.path.exists, candidates)):
+        raise RequestError(f"{argument}: {str(path)!r} is no regular file")
     raise RequestError(
         f"{argument}: no file {str(path)!r}"
         f"{nearest(pathlib.Path(path).name, neighbours)}"
@@ -61,42 +65,6 @@ def file_sha256(path: pathlib.Path) -> str:
     """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def naming(path: pathlib.Path) -> Iterator[None]:
-    """Says in an OSError which file it is of; one of a full disk does not know."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = str(path)
-        raise
-
-
-#: What the names of files begin with that are not whole yet.
-PARTIAL = ".partial-"
-
-
-def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> None:
-    """Calls `write` on a temporary neighbour of `path`, then renames it to `path`.
-
-    What is there under that name is whole at every moment, also after a power cut.
-    """
-    with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=PARTIAL, suffix=path.suffix
-        )
-        os.close(handle)
-        partial = pathlib.Path(name)
-        try:
-            write(partial)
-            partial.chmod(0o644)
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def read_image(
@@ -188,6 +156,7 @@ def _open(path: pathlib.Path, argument: str) -> Image.Image:
             with Image.open(path, formats=_formats()) as image:
                 check_pixels(f"{argument}: {str(path)!r}", image.height, image.width)
                 image.load()
+                check_pixels(f"{argument}: {str(path)!r}", image.height, image.width)
                 return _to_rgb(ImageOps.exif_transpose(image))
     except RequestError:
         raise
@@ -209,9 +178,9 @@ def _open(path: pathlib.Path, argument: str) -> Image.Image:
 
 @functools.cache
 def _formats() -> list[str]:
-    """Those that Pillow itself reads."""
+    """Those of them that this Pillow has."""
     Image.init()
-    return [name for name in Image.OPEN if name not in PROGRAMS]
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def check_pixels(subject: str, height: int, width: int) -> None:
@@ -226,7 +195,10 @@ def check_pixels(subject: str, height: int, width: int) -> None:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         # Pillow would clip what is above 255 instead of scaling it.
-        values = np.nan_to_num(np.asarray(image, np.float64))
+        stored = np.asarray(image, np.float64)
+        if not np.isfinite(stored).any():
+            raise ValueError("it holds no finite number")
+        values = np.nan_to_num(stored)
         white = _white(values) if image.mode == "F" else 65535
         grey = np.clip(values / white, 0, 1)
         return Image.fromarray(np.round(grey * 255).astype(np.uint8)).convert("RGB")
@@ -279,6 +251,32 @@ def write_image(
     Image.fromarray(pixels).save(path)
 
 
+def is_picture(path: pathlib.Path) -> bool:
+    """Whether a file is there, and a PNG that was written whole."""
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            image.verify()
+    except Exception:  # Decoders raise what they like on broken data.
+        return False
+    return True
+
+
+def map_array(path: pathlib.Path) -> np.ndarray:
+    """The array in a file, which stays there: what promises too much takes no memory.
+
+    Raises:
+      OSError: there is no file.
+      ValueError: it is no array.
+    """
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise
+    except Exception as error:  # A broken header can raise anything.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(reason) from None
+
+
 def read_array(path: str | pathlib.Path, *, argument: str = "array") -> np.ndarray:
     """Reads a run's `final.npy`: float32 [H, W, 3], not clipped to [0, 1].
 
@@ -287,12 +285,10 @@ def read_array(path: str | pathlib.Path, *, argument: str = "array") -> np.ndarr
     """
     file = find_file(argument, path)
     try:
-        # Mapped, so that a header that promises too much takes no memory.
-        stored = np.lib.format.open_memmap(file, mode="r")
-    except Exception as error:  # A broken header can raise anything.
-        reason = " ".join(str(error).split()) or type(error).__name__
+        stored = map_array(file)
+    except (OSError, ValueError) as error:
         raise RequestError(
-            f"{argument}: {str(path)!r} is not a NumPy array file ({reason})"
+            f"{argument}: {str(path)!r} is not a NumPy array file ({error})"
         ) from None
     shape, kind = stored.shape, stored.dtype.kind
     if len(shape) != 3 or shape[2] != 3 or 0 in shape or kind != "f":

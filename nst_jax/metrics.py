@@ -1,8 +1,8 @@
-"""Rows of metrics.jsonl, and JSON as this project writes it."""
+"""Rows of metrics.jsonl."""
 
+import collections
 import contextlib
-import json
-import math
+import functools
 import os
 import pathlib
 from collections.abc import Callable, Iterable
@@ -11,9 +11,11 @@ from typing import Annotated, Any, NotRequired, TypedDict
 import msgspec
 from msgspec import Meta
 
-from nst_jax.io import naming, write_whole
+from nst_jax.atomic import naming, write_whole
+from nst_jax.strict_json import from_json, to_json
 
-Count = Annotated[int, Meta(ge=0)]
+#: Of 64 bits, as all that counts here.
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class Row(TypedDict):
@@ -39,7 +41,14 @@ class Metrics:
     def __init__(self, path: pathlib.Path):
         self.path = path
 
+    @functools.cached_property
+    def counts(self) -> collections.Counter[int]:
+        """How many rows each member has."""
+        return collections.Counter(row["member"] for row in read_metrics(self.path))
+
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
+        rows = list(rows)
+        self.counts.update(row["member"] for row in rows)
         with naming(self.path), self.path.open("a") as file:
             file.writelines(to_json(row) + "\n" for row in rows)
 
@@ -54,6 +63,7 @@ class Metrics:
         rows = [row for row in read_metrics(self.path) if kept(row)]
         text = "".join(to_json(row) + "\n" for row in rows)
         write_whole(self.path, lambda partial: partial.write_text(text))
+        self.counts = collections.Counter(row["member"] for row in rows)
         return rows
 
 
@@ -64,20 +74,7 @@ def read_metrics(path: str | pathlib.Path) -> list[dict[str, Any]]:
     lines = path.read_bytes().splitlines() if path.is_file() else ()
     for line in lines:
         with contextlib.suppress(ValueError):
-            row = json.loads(line)
+            row = from_json(line)
             msgspec.convert(row, Row)
             rows.append(row)
     return rows
-
-
-def to_json(content: object, indent: int | None = None) -> str:
-    """JSON, which has no NaN and no infinity: null stands for them."""
-
-    def finite(node: Any) -> Any:
-        if isinstance(node, dict):
-            return {key: finite(value) for key, value in node.items()}
-        if isinstance(node, list | tuple):
-            return [finite(item) for item in node]
-        return None if isinstance(node, float) and not math.isfinite(node) else node
-
-    return json.dumps(finite(content), indent=indent, allow_nan=False)

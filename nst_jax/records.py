@@ -15,22 +15,24 @@ Files appear under their names only when they are whole.
 
 import pathlib
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.typing import ArrayLike
 
+from nst_jax.atomic import write_whole
 from nst_jax.build import Plan
 from nst_jax.checkpoint import Checkpoint
 from nst_jax.ensemble import Look
 from nst_jax.errors import RequestError
-from nst_jax.folder import Lock, check_writable
-from nst_jax.io import write_image, write_whole
+from nst_jax.folder import Lock, check_links, check_writable
+from nst_jax.io import file_sha256, is_picture, map_array, write_image
 from nst_jax.manifest import another_run, continued, planned
-from nst_jax.metrics import Metrics, read_metrics, to_json
+from nst_jax.metrics import Metrics, read_metrics
 from nst_jax.runfile import FINISHED, read_manifest
+from nst_jax.strict_json import to_json
 
 
 class Records:
@@ -52,14 +54,21 @@ class Records:
         self.workdir = pathlib.Path(workdir)
         self.plan = plan
         self.metrics = Metrics(self.workdir / "metrics.jsonl")
+        self._proven: set[int] = set()  # Members whose results were found to be so.
         self._alpha = {
             number: scene.alpha
             for group in plan.groups
             for number, scene in zip(group.numbers, group.scenes, strict=True)
         }
         check_writable(self.workdir)
+        check_links(self.workdir)
         self._lock = Lock(self.workdir)
         earlier = self._earlier()
+        if not earlier and (self.workdir / "members").exists():
+            raise RequestError(
+                f"workdir {str(workdir)!r} holds members and no run.json: of what run, "
+                "nobody knows; give this one a new --workdir"
+            )
         self.status: str = earlier["status"] if earlier else "new"
         self.manifest = planned(plan, command)
         if earlier:
@@ -76,12 +85,16 @@ class Records:
         return self.workdir / "members" / f"{member:03d}"
 
     def finished(self, members: Iterable[int]) -> bool:
-        """Whether all of these members have their results on disk."""
-        return all(
-            self.manifest["members"][member]["status"] in FINISHED
-            and _is_array(self.member_dir(member) / "final.npy")
-            for member in members
-        )
+        """Whether all of these members have their results on disk, as they were."""
+        return all(map(self._finished, members))
+
+    def _finished(self, member: int) -> bool:
+        entry = self.manifest["members"][member]
+        if member not in self._proven and _is_whole(
+            entry, self.member_dir(member), self.metrics.counts[member]
+        ):
+            self._proven.add(member)
+        return member in self._proven
 
     def begin(self) -> None:
         """Marks the run as running, and keeps the pictures that it was given.
@@ -97,11 +110,15 @@ class Records:
                     "now; give the same command again"
                 )
             self._save_manifest()
-            for i, picture in self.plan.pictures.items():
-                self._picture(self.workdir / f"inputs/{i:03d}.png", picture)
+            self.keep_inputs()
         except BaseException:
             self._lock.release()
             raise
+
+    def keep_inputs(self) -> None:
+        """Keeps the pictures that the run was given, as they are used."""
+        for i, picture in self.plan.pictures.items():
+            self._picture(self.workdir / f"inputs/{i:03d}.png", picture)
 
     def add(
         self, members: Sequence[int], stage: int, look: Look, seconds: float
@@ -154,16 +171,16 @@ class Records:
             folder = self.member_dir(member)
             self._array(folder / "final.npy", canvas)
             self._picture(folder / "final.png", canvas, self._alpha[member])
-            loss, rollbacks = look.report.loss[i], int(look.rollbacks[i])
-            # Where no step was kept, it is still at its start.
-            stuck = rollbacks and rollbacks == look.step
-            well = _finite(canvas, loss) and not stuck
+            loss = look.report.loss[i]
+            well = _finite(canvas, loss) and not look.stuck[i]
             entries[member] = self.manifest["members"][member] | {
                 "status": "done" if well else "diverged",
                 "loss": loss.item(),
                 "evaluations": int(look.report.evaluations[i]),
                 "failed_line_searches": int(look.report.failed[i]),
-                "rollbacks": rollbacks,
+                "rollbacks": int(look.rollbacks[i]),
+                "rows": self.metrics.counts[member],
+                "sha256": file_sha256(folder / "final.npy"),
             }
             self._write_json(folder / "member.json", entries[member])
         for member, entry in entries.items():
@@ -173,7 +190,7 @@ class Records:
 
     def result(self, member: int) -> np.ndarray:
         """The exact result [H, W, 3] of a member that is finished."""
-        return np.load(self.member_dir(member) / "final.npy")
+        return np.array(map_array(self.member_dir(member) / "final.npy"))
 
     def adopt(
         self, members: Sequence[int], workdir: pathlib.Path, other: dict[str, Any]
@@ -191,9 +208,10 @@ class Records:
           Those that were taken.
         """
         adopted: dict[int, int] = {}
+        theirs = Metrics(workdir / "metrics.jsonl")
         for number, entry in zip(members, other["members"], strict=True):
             source = workdir / "members" / f"{entry['member']:03d}"
-            whole = entry["status"] in FINISHED and _is_array(source / "final.npy")
+            whole = _is_whole(entry, source, theirs.counts[entry["member"]])
             if not whole or self.finished([number]):
                 continue
             folder = self.member_dir(number)
@@ -207,7 +225,7 @@ class Records:
         self.drop_metrics([*adopted.values()])  # Of a try that was not finished here.
         self.metrics.add(
             row | {"member": adopted[row["member"]]}
-            for row in read_metrics(workdir / "metrics.jsonl")
+            for row in read_metrics(theirs.path)
             if row["member"] in adopted
         )
         self._save_manifest()
@@ -267,7 +285,11 @@ class Records:
     ) -> None:
         """Keeps a batch under way, after so many seconds, to the bit."""
         leaves = list(map(np.asarray, jax.tree.leaves(look.state)))
-        checkpoint = Checkpoint(tuple(members), stage, look.step, seconds, leaves)
+        # Those of this look come once more, for what goes on begins with it.
+        rows = sum(self.metrics.counts[member] - 1 for member in members)
+        at = stage, look.step, seconds, rows
+        checkpoint = Checkpoint(tuple(members), *at, leaves)
+        self.workdir.stat()
         self.metrics.sync()  # A checkpoint presumes the rows before it.
         checkpoint.save(self.checkpoint_path)
 
@@ -321,26 +343,40 @@ class Records:
     def _picture(
         self, path: pathlib.Path, canvas: np.ndarray, alpha: np.ndarray | None = None
     ) -> None:
-        write_whole(path, lambda partial: write_image(partial, canvas, alpha))
+        self._whole(path, lambda partial: write_image(partial, canvas, alpha))
 
     def _array(self, path: pathlib.Path, canvas: np.ndarray) -> None:
-        write_whole(path, lambda partial: np.save(partial, canvas))
+        self._whole(path, lambda partial: np.save(partial, canvas))
 
     def _write_json(self, path: pathlib.Path, content: object) -> None:
         text = to_json(content, indent=2) + "\n"
-        write_whole(path, lambda partial: partial.write_text(text))
+        self._whole(path, lambda partial: partial.write_text(text))
 
-    def _save_manifest(self) -> None:
+    def _whole(
+        self, path: pathlib.Path, write: Callable[[pathlib.Path], object]
+    ) -> None:
         # Half of a folder that someone has removed would be taken for a run.
         self.workdir.stat()
+        write_whole(path, write)
+
+    def _save_manifest(self) -> None:
         self._write_json(self.workdir / "run.json", self.manifest)
 
 
-def _is_array(path: pathlib.Path) -> bool:
-    """Whether a file is there, and a whole array."""
+def _is_whole(entry: dict[str, Any], folder: pathlib.Path, rows: int) -> bool:
+    """Whether a member's results are there as they were written.
+
+    Args:
+      entry: of it, as in run.json.
+      folder: its own.
+      rows: how many it has in metrics.jsonl.
+    """
+    if entry["status"] not in FINISHED or rows != entry["rows"]:
+        return False
     try:
-        return np.load(path, mmap_mode="r").ndim == 3
-    except (OSError, ValueError, EOFError):
+        same = file_sha256(folder / "final.npy") == entry["sha256"]
+        return same and is_picture(folder / "final.png")
+    except OSError:
         return False
 
 

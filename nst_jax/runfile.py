@@ -1,18 +1,22 @@
 """run.json: what it holds, and how one that anybody may have written is read."""
 
-import json
 import pathlib
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
 from msgspec import Meta
 
-Count = Annotated[int, Meta(ge=0)]
+from nst_jax.metrics import Count
+from nst_jax.strict_json import from_json
+
 Seconds = Annotated[float, Meta(ge=0)]
 Size = Annotated[list[Count], Meta(min_length=2, max_length=2)]
 
 #: How a member ends: with numbers, or with what is none.
 FINISHED = ("done", "diverged")
+_ENDED = {
+    *("loss", "evaluations", "failed_line_searches", "rollbacks", "rows", "sha256"),
+}
 
 
 class MemberEntry(TypedDict):
@@ -32,6 +36,8 @@ class MemberEntry(TypedDict):
     evaluations: NotRequired[Count]
     failed_line_searches: NotRequired[Count]
     rollbacks: NotRequired[Count]
+    rows: NotRequired[Count]
+    sha256: NotRequired[str]
 
 
 class GroupEntry(TypedDict):
@@ -42,7 +48,7 @@ class GroupEntry(TypedDict):
     size: Size
     strategy: str
     convolution: NotRequired[str]
-    batch_size: Annotated[int, Meta(ge=1)] | None
+    batch_size: Annotated[int, Meta(ge=1, le=2**20)] | None
     compile_s: Seconds
     run_s: Seconds
     member_steps: Count
@@ -119,11 +125,8 @@ def read_manifest(workdir: pathlib.Path) -> dict[str, Any]:
       OSError: there is none, or it cannot be read.
       ValueError: it is not as this program writes it.
     """
-    try:
-        manifest = json.loads((workdir / "run.json").read_text())
-        msgspec.convert(manifest, Manifest)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    manifest = from_json((workdir / "run.json").read_text())
+    msgspec.convert(manifest, Manifest)
     _check_numbers(manifest)
     return manifest
 
@@ -143,6 +146,5 @@ def _check_numbers(manifest: dict[str, Any]) -> None:
             raise ValueError(f"Expected the number of a group - at `{where}.group`")
         if any(number >= inputs for number in (entry["content"], *entry["styles"])):
             raise ValueError(f"Expected numbers of inputs - at `{where}`")
-        ended = {"loss", "evaluations", "failed_line_searches"} <= entry.keys()
-        if entry["status"] in FINISHED and not ended:
+        if entry["status"] in FINISHED and not entry.keys() >= _ENDED:
             raise ValueError(f"Expected how it ended - at `{where}`")

@@ -3,14 +3,13 @@
 import pathlib
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
+from nst_jax.advice import warn_after, warn_before
 from nst_jax.build import Plan
 from nst_jax.ensemble import Look
 from nst_jax.errors import OutOfMemory
@@ -55,15 +54,14 @@ def execute(
     records = Records(workdir, plan, command)
     if records.status == "done" and records.finished(range(len(plan.members))):
         logging.info("%s is done already", workdir)
-        if not (records.workdir / "report.html").exists():
+        if _stale(records.workdir):
+            records.keep_inputs()
             write_report(records.workdir)
         return "done"
     if any(group.experiment.ensemble.process == "fresh" for group in plan.groups):
         check_command(command)
     logging.info("results go to %s", workdir)
-    _warn_of_equal_members(plan)
-    _warn_of_promises(plan)
-    _warn_of_losses_drawn_anew(plan)
+    warn_before(plan)
     records.begin()
     write_safely(records.workdir, _first_page)  # So that there is one, whatever comes.
     run = _Run(plan, records, stop)
@@ -81,8 +79,15 @@ def execute(
             )
         finally:
             write_safely(records.workdir)
-    _warn_of_trouble(records.manifest["members"])
+    warn_after(plan, records.manifest["members"])
     return status
+
+
+def _stale(workdir: pathlib.Path) -> bool:
+    """Whether a finished run's report is missing, or of before its end."""
+    page, sheet = workdir / "report.html", workdir / "sheet.png"
+    ended = (workdir / "run.json").stat().st_mtime_ns
+    return not sheet.exists() or not page.exists() or page.stat().st_mtime_ns < ended
 
 
 def _first_page(workdir: pathlib.Path) -> None:
@@ -100,63 +105,6 @@ def write_safely(
             "the report could not be written (%s: %s); --report=%s tries once more",
             *(type(error).__name__, error, workdir),
         )
-
-
-def _warn_of_trouble(entries: Sequence[dict[str, Any]]) -> None:
-    """Says whose numbers were not finite, at the end or on the way."""
-    diverged = [entry for entry in entries if entry["status"] == "diverged"]
-    saved = [e for e in entries if e.get("rollbacks") and e["status"] == "done"]
-    for what, found in (
-        ("diverged", diverged),
-        ("came to NaN and went on from their best with shorter steps", saved),
-    ):
-        if found:
-            labels = [entry["label"] for entry in found]
-            logging.warning(
-                "%d of %d members %s: %s%s",
-                *(len(found), len(entries), what, "; ".join(labels[:4])),
-                "; …" if len(found) > 4 else "",
-            )
-
-
-def _warn_of_equal_members(plan: Plan) -> None:
-    seeds = {member.seed for member in plan.members}
-    canvases = [member.experiment.canvas for member in plan.members]
-    if len(seeds) > 1 and not any(canvas.seeded for canvas in canvases):
-        logging.warning(
-            "a canvas of kind %r does not depend on the seed: its members start alike",
-            canvases[0].kind,
-        )
-
-
-def _warn_of_promises(plan: Plan) -> None:
-    """Says which of the promises that were asked for are not known to hold here."""
-    for group in plan.groups:
-        numerics = group.network.numerics
-        with group.placed():
-            (device, *_) = jnp.zeros(()).devices()
-        if numerics.deterministic and device.platform != "cpu":
-            logging.warning(
-                "numerics.deterministic is a promise on a CPU; of this %s it is asked, "
-                "and configs/determinism.py measures whether it keeps it",
-                device.device_kind,
-            )
-            return
-
-
-def _warn_of_losses_drawn_anew(plan: Plan) -> None:
-    """What learns from differences of gradients wants them to be of one loss."""
-    for group in plan.groups:
-        experiment, terms = group.experiment, group.objectives[0].terms
-        causes = [term.name for term in terms if term.drawn_anew]
-        causes += ["tile"] if experiment.tile else []
-        if causes and experiment.solver.name.startswith("lbfgs"):
-            logging.warning(
-                "%s: the loss is another one at each step, which misleads %s; "
-                "solver.name='adam' is made for that",
-                *(", ".join(causes), experiment.solver.name),
-            )
-            return
 
 
 class _Run:
@@ -330,7 +278,10 @@ class _Run:
         if checkpoint is None or checkpoint.members != numbers:
             return 0, None, 0.0
         state, step = None, 0
-        if 0 <= checkpoint.stage < len(stages):
+        rows = sum(self.records.metrics.counts[member] for member in numbers)
+        if rows != checkpoint.rows:
+            logging.warning("rows of metrics are missing; its batch begins anew")
+        elif 0 <= checkpoint.stage < len(stages):
             stage = stages[checkpoint.stage]
             step = checkpoint.step - stage.before
             if 0 <= step <= stage.steps:
@@ -397,8 +348,8 @@ class _Run:
         self.keep_s = self.kept - now
         if self.keep_s > SLOW_CHECKPOINT:
             logging.warning(
-                "a checkpoint took %.0f s to write to %s; the next comes in %.0f s",
-                *(self.keep_s, self.records.workdir, 20 * self.keep_s),
+                "a checkpoint took %.0f s to write to %s: there will be fewer",
+                *(self.keep_s, self.records.workdir),
             )
 
     def _is_due(self, every: float) -> Callable[[], bool]:

@@ -14,6 +14,7 @@ from absl import logging
 from nst_jax.build import Plan
 from nst_jax.errors import RequestError
 from nst_jax.experiment import Member
+from nst_jax.folder import check_links
 from nst_jax.manifest import difference, place, roundtrip
 from nst_jax.records import Records
 from nst_jax.runfile import read_manifest
@@ -141,6 +142,7 @@ def _add_costs(
 
 
 def _manifest(part: pathlib.Path) -> dict[str, Any]:
+    check_links(part)
     try:
         return read_manifest(part)
     except (OSError, ValueError) as error:

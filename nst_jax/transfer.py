@@ -1,5 +1,6 @@
 """The optimisation of one picture."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -140,14 +141,26 @@ class Best(NamedTuple):
     """Where the loss was least: what a transfer that comes to NaN goes back to.
 
     Attributes:
-      variable: what the solver moves.
-      gradient: of the loss, there.
+      canvas, variable, mean, missing: as of the `State` there, like the next.
       report: on it.
+      gradient: of the loss.
+      step: how many steps were made until then.
+      first: the loss at the start.
     """
 
+    canvas: jax.Array
     variable: jax.Array
-    gradient: jax.Array
+    mean: jax.Array
+    missing: jax.Array
     report: Report
+    gradient: jax.Array
+    step: jax.Array
+    first: jax.Array
+
+
+#: A loss so many times as large as the start's is no loss that an optimisation passes
+#: on its way down: the first steps of Adam may raise it a hundredfold.
+DIVERGED = 1e6
 
 
 class State(NamedTuple):
@@ -162,7 +175,7 @@ class State(NamedTuple):
       report: on its canvas.
       step: how many steps were made.
       best: of this stage's steps so far, that with the least loss.
-      rollbacks: how many times it went back there, to go on with steps half as long.
+      rollbacks: how many times it went back there, to go on damped by half.
     """
 
     canvas: jax.Array
@@ -190,17 +203,12 @@ def start(
         canvas = problem._holding(canvas)
         variable = problem.parametrisation.encode(canvas)
         inner, report = problem.solver.init(lambda v: evaluate(v, step), variable)
-    return State(
-        canvas=canvas,
-        variable=variable,
-        mean=jnp.zeros_like(canvas),
-        missing=jnp.ones((), canvas.dtype),
-        solver=inner,
-        report=report,
-        step=step,
-        best=Best(variable, problem.solver.gradient(inner), report),
-        rollbacks=jnp.zeros((), jnp.int32),
-    )
+    mean, missing = jnp.zeros_like(canvas), jnp.ones((), canvas.dtype)
+    gradient = problem.solver.gradient(inner)
+    shown = canvas, variable, mean, missing
+    best = Best(*shown, report, gradient, step, report.loss)
+    none = jnp.zeros((), jnp.int32)
+    return State(*shown, inner, report, step, best, none)
 
 
 def carry(
@@ -221,7 +229,9 @@ def carry(
       evaluate: as for `start`.
     """
     canvas = jax.image.resize(coarse.canvas, shape, "cubic")
-    state = start(problem, canvas, evaluate=evaluate)
+    evaluate = evaluate or functools.partial(_evaluate, problem)
+    damped = dataclasses.replace(problem, solver=_solver(problem, coarse))
+    state = start(damped, canvas, evaluate=evaluate)
     inner, before = state.solver, coarse.report
     if isinstance(problem.parametrisation, Pixels):
         inner = problem.solver.carried(coarse.solver, inner)
@@ -249,9 +259,10 @@ def advance(
     The number is traced: one compiled program serves chunks of any length, so
     that snapshots may lie where they like and the last chunk may be short.
 
-    A step to a loss or a gradient that is not finite is not kept: the canvas of the
-    least loss so far takes its place, and the solver begins anew there with steps half
-    as long, as often as need be. A canvas that starts so rests.
+    A step to a loss or a gradient that is not finite, or to a loss `DIVERGED` times as
+    large as the start's, is not kept: what was shown and moved where the loss was least
+    takes its place, and the solver begins anew there, damped by half, as often as need
+    be. A start whose gradient is not finite rests.
 
     Args:
       evaluate: how to; the problem's own `evaluate` if None.
@@ -269,23 +280,18 @@ def advance(
         variable, inner, report = solver.step(
             lambda v: evaluate(v, state.step), state.variable, state.solver
         )
-        here = Best(variable, solver.gradient(inner), report)
-        better = _finite(report) & (report.loss <= state.best.report.loss)
-        best = jax.tree.map(lambda x, y: jnp.where(better, x, y), here, state.best)
         share = problem.averaging
         mean = share * state.mean + (1 - share) * problem.canvas(variable)
         missing = share * state.missing
-        stepped = State(
-            canvas=problem._holding(mean / (1 - missing)),
-            variable=variable,
-            mean=mean,
-            missing=missing,
-            solver=inner,
-            report=report,
-            step=state.step + 1,
-            best=best,
-            rollbacks=state.rollbacks,
-        )
+        canvas = problem._holding(mean / (1 - missing))
+        made_so_far, rollbacks = state.step + 1, state.rollbacks
+        shown = canvas, variable, mean, missing
+        gradient, first = solver.gradient(inner), state.best.first
+        here = Best(*shown, report, gradient, made_so_far, first)
+        # Where the start was not finite, whatever is.
+        better = _finite(report) & ~(report.loss >= state.best.report.loss)
+        best = jax.tree.map(lambda x, y: jnp.where(better, x, y), here, state.best)
+        stepped = State(*shown, inner, report, made_so_far, best, rollbacks)
         # A loop of no or one turn, which for a batch turns if a member needs it: a
         # select would copy every member's history at every step.
         back = functools.partial(_back, problem)
@@ -309,26 +315,30 @@ def _finite(report: Report) -> jax.Array:
 
 
 def _astray(state: State) -> jax.Array:
-    """Whether it has come to where nothing is finite, from where all was."""
-    return ~_finite(state.report) & _finite(state.best.report)
+    """Whether it has come to where no descent leads, and has where to go back to."""
+    risen = jnp.abs(state.report.loss) > DIVERGED * jnp.abs(state.best.first)
+    lost = ~_finite(state.report) | (risen & (state.best.first != 0))
+    return lost & _finite(state.best.report)
 
 
 def _back(problem: Problem, state: State) -> State:
     """The same at its best canvas, with a solver that knows no other."""
     state = state._replace(rollbacks=state.rollbacks + 1)
-    variable, gradient, best = state.best
-    known = (best.loss, best.parts), gradient
-    inner, _ = _solver(problem, state).init(lambda _: known, variable)
-    report = best._replace(
-        step_length=jnp.zeros_like(best.step_length),
+    best, report = state.best, state.best.report
+    known = (report.loss, report.parts), best.gradient
+    inner = _solver(problem, state).restarted(
+        lambda _: known, best.variable, state.solver
+    )
+    report = report._replace(
+        step_length=jnp.zeros_like(report.step_length),
         evaluations=state.report.evaluations,
         failed=state.report.failed,
     )
     return state._replace(
-        canvas=problem.canvas(variable),
-        variable=variable,
-        mean=jnp.zeros_like(state.mean),
-        missing=jnp.ones_like(state.missing),
+        canvas=best.canvas,
+        variable=best.variable,
+        mean=best.mean,
+        missing=best.missing,
         solver=inner._replace(report=report),
         report=report,
     )

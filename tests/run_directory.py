@@ -60,6 +60,9 @@ def write_run(
                 "loss": None if member in diverged else losses[-1],
                 "evaluations": steps[-1] + 1,
                 "failed_line_searches": 0,
+                "rollbacks": 0,
+                "rows": len(steps),
+                "sha256": "0" * 64,
             }
             rows += [
                 {

@@ -21,7 +21,8 @@ from test_runner import eight, finals, manifest, rows, run
 
 import nst_jax
 from nst_jax import runner
-from nst_jax.io import PARTIAL
+from nst_jax.atomic import PARTIAL, write_whole
+from nst_jax.checkpoint import Checkpoint
 from nst_jax.metrics import Metrics
 from nst_jax.records import Records
 
@@ -92,9 +93,8 @@ def test_a_device_that_fails(tmp_path, whole, monkeypatch, first, code, once):
     assert_goes_on(tmp_path, whole)
 
 
-@pytest.mark.parametrize("first", [60, 10**6])
 def test_a_report_that_cannot_be_written_is_no_failure(
-    tmp_path, whole, monkeypatch, caplog, first
+    tmp_path, whole, monkeypatch, caplog
 ):
     """Only said, for all results are there."""
     monkeypatch.setattr(
@@ -149,7 +149,11 @@ def test_a_disk_that_is_full(tmp_path):
         told = [line for line in err.splitlines() if line.startswith("launch.py: ")]
         assert len(told) == 1
         assert "No space left on device" in told[0] and str(small) in told[0]
-        assert "what is finished is kept, and the same command goes on" in told[0]
+        if (workdir / "run.json").exists():
+            assert (
+                f"is kept, and to go on, give the same command with --workdir={workdir}"
+                in told[0]
+            )
         subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
         status, _, err = launch(*flags, f"--workdir={workdir}")
         assert status == 0, err
@@ -158,6 +162,20 @@ def test_a_disk_that_is_full(tmp_path):
             np.testing.assert_array_equal(
                 np.load(workdir / name), np.load(tmp_path / "whole" / name)
             )
+
+
+def test_what_counts_bytes_says_where(tmp_path):
+    """NumPy and safetensors know no errno of a disk that is full."""
+    canvas = np.zeros((200, 300, 3), np.float32)
+    with disk(tmp_path / "small", "64k") as small:
+        for write in (
+            lambda path: write_whole(path, lambda part: np.save(part, canvas)),
+            Checkpoint((0,), 0, 0, 0.0, 0, [canvas]).save,
+        ):
+            with pytest.raises(OSError, match="file") as caught:
+                write(small / "file")
+            assert caught.value.errno == errno.EIO
+            assert not list(small.iterdir())
 
 
 @pytest.mark.parametrize("looks", [1, 3, 6])
@@ -185,7 +203,7 @@ def test_a_slow_file_system_gets_fewer_checkpoints(
     save, saved = Records.save_checkpoint, []
 
     def slowly(self, *args):
-        time.sleep(0.3)
+        time.sleep(1.0)
         saved.append(args)
         save(self, *args)
 
@@ -195,9 +213,9 @@ def test_a_slow_file_system_gets_fewer_checkpoints(
     asked.output.checkpoint_every = 1e-6
     with caplog.at_level("WARNING", "absl"):
         assert run(asked, tmp_path) == "done"
-    # Looks come every few milliseconds; the next checkpoint after six seconds.
+    # Looks come every few milliseconds; the next checkpoint after twenty seconds.
     assert len(saved) == 1
-    assert "a checkpoint took 0 s to write to" in caplog.text
+    assert "a checkpoint took" in caplog.text
     np.testing.assert_array_equal(finals(tmp_path), finals(whole))
 
 

@@ -12,8 +12,8 @@ from conftest import ROOT
 from test_runner import eight, manifest, run
 
 import nst_jax
+from nst_jax.atomic import PARTIAL
 from nst_jax.folder import Lock
-from nst_jax.io import PARTIAL
 
 HOLD = """
 import pathlib, sys, time

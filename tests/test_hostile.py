@@ -17,20 +17,23 @@ import warnings
 import hypothesis
 import numpy as np
 import pytest
-import safetensors.numpy
 from conftest import smooth_picture
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
+from run_directory import write_run
 from test_axes import experiment
 from test_runner import run
+from test_weights import PREPROCESSING
 
 import nst_jax
 from nst_jax import weights
+from nst_jax.atomic import PARTIAL
 from nst_jax.checkpoint import Checkpoint
 from nst_jax.film import Video
-from nst_jax.io import PARTIAL, read_alpha, read_array
+from nst_jax.io import read_alpha, read_array
 from nst_jax.records import Records
-from nst_jax.report import read_run, write_report
+from nst_jax.report import read_run, write_page, write_report
+from nst_jax.report.findings import _trajectory
 
 #: (format, mode, options) of every kind of picture that Pillow writes and reads.
 KINDS = [
@@ -95,12 +98,16 @@ def harmed(data, generator, *, cuts):
     yield data + data
 
 
+class Late(BaseException):
+    """More than ten seconds; no part of the program takes it for a broken file."""
+
+
 @contextlib.contextmanager
 def ten_seconds():
     """Ends what takes longer."""
 
     def late(*_):
-        raise TimeoutError("it took more than ten seconds")
+        raise Late
 
     before = signal.signal(signal.SIGALRM, late)
     signal.alarm(10)
@@ -146,13 +153,33 @@ def test_pictures(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_another_program_would_draw_is_not_read(tmp_path, monkeypatch):
+def iptc(inner):
+    """A news agency's envelope around a picture of any kind."""
+
+    def field(record, dataset, data):
+        return struct.pack(">BBBH", 0x1C, record, dataset, len(data)) + data
+
+    head = field(3, 60, bytes([3, 1])) + field(3, 20, struct.pack(">H", 24))
+    head += field(3, 30, struct.pack(">H", 16)) + field(3, 120, b"\x01")
+    return head + field(8, 10, inner)
+
+
+@pytest.mark.parametrize("wrap", [bytes, iptc])
+def test_what_another_program_would_draw_is_not_read(tmp_path, monkeypatch, wrap):
     """PostScript is a program, which Pillow has Ghostscript run."""
-    monkeypatch.setattr("subprocess.check_call", pytest.fail)
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", pytest.fail)
     path = tmp_path / "picture.png"
-    path.write_bytes(encoded("EPS", "RGB", {}))
+    path.write_bytes(wrap(encoded("EPS", "RGB", {})))
     with pytest.raises(nst_jax.RequestError, match="not a picture that Pillow can"):
         nst_jax.read_image(path)
+    assert read_run_of(tmp_path, path).members[0].picture is None
+
+
+def read_run_of(folder, picture):
+    """A run directory whose result is that file."""
+    workdir = write_run(folder / "run", [])
+    shutil.copy(picture, workdir / "members" / "000" / "final.png")
+    return read_run(workdir)
 
 
 def test_declared_sizes(tmp_path):
@@ -188,17 +215,20 @@ def test_arrays(tmp_path):
             read_array(path)
 
 
-@pytest.fixture(scope="module")
-def small():
-    """A header like that of the weights, over little data."""
-    tensors = {"conv1_1/kernel": np.ones((3, 3, 3, 4), np.float32)}
-    metadata = {"format": "nst_jax.vgg19.1", "source": "a test", "licence": "none"}
-    return safetensors.numpy.save(tensors, metadata)
+def test_weight_files(tmp_path, monkeypatch):
+    """Each byte of a header changed; each of its values by each other kind of value.
 
-
-def test_weight_files(tmp_path, small):
-    """Each byte of a header changed; each of its values by each other kind of value."""
+    Of a file that is whole, of a network with one convolution.
+    """
+    monkeypatch.setattr(weights, "conv_shapes", lambda: {"conv1_1": (3, 4)})
     path = tmp_path / "weights.safetensors"
+    tensors = {
+        "conv1_1/kernel": np.ones((4, 3, 3, 3), np.float32),
+        "conv1_1/bias": np.ones(4, np.float32),
+    }
+    weights.save_weights(path, tensors, PREPROCESSING, source="a test", licence="no")
+    small = path.read_bytes()
+    weights.load_weights(path)
     length = struct.unpack("<Q", small[:8])[0]
     files = [
         small[:place] + bytes([value]) + small[place + 1 :]
@@ -208,11 +238,17 @@ def test_weight_files(tmp_path, small):
     for changed in tampered(header):
         text = json.dumps(changed).encode()
         files.append(struct.pack("<Q", len(text)) + text + small[8 + length :])
+    reasons = set()
     for data in files:
         path.write_bytes(data)
         with told():
-            weights.load_weights(path)
-            pytest.fail("it has one layer of sixteen")
+            try:
+                found = weights.load_weights(path)
+            except nst_jax.RequestError as error:
+                reasons.add(str(error)[:90])
+                raise
+            np.testing.assert_array_equal(found.params["conv1_1"]["bias"], 1)
+    assert len(reasons) >= 8, "they come to every check"
 
 
 #: What a field may be changed to.
@@ -319,11 +355,71 @@ def test_text_that_is_no_run(tmp_path, done):
             read_run(workdir)
 
 
+def test_rows_and_findings(tmp_path, done):
+    """Each field of metrics.jsonl and study.json changed, and nested without end."""
+    whole, _ = done
+    workdir = tmp_path / "run"
+    shutil.copytree(whole, workdir)
+    first, *others = (whole / "metrics.jsonl").read_text().splitlines()
+    rows = [json.dumps(row) for row in tampered(json.loads(first))]
+    (workdir / "metrics.jsonl").write_text("\n".join(["[" * 200_000, *rows, *others]))
+    with told():
+        read = read_run(workdir)
+        assert {row["step"] for row in read.rows[0]} >= {0, 2}
+        write_page(read)
+    study = {
+        "summary": ["words"],
+        "tables": [{"title": "a", "columns": ["b"], "rows": [[1]]}],
+        "pictures": [{"title": "c", "file": "study/000.png"}],
+        "films": [{"title": "d", "file": "study/000.mp4"}],
+    }
+    texts = [json.dumps(changed) for changed in tampered(study)]
+    for text in [*texts[::3], "[" * 200_000, "null"]:
+        (workdir / "study.json").write_text(text)
+        with told():
+            write_page(read_run(workdir))
+
+
+@pytest.mark.parametrize("name", ["members/000/making_of.mp4", "metrics.jsonl", "a"])
+def test_links_that_lead_elsewhere(tmp_path, done, name):
+    whole, plan = done
+    workdir, secret = tmp_path / "run", tmp_path / "secret"
+    shutil.copytree(whole, workdir)
+    secret.write_text("secret")
+    (workdir / name).unlink(missing_ok=True)
+    (workdir / name).symlink_to(secret)
+    for use in (lambda: Records(workdir, plan), lambda: read_run(workdir)):
+        with pytest.raises(nst_jax.RequestError, match="a link that leads out of it"):
+            use()
+    (workdir / name).unlink()
+    (workdir / "beside").symlink_to(workdir / "run.json")
+    read_run(workdir)
+
+
+def test_results(tmp_path, done):
+    """A final.npy of any kind is computed again, and left out of findings."""
+    whole, plan = done
+    workdir = tmp_path / "run"
+    shutil.copytree(whole, workdir)
+    path = workdir / "members" / "000" / "final.npy"
+    data = path.read_bytes()
+    records = Records(workdir, plan)
+    assert records.finished([0])
+    files = [data[:60], b"PK\x03\x04junk", b"", data[:128]]
+    for place, value in itertools.product(range(128), (0, 0x27, 0xFF)):
+        files.append(data[:place] + bytes([value]) + data[place + 1 :])
+    for changed in files:
+        path.write_bytes(changed)
+        with ten_seconds():
+            assert not Records(workdir, plan).finished([0]) or changed == data
+            _trajectory(read_run(workdir), 0)
+
+
 def test_a_checkpoint_is_whole_or_none(tmp_path):
     """No changed byte of it goes unnoticed."""
     path = tmp_path / "checkpoint.safetensors"
     leaves = [np.arange(6, dtype=np.float32), np.zeros((), np.int32)]
-    Checkpoint((0, 1), 0, 5, 1.5, leaves).save(path)
+    Checkpoint((0, 1), 0, 5, 1.5, 4, leaves).save(path)
     assert Checkpoint.load(path) is not None
     data = path.read_bytes()
     for place in range(len(data)):

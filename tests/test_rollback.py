@@ -64,14 +64,9 @@ def test_it_goes_on_from_its_best_with_shorter_steps(name, form):
     afterwards = problem(solver.damped(jnp.float32(0.5)), Pitfall(), name=form)
     variable = best.variable
     inner, _ = afterwards.solver.init(afterwards.evaluate, variable)
-    for state in states[3:]:
-        variable, inner, report = afterwards.solver.step(
-            afterwards.evaluate, variable, inner
-        )
-        np.testing.assert_allclose(state.variable, variable, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(
-            state.report.loss, report.loss, rtol=1e-4, atol=1e-11
-        )
+    variable, _, report = afterwards.solver.step(afterwards.evaluate, variable, inner)
+    np.testing.assert_allclose(states[3].variable, variable, atol=5e-4)
+    np.testing.assert_allclose(states[3].report.loss, report.loss, rtol=1e-2)
     assert states[-1].report.loss < states[2].report.loss
 
 
@@ -107,15 +102,76 @@ def test_a_step_that_is_too_long_is_halved_until_it_is_not():
     assert all(np.isfinite(state.report.loss) for state in states)
 
 
-def test_an_average_begins_anew():
-    """Of what came before there is NaN in it."""
-    options = {"averaging": 0.5}
-    states = path(
-        problem(nst_jax.Adam(0.05), Pitfall(at=2.0), **options), picture(1), 5
-    )
-    np.testing.assert_array_equal(states[3].canvas, states[3].variable)
-    first, second = (np.float64(state.variable) for state in states[4:6])
-    np.testing.assert_allclose(states[5].canvas, (first + 2 * second) / 3, atol=1e-6)
+def test_an_average_goes_on_from_where_it_was():
+    """Of the canvases until the best and of those after it; NaN is none of them."""
+    sick = problem(nst_jax.Adam(0.05), Pitfall(at=2.0), averaging=0.5)
+    states = path(sick, picture(1), 5)
+    assert int(states[3].best.step) == 2
+    np.testing.assert_array_equal(states[3].canvas, states[2].canvas)
+    kept = [np.float64(states[i].variable) for i in (1, 2, 4, 5)]
+    wanted = np.tensordot(np.array([1, 2, 4, 8]) / 15, np.stack(kept), 1)
+    np.testing.assert_allclose(states[5].canvas, wanted, atol=1e-6)
+
+
+def test_a_schedule_does_not_begin_anew():
+    """A rate that has decayed stays so: half of it, not half of the first."""
+    solver = nst_jax.SGD(8.0, decay_rate=0.5, decay_steps=1, schedule="exponential")
+    states = path(problem(solver, Pitfall(at=3.0)), picture(1), 5)
+    sound = path(problem(solver, Pitfall()), picture(1), 4)
+    assert int(states[4].rollbacks) == 1
+    np.testing.assert_array_equal(states[4].variable, states[3].variable)
+    # The fourth step was lost; the fifth has the fifth rate, halved: a quarter of
+    # the fourth's, along the same gradient.
+    lost = np.float64(sound[4].variable) - sound[3].variable
+    made = np.float64(states[5].variable) - states[4].variable
+    np.testing.assert_allclose(made, lost / 4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["sgd", "fixed", "lbfgs", "optax"])
+def test_a_finer_stage_is_as_cautious(name):
+    """What it starts with is half of what it would be."""
+    solver, fine = SOLVERS[name], problem(SOLVERS[name], Pitfall())
+    sick = path(problem(solver, Pitfall(at=1.0)), picture(1), 2)[-1]
+    begun = [
+        transfer.carry(fine, sick._replace(rollbacks=jnp.int32(n)), shape=SHAPE)
+        for n in (0, 1)
+    ]
+    assert [int(state.rollbacks) for state in begun] == [0, 1]
+    if name in ("lbfgs", "optax"):  # A search makes of it what it likes.
+        whole, half = (float(state.solver.scale) for state in begun)
+    else:
+        ends = [np.float64(advance(fine, state, 1).variable) for state in begun]
+        whole, half = (np.linalg.norm(end - begun[0].variable) for end in ends)
+    np.testing.assert_allclose(half, whole / 2, rtol=1e-5)
+
+
+@nst_jax.term
+class Opaque(nst_jax.Term):
+    """NaN at two steps, whose gradient is that of the others all the same."""
+
+    name: str = nst_jax.static(default="opaque")
+
+    def __call__(self, view, target):
+        lost = (view.step == 0) | (view.step == 3)
+        return jax.lax.stop_gradient(jnp.where(lost, jnp.nan, 0.0) * view.image.sum())
+
+
+def test_a_start_whose_loss_alone_is_not_finite_goes_on():
+    """And back to its first number, if need be."""
+    states = path(problem(nst_jax.Adam(0.05), Opaque()), picture(1), 6)
+    finite = [bool(np.isfinite(state.report.loss)) for state in states]
+    assert finite == [False] * 2 + [True] * 5
+    assert [int(state.rollbacks) for state in states] == [0] * 4 + [1] * 3
+
+
+def test_a_loss_that_runs_away_is_brought_back():
+    """Descent with a rate of twenty times what is stable: finite for long, and lost."""
+    rate = 20 * np.prod(SHAPE)
+    own = problem(nst_jax.SGD(float(rate), schedule="constant"), Pitfall())
+    states = path(own, picture(1), 80)
+    assert all(np.isfinite(state.report.loss) for state in states)
+    assert int(states[-1].rollbacks) == 5
+    assert states[-1].report.loss < 1e-2 * states[0].report.loss
 
 
 def test_a_start_without_a_number_rests():
@@ -148,3 +204,22 @@ def test_a_run_says_whose_numbers_were_lost(tmp_path, caplog):
     for i in range(4):
         canvas = np.load(tmp_path / f"members/{i:03d}/final.npy")
         assert np.isfinite(canvas).all()
+
+
+@nst_jax.term
+class Nowhere(nst_jax.Term):
+    """NaN wherever one goes from the start."""
+
+    name: str = nst_jax.static(default="nowhere")
+
+    def __call__(self, view, target):
+        moved = jnp.abs(view.image - picture(1)).max() > 0
+        return jnp.where(moved, jnp.nan, 0.0) * view.image.sum()
+
+
+def test_whoever_never_gets_away_is_at_the_start():
+    """Also after so many halvings that a step is nothing, which is no progress."""
+    last = path(problem(nst_jax.SGD(20.0), Nowhere()), picture(1), 40)[-1]
+    assert 20 < int(last.rollbacks) < 40
+    assert (int(last.best.step), int(last.step)) == (0, 40)
+    np.testing.assert_array_equal(last.canvas, picture(1))

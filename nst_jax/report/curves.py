@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nst_jax.io import write_whole
+from nst_jax.atomic import write_whole
 from nst_jax.report.run import Run
 
 #: Up to so many members each has a line of its own; more show a band.
@@ -105,7 +105,7 @@ def _lines(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "step": [row["step"] for row in rows],
         "loss": [_rounded(row["loss"]) for row in rows],
         "terms": {
-            term: [_rounded(row["terms"][term]) for row in rows]
+            term: [_rounded(row["terms"].get(term)) for row in rows]
             for term in rows[0]["terms"]
         },
     }

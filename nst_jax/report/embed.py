@@ -18,7 +18,7 @@ _QUALITY = 92
 
 def jpeg(path: pathlib.Path, side: int = LARGEST) -> str:
     """A picture file as a JPEG data URL, its longer side at most `side`."""
-    with Image.open(path) as image:
+    with Image.open(path, formats=("PNG",)) as image:
         picture = image.convert("RGB")
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     file = io.BytesIO()

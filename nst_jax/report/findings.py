@@ -1,5 +1,6 @@
 """The findings of a run, into its directory."""
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -8,12 +9,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from nst_jax.atomic import write_whole
 from nst_jax.errors import RequestError
 from nst_jax.image import to_bytes
-from nst_jax.io import write_whole
-from nst_jax.metrics import to_json
+from nst_jax.io import map_array
 from nst_jax.report.run import Member, Run
 from nst_jax.report.video import write_mp4
+from nst_jax.strict_json import to_json
 from nst_jax.studies.findings import findings
 from nst_jax.studies.found import Clip, Evidence, Matrix, Picture, Plot
 from nst_jax.vgg import Network
@@ -113,7 +115,10 @@ def _trajectory(run: Run, number: int) -> tuple[list[int], list[np.ndarray]]:
     final = member.folder / "final.npy"
     if final.is_file():
         kept.setdefault(_steps(run, member), final)
-    canvases = {step: np.load(file) for step, file in kept.items()}
+    canvases = {}
+    for step, file in kept.items():
+        with contextlib.suppress(ValueError):  # A broken one is left out.
+            canvases[step] = np.array(map_array(file))
     shapes = [canvas.shape for canvas in canvases.values()]
     last = {step: c for step, c in canvases.items() if c.shape == shapes[-1]}
     return list(last), list(last.values())

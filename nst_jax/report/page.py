@@ -10,8 +10,9 @@ import msgspec
 import numpy as np
 import plotly.offline
 
+from nst_jax.atomic import write_whole
 from nst_jax.errors import RequestError
-from nst_jax.io import write_whole
+from nst_jax.io import is_picture
 from nst_jax.report import embed
 from nst_jax.report.curves import curves
 from nst_jax.report.run import Member, Run, read_json
@@ -184,10 +185,14 @@ def _study(run: Run) -> dict[str, Any]:
         "pictures": [
             {"title": item["title"], "data": embed.jpeg(picture, 1600)}
             for item in found.get("pictures", [])
-            if (picture := _beside(run, item["file"])).is_file()
+            if is_picture(picture := _beside(run, item["file"]))
         ],
         "films": [
-            {**item, "data": embed.mp4(film) if inside else None}
+            {
+                "title": item["title"],
+                "file": str(film.relative_to(run.workdir)),
+                "data": embed.mp4(film) if inside else None,
+            }
             for item, film in films
         ],
     }

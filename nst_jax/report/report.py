@@ -2,7 +2,7 @@
 
 import pathlib
 
-from nst_jax.io import write_whole
+from nst_jax.atomic import write_whole
 from nst_jax.report.curves import write_curves
 from nst_jax.report.findings import write_findings
 from nst_jax.report.page import write_page

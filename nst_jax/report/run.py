@@ -2,16 +2,15 @@
 
 import dataclasses
 import functools
-import itertools
-import json
 import pathlib
 from typing import Any
 
-from PIL import Image
-
 from nst_jax.errors import RequestError
+from nst_jax.folder import check_links
+from nst_jax.io import is_picture
 from nst_jax.metrics import read_metrics
 from nst_jax.runfile import FINISHED, read_manifest
+from nst_jax.strict_json import from_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,13 +57,13 @@ class Member:
         """`final.png`; None while there is none."""
         path = self.folder / "final.png"
         finished = self.entry["status"] in FINISHED
-        return path if finished and _is_picture(path) else None
+        return path if finished and is_picture(path) else None
 
     @functools.cached_property
     def frames(self) -> tuple[pathlib.Path, ...]:
         """The pictures kept on the way, in the order of their steps."""
         frames = sorted((self.folder / "frames").glob("*.png"))
-        return tuple(f for f in frames if f.stem.isdecimal() and _is_picture(f))
+        return tuple(f for f in frames if f.stem.isdecimal() and is_picture(f))
 
     @property
     def start(self) -> pathlib.Path | None:
@@ -102,9 +101,8 @@ class Run:
         return {member.index: member for member in self.members}
 
     def pages(self) -> list[tuple[int, ...]]:
-        """The places along all axes but the last two, in their order."""
-        outer = (range(len(axis.labels)) for axis in self.axes[:-2])
-        return list(itertools.product(*outer))
+        """The places along all axes but the last two that have members, in order."""
+        return sorted({member.index[:-2] for member in self.members} or {()})
 
     def page_title(self, page: tuple[int, ...]) -> str:
         """Such as "seed 1, size 64"; "" if there is but one page."""
@@ -126,7 +124,7 @@ class Run:
         """The file of an input that is a picture, if it was kept."""
         name = self.manifest["inputs"][number]["picture"]
         path = self.workdir / (name or "")
-        return path if name and _is_picture(path) else None
+        return path if name and is_picture(path) else None
 
 
 def read_run(workdir: str | pathlib.Path) -> Run:
@@ -136,6 +134,7 @@ def read_run(workdir: str | pathlib.Path) -> Run:
       RequestError: it is no run directory.
     """
     workdir = pathlib.Path(workdir)
+    check_links(workdir)
     try:
         manifest = read_manifest(workdir)
     except (OSError, ValueError) as error:
@@ -160,16 +159,6 @@ def read_run(workdir: str | pathlib.Path) -> Run:
     )
 
 
-def _is_picture(path: pathlib.Path) -> bool:
-    """Whether a file is there, and a picture that was written whole."""
-    try:
-        with Image.open(path, formats=("PNG",)) as image:
-            image.verify()
-    except Exception:  # Decoders raise what they like on broken data.
-        return False
-    return True
-
-
 def read_json(path: pathlib.Path, otherwise: str) -> dict[str, Any]:
     """The object in a JSON file.
 
@@ -177,7 +166,7 @@ def read_json(path: pathlib.Path, otherwise: str) -> dict[str, Any]:
       RequestError: there is none; `otherwise` is the head of its sentence.
     """
     try:
-        content = json.loads(path.read_text())
+        content = from_json(path.read_text())
     except OSError as error:
         raise RequestError(f"{otherwise}: {path.name}: {error.strerror}") from None
     except ValueError as error:

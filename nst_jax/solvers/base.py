@@ -56,6 +56,9 @@ class Solver(Protocol):
     def damped(self, factor: Any) -> "Solver":
         """The same with steps shorter by a factor; where it searches, the first one."""
 
+    def restarted(self, fun: ValueAndGrad, canvas: jax.Array, astray: Any) -> Any:
+        """The state at a canvas from before the state that led astray."""
+
 
 def start(loss: jax.Array, parts: Parts, gradient: jax.Array) -> Report:
     """The report on a starting canvas."""

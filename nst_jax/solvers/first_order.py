@@ -9,7 +9,7 @@ import optax
 
 from nst_jax.errors import RequestError
 from nst_jax.pytree import record, static
-from nst_jax.solvers.base import check_choice, check_positive, norm
+from nst_jax.solvers.base import ValueAndGrad, check_choice, check_positive, norm
 from nst_jax.solvers.transformation import OptaxSolver, OptaxState
 
 SCHEDULES = ("constant", "exponential", "cosine")
@@ -57,6 +57,23 @@ class _FirstOrder(OptaxSolver):
             coarse.inner,
             state.inner,
             is_leaf=lambda node: isinstance(node, optax.ScaleByAdamState),
+        )
+        return state._replace(inner=inner)
+
+    def restarted(
+        self, fun: ValueAndGrad, canvas: jax.Array, astray: OptaxState
+    ) -> OptaxState:
+        """Without moments, but at the same place of its learning rate's schedule."""
+        state, _ = self.init(fun, canvas)
+
+        def kept(old: Any, new: Any) -> Any:
+            return old if isinstance(new, optax.ScaleByScheduleState) else new
+
+        inner = jax.tree.map(
+            kept,
+            astray.inner,
+            state.inner,
+            is_leaf=lambda node: isinstance(node, optax.ScaleByScheduleState),
         )
         return state._replace(inner=inner)
 

@@ -115,6 +115,11 @@ class LBFGS:
     def damped(self, factor: Any) -> "LBFGS":
         return dataclasses.replace(self, first_step=self.first_step * factor)
 
+    def restarted(
+        self, fun: ValueAndGrad, canvas: jax.Array, astray: _LBFGSState
+    ) -> _LBFGSState:
+        return self.init(fun, canvas)[0]
+
     def carried(self, coarse: _LBFGSState, state: _LBFGSState) -> _LBFGSState:
         # Differences of a coarser canvas say nothing of the curvature at finer scales.
         return state

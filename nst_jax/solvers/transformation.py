@@ -77,6 +77,11 @@ class OptaxSolver:
     def gradient(self, state: OptaxState) -> jax.Array:
         return state.gradient
 
+    def restarted(
+        self, fun: ValueAndGrad, canvas: jax.Array, astray: OptaxState
+    ) -> OptaxState:
+        return self.init(fun, canvas)[0]
+
     def carried(self, coarse: OptaxState, state: OptaxState) -> OptaxState:
         # A quasi-Newton method begins anew: differences of a coarser canvas say
         # nothing of the curvature at finer scales.

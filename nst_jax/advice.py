@@ -1,0 +1,81 @@
+"""What a person is told of a request before it runs, and of its members afterwards."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from absl import logging
+
+from nst_jax.build import Plan
+
+
+def warn_before(plan: Plan) -> None:
+    """Logs what of a request has no effect, or is not known to hold here."""
+    _warn_of_equal_members(plan)
+    _warn_of_promises(plan)
+    _warn_of_losses_drawn_anew(plan)
+
+
+def warn_after(plan: Plan, entries: Sequence[dict[str, Any]]) -> None:
+    """Logs whose numbers were lost, at the end or on the way, and who found no way.
+
+    Args:
+      entries: of the members, as in run.json.
+    """
+    diverged = [entry for entry in entries if entry["status"] == "diverged"]
+    done = [entry for entry in entries if entry["status"] == "done"]
+    saved = [entry for entry in done if entry.get("rollbacks")]
+    steps = [member.experiment.total_steps for member in plan.members]
+    failed = [e for e in done if 2 * e["failed_line_searches"] > steps[e["member"]]]
+    for what, found in (
+        ("diverged", diverged),
+        ("came to NaN and went on from their best with shorter steps", saved),
+        ("found no step in most of their line searches", failed),
+    ):
+        if found:
+            labels = [entry["label"] for entry in found]
+            logging.warning(
+                "%d of %d members %s: %s%s",
+                *(len(found), len(entries), what, "; ".join(labels[:4])),
+                "; …" if len(found) > 4 else "",
+            )
+
+
+def _warn_of_equal_members(plan: Plan) -> None:
+    seeds = {member.seed for member in plan.members}
+    canvases = [member.experiment.canvas for member in plan.members]
+    if len(seeds) > 1 and not any(canvas.seeded for canvas in canvases):
+        logging.warning(
+            "a canvas of kind %r does not depend on the seed: its members start alike",
+            canvases[0].kind,
+        )
+
+
+def _warn_of_promises(plan: Plan) -> None:
+    """Says which of the promises that were asked for are not known to hold here."""
+    for group in plan.groups:
+        numerics = group.network.numerics
+        with group.placed():
+            (device, *_) = jnp.zeros(()).devices()
+        if numerics.deterministic and device.platform != "cpu":
+            logging.warning(
+                "numerics.deterministic is a promise on a CPU; of this %s it is asked, "
+                "and configs/determinism.py measures whether it keeps it",
+                device.device_kind,
+            )
+            return
+
+
+def _warn_of_losses_drawn_anew(plan: Plan) -> None:
+    """What learns from differences of gradients wants them to be of one loss."""
+    for group in plan.groups:
+        experiment, terms = group.experiment, group.objectives[0].terms
+        causes = [term.name for term in terms if term.drawn_anew]
+        causes += ["tile"] if experiment.tile else []
+        if causes and experiment.solver.name.startswith("lbfgs"):
+            logging.warning(
+                "%s: the loss is another one at each step, which misleads %s; "
+                "solver.name='adam' is made for that",
+                *(", ".join(causes), experiment.solver.name),
+            )
+            return

@@ -1,6 +1,6 @@
 """Kills a run at random moments and goes on with it, again and again.
 
-    python tests/chaos.py --kills=100
+    python -m tests.chaos --kills=100
 
 A sweep of two weights and two seeds by a ladder of two sizes, in batches of two, is run
 undisturbed. Then, for each kill, the same command starts in a new folder and gets
@@ -24,8 +24,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 
 import numpy as np
+
+from nst_jax.checkpoint import Checkpoint
+from nst_jax.io import is_picture
 
 ROOT = pathlib.Path(__file__).parent.parent
 CONFIG = """
@@ -53,11 +57,12 @@ class Chaos:
     """A request, what it comes to undisturbed, and the time that takes.
 
     Attributes:
-      seconds: of the undisturbed command, with programs kept.
+      seconds: of the undisturbed command, with programs kept and as many others beside
+        it as there will be.
       wanted: the hashes that it ends with.
     """
 
-    def __init__(self, folder: pathlib.Path, solver: str):
+    def __init__(self, folder: pathlib.Path, solver: str, workers: int = 1):
         self.folder = folder
         config = folder / "config.py"
         config.write_text(CONFIG.replace("SOLVER", solver))
@@ -66,30 +71,46 @@ class Chaos:
             f"--jax_compilation_cache_dir={folder / 'cache'}",
         ]
         self._finish(folder / "first")  # Compiles.
+        self.wanted = hashes(folder / "first")
         began = time.perf_counter()
-        self._finish(folder / "whole")
+        whole = [folder / f"whole{i}" for i in range(workers)]
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            list(pool.map(self._finish, whole))
         self.seconds = time.perf_counter() - began
-        self.wanted = hashes(folder / "whole")
-        assert hashes(folder / "first") == self.wanted, "two runs differ by themselves"
+        assert all(hashes(path) == self.wanted for path in whole), "they differ alone"
 
-    def kill(self, number: int) -> str:
-        """Kills one, and goes on with it; says where it was, once all is the same."""
-        workdir, generator = self.folder / f"{number:03d}", random.Random(number)
+    def kill(self, name: str, due: Callable[[float, pathlib.Path], bool]) -> str:
+        """Kills one when it is due, and goes on with it; says where that was.
+
+        Args:
+          name: of its folder.
+          due: asked again and again, with its seconds so far and its folder. One that
+            ends before is started once more.
+        """
+        workdir = self.folder / name
         while True:
-            moment = generator.uniform(0, self.seconds)
-            process = self._start(workdir)
-            try:
-                process.communicate(timeout=moment)
-            except subprocess.TimeoutExpired:
+            process, began = self._start(workdir), time.perf_counter()
+            while process.poll() is None:
+                if due(time.perf_counter() - began, workdir):
+                    break
+                time.sleep(0.005)
+            process.send_signal(signal.SIGKILL)
+            _, err = process.communicate()
+            if process.returncode == -signal.SIGKILL:
                 break
+            assert process.returncode == 0, err
             shutil.rmtree(workdir)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
         where = state(workdir)
         self._finish(workdir)
         found = hashes(workdir)
-        assert found == self.wanted, f"killed after {moment:.3f} s, {where}: {found}"
+        assert found == self.wanted, f"{name}, killed {where}: {found}"
         return where
+
+    def kill_somewhere(self, number: int) -> str:
+        """Kills one at a moment drawn evenly over the time that it takes."""
+        generator = random.Random(number)
+        moment = generator.uniform(0, self.seconds)
+        return self.kill(f"{number:03d}", lambda since, _: since >= moment)
 
     def _start(self, workdir: pathlib.Path) -> subprocess.Popen:
         return subprocess.Popen(
@@ -108,12 +129,19 @@ class Chaos:
 
 
 def state(workdir: pathlib.Path) -> str:
-    """How far a killed run had come; all that it had finished is whole."""
+    """How far a killed run had come; all that stands under a final name is whole."""
+    for path in workdir.rglob("[!.]*"):
+        if path.suffix == ".npy":
+            assert np.load(path).ndim == 3
+        elif path.suffix == ".json":
+            json.loads(path.read_text())
+        elif path.suffix == ".png":
+            assert is_picture(path), path
+        elif path.suffix == ".safetensors":
+            assert Checkpoint.load(path) is not None
     if not (workdir / "run.json").exists():
         return "before it began"
     run = json.loads((workdir / "run.json").read_text())
-    for path in workdir.rglob("final.npy"):
-        assert np.load(path).ndim == 3
     done = sum(entry["status"] == "done" for entry in run["members"])
     kept = (workdir / "checkpoint.safetensors").exists()
     ended = " (and the run)" if run["status"] == "done" else ""
@@ -143,9 +171,9 @@ def main() -> None:
     parser.add_argument("--solver", default="lbfgs_fixed")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        chaos = Chaos(pathlib.Path(name), asked.solver)
+        chaos = Chaos(pathlib.Path(name), asked.solver, asked.workers)
         with concurrent.futures.ThreadPoolExecutor(asked.workers) as pool:
-            places = list(pool.map(chaos.kill, range(asked.kills)))
+            places = list(pool.map(chaos.kill_somewhere, range(asked.kills)))
     for where, times in sorted(collections.Counter(places).items()):
         print(f"{times:4d} killed {where}")
     print(f"{len(places)} of {asked.kills} ended with the bits of the undisturbed run")

@@ -85,6 +85,9 @@ def _new_workdir() -> pathlib.Path:
 def _check_flags() -> None:
     """Raises RequestError for flags of which one would be ignored."""
     given = {name for name in flags.FLAGS if flags.FLAGS[name].present}
+    for name in ("workdir", "report", "tensorboard"):
+        if flags.FLAGS[name].value == "":
+            raise nst_jax.RequestError(f"{name} is empty, wanted a folder")
     if {"coordinator", "processes", "process", "patience"} & given:
         given.add("distributed")
     for names in (

@@ -39,6 +39,8 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
                 f"unexpected argument {rest[1]!r}; options are written --name=value"
             )
         return rest
+    except SystemExit:
+        sys.exit(0)  # Help was asked for, and given.
     except flags.UnrecognizedFlagError as error:
         known = [*flags.FLAGS, *(f"config.{name}" for name in _names(Experiment))]
         suggestion = nearest(f"--{error.flagname}", [f"--{name}" for name in known])

@@ -19,6 +19,8 @@ from nst_jax.strict_json import from_json
 
 def check_writable(workdir: pathlib.Path) -> None:
     """Raises RequestError unless the folder, or where it will be, can be written."""
+    if workdir.is_symlink() and not workdir.exists():
+        raise RequestError(f"workdir: {str(workdir)!r} is a link to nothing")
     try:
         existing = workdir
         while not existing.exists() and existing != existing.parent:

@@ -156,6 +156,9 @@ REFUSED = {
     "flag misspelt": ("--confg=x", "unknown flag --confg", "did you mean '--config'?"),
     "flag without config": ("--steps=3", "--steps", "did you mean '--config.steps'?"),
     "flag without a value": ("--config.steps", "config.steps must be an integer"),
+    "no flag file": ("--flagfile=nowhere", "nowhere", "Unable to open"),
+    "no report": ("--report=", "report is empty"),
+    "nested without end": (f"--config.seeds={'-' * 20_000}1", "seeds"),
     "no flag": ("content.png", "'content.png'", "--name=value"),
     "unknown field": ("--config.stepz=3", "no field 'stepz'", "mean 'steps'?"),
     "field of nothing like it": ("--config.xyzzy=3", "'xyzzy'", "it has content, styl"),
@@ -465,14 +468,30 @@ def snapshot(folder: pathlib.Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+def test_a_folder_of_members_of_no_known_run(launch: Launch, tmp_path: pathlib.Path):
+    """Nothing of it is touched."""
+    (tmp_path / "members" / "000").mkdir(parents=True)
+    (tmp_path / "members" / "000" / "final.png").write_text("precious")
+    before = snapshot(tmp_path)
+    assert_refused(launch(SMOKE, f"--workdir={tmp_path}"), "no run.json")
+    assert snapshot(tmp_path) == before
+
+
+def test_help_is_no_failure(launch: Launch):
+    outcome = launch("--help")
+    assert outcome.status == 0
+    assert "--workdir" in outcome.out
+
+
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
         ("file", "is a file, wanted a folder"),
         ("file/below/it", "is a file, wanted a folder"),
         ("/proc/nst_jax", "cannot write to '/proc"),
+        ("link", "is a link to nothing"),
     ],
-    ids=["a file", "below a file", "not writable"],
+    ids=["a file", "below a file", "not writable", "a link to nothing"],
 )
 def test_a_workdir_that_cannot_be(
     launch: Launch, tmp_path: pathlib.Path, path: str, reason: str
@@ -481,6 +500,7 @@ def test_a_workdir_that_cannot_be(
     if path.startswith("/proc") and not pathlib.Path("/proc/self").exists():
         pytest.skip("no /proc here")
     (tmp_path / "file").write_text("precious")
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
     assert_refused(launch(SMOKE, f"--workdir={tmp_path / path}"), "workdir", reason)
     assert snapshot(tmp_path) == {str(tmp_path / "file"): b"precious"}
 

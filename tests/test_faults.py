@@ -173,7 +173,7 @@ def test_what_counts_bytes_says_where(tmp_path):
             Checkpoint((0,), 0, 0, 0.0, 0, [canvas]).save,
         ):
             with pytest.raises(OSError, match="file") as caught:
-                write(small / "file")
+                write(small / "file.npy")
             assert caught.value.errno == errno.EIO
             assert not list(small.iterdir())
 

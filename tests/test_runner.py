@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import shutil
 
 import jax
 import numpy as np
@@ -205,6 +207,64 @@ def test_a_broken_result_is_computed_again(tmp_path, whole):
     (tmp_path / "members" / "002" / "final.npy").write_bytes(b"junk")
     assert run(asked, tmp_path) == "done"
     np.testing.assert_array_equal(finals(tmp_path), finals(whole))
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        ("final.npy", lambda path: np.save(path, np.load(path) * np.nan)),
+        ("final.npy", lambda path: np.save(path, np.load(path)[:3])),
+        ("final.png", lambda path: path.unlink()),
+        ("../../metrics.jsonl", lambda path: path.write_text("")),
+    ],
+    ids=["NaN", "another shape", "no picture", "no rows"],
+)
+def test_what_was_changed_afterwards_is_not_taken_for_done(tmp_path, whole, name, harm):
+    """It is computed again, where it was and where it is merged into."""
+    asked = eight()
+    asked.ensemble.batch_size = 4
+    shutil.copytree(whole, tmp_path / "run")
+    harm(tmp_path / "run" / "members" / "002" / name)
+    plan = nst_jax.build(asked)
+    missing = nst_jax.shares.merge(plan, [tmp_path / "run"], tmp_path / "merged")
+    assert missing == ([2] if "metrics" not in name else list(range(8)))
+    for workdir in (tmp_path / "run", tmp_path / "merged"):
+        assert nst_jax.execute(plan, workdir) == "done"
+        assert rows(workdir) == rows(whole)
+        np.testing.assert_array_equal(finals(workdir), finals(whole))
+
+
+def test_rows_that_went_are_computed_again(tmp_path, whole, caplog):
+    """A checkpoint knows how many belong to it."""
+    asked = eight()
+    asked.ensemble.batch_size = 4
+    assert run(asked, tmp_path, stop=after(4)) == "interrupted"
+    (tmp_path / "metrics.jsonl").unlink()
+    with caplog.at_level("WARNING", "absl"):
+        assert run(asked, tmp_path) == "done"
+    assert "rows of metrics are missing" in caplog.text
+    assert rows(tmp_path) == rows(whole)
+
+
+def test_a_page_that_is_older_than_its_run_is_written_again(tmp_path, whole):
+    """One that a full disk kept from being brought up to date says "running"."""
+    shutil.copytree(whole, tmp_path / "run")
+    page = tmp_path / "run" / "report.html"
+    page.write_text("running")
+    os.utime(page, (0, 0))
+    (tmp_path / "run" / "inputs" / "000.png").unlink()
+    asked = eight()
+    asked.ensemble.batch_size = 4
+    assert run(asked, tmp_path / "run") == "done"
+    assert page.read_text().rstrip().endswith("</html>")
+    assert (tmp_path / "run" / "inputs" / "000.png").exists()
+
+
+def test_searches_that_find_nothing_are_told_of(tmp_path, caplog):
+    asked = experiment(solver=nst_jax.SolverOptions("lbfgs", first_step=1e30), steps=4)
+    with caplog.at_level("WARNING", "absl"):
+        assert run(asked, tmp_path) == "done"
+    assert "1 of 1 members found no step in most of their line searches" in caplog.text
 
 
 def test_members_that_diverge_are_told_of(tmp_path):

@@ -53,8 +53,6 @@ def find_file(argument: str, path: str | pathlib.Path) -> pathlib.Path:
     if any(map(os.path.isdir, candidates)):
         raise RequestError(f"{argument}: {str(path)!r} is a folder, wanted a file")
     neighbours = [n for c in candidates for n in glob.glob("*", root_dir=c.parent)]
-    if any(map(os.path.exists, candidates)):
-        raise RequestError(f"{argument}: {str(path)!r} is no regular file")
     raise RequestError(
         f"{argument}: no file {str(path)!r}"
         f"{nearest(pathlib.Path(path).name, neighbours)}"

@@ -145,7 +145,6 @@ class Best(NamedTuple):
       report: on it.
       gradient: of the loss.
       step: how many steps were made until then.
-      first: the loss at the start.
     """
 
     canvas: jax.Array
@@ -155,12 +154,6 @@ class Best(NamedTuple):
     report: Report
     gradient: jax.Array
     step: jax.Array
-    first: jax.Array
-
-
-#: A loss so many times as large as the start's is no loss that an optimisation passes
-#: on its way down: the first steps of Adam may raise it a hundredfold.
-DIVERGED = 1e6
 
 
 class State(NamedTuple):
@@ -206,7 +199,7 @@ def start(
     mean, missing = jnp.zeros_like(canvas), jnp.ones((), canvas.dtype)
     gradient = problem.solver.gradient(inner)
     shown = canvas, variable, mean, missing
-    best = Best(*shown, report, gradient, step, report.loss)
+    best = Best(*shown, report, gradient, step)
     none = jnp.zeros((), jnp.int32)
     return State(*shown, inner, report, step, best, none)
 
@@ -259,10 +252,10 @@ def advance(
     The number is traced: one compiled program serves chunks of any length, so
     that snapshots may lie where they like and the last chunk may be short.
 
-    A step to a loss or a gradient that is not finite, or to a loss `DIVERGED` times as
-    large as the start's, is not kept: what was shown and moved where the loss was least
-    takes its place, and the solver begins anew there, damped by half, as often as need
-    be. A start whose gradient is not finite rests.
+    A step to a loss or a gradient that is not finite, where one that runs away comes to,
+    is not kept: what was shown and moved where the loss was least takes its place, and
+    the solver begins anew there, damped by half, as often as need be. A start whose
+    gradient is not finite rests.
 
     Args:
       evaluate: how to; the problem's own `evaluate` if None.
@@ -286,8 +279,7 @@ def advance(
         canvas = problem._holding(mean / (1 - missing))
         made_so_far, rollbacks = state.step + 1, state.rollbacks
         shown = canvas, variable, mean, missing
-        gradient, first = solver.gradient(inner), state.best.first
-        here = Best(*shown, report, gradient, made_so_far, first)
+        here = Best(*shown, report, solver.gradient(inner), made_so_far)
         # Where the start was not finite, whatever is.
         better = _finite(report) & ~(report.loss >= state.best.report.loss)
         best = jax.tree.map(lambda x, y: jnp.where(better, x, y), here, state.best)
@@ -315,10 +307,8 @@ def _finite(report: Report) -> jax.Array:
 
 
 def _astray(state: State) -> jax.Array:
-    """Whether it has come to where no descent leads, and has where to go back to."""
-    risen = jnp.abs(state.report.loss) > DIVERGED * jnp.abs(state.best.first)
-    lost = ~_finite(state.report) | (risen & (state.best.first != 0))
-    return lost & _finite(state.best.report)
+    """Whether it has come to what is not finite, from where it was."""
+    return ~_finite(state.report) & _finite(state.best.report)
 
 
 def _back(problem: Problem, state: State) -> State:

@@ -164,16 +164,6 @@ def test_a_start_whose_loss_alone_is_not_finite_goes_on():
     assert [int(state.rollbacks) for state in states] == [0] * 4 + [1] * 3
 
 
-def test_a_loss_that_runs_away_is_brought_back():
-    """Descent with a rate of twenty times what is stable: finite for long, and lost."""
-    rate = 20 * np.prod(SHAPE)
-    own = problem(nst_jax.SGD(float(rate), schedule="constant"), Pitfall())
-    states = path(own, picture(1), 80)
-    assert all(np.isfinite(state.report.loss) for state in states)
-    assert int(states[-1].rollbacks) == 5
-    assert states[-1].report.loss < 1e-2 * states[0].report.loss
-
-
 def test_a_start_without_a_number_rests():
     own = problem(nst_jax.Adam(), Pitfall(radius=0.0))
     state = advance(own, start(own, picture(1)), 5)

@@ -252,7 +252,7 @@ def advance(
     The number is traced: one compiled program serves chunks of any length, so
     that snapshots may lie where they like and the last chunk may be short.
 
-    A step to a loss or a gradient that is not finite, where one that runs away comes to,
+    A step to a loss or a gradient that is not finite, where one that runs away ends,
     is not kept: what was shown and moved where the loss was least takes its place, and
     the solver begins anew there, damped by half, as often as need be. A start whose
     gradient is not finite rests.

@@ -1,6 +1,7 @@
 """Solvers that follow the gradient in the unit it comes in: Adam, and descent."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -45,19 +46,12 @@ class _FirstOrder(OptaxSolver):
         known = before > 0
         gain = _rms(state.gradient) / jnp.where(known, before, 1)
 
-        def kept(old: Any, new: Any) -> Any:
-            if not isinstance(new, optax.ScaleByAdamState):
-                return new
+        def kept(old: Any) -> Any:
             mu, nu = (jax.image.resize(x, shape, "linear") for x in (old.mu, old.nu))
-            carried = optax.ScaleByAdamState(old.count, gain * mu, gain**2 * nu)
-            return jax.tree.map(lambda x, y: jnp.where(known, x, y), carried, new)
+            return optax.ScaleByAdamState(old.count, gain * mu, gain**2 * nu)
 
-        inner = jax.tree.map(
-            kept,
-            coarse.inner,
-            state.inner,
-            is_leaf=lambda node: isinstance(node, optax.ScaleByAdamState),
-        )
+        found = _with(state.inner, coarse.inner, optax.ScaleByAdamState, kept)
+        inner = jax.tree.map(lambda x, y: jnp.where(known, x, y), found, state.inner)
         return state._replace(inner=inner)
 
     def restarted(
@@ -65,16 +59,8 @@ class _FirstOrder(OptaxSolver):
     ) -> OptaxState:
         """Without moments, but at the same place of its learning rate's schedule."""
         state, _ = self.init(fun, canvas)
-
-        def kept(old: Any, new: Any) -> Any:
-            return old if isinstance(new, optax.ScaleByScheduleState) else new
-
-        inner = jax.tree.map(
-            kept,
-            astray.inner,
-            state.inner,
-            is_leaf=lambda node: isinstance(node, optax.ScaleByScheduleState),
-        )
+        schedule = optax.ScaleByScheduleState
+        inner = _with(state.inner, astray.inner, schedule, lambda old: old)
         return state._replace(inner=inner)
 
     def damped(self, factor: Any) -> "_FirstOrder":
@@ -156,6 +142,16 @@ class SGD(_FirstOrder):
 
     def _transformation(self) -> optax.GradientTransformationExtraArgs:
         return optax.with_extra_args_support(optax.sgd(self._rates()))
+
+
+def _with(new: Any, old: Any, kind: type, kept: Callable[[Any], Any]) -> Any:
+    """A new state of optax's, but for its parts of one kind, which are the old ones."""
+    return jax.tree.map(
+        lambda x, y: kept(x) if isinstance(x, kind) else y,
+        old,
+        new,
+        is_leaf=lambda node: isinstance(node, kind),
+    )
 
 
 def _rms(x: jax.Array) -> jax.Array:

@@ -21,6 +21,14 @@ import nst_jax
 ROOT = pathlib.Path(__file__).parent.parent
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--thorough",
+        action="store_true",
+        help="every combination where the tests otherwise run some",
+    )
+
+
 @pytest.fixture(autouse=True)
 def _strict_arrays():
     """Ranks are not promoted silently inside the package."""

@@ -89,24 +89,6 @@ def test_chunks_of_any_length_lead_to_the_same_bits(compiled, starts, solver):
     np.testing.assert_array_equal(one[-1].canvas, many[-1].canvas)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("solver", USUAL)
-def test_stopping_and_going_on_changes_no_bit(compiled, starts, solver, strategy):
-    """Through leaves in host memory, as a checkpoint keeps them."""
-    ensemble = compiled(solver, strategy, 2)
-    batch = starts[: ensemble.batch_size]
-    whole = list(ensemble.optimise(batch, 6, look_every=2))
-    asked = iter([False, False, True])
-    part = list(ensemble.optimise(batch, 6, look_every=2, stop=lambda: next(asked)))
-    assert part[-1].step == 4
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(part[-1].state)]
-    resume = part[-1].step, jax.device_put(ensemble.restore(leaves))
-    rest = list(ensemble.optimise(batch, 6, look_every=2, resume=resume))
-    assert [look.step for look in rest] == [4, 6]
-    np.testing.assert_array_equal(rest[-1].canvas, whole[-1].canvas)
-    np.testing.assert_array_equal(rest[-1].report.loss, whole[-1].report.loss)
-
-
 def test_another_programs_state_is_not_restored(compiled, starts):
     ensemble = compiled("adam", "vmap", 2)
     leaves = jax.tree.leaves(list(ensemble.optimise(starts[:2], 0))[-1].state)

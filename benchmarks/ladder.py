@@ -1,88 +1,107 @@
-"""What coarse-to-fine saves: its time to the loss that one scale ends at.
+"""What coarse-to-fine saves: its time to the losses that one scale comes to.
 
-    python -m benchmarks.ladder --content=… --style=…
+    python -m benchmarks.ladder --content=… --style=… --out=docs/benchmarks
 
 configs/pastiche.py, its solver and its loss, at one size for all steps; then by a
-ladder of sizes, moving a pyramid in place of pixels, until its last stage has come to
-the loss that the former ended with.
-Both times are of optimising; those of compiling are printed beside, for the ladder has
-a program a stage.
+ladder of sizes, moving a spectrum in place of pixels. A row is a loss that one scale
+came to, and what of its time the ladder took to come there, its coarser stages
+included. Times are of optimising; those of compiling are below, for the ladder has a
+program a stage.
 """
 
 import time
 
-import numpy as np
 from absl import app, flags
 
 import nst_jax
+from benchmarks.table import Table
 from configs import pastiche
 from nst_jax.ensemble import Ensemble
 
 _CONTENT = flags.DEFINE_string("content", "samples/chelsea.png", "A picture.")
 _STYLE = flags.DEFINE_string("style", "samples/swirls.jpg", "A picture.")
+_CANVAS = flags.DEFINE_string("canvas", "content", "Where it begins.")
 _SIZE = flags.DEFINE_integer("size", 512, "The longer side in pixels.")
 _STEPS = flags.DEFINE_integer("steps", 500, "Steps at one scale.")
+_LAST = flags.DEFINE_integer("last", 0, "Steps of the ladder's last stage; 0 for half.")
 _START = flags.DEFINE_integer("start", 128, "The least size of the ladder.")
 _FACTOR = flags.DEFINE_float("factor", 2**0.5, "Between two of its sizes.")
 _LADDER_STEPS = flags.DEFINE_integer("ladder_steps", 100, "Steps of a coarser stage.")
 _PARAMETRISATION = flags.DEFINE_string(
-    "parametrisation", "pyramid", "What the solver moves on the ladder."
+    "parametrisation", "spectrum", "What the solver moves on the ladder."
 )
+#: Of the steps of one scale, at which its loss is taken.
+_PARTS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+#: Steps from one look at the loss to the next.
+_EVERY = 5
+
+#: (seconds, loss) at each look of the last stage.
+_Curve = list[tuple[float, float]]
 
 
 def main(_: list[str]) -> None:
-    alone, goal, compiling = timed(experiment(nst_jax.Ladder()))
-    print(f"{_SIZE.value} px, {_STEPS.value} steps of L-BFGS at one scale:")
-    print(f"  {alone:.0f} s to a loss of {goal:.6g} (and {compiling:.0f} s compiling)")
+    alone, compiling_alone = descent(experiment(nst_jax.Ladder()), _STEPS.value)
     ladder = nst_jax.Ladder(
         start=_START.value, factor=_FACTOR.value, steps=(_LADDER_STEPS.value,)
     )
     climbing = experiment(ladder)
     climbing.parametrisation = _PARAMETRISATION.value
-    seconds, loss, compiling = timed(climbing, goal)
+    climbed, compiling = descent(climbing, _LAST.value or _STEPS.value // 2)
+    rows = []
+    for part in _PARTS:
+        steps = round(part * _STEPS.value / _EVERY) * _EVERY
+        seconds, loss = alone[steps // _EVERY]
+        there = next((at for at, lower in climbed if lower <= loss), None)
+        reached = (there, there / seconds) if there else ("not reached", "")
+        rows.append((steps, loss, seconds, *reached))
     sizes = [size for size, _, _ in ladder.stages(_SIZE.value, 0, 1.0)]
-    print(f"by {sizes} px, {_LADDER_STEPS.value} steps at each but the last:")
-    print(f"  {seconds:.0f} s to {loss:.6g} (and {compiling:.0f} s compiling)")
-    if loss <= goal:
-        print(f"ratio {seconds / alone:.2f}")
-    else:
-        print(f"not reached in {_STEPS.value} steps of the last stage")
+    seconds, loss = climbed[-1]
+    Table(
+        name="ladder",
+        title=f"Coarse to fine at {_SIZE.value} px, from {_CANVAS.value}",
+        columns=("steps at one scale", "loss", "s", "by the ladder, s", "ratio"),
+        rows=rows,
+        notes=(
+            f"The ladder: {sizes} px, {_LADDER_STEPS.value} steps at each but the "
+            f"last; it ends after {seconds:.0f} s at {loss:.6g}. "
+            f"Compiling is not in it: {compiling_alone:.0f} s at one scale, "
+            f"{compiling:.0f} s for the ladder.",
+        ),
+    ).publish()
 
 
 def experiment(ladder: nst_jax.Ladder) -> nst_jax.Experiment:
     config = pastiche.get_config()
     config.content, config.styles = _CONTENT.value, (_STYLE.value,)
-    config.size, config.steps, config.ladder = _SIZE.value, _STEPS.value, ladder
+    config.canvas.kind = _CANVAS.value
+    config.size, config.ladder = _SIZE.value, ladder
     return config
 
 
-def timed(
-    experiment: nst_jax.Experiment, goal: float = -np.inf
-) -> tuple[float, float, float]:
-    """(seconds, loss, seconds compiling) to a goal at the last stage, or to its end."""
+def descent(experiment: nst_jax.Experiment, steps: int) -> tuple[_Curve, float]:
+    """What the last stage comes to in so many steps, and the seconds of compiling."""
+    experiment.steps = steps
     (group,) = nst_jax.build(experiment).groups
-    ensemble, compiling = None, 0.0
-    stages = []
+    ensembles: list[Ensemble] = []
     for stage in group.stages:
-        ensemble = Ensemble.compile(
-            stage.problems(), stage.content.shape, batch_size=1, coarser=ensemble
+        before = ensembles[-1] if ensembles else None
+        ensembles.append(
+            Ensemble.compile(
+                *(stage.problems(), stage.content.shape), batch_size=1, coarser=before
+            )
         )
-        compiling += ensemble.compile_s
-        stages.append((stage, ensemble))
+    starts, coarse = group.stages[0].starts([0]), None
+    curve: _Curve = []
     began = time.perf_counter()
-    look = None
-    for stage, ensemble in stages:
-        coarse = look.state if look else None
+    for stage, ensemble in zip(group.stages, ensembles, strict=True):
+        curve = []
         for look in ensemble.optimise(
-            group.stages[0].starts([0]),
-            stage.experiment.steps,
-            look_every=5,
-            coarse=coarse,
+            starts, stage.experiment.steps, look_every=_EVERY, coarse=coarse
         ):
-            if stage is group and look.report.loss[0] <= goal:
-                break
-    assert look is not None
-    return time.perf_counter() - began, float(look.report.loss[0]), compiling
+            curve.append((time.perf_counter() - began, float(look.report.loss[0])))
+            state = look.state
+        coarse = state
+    return curve, sum(ensemble.compile_s for ensemble in ensembles)
 
 
 if __name__ == "__main__":

@@ -71,9 +71,24 @@ def test_a_wave_is_one_frequency_scaled_by_its_length():
     assert energies[4] / energies[2] == pytest.approx(2, rel=1e-5)
 
 
-def test_steps_of_one_length_move_a_canvas_alike():
+@pytest.mark.usefixtures("x64")
+def test_a_spectrum_is_weighed_by_the_root_of_a_waves_length():
+    """cos of k cycles in green alone: Hartley's ±k of green, as √k."""
+    form, x = parametrisation("spectrum", (32, 32, 3)), np.arange(32)[None, :, None]
+    energies = {}
+    for k in (2, 8):
+        wave = np.cos(2 * np.pi * k * x / 32) * np.ones((32, 1, 1)) * [0, 1, 0]
+        variable = np.abs(form.encode(jnp.asarray(wave)))
+        found = np.argwhere(variable > 1e-5 * variable.max())
+        assert found.tolist() == [[0, k, 1], [0, 32 - k, 1]]
+        energies[k] = variable.max()
+    assert energies[8] / energies[2] == pytest.approx(2, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["fourier", "spectrum"])
+def test_steps_of_one_length_move_a_canvas_alike(name):
     """White noise in the variable moves the canvas by as much, on average."""
-    form = parametrisation("fourier", (64, 64, 3))
+    form = parametrisation(name, (64, 64, 3))
     noise = np.random.default_rng(4).normal(size=(64, 64, 3)).astype(np.float32)
     assert np.std(form.decode(jnp.asarray(noise))) == pytest.approx(1, rel=0.25)
 

@@ -9,11 +9,13 @@ place (the same command goes on), 1 otherwise.
 
 import datetime
 import logging as std_logging
+import math
 import os
 import pathlib
 import shlex
 import signal
 import sys
+import time
 
 # The imports below take seconds; before main there is no run to stop in order. At once,
 # for an exception in the middle of a compiled module's import is an abort.
@@ -73,6 +75,9 @@ _REPORT = flags.DEFINE_string(
 _TENSORBOARD = flags.DEFINE_string(
     "tensorboard", None, "A run directory to write for TensorBoard; nothing is run."
 )
+#: Seconds within which signals are one request: those who stop a group of processes
+#: send theirs beside that of its first.
+_ONE_REQUEST = 1.0
 
 
 def _new_workdir() -> pathlib.Path:
@@ -88,7 +93,9 @@ def _check_flags() -> None:
     for name in ("workdir", "report", "tensorboard"):
         if flags.FLAGS[name].value == "":
             raise nst_jax.RequestError(f"{name} is empty, wanted a folder")
-    if {"coordinator", "processes", "process", "patience"} & given:
+    shared = {"coordinator", "processes", "distributed"} & given
+    lone = sorted({"process", "patience"} & given)
+    if shared or lone:
         given.add("distributed")
     for names in (
         ("report", "tensorboard", "merge", "distributed", "dry_run"),
@@ -97,8 +104,21 @@ def _check_flags() -> None:
         both = [f"--{name}" for name in names if name in given]
         if len(both) > 1 and both != ["--report", "--tensorboard"]:
             raise nst_jax.RequestError(f"{' and '.join(both)}: give one of them")
+    if lone and not shared:
+        raise nst_jax.RequestError(
+            f"{lone[0]} is of processes that share a run: give --distributed, or "
+            "--coordinator and --processes, too"
+        )
     if "merge" in given and not any(_MERGE.value):
         raise nst_jax.RequestError("merge must name run directories, got none")
+
+
+def _say(text: str) -> None:
+    """Prints; where nobody listens any more, a run is done none the less."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _to_go_on(workdir: str | pathlib.Path) -> str:
@@ -118,7 +138,8 @@ def _only() -> list[int] | None:
     members, shard = _MEMBERS.value, _SHARD.value
     if shard is not None:
         return share(shard, _CONFIG.value.members())
-    if members is not None and not (members and all(map(str.isdecimal, members))):
+    numbers = (member.isdecimal() and len(member) < 10 for member in members or ())
+    if members is not None and not (members and all(numbers)):
         raise nst_jax.RequestError(
             f"members must be numbers such as 0,5, got {','.join(members)!r}"
         )
@@ -128,10 +149,10 @@ def _only() -> list[int] | None:
 def _merged(plan: nst_jax.Plan, workdir: str | pathlib.Path) -> int:
     missing = merge(plan, _MERGE.value, workdir, command=shlex.join(sys.argv))
     if not missing:
-        print(f"done: {workdir}")
+        _say(f"done: {workdir}")
         return 0
-    print(f"members that are in none of them: {', '.join(map(str, missing))}")
-    print(f"to compute these, leave out --merge and give --workdir={workdir}")
+    _say(f"members that are in none of them: {', '.join(map(str, missing))}")
+    _say(f"to compute these, leave out --merge and give --workdir={workdir}")
     return 1
 
 
@@ -149,10 +170,10 @@ def _shared(received: list[int]) -> int:
         command=shlex.join(sys.argv),
         stop=lambda: bool(received),
     )
-    print(f"{status}: this process's share of {_WORKDIR.value}")
+    _say(f"{status}: this process's share of {_WORKDIR.value}")
     if missing:
-        print(f"members not finished: {', '.join(map(str, missing))}")
-        print("the same command, of as many processes, goes on with them")
+        _say(f"members not finished: {', '.join(map(str, missing))}")
+        _say("the same command, of as many processes, goes on with them")
     if received and (missing or status == "interrupted"):
         return 128 + received[0]
     return 1 if missing else 0
@@ -160,12 +181,17 @@ def _shared(received: list[int]) -> int:
 
 def main(_: list[str]) -> int:
     received: list[int] = []
+    first = math.inf
 
     def interrupt(number: int, _: object) -> None:
-        if received:
+        nonlocal first
+        now = time.monotonic()
+        if now - first > _ONE_REQUEST:
             os._exit(1)  # Asked twice: at once, without a checkpoint.
+        if not received:
+            first = now
+            logging.warning("finishing this chunk of steps, then stopping")
         received.append(number)
-        logging.warning("finishing this chunk of steps, then stopping")
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
@@ -180,14 +206,14 @@ def main(_: list[str]) -> int:
         wanted = [look for look in looks if look[0] is not None]
         for ran, write, name in wanted:
             write(ran)
-            print(f"done: {pathlib.Path(ran) / name}")
+            _say(f"done: {pathlib.Path(ran) / name}")
         if wanted:
             return 0
-        if _DISTRIBUTED.value or _PROCESSES.value or _COORDINATOR.value:
+        if _DISTRIBUTED.value or _PROCESSES.value is not None or _COORDINATOR.value:
             return _shared(received)
         plan = nst_jax.build(_CONFIG.value, only=_only())
         if _DRY_RUN.value:
-            print(outlook(forecast(plan)))
+            _say(outlook(forecast(plan)))
             return 0
         workdir = _WORKDIR.value or _new_workdir()
         if _MERGE.value is not None:
@@ -208,9 +234,9 @@ def main(_: list[str]) -> int:
         if not out_of_memory(error):
             raise
         return _failed("it does not fit into memory: lower size, or set tile", running)
-    print(f"{status}: {workdir}")
+    _say(f"{status}: {workdir}")
     if status == "interrupted":
-        print(_to_go_on(workdir), flush=True)
+        _say(_to_go_on(workdir))
         os._exit(128 + received[0])  # An interpreter would wait for what is compiled.
     return 0
 

@@ -62,8 +62,8 @@ def main(_: list[str]) -> None:
         columns=("steps at one scale", "loss", "s", "by the ladder, s", "ratio"),
         rows=rows,
         notes=(
-            f"The ladder: {sizes} px, {_LADDER_STEPS.value} steps at each but the "
-            f"last; it ends after {seconds:.0f} s at {loss:.6g}. "
+            f"One scale moves pixels. The ladder: {sizes} px, {_LADDER_STEPS.value} "
+            f"steps of {_PARAMETRISATION.value} at each but the last; it ends after {seconds:.0f} s at {loss:.6g}. "
             f"Compiling is not in it: {compiling_alone:.0f} s at one scale, "
             f"{compiling:.0f} s for the ladder.",
         ),

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator
 
 #: What the names of files begin with that are not whole yet.
 PARTIAL = ".partial-"
+#: What the user lets no file be to others; it can only be read by setting it.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
 
 
 @contextlib.contextmanager
@@ -40,7 +43,7 @@ def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> 
         partial = pathlib.Path(name)
         try:
             write(partial)
-            partial.chmod(0o644)
+            partial.chmod(0o666 & ~_UMASK)  # mkstemp's are for their owner alone.
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
             partial.replace(path)

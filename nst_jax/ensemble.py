@@ -362,8 +362,8 @@ class Ensemble:
         keep: bool = False,
     ) -> Callable[[], Look]:
         """A look that is fetched when called; what it needs outlives the state."""
-        stuck = (state.rollbacks > 0) & (state.best.step == 0)
-        seen = jax.tree.map(jnp.copy, (state.report, state.rollbacks, stuck))
+        shown = state.report, state.rollbacks, transfer.stuck(state)
+        seen = jax.tree.map(jnp.copy, shown)
         canvas = jnp.copy(state.canvas) if snapshot else None
         # A copy in the host's memory: the device may have no room for a second one.
         kept = jax.tree.map(np.array, state) if keep else None

@@ -5,6 +5,7 @@ The top fields are those that every config has; flags reach all of them:
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +26,7 @@ from nst_jax.ladder import Ladder
 from nst_jax.losses import Term
 from nst_jax.numerics import Numerics
 from nst_jax.options import (
+    MOST_STEPS,
     EnsembleOptions,
     Masks,
     OutputOptions,
@@ -203,19 +205,25 @@ class Experiment:
     def check(self) -> None:
         """Raises RequestError if a field has a wrong type or value."""
         self.check_types()
-        for name, number, least in (
-            ("size", self.size, 1),
-            ("style_size", self.style_size, 0),
-            ("steps", self.steps, 0),
-            ("frame", self.frame, 0),
-            ("tile", self.tile, 0),
-            ("output.log_every", self.output.log_every, 1),
-            ("output.snapshot_every", self.output.snapshot_every, 0),
-            ("output.checkpoint_every", self.output.checkpoint_every, 0),
-            ("output.fps", self.output.fps, 1),
+        for name, number, least, most in (
+            ("size", self.size, 1, math.inf),
+            ("style_size", self.style_size, 0, math.inf),
+            ("steps", self.steps, 0, MOST_STEPS),
+            ("frame", self.frame, 0, math.inf),
+            ("tile", self.tile, 0, math.inf),
+            ("output.log_every", self.output.log_every, 1, math.inf),
+            ("output.snapshot_every", self.output.snapshot_every, 0, math.inf),
+            ("output.checkpoint_every", self.output.checkpoint_every, 0, math.inf),
+            ("output.fps", self.output.fps, 1, 240),
         ):
             if not number >= least:
                 raise RequestError(f"{name} must be at least {least}, got {number}")
+            if number > most:
+                raise RequestError(f"{name} must be at most {most}, got {number}")
+        if max(self.ladder.steps, default=0) > MOST_STEPS:
+            raise RequestError(
+                f"ladder.steps must be at most {MOST_STEPS}, got {self.ladder.steps}"
+            )
         if not 0 < self.style_scale <= 100:
             raise RequestError(
                 f"style_scale must be above 0 and at most 100, got {self.style_scale}"

@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import pathlib
+import re
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -37,14 +38,31 @@ def check_writable(workdir: pathlib.Path) -> None:
         ) from None
 
 
-def check_links(workdir: pathlib.Path) -> None:
-    """Raises RequestError if something in a folder is a link to what is not in it."""
-    home = workdir.resolve()
+#: What is a folder in a run directory; all else that has a name in it is a file.
+_FOLDERS = re.compile(r"inputs|study|(members|processes)(/\w+)?|members/\d+/frames")
+_FILES = re.compile(
+    r"(members/\d+/)?[\w-]+\.(json|jsonl|npy|png|safetensors|html|svg)|\.lock"
+)
+
+
+def check_contents(workdir: pathlib.Path) -> None:
+    """Raises RequestError for what no run leaves: links, files in folders' places.
+
+    Whatever a link leads to, what is written by one name would be there by another.
+    """
     for path in workdir.rglob("*"):
-        if path.is_symlink() and not path.resolve().is_relative_to(home):
+        name = path.relative_to(workdir).as_posix()
+        found = wanted = ""
+        if path.is_symlink():
+            found, wanted = "a link", "none"
+        elif path.is_dir() and _FILES.fullmatch(name):
+            found, wanted = "a folder", "a file"
+        elif path.is_file() and _FOLDERS.fullmatch(name):
+            found, wanted = "a file", "a folder"
+        if found:
             raise RequestError(
-                f"workdir {str(workdir)!r} holds a link that leads out of it: "
-                f"{str(path.relative_to(workdir))!r}"
+                f"workdir {str(workdir)!r} holds {found} where {wanted} belongs: "
+                f"{name!r}; take it away, and what is missing is computed again"
             )
 
 

@@ -12,6 +12,8 @@ from nst_jax.solvers import SOLVERS, Solver
 from nst_jax.strategies import STRATEGIES
 
 PROCESSES = ("own", "fresh")
+#: Steps of a stage, which a program counts in 32 bits, and members of a batch.
+MOST_STEPS, MOST_MEMBERS = 2**31 - 1, 2**16
 
 # The flags read the annotations below as types: they must not be strings.
 
@@ -128,6 +130,11 @@ class EnsembleOptions:
                 raise RequestError(
                     f"ensemble.{name} must be at least 0, got {getattr(self, name)}"
                 )
+        if self.batch_size > MOST_MEMBERS:
+            raise RequestError(
+                f"ensemble.batch_size must be at most {MOST_MEMBERS}, "
+                f"got {self.batch_size}"
+            )
         if self.position and self.strategy in ("loop", "rows"):
             raise RequestError(
                 "ensemble.position is a place in a batch, and ensemble.strategy="

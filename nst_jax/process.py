@@ -8,6 +8,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
+import filelock
+from absl import logging
+
 from nst_jax.errors import RequestError
 
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -34,7 +37,7 @@ def compute_elsewhere(
       Whether it came to its end.
 
     Raises:
-      RuntimeError: it failed; what it said on the way is in `log.txt` beside its
+      ChildProcessError: it failed; what it said on the way is in `log.txt` beside its
         results.
     """
     numbers = ",".join(map(str, members))
@@ -42,6 +45,8 @@ def compute_elsewhere(
     argv += [f"--workdir={workdir}", f"--members={numbers}"]
     workdir.mkdir(parents=True, exist_ok=True)
     log = workdir / "log.txt"
+    if not _left(workdir, stop):
+        return False
     with log.open("ab") as file:
         # A session of its own: Ctrl-C on the terminal comes through us alone.
         process = subprocess.Popen(
@@ -64,13 +69,33 @@ def compute_elsewhere(
                     continue
         finally:
             process.kill()
-    if process.returncode in (0, 128 + signal.SIGINT):
+    # Who stops all of a job's processes stops that one too.
+    stopped = 128 + signal.SIGINT, 128 + signal.SIGTERM
+    if process.returncode in (0, *stopped):
         return process.returncode == 0
-    said = log.read_text(errors="replace").strip().splitlines()
-    raise RuntimeError(
+    said = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+    reason, *_ = said[-1].partition("; what is finished is kept")  # It is not there.
+    raise ChildProcessError(
         f"the process of its own for members {numbers} ended with status "
-        f"{process.returncode} ({said[-1] if said else 'it said nothing'})"
+        f"{process.returncode} ({reason})"
     )
+
+
+def _left(workdir: pathlib.Path, stop: Callable[[], bool]) -> bool:
+    """Waits for one that outlived a call that was killed; False if stopped before."""
+    lock = filelock.FileLock(workdir / ".lock")
+    said = False
+    while not stop():
+        try:
+            with lock.acquire(timeout=_SECONDS_BETWEEN_LOOKS):
+                return True
+        except filelock.Timeout:
+            if not said:
+                logging.info("waiting for another process, which has %s", workdir)
+            said = True
+        except NotImplementedError:  # A file system without locks.
+            return True
+    return False
 
 
 def check_command(command: str) -> None:

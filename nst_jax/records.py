@@ -13,9 +13,11 @@ numbers in study.json, and the making_of of members that have frames.
 Files appear under their names only when they are whole.
 """
 
+import contextlib
+import functools
 import pathlib
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -27,7 +29,7 @@ from nst_jax.build import Plan
 from nst_jax.checkpoint import Checkpoint
 from nst_jax.ensemble import Look
 from nst_jax.errors import RequestError
-from nst_jax.folder import Lock, check_links, check_writable
+from nst_jax.folder import Lock, check_contents, check_writable
 from nst_jax.io import file_sha256, is_picture, map_array, write_image
 from nst_jax.manifest import another_run, continued, planned
 from nst_jax.metrics import Metrics, read_metrics
@@ -61,7 +63,7 @@ class Records:
             for number, scene in zip(group.numbers, group.scenes, strict=True)
         }
         check_writable(self.workdir)
-        check_links(self.workdir)
+        check_contents(self.workdir)
         self._lock = Lock(self.workdir)
         earlier = self._earlier()
         if not earlier and (self.workdir / "members").exists():
@@ -96,11 +98,12 @@ class Records:
             self._proven.add(member)
         return member in self._proven
 
-    def begin(self) -> None:
-        """Marks the run as running, and keeps the pictures that it was given.
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """The folder is this process's, from here to the end of the context.
 
         Raises:
-          RequestError: another process has the folder, or had it since it was opened.
+          RequestError: another process has it, or had it since it was opened.
         """
         self._lock.acquire()
         try:
@@ -109,11 +112,14 @@ class Records:
                     f"workdir {str(self.workdir)!r} was written to by another run just "
                     "now; give the same command again"
                 )
-            self._save_manifest()
-            self.keep_inputs()
-        except BaseException:
+            yield
+        finally:
             self._lock.release()
-            raise
+
+    def begin(self) -> None:
+        """Marks the run as running, and keeps the pictures that it was given."""
+        self._save_manifest()
+        self.keep_inputs()
 
     def keep_inputs(self) -> None:
         """Keeps the pictures that the run was given, as they are used."""
@@ -166,6 +172,7 @@ class Records:
         They count as finished together, once all are written.
         """
         assert look.canvas is not None
+        self.metrics.sync()  # Their number is what proves the results whole.
         entries = {}
         for i, (member, canvas) in enumerate(zip(members, look.canvas, strict=True)):
             folder = self.member_dir(member)
@@ -216,7 +223,9 @@ class Records:
                 continue
             folder = self.member_dir(number)
             shutil.rmtree(folder, ignore_errors=True)
-            shutil.copytree(source, folder)
+            for path in filter(pathlib.Path.is_file, source.rglob("[!.]*")):
+                copy = functools.partial(shutil.copyfile, path)
+                self._whole(folder / path.relative_to(source), copy)
             ours = self.manifest["members"][number]
             ended = {k: v for k, v in entry.items() if k not in ours or k == "status"}
             self.manifest["members"][number] = ours | ended
@@ -228,6 +237,7 @@ class Records:
             for row in read_metrics(theirs.path)
             if row["member"] in adopted
         )
+        self.metrics.sync()
         self._save_manifest()
         return [*adopted.values()]
 
@@ -271,10 +281,7 @@ class Records:
             total["run_s"] / max(self.manifest["member_steps"], 1), 6
         )
         self.manifest["status"] = status
-        try:
-            self._save_manifest()
-        finally:
-            self._lock.release()
+        self._save_manifest()
 
     @property
     def checkpoint_path(self) -> pathlib.Path:
@@ -332,7 +339,8 @@ class Records:
                 and row["member"] in checkpoint.members
                 and (row["stage"], row["step"]) < (checkpoint.stage, checkpoint.step)
             )
-            return before or self.finished([row["member"]])
+            known = row["member"] < len(self.manifest["members"])
+            return before or (known and self.finished([row["member"]]))
 
         return {row["member"] for row in self.metrics.keep(kept)}
 

@@ -55,30 +55,32 @@ def execute(
     if records.status == "done" and records.finished(range(len(plan.members))):
         logging.info("%s is done already", workdir)
         if _stale(records.workdir):
-            records.keep_inputs()
-            write_report(records.workdir)
+            with records.held():
+                records.keep_inputs()
+                write_report(records.workdir)
         return "done"
     if any(group.experiment.ensemble.process == "fresh" for group in plan.groups):
         check_command(command)
     logging.info("results go to %s", workdir)
     warn_before(plan)
-    records.begin()
-    write_safely(records.workdir, _first_page)  # So that there is one, whatever comes.
-    run = _Run(plan, records, stop)
-    status = "failed"
-    try:
-        status = run.all_groups()
-    finally:
+    with records.held():
+        records.begin()
+        write_safely(workdir, _first_page)  # So that there is one, whatever comes.
+        run = _Run(plan, records, stop)
+        status = "failed"
         try:
-            records.end(
-                status,
-                run.member_steps,
-                compile_s=run.compile_s,
-                run_s=run.run_s,
-                total_s=time.perf_counter() - run.began,
-            )
+            status = run.all_groups()
         finally:
-            write_safely(records.workdir)
+            try:
+                records.end(
+                    status,
+                    run.member_steps,
+                    compile_s=run.compile_s,
+                    run_s=run.run_s,
+                    total_s=time.perf_counter() - run.began,
+                )
+            finally:
+                write_safely(workdir)
     warn_after(plan, records.manifest["members"])
     return status
 
@@ -90,12 +92,13 @@ def _stale(workdir: pathlib.Path) -> bool:
     return not sheet.exists() or not page.exists() or page.stat().st_mtime_ns < ended
 
 
-def _first_page(workdir: pathlib.Path) -> None:
+def _first_page(workdir: str | pathlib.Path) -> None:
     write_page(read_run(workdir))
 
 
 def write_safely(
-    workdir: pathlib.Path, write: Callable[[pathlib.Path], None] | None = None
+    workdir: str | pathlib.Path,
+    write: Callable[[str | pathlib.Path], None] | None = None,
 ) -> None:
     """Writes the report; a fault in it is no fault of the run."""
     try:
@@ -178,8 +181,9 @@ class _Run:
         if not compute_elsewhere(command, workdir, group.numbers, self.stop):
             return False
         other = read_manifest(workdir)
-        if len(self.records.adopt(group.numbers, workdir, other)) < len(group.numbers):
-            raise RuntimeError(f"{workdir} is done, and not whole")
+        self.records.adopt(group.numbers, workdir, other)
+        if not self.records.finished(group.numbers):
+            raise ChildProcessError(f"{workdir} is done, and not whole")
         self.records.set_batch_size(number, other["groups"][0]["batch_size"])
         shutil.rmtree(workdir)
         self.elsewhere_s += other["timings"]["compile_s"]
@@ -281,7 +285,8 @@ class _Run:
         rows = sum(self.records.metrics.counts[member] for member in numbers)
         if rows != checkpoint.rows:
             logging.warning("rows of metrics are missing; its batch begins anew")
-        elif 0 <= checkpoint.stage < len(stages):
+            return 0, None, 0.0
+        if 0 <= checkpoint.stage < len(stages):
             stage = stages[checkpoint.stage]
             step = checkpoint.step - stage.before
             if 0 <= step <= stage.steps:

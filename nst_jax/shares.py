@@ -14,10 +14,10 @@ from absl import logging
 from nst_jax.build import Plan
 from nst_jax.errors import RequestError
 from nst_jax.experiment import Member
-from nst_jax.folder import check_links
+from nst_jax.folder import check_contents
 from nst_jax.manifest import difference, place, roundtrip
 from nst_jax.records import Records
-from nst_jax.runfile import read_manifest
+from nst_jax.runfile import FINISHED, read_manifest
 from nst_jax.runner import write_safely
 
 
@@ -32,7 +32,7 @@ def share(asked: str, members: Sequence[Member]) -> list[int]:
         computed in processes of their own, or start from each other.
     """
     number, slash, shares = asked.partition("/")
-    whole = slash and number.isdecimal() and shares.isdecimal()
+    whole = slash and all(x.isdecimal() and len(x) < 10 for x in (number, shares))
     if not whole or not 1 <= int(number) <= int(shares):
         raise RequestError(
             f"shard must be K/N with K from 1 to N, such as 3/16, got {asked!r}"
@@ -86,26 +86,27 @@ def merge(
     runs = [_manifest(pathlib.Path(part)) for part in parts]
     for part, run in zip(parts, runs, strict=True):
         _check_of_one_request(part, run, records.manifest, numbers)
-    records.begin()
-    steps, spent = 0, dict.fromkeys(("compile_s", "run_s", "total_s"), 0.0)
-    for part, run in zip(parts, runs, strict=True):
-        members = [numbers[place(entry)] for entry in run["members"]]
-        adopted = records.adopt(members, pathlib.Path(part), run)
-        logging.info("%s: %d members", part, len(adopted))
-        if not adopted:
-            continue
-        own_steps, *seconds = _add_costs(records, run, members, {*adopted})
-        steps += own_steps
-        for name, own in zip(spent, seconds, strict=True):
-            spent[name] += own
-        call = {name: run[name] for name in ("command", "versions", "device")}
-        records.manifest["earlier_calls"].append(call)
-    missing = [i for i in numbers.values() if not records.finished([i])]
-    if not missing:
-        records.checkpoint_path.unlink(missing_ok=True)
-    spent["total_s"] += time.perf_counter() - began
-    records.end("interrupted" if missing else "done", steps, **spent)
-    write_safely(records.workdir)
+    with records.held():
+        records.begin()
+        steps, spent = 0, dict.fromkeys(("compile_s", "run_s", "total_s"), 0.0)
+        for part, run in zip(parts, runs, strict=True):
+            members = [numbers[place(entry)] for entry in run["members"]]
+            adopted = records.adopt(members, pathlib.Path(part), run)
+            logging.info("%s: %d members", part, len(adopted))
+            if not adopted:
+                continue
+            own_steps, *seconds = _add_costs(records, run, members, {*adopted})
+            steps += own_steps
+            for name, own in zip(spent, seconds, strict=True):
+                spent[name] += own
+            call = {name: run[name] for name in ("command", "versions", "device")}
+            records.manifest["earlier_calls"].append(call)
+        missing = [i for i in numbers.values() if not records.finished([i])]
+        if not missing:
+            records.checkpoint_path.unlink(missing_ok=True)
+        spent["total_s"] += time.perf_counter() - began
+        records.end("interrupted" if missing else "done", steps, **spent)
+        write_safely(records.workdir)
     return missing
 
 
@@ -118,7 +119,7 @@ def _add_costs(
       Their steps, and their seconds of compiling, of optimising and in all.
     """
     entries = list(zip(run["members"], members, strict=True))
-    done = {number for entry, number in entries if entry.get("loss") is not None}
+    done = {number for entry, number in entries if entry["status"] in FINISHED}
     steps, compile_s, run_s = 0, 0.0, 0.0
     for group in run["groups"]:
         own = {number for entry, number in entries if entry["group"] == group["group"]}
@@ -142,7 +143,7 @@ def _add_costs(
 
 
 def _manifest(part: pathlib.Path) -> dict[str, Any]:
-    check_links(part)
+    check_contents(part)
     try:
         return read_manifest(part)
     except (OSError, ValueError) as error:

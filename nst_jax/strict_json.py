@@ -25,6 +25,10 @@ def from_json(text: str | bytes) -> Any:
       ValueError: it is not JSON, or nested as no file of this program is.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refused)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"it holds {constant}, which is no JSON")

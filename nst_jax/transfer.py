@@ -83,8 +83,15 @@ class Problem:
           options: further fields of the problem.
 
         Raises:
-          RequestError: a picture has another shape, or a term cannot use them.
+          RequestError: a picture has another shape, or a term cannot use them; or the
+            solver keeps pixels in [0, 1], and it is not pixels that it moves.
         """
+        moved = options.get("parametrisation", Pixels())
+        if getattr(solver, "clip", False) and not isinstance(moved, Pixels):
+            raise RequestError(
+                "solver.clip=True keeps pixels in [0, 1], and needs parametrisation "
+                f"Pixels(), got {moved}"
+            )
         for name, picture in (("content", content), *(("style", s) for s in styles)):
             if jnp.ndim(picture) != 3 or jnp.shape(picture)[2] != 3:
                 raise RequestError(
@@ -294,6 +301,16 @@ def advance(
     made = jnp.zeros((), jnp.int32)
     with jax.default_matmul_precision(problem.network.numerics.precision):
         return jax.lax.while_loop(going_on, step, (made, state))[1]
+
+
+def stuck(state: State) -> jax.Array:
+    """Whether steps were made in this stage, and all that is left of them is its start.
+
+    One that has come back there by a rollback, and has gone on, is not; nor is one
+    that rests at its start, whatever was in the stage before.
+    """
+    back = (state.rollbacks > 0) & (state.best.step == 0)
+    return back & (state.step > 0) & (state.report.step_length == 0)
 
 
 def _solver(problem: Problem, state: State) -> Solver:

@@ -5,14 +5,15 @@
 A sweep of two weights and two seeds by a ladder of two sizes, in batches of two, is run
 undisturbed. Then, for each kill, the same command starts in a new folder and gets
 SIGKILL at a moment drawn evenly over the time that the undisturbed one took; where it
-had ended by then, once more. What is there under a final name must be whole, and the
-same command must end with the same bits: of every final.npy, and of every row of
-metrics but for its seconds.
+had ended by then, once more with another moment. What is there under a final name must
+be whole, and the same command must end with the same bits: of every result and frame,
+and of every row of metrics but for its seconds, in each member's order.
 """
 
 import argparse
 import collections
 import concurrent.futures
+import functools
 import hashlib
 import json
 import os
@@ -49,6 +50,7 @@ def get_config():
     config.solver.name = "SOLVER"
     config.ensemble.batch_size = 2
     config.output.log_every, config.output.checkpoint_every = 2, 0.0
+    config.output.snapshot_every = 20
     return config
 """
 
@@ -80,26 +82,27 @@ class Chaos:
         assert all(hashes(path) == self.wanted for path in whole), "they differ alone"
 
     def kill(self, name: str, due: Callable[[float, pathlib.Path], bool]) -> str:
-        """Kills one when it is due, and goes on with it; says where that was.
+        """Kills one when it is due, and goes on with it.
 
         Args:
           name: of its folder.
-          due: asked again and again, with its seconds so far and its folder. One that
-            ends before is started once more.
+          due: asked again and again, with its seconds so far and its folder.
+
+        Returns:
+          Where that was; "" if it ended before.
         """
         workdir = self.folder / name
-        while True:
-            process, began = self._start(workdir), time.perf_counter()
-            while process.poll() is None:
-                if due(time.perf_counter() - began, workdir):
-                    break
-                time.sleep(0.005)
-            process.send_signal(signal.SIGKILL)
-            _, err = process.communicate()
-            if process.returncode == -signal.SIGKILL:
+        process, began = self._start(workdir), time.perf_counter()
+        while process.poll() is None:
+            if due(time.perf_counter() - began, workdir):
                 break
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        _, err = process.communicate()
+        if process.returncode != -signal.SIGKILL:
             assert process.returncode == 0, err
             shutil.rmtree(workdir)
+            return ""
         where = state(workdir)
         self._finish(workdir)
         found = hashes(workdir)
@@ -109,8 +112,12 @@ class Chaos:
     def kill_somewhere(self, number: int) -> str:
         """Kills one at a moment drawn evenly over the time that it takes."""
         generator = random.Random(number)
-        moment = generator.uniform(0, self.seconds)
-        return self.kill(f"{number:03d}", lambda since, _: since >= moment)
+        for _ in range(9):
+            moment = generator.uniform(0, self.seconds)
+            due = functools.partial(_is_past, moment)
+            if where := self.kill(f"{number:03d}", due):
+                return where
+        raise AssertionError(f"{number}: it ended before all of nine moments")
 
     def _start(self, workdir: pathlib.Path) -> subprocess.Popen:
         return subprocess.Popen(
@@ -126,6 +133,10 @@ class Chaos:
         process = self._start(workdir)
         _, err = process.communicate(timeout=600)
         assert process.returncode == 0, err
+
+
+def _is_past(moment: float, since: float, _: pathlib.Path) -> bool:
+    return since >= moment
 
 
 def state(workdir: pathlib.Path) -> str:
@@ -149,19 +160,19 @@ def state(workdir: pathlib.Path) -> str:
 
 
 def hashes(workdir: pathlib.Path) -> dict[str, str]:
-    """SHA-256 of each result, and of the rows of metrics in order."""
-    found = {
-        str(path.relative_to(workdir)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(workdir.rglob("final.npy"))
-    }
-    lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
-    kept = sorted(
-        json.dumps({k: v for k, v in row.items() if k != "seconds"}, sort_keys=True)
-        for row in rows
-    )
-    text = "\n".join(kept).encode()
-    return found | {"metrics.jsonl": hashlib.sha256(text).hexdigest()}
+    """SHA-256 of each result and frame, and of each member's rows in their order."""
+    members = workdir / "members"
+    paths = *members.rglob("final.*"), *members.rglob("frames/*.png")
+    texts = {str(path.relative_to(workdir)): path.read_bytes() for path in paths}
+    for line in (workdir / "metrics.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        del row["seconds"]
+        own = f"rows of {row['member']}"
+        kept = json.dumps(row, sort_keys=True).encode() + b"\n"
+        texts[own] = texts.get(own, b"") + kept
+    run = json.loads((workdir / "run.json").read_text())
+    texts["members"] = json.dumps(run["members"], sort_keys=True).encode()
+    return {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
 
 
 def main() -> None:

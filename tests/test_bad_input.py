@@ -360,6 +360,29 @@ REFUSED = {
         "solver.learning_rate must be positive, got 0",
     ),
     "tolerance negative": ("--config.solver.tolerance=-1", "solver.tolerance", "-1"),
+    "too many steps": (
+        "--config.steps=2147483648",
+        "steps must be at most 2147483647, got 2147483648",
+    ),
+    "too many steps of a stage": (
+        "--config.ladder.sizes=(64,) --config.ladder.steps=(2147483648,)",
+        "ladder.steps must be at most 2147483647",
+    ),
+    "too many members": (
+        "--config.ensemble.batch_size=9999999999999999999",
+        "ensemble.batch_size must be at most 65536",
+    ),
+    "too many pictures a second": (
+        "--config.output.fps=1000",
+        "output.fps must be at most 240, got 1000",
+    ),
+    "infinite in float32": (
+        "--config.solver.name=adam --config.solver.learning_rate=1e300",
+        "solver.learning_rate must be at most 3e+38, got 1e+300",
+    ),
+    "members of too many digits": ("--members=" + "9" * 5000, "members must be"),
+    "shares of too many digits": ("--shard=1/" + "9" * 5000, "shard must be K/N"),
+    "a process of none": ("--process=1", "process is of", "--coordinator"),
     "unknown pooling": ("--config.pooling=mean", "pooling", "'max', 'avg'", "'mean'"),
     "unknown padding": ("--config.padding=same", "padding", "'reflect'", "'same'"),
     "unknown filter": ("--config.resample=cubic", "resample", "mean 'bicubic'?"),

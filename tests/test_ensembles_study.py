@@ -457,3 +457,19 @@ def test_it_is_not_asked_of_anything_else(network):
 def test_a_picture_too_small_for_a_layer_is_refused(network):
     with pytest.raises(nst_jax.RequestError, match=r"does not reach relu5_1"):
         gram_traces(network, A[:8], ["relu5_1"])
+
+
+def test_of_very_many_seeds_the_first_are_compared():
+    """Their pairs would be too many; the seeds left out would change every number."""
+    few, many = (
+        dispersed(
+            Evidence(
+                run_of(("seeds", "seed", list(map(str, range(count))))),
+                {i: flat(100 + i % 7 if i < 64 else 250) for i in range(count)},
+            )
+        )
+        for count in (64, 90)
+    )
+    label, *numbers = many.tables[0].rows[0]
+    assert label == "all (the first 64 of 90 seeds)"
+    assert numbers == list(few.tables[0].rows[0][1:])

@@ -20,7 +20,7 @@ from conftest import ROOT, launch
 from test_runner import eight, finals, manifest, rows, run
 
 import nst_jax
-from nst_jax import runner
+from nst_jax import atomic, runner, strict_json
 from nst_jax.atomic import PARTIAL, write_whole
 from nst_jax.checkpoint import Checkpoint
 from nst_jax.metrics import Metrics
@@ -176,6 +176,19 @@ def test_what_counts_bytes_says_where(tmp_path):
                 write(small / "file.npy")
             assert caught.value.errno == errno.EIO
             assert not list(small.iterdir())
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o077, 0o600), (0o002, 0o664)])
+def test_files_are_for_whom_the_user_lets_them_be(tmp_path, monkeypatch, mask, mode):
+    monkeypatch.setattr(atomic, "_UMASK", mask)
+    atomic.write_whole(tmp_path / "a", lambda partial: partial.write_text("b"))
+    assert (tmp_path / "a").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("text", ["NaN", "[1, -Infinity]", '{"a": Infinity}'])
+def test_what_is_no_number_is_no_json(text):
+    with pytest.raises(ValueError, match="is no JSON"):
+        strict_json.from_json(text)
 
 
 @pytest.mark.parametrize("looks", [1, 3, 6])

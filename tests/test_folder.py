@@ -84,7 +84,8 @@ def test_what_was_written_since_the_folder_was_opened_is_not_overwritten(tmp_pat
     assert nst_jax.execute(plan, tmp_path) == "done"
     before = (tmp_path / "run.json").read_bytes()
     time.sleep(0.01)
-    with pytest.raises(nst_jax.RequestError, match="by another run just now"):
+    refused = pytest.raises(nst_jax.RequestError, match="by another run just now")
+    with refused, late.held():
         late.begin()
     assert (tmp_path / "run.json").read_bytes() == before
     assert manifest(tmp_path)["status"] == "done"

@@ -380,20 +380,50 @@ def test_rows_and_findings(tmp_path, done):
             write_page(read_run(workdir))
 
 
-@pytest.mark.parametrize("name", ["members/000/making_of.mp4", "metrics.jsonl", "a"])
-def test_links_that_lead_elsewhere(tmp_path, done, name):
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("members/000/making_of.mp4", "../../../secret"),
+        ("metrics.jsonl", "../secret"),
+        ("metrics.jsonl", "metrics.jsonl"),
+        ("beside", "run.json"),
+        ("members/001", "000"),
+    ],
+)
+def test_links(tmp_path, done, name, target):
+    """Elsewhere, to themselves, and to what another name is there for."""
     whole, plan = done
     workdir, secret = tmp_path / "run", tmp_path / "secret"
     shutil.copytree(whole, workdir)
     secret.write_text("secret")
-    (workdir / name).unlink(missing_ok=True)
-    (workdir / name).symlink_to(secret)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.move(workdir / name, tmp_path / "away")
+    (workdir / name).symlink_to(target)
     for use in (lambda: Records(workdir, plan), lambda: read_run(workdir)):
-        with pytest.raises(nst_jax.RequestError, match="a link that leads out of it"):
+        with pytest.raises(nst_jax.RequestError, match="a link where none belongs"):
             use()
-    (workdir / name).unlink()
-    (workdir / "beside").symlink_to(workdir / "run.json")
-    read_run(workdir)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("metrics.jsonl", ".lock", "checkpoint.safetensors", "report.html"),
+        *("members/000/final.npy", "members/000/final.png", "members/000/member.json"),
+        *("members", "members/000", "inputs"),
+    ],
+)
+def test_folders_for_files_and_files_for_folders(tmp_path, done, name):
+    whole, plan = done
+    workdir = tmp_path / "run"
+    shutil.copytree(whole, workdir)
+    path = workdir / name
+    wanted = "a folder" if path.is_dir() else "a file"
+    if path.exists():
+        shutil.move(path, tmp_path / "away")
+    path.write_text("") if wanted == "a folder" else path.mkdir()
+    for use in (lambda: Records(workdir, plan), lambda: read_run(workdir)):
+        with pytest.raises(nst_jax.RequestError, match=f"where {wanted} belongs"):
+            use()
 
 
 def test_results(tmp_path, done):

@@ -1,6 +1,7 @@
 """The launch script as people run it: run directory, resume, interruption."""
 
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import os
@@ -222,7 +223,9 @@ def test_a_grid_that_is_stopped_keeps_its_members_and_goes_on(tmp_path, asked):
         time.sleep(0.01)
     for _ in range(1 if asked == "once" else 2):
         process.send_signal(signal.SIGINT)
-        time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)  # As of a group: one request with it.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1.1)
     _, err = process.communicate(timeout=120)
     finished = states(part)
     if process.returncode:

@@ -96,3 +96,12 @@ def test_steps_of_one_length_move_a_canvas_alike(name):
 def test_an_unknown_one_is_named():
     with pytest.raises(nst_jax.RequestError, match="'pyramid'.*got 'piramid'.*mean"):
         parametrisation("piramid", (8, 8, 3))
+
+
+@pytest.mark.parametrize("name", ["pyramid", "fourier", "spectrum"])
+def test_only_pixels_are_clipped(network, name):
+    form = parametrisation(name, (20, 24, 3))
+    posed = network, nst_jax.Objective((nst_jax.Content(layers=("relu1_1",)),))
+    content = np.full((20, 24, 3), 0.5, np.float32)
+    with pytest.raises(nst_jax.RequestError, match="clip=True keeps pixels"):
+        nst_jax.Problem.of(*posed, content, [], nst_jax.Adam(), parametrisation=form)

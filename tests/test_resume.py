@@ -23,7 +23,7 @@ SHAPE = (20, 17, 3)
 SOLVERS = {
     "lbfgs": nst_jax.LBFGS(),
     "fixed": nst_jax.FixedLBFGS(),
-    "adam": nst_jax.Adam(),
+    "adam": nst_jax.Adam(clip=False),
     "sgd": nst_jax.SGD(),
     "backtracking": nst_jax.LBFGS(line_search="backtracking"),
     "hager-zhang": nst_jax.LBFGS(line_search="hager-zhang"),

@@ -31,7 +31,7 @@ class Pitfall(nst_jax.Term):
 
 
 SOLVERS = {
-    "adam": nst_jax.Adam(0.05),
+    "adam": nst_jax.Adam(0.05, clip=False),
     "sgd": nst_jax.SGD(20.0),
     "fixed": nst_jax.FixedLBFGS(),
     "lbfgs": nst_jax.LBFGS(),
@@ -125,6 +125,27 @@ def test_a_schedule_does_not_begin_anew():
     lost = np.float64(sound[4].variable) - sound[3].variable
     made = np.float64(states[5].variable) - states[4].variable
     np.testing.assert_allclose(made, lost / 4, atol=1e-6)
+
+
+def test_who_has_gone_on_is_not_stuck():
+    """One NaN, then steps that find nothing better than so good a start: they count."""
+    near = picture(0) + 1e-4
+    states = path(problem(nst_jax.Adam(0.05), Pitfall(at=2.0)), near, 6)
+    assert int(states[-1].rollbacks) == 1
+    assert int(states[-1].best.step) == 0
+    assert [bool(transfer.stuck(state)) for state in states] == [False] * 3 + [
+        *(True, False, False, False)
+    ]
+
+
+def test_who_rests_in_a_finer_stage_is_not_stuck():
+    """It had its trouble in the one before."""
+    sick = path(problem(nst_jax.Adam(0.05), Pitfall(at=1.0)), picture(1), 3)[-1]
+    resting = problem(nst_jax.Adam(0.05), Pitfall(), tolerance=1e9)
+    fine = transfer.carry(resting, sick, shape=SHAPE)
+    fine = transfer.advance(resting, fine, 3)
+    assert (int(fine.rollbacks), int(fine.best.step)) == (1, 0)
+    assert not transfer.stuck(fine)
 
 
 @pytest.mark.parametrize("name", ["sgd", "fixed", "lbfgs", "optax"])

@@ -15,6 +15,7 @@ from nst_jax import losses
 from nst_jax.errors import OutOfMemory
 from nst_jax.metrics import read_metrics
 from nst_jax.records import Records
+from nst_jax.shares import merge
 
 
 def eight(**fields):
@@ -190,10 +191,12 @@ def test_a_term_that_decides_by_a_number_is_refused_before_the_run():
 
 
 def test_lines_that_are_no_rows_are_left_out(tmp_path, whole):
-    lines = b"3", b"{}", b'{"member": 99}', b"\xff", b'{"a": '
     asked = eight()
     asked.ensemble.batch_size = 4
     assert run(asked, tmp_path, stop=after(7)) == "interrupted"
+    row, *_ = read_metrics(tmp_path / "metrics.jsonl")
+    nobody = json.dumps(row | {"member": 99}).encode()
+    lines = b"3", b"{}", nobody, b"\xff", b'{"a": '
     with (tmp_path / "metrics.jsonl").open("ab") as file:
         file.writelines(line + b"\n" for line in lines)
     assert run(asked, tmp_path) == "done"
@@ -226,7 +229,7 @@ def test_what_was_changed_afterwards_is_not_taken_for_done(tmp_path, whole, name
     shutil.copytree(whole, tmp_path / "run")
     harm(tmp_path / "run" / "members" / "002" / name)
     plan = nst_jax.build(asked)
-    missing = nst_jax.shares.merge(plan, [tmp_path / "run"], tmp_path / "merged")
+    missing = merge(plan, [tmp_path / "run"], tmp_path / "merged")
     assert missing == ([2] if "metrics" not in name else list(range(8)))
     for workdir in (tmp_path / "run", tmp_path / "merged"):
         assert nst_jax.execute(plan, workdir) == "done"
@@ -243,6 +246,7 @@ def test_rows_that_went_are_computed_again(tmp_path, whole, caplog):
     with caplog.at_level("WARNING", "absl"):
         assert run(asked, tmp_path) == "done"
     assert "rows of metrics are missing" in caplog.text
+    assert "does not fit" not in caplog.text
     assert rows(tmp_path) == rows(whole)
 
 

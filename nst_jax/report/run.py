@@ -6,7 +6,7 @@ import pathlib
 from typing import Any
 
 from nst_jax.errors import RequestError
-from nst_jax.folder import check_links
+from nst_jax.folder import check_contents
 from nst_jax.io import is_picture
 from nst_jax.metrics import read_metrics
 from nst_jax.runfile import FINISHED, read_manifest
@@ -134,7 +134,7 @@ def read_run(workdir: str | pathlib.Path) -> Run:
       RequestError: it is no run directory.
     """
     workdir = pathlib.Path(workdir)
-    check_links(workdir)
+    check_contents(workdir)
     try:
         manifest = read_manifest(workdir)
     except (OSError, ValueError) as error:

@@ -103,11 +103,19 @@ def first_step(
     return jnp.where(grad_norm > 0, length / grad_norm, 1)
 
 
+#: Numbers become float32, in which larger ones are infinite.
+_MOST = 3e38
+
+
 def check_positive(solver: Any, *names: str) -> None:
     for name in names:
         value = getattr(solver, name)
         if isinstance(value, int | float) and not 0 < value < float("inf"):
             raise RequestError(f"solver.{name} must be positive, got {value}")
+        if isinstance(value, int | float) and value > _MOST:
+            raise RequestError(
+                f"solver.{name} must be at most {_MOST:g}, got {value:g}"
+            )
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -14,6 +14,10 @@ from nst_jax.vgg import Network
 
 Rows = Sequence[Mapping[str, Any]]
 
+#: Seeds that are compared with each other: what that takes grows with their square,
+#: and the intervals of so many are narrow.
+MOST_SEEDS = 64
+
 
 @dataclasses.dataclass(frozen=True)
 class Table:
@@ -178,7 +182,10 @@ class Evidence:
 
     @functools.cached_property
     def seed_lines(self) -> list[Line]:
-        """The lines along an axis of nothing but seeds, if wide enough for SSIM."""
+        """The lines along an axis of nothing but seeds, if wide enough for SSIM.
+
+        Of more than `MOST_SEEDS` the first so many, which the label says.
+        """
         if ("seeds",) not in self.fields:
             return []
         lines = []
@@ -186,6 +193,9 @@ class Evidence:
             there = [m for m in members if m in self.finals]
             if len(there) < LEAST or min(self.finals[there[0]].shape[:2]) < WINDOW:
                 continue
+            if len(there) > MOST_SEEDS:
+                label = f"{label} (the first {MOST_SEEDS} of {len(there)} seeds)"
+                there = there[:MOST_SEEDS]
             pictures = np.stack([self.finals[m] for m in there])
             lines.append(Line(label, there, pictures, dispersion(pictures, CUTOFF)))
         return lines

@@ -63,7 +63,8 @@ def main(_: list[str]) -> None:
         rows=rows,
         notes=(
             f"One scale moves pixels. The ladder: {sizes} px, {_LADDER_STEPS.value} "
-            f"steps of {_PARAMETRISATION.value} at each but the last; it ends after {seconds:.0f} s at {loss:.6g}. "
+            f"steps of {_PARAMETRISATION.value} at each but the last; it ends "
+            f"after {seconds:.0f} s at {loss:.6g}. "
             f"Compiling is not in it: {compiling_alone:.0f} s at one scale, "
             f"{compiling:.0f} s for the ladder.",
         ),

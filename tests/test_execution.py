@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 
+import filelock
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +22,7 @@ from nst_jax import runner, stages, strategies
 from nst_jax.canvas import nudged
 from nst_jax.ensemble import Ensemble
 from nst_jax.metrics import read_metrics
+from nst_jax.process import compute_elsewhere
 from nst_jax.records import Records
 from nst_jax.studies.divergence import divergence
 from nst_jax.studies.execution import execution
@@ -622,3 +624,41 @@ def test_nothing_is_said_of_members_that_are_not_there():
     assert execution(Evidence(run, some, trajectory=lambda m: ([0], [some[m]]))) == (
         Findings()
     )
+
+
+def test_a_process_that_outlived_its_parent_is_waited_for(tmp_path):
+    """The folder is its; what it makes there is what is wanted."""
+    script, ran = tmp_path / "ran.py", tmp_path / "ran"
+    script.write_text(f"open({str(ran)!r}, 'w')")
+    orphan = filelock.FileLock(tmp_path / ".lock")
+    asked = itertools.count()
+
+    def stop():
+        if next(asked) == 2:
+            assert not ran.exists()
+            orphan.release()
+        return False
+
+    with orphan:
+        done = compute_elsewhere(str(script), tmp_path, [0], stop)
+    assert done
+    assert ran.exists()
+    assert next(asked) > 2
+    with orphan:
+        assert not compute_elsewhere(str(script), tmp_path, [0], lambda: True)
+
+
+@pytest.mark.parametrize("status", [130, 143])
+def test_a_process_that_was_stopped_is_no_failure(tmp_path, status):
+    script = tmp_path / "stopped.py"
+    script.write_text(f"raise SystemExit({status})")
+    assert not compute_elsewhere(str(script), tmp_path, [0], lambda: False)
+
+
+def test_a_process_that_failed_says_its_last_sentence(tmp_path):
+    script = tmp_path / "failed.py"
+    script.write_text(
+        "raise SystemExit('no room; what is finished is kept, and so on')"
+    )
+    with pytest.raises(ChildProcessError, match=r"status 1 \(no room\)$"):
+        compute_elsewhere(str(script), tmp_path, [0], lambda: False)

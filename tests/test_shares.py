@@ -1,7 +1,11 @@
 """A run's members, computed by jobs that know nothing of each other."""
 
+import errno
 import itertools
 import json
+import os
+import pathlib
+import shutil
 
 import pytest
 from test_runner import after, eight, finals, manifest, rows, run
@@ -110,6 +114,46 @@ def test_what_was_begun_here_gives_way_to_what_is_finished_there(parts, tmp_path
     assert not (tmp_path / "checkpoint.safetensors").exists()
     finished_before = 4 if begun >= 4 * 6 else 0
     assert manifest(tmp_path)["member_steps"] == begun + (8 - finished_before) * 6
+
+
+def test_members_without_a_loss_cost_what_they_cost(parts, tmp_path):
+    """Two of a share of four that came to NaN: its steps are counted once."""
+    shutil.copytree(parts[0], tmp_path / "part")
+    run_ = manifest(parts[0])
+    for entry in run_["members"][:2]:
+        entry |= {"status": "diverged", "loss": None}
+    (tmp_path / "part" / "run.json").write_text(json.dumps(run_))
+    merge(nst_jax.build(asked()), [tmp_path / "part"], tmp_path / "joined")
+    assert manifest(tmp_path / "joined")["member_steps"] == run_["member_steps"]
+
+
+def test_a_merge_that_finds_the_disk_full_leaves_nothing_half(
+    parts, tmp_path, monkeypatch
+):
+    plan, copied = nst_jax.build(asked()), itertools.count()
+
+    def copy(source, target):
+        """Of the fifth file half."""
+        content = pathlib.Path(source).read_bytes()
+        if next(copied) == 4:
+            target.write_bytes(content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        target.write_bytes(content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", copy)
+        with pytest.raises(OSError, match="No space left"):
+            merge(plan, parts, tmp_path)
+    names = ("final.npy", "final.png", "member.json")
+    written = [path for path in tmp_path.rglob("members/*/*") if path.is_file()]
+    assert 4 <= len(written) < 8 * len(names)
+    for path in written:
+        assert path.name in names
+        number = int(path.parent.name)
+        theirs = parts[number // 4] / "members" / f"{number % 4:03d}" / path.name
+        assert path.name == "member.json" or path.read_bytes() == theirs.read_bytes()
+    assert merge(plan, parts, tmp_path) == []
+    assert len(rows(tmp_path)) == 8 * 4
 
 
 def test_shares_do_not_share_a_folder(parts):

@@ -109,8 +109,9 @@ def _check_flags() -> None:
             f"{lone[0]} is of processes that share a run: give --distributed, or "
             "--coordinator and --processes, too"
         )
-    if "merge" in given and not any(_MERGE.value):
-        raise nst_jax.RequestError("merge must name run directories, got none")
+    if "merge" in given and not (_MERGE.value and all(_MERGE.value)):
+        named = repr(",".join(_MERGE.value)) if any(_MERGE.value) else "none"
+        raise nst_jax.RequestError(f"merge must name run directories, got {named}")
 
 
 def _say(text: str) -> None:

@@ -7,7 +7,11 @@ with another, and the same command goes on with what is missing.
 """
 
 import contextlib
+import errno
+import math
 import pathlib
+import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -68,8 +72,7 @@ def execute_share(
       RequestError: as of `build` and `execute`, or no cluster is found, or there are
         fewer members than processes.
     """
-    if not cluster.patience >= 3:
-        raise RequestError(f"patience must be at least 3, got {cluster.patience}")
+    _check(cluster)
     workdir = pathlib.Path(workdir)
     with _joined(workdir, cluster) as (process, processes):
         members = experiment.members()
@@ -98,6 +101,58 @@ def execute_share(
         return status, missing
 
 
+def _check(cluster: Cluster) -> None:
+    """Raises RequestError for what cannot be, before anybody waits for it."""
+    coordinator, processes, process, patience = cluster
+    if not patience >= 3:
+        raise RequestError(f"patience must be at least 3, got {patience}")
+    if coordinator is not None:
+        host, _, port = coordinator.rpartition(":")
+        if not (host and port.isdecimal() and 1 <= int(port[:9]) <= 65535):
+            raise RequestError(
+                "coordinator must be HOST:PORT with a port from 1 to 65535, "
+                f"got {coordinator!r}"
+            )
+        if process == 0 and _in_use(int(port)):
+            raise RequestError(
+                f"coordinator: port {port} of this machine is in use already, got "
+                f"{coordinator!r}"
+            )
+    if processes is not None and processes < 1:
+        raise RequestError(f"processes must be at least 1, got {processes}")
+    if process is not None and not 0 <= process < (processes or math.inf):
+        raise RequestError(
+            f"process must be from 0 to below the number of processes, got {process}"
+        )
+
+
+def _in_use(port: int) -> bool:
+    """Whether somebody listens there; JAX's server would share it with them."""
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("", port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Signals end the process: who waits in JAX's client runs no handler of Python."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+        yield
+    finally:
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+
+
 @contextlib.contextmanager
 def _joined(workdir: pathlib.Path, cluster: Cluster) -> Iterator[tuple[int, int]]:
     """(number of this process, how many there are), and a sign of life while it lasts.
@@ -110,8 +165,10 @@ def _joined(workdir: pathlib.Path, cluster: Cluster) -> Iterator[tuple[int, int]
     # It would take SIGTERM for itself, and give it back to nobody.
     jax.config.update("jax_enable_preemption_service", False)
     where = cluster.coordinator, cluster.processes, cluster.process
+    logging.info("waiting for all processes of the cluster")
     try:
-        jax.distributed.initialize(*where)
+        with _ended_by_signals():
+            jax.distributed.initialize(*where)
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise RequestError(f"distributed: no cluster is found ({reason})") from None

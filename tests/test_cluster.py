@@ -151,12 +151,61 @@ def test_a_process_that_is_asked_to_stop_leaves_a_checkpoint(tmp_path):
 
 
 def test_a_cluster_that_is_none_is_refused(tmp_path):
-    with pytest.raises(nst_jax.RequestError, match="patience must be at least 3, got"):
-        execute_share(None, tmp_path, Cluster(patience=0.5))
     flags = f"--workdir={tmp_path / 'run'}", "--coordinator=localhost:1"
     status, _, err = launch(*ASKED, *flags, "--processes=2", "--process=5")
     assert status == 2, err
+    assert "process must be from 0 to below the number of processes, got 5" in err
+    status, _, err = launch(*ASKED, flags[0], "--distributed")
+    assert status == 2, err
     assert err.splitlines()[-1].startswith("launch.py: distributed: no cluster is")
+
+
+@pytest.mark.parametrize(
+    ("cluster", "said"),
+    [
+        (Cluster(patience=0.5), "patience must be at least 3, got 0.5"),
+        (Cluster("nonsense", 1, 0), "coordinator must be HOST:PORT .*got 'nonsense'"),
+        (Cluster("host:", 1, 0), "coordinator must be HOST:PORT"),
+        (Cluster("host:99999", 1, 0), "port from 1 to 65535, got 'host:99999'"),
+        (Cluster("host:" + "1" * 5000, 1, 0), "port from 1 to 65535"),
+        (Cluster(processes=0, process=0), "processes must be at least 1, got 0"),
+        (Cluster("host:1234", 2, -1), "process must be from 0 .*got -1"),
+    ],
+)
+def test_what_cannot_be_is_told_before_anybody_waits(tmp_path, cluster, said):
+    with pytest.raises(nst_jax.RequestError, match=said):
+        execute_share(None, tmp_path, cluster)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_port_that_another_run_has_is_refused(tmp_path):
+    """Whose processes it would take for its own."""
+    with socket.create_server(("localhost", 0), reuse_port=True) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(nst_jax.RequestError, match=f"port {port} .*in use"):
+            execute_share(None, tmp_path, Cluster(f"localhost:{port}", 1, 0))
+
+
+def test_who_waits_for_the_others_can_be_stopped(tmp_path):
+    """The one that never comes is number 0."""
+    with socket.create_server(("localhost", 0)) as server:
+        port = server.getsockname()[1]
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "launch.py", *ASKED, f"--workdir={tmp_path / 'run'}"),
+            *(f"--coordinator=localhost:{port}", "--processes=2", "--process=1"),
+        ],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if "waiting for all processes" in line:
+            break
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGTERM
 
 
 def test_more_processes_than_members_are_refused(tmp_path):

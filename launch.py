@@ -114,6 +114,16 @@ def _check_flags() -> None:
         raise nst_jax.RequestError(f"merge must name run directories, got {named}")
 
 
+def _check_devices() -> None:
+    """Raises RequestError where JAX finds none of the kind that it was told to use."""
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # The latter without a word.
+        wanted = jax.config.jax_platforms  # type: ignore[attr-defined]
+        reason = str(error).partition(" (")[0] or "no device of that kind is found"
+        raise nst_jax.RequestError(f"jax_platforms is {wanted!r}: {reason}") from None
+
+
 def _say(text: str) -> None:
     """Prints; where nobody listens any more, a run is done none the less."""
     try:
@@ -212,6 +222,7 @@ def main(_: list[str]) -> int:
             return 0
         if _DISTRIBUTED.value or _PROCESSES.value is not None or _COORDINATOR.value:
             return _shared(received)
+        _check_devices()
         plan = nst_jax.build(_CONFIG.value, only=_only())
         if _DRY_RUN.value:
             _say(outlook(forecast(plan)))

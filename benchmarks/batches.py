@@ -1,6 +1,7 @@
 """Members' steps a second against the size of a batch, by solver.
 
     python -m benchmarks.batches
+    python -m benchmarks.batches --size=256 --batches=1,8,64 --arithmetic=bfloat16
 
 The loss of configs/transfer.py from noise of so many seeds, in one program. Under
 `vmap` a line search lasts as long as its slowest member's, and the evaluations that a
@@ -13,13 +14,31 @@ import numpy as np
 from absl import app, flags
 
 import nst_jax
+from benchmarks.evaluation import ARITHMETICS
+from benchmarks.lists import names, numbers
 from benchmarks.table import Table
 from nst_jax.ensemble import Ensemble
+from nst_jax.solvers import SOLVERS
 
-_SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.")
-_STEPS = flags.DEFINE_integer("steps", 10, "Steps that are timed, after as many.")
-_BATCHES = flags.DEFINE_list("batches", ["1", "2", "4", "8", "16"], "Their sizes.")
-_SOLVERS = flags.DEFINE_list("solvers", ["lbfgs", "lbfgs_fixed", "adam"], "Which.")
+_SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.", lower_bound=32)
+_STEPS = flags.DEFINE_integer(
+    "steps", 10, "Steps that are timed, after as many.", lower_bound=1
+)
+_BATCHES = numbers(
+    "batches",
+    (
+        1,
+        2,
+        4,
+        8,
+        16,
+    ),
+    "Their sizes.",
+)
+_SOLVERS = names("solvers", ("lbfgs", "lbfgs_fixed", "adam"), SOLVERS, "Which.")
+_ARITHMETIC = flags.DEFINE_enum(
+    "arithmetic", "float32", list(ARITHMETICS), "What products are made of."
+)
 
 
 def main(_: list[str]) -> None:
@@ -32,7 +51,7 @@ def main(_: list[str]) -> None:
             rows.append((solver, batch, rate, rate / alone, asked))
     Table(
         "batches",
-        f"Members' steps a second, {_SIZE.value} px",
+        f"Members' steps a second, {_SIZE.value} px, {_ARITHMETIC.value}",
         ("solver", "batch", "steps/s", "of one alone", "evaluations a step"),
         rows,
         ["Evaluations are those that a member asked for, on average."],
@@ -49,6 +68,7 @@ def measured(solver: str, batch: int) -> tuple[float, float]:
         seeds=tuple(range(batch)),
         canvas=nst_jax.Canvas("noise"),
         solver=nst_jax.SolverOptions(name=solver),
+        numerics=ARITHMETICS[_ARITHMETIC.value],
     )
     (group,) = nst_jax.build(experiment).groups
     starts = group.starts(range(batch))

@@ -15,8 +15,8 @@ import nst_jax
 from benchmarks.table import Table
 from configs import gallery
 
-_SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.")
-_STEPS = flags.DEFINE_integer("steps", 300, "Steps of the solver.")
+_SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.", lower_bound=32)
+_STEPS = flags.DEFINE_integer("steps", 300, "Steps of the solver.", lower_bound=1)
 _SOLVER = flags.DEFINE_string("solver", "lbfgs_fixed", "Which.")
 
 

@@ -19,8 +19,10 @@ _PICTURES = flags.DEFINE_list(
     [f"samples/{name}.png" for name in ("astronaut", "chelsea", "coffee")],
     "Photographs.",
 )
-_SIZE = flags.DEFINE_integer("size", 512, "The longer side in pixels.")
-_MARGIN = flags.DEFINE_integer("margin", 96, "What is cut off on each side.")
+_SIZE = flags.DEFINE_integer("size", 512, "The longer side in pixels.", lower_bound=32)
+_MARGIN = flags.DEFINE_integer(
+    "margin", 96, "What is cut off on each side.", lower_bound=0
+)
 
 
 def main(_: list[str]) -> None:

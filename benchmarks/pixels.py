@@ -14,11 +14,24 @@ from collections.abc import Callable
 import numpy as np
 from absl import app, flags
 
-from benchmarks.evaluation import INNER, ours, pictures
+from benchmarks.evaluation import inner, ours, pictures
+from benchmarks.lists import numbers
 from benchmarks.table import Table
 
-_SIZES = flags.DEFINE_list("sizes", ["128", "256", "512", "1024"], "Sides in pixels.")
-_ROUNDS = flags.DEFINE_integer("rounds", 5, "How often all of them are run.")
+_SIZES = numbers(
+    "sizes",
+    (
+        128,
+        256,
+        512,
+        1024,
+    ),
+    "Sides in pixels.",
+    least=16,
+)
+_ROUNDS = flags.DEFINE_integer(
+    "rounds", 5, "How often all of them are run.", lower_bound=1
+)
 
 
 def main(_: list[str]) -> None:
@@ -27,7 +40,7 @@ def main(_: list[str]) -> None:
     for run in runs:
         run()  # Compiles.
     seconds = np.array([[_seconds(run) for run in runs] for _ in range(_ROUNDS.value)])
-    each = seconds / INNER / np.square(sizes)
+    each = seconds / inner() / np.square(sizes)
     relative = np.median(each / each.mean(1, keepdims=True), 0)
     own, pixels = np.median(each, 0), np.square(sizes)
     terms = np.stack([1 / (own * pixels), 1 / own], 1)

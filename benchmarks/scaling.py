@@ -7,9 +7,9 @@ A command's seconds, without compiling, are taken to be
     start + member·M + pixel·M·P + evaluation·M·(S + 1) + visit·M·(S + 1)·P
 
 for M members of P pixels and S steps of Adam, one evaluation each. The five constants
-come from the runs in FITTED by least squares, none below zero; what the
-formula says of runs that are larger in each respect stands beside what they took. With
-the constants of a member and a pixel kept, and an evaluation's cost replaced by its
+come from the runs in FITTED by least squares of what is said over what it took, none
+below zero; what the formula says of larger runs stands beside what those took. With the
+constants of a member and a pixel kept, and an evaluation's cost replaced by its
 arithmetic at a stated rate, the same formula is docs/scaling.md's forecast.
 """
 
@@ -29,7 +29,7 @@ from benchmarks.evaluation import FLOP
 from benchmarks.table import Table
 
 #: (members, longer side, steps) that the constants come from, and that are foretold.
-FITTED = ((1, 64, 1), (1, 192, 1), (1, 192, 21), (8, 64, 1), (8, 96, 21), (32, 64, 1))
+FITTED = ((1, 64, 1), (1, 192, 1), (1, 192, 41), (8, 64, 1), (8, 128, 21), (32, 64, 21))
 FORETOLD = ((16, 128, 40), (64, 96, 20), (4, 256, 60))
 #: Members, side and steps of the study that no one machine makes, and where it could
 #: be made: chips, the FLOP/s of one in bfloat16 by its maker, and chips a host has.
@@ -56,9 +56,15 @@ def main(_: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         fitted = [command(run, folder / str(i)) for i, run in enumerate(FITTED)]
+        # Relative to what each took, or the longest alone would decide.
         constants, _ = scipy.optimize.nnls(
-            np.array([features(*run) for run in FITTED]),
-            np.array([cost.seconds for cost in fitted]),
+            np.array(
+                [
+                    features(*run) / cost.seconds
+                    for run, cost in zip(FITTED, fitted, strict=True)
+                ]
+            ),
+            np.ones(len(FITTED)),
         )
         foretold = [command(run, folder / f"x{i}") for i, run in enumerate(FORETOLD)]
     names = ("start", "member", "pixel", "evaluation", "visit")

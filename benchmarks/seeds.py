@@ -19,9 +19,9 @@ from absl import app, flags
 
 from benchmarks.table import Table
 
-_SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.")
-_STEPS = flags.DEFINE_integer("steps", 40, "Steps of the solver.")
-_SEEDS = flags.DEFINE_integer("seeds", 8, "How many, from 0.")
+_SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.", lower_bound=32)
+_STEPS = flags.DEFINE_integer("steps", 40, "Steps of the solver.", lower_bound=1)
+_SEEDS = flags.DEFINE_integer("seeds", 8, "How many, from 0.", lower_bound=1)
 
 
 def main(_: list[str]) -> None:

@@ -17,8 +17,10 @@ from absl import app, flags
 
 from benchmarks.table import Table
 
-_SIZE = flags.DEFINE_integer("size", 256, "The longer side in pixels.")
-_ROUNDS = flags.DEFINE_integer("rounds", 3, "Commands with programs kept.")
+_SIZE = flags.DEFINE_integer("size", 256, "The longer side in pixels.", lower_bound=32)
+_ROUNDS = flags.DEFINE_integer(
+    "rounds", 3, "Commands with programs kept.", lower_bound=1
+)
 
 
 def main(_: list[str]) -> None:

@@ -19,9 +19,9 @@ from benchmarks.table import Table
 from configs import seeds
 from nst_jax.ensemble import Ensemble
 
-_SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.")
-_STEPS = flags.DEFINE_integer("steps", 60, "Steps of the solver.")
-_MEMBERS = flags.DEFINE_integer("members", 8, "Seeds, from 0.")
+_SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.", lower_bound=32)
+_STEPS = flags.DEFINE_integer("steps", 60, "Steps of the solver.", lower_bound=1)
+_MEMBERS = flags.DEFINE_integer("members", 8, "Seeds, from 0.", lower_bound=1)
 _SOLVER = flags.DEFINE_string("solver", "lbfgs_fixed", "A solver's name.")
 
 

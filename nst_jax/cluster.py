@@ -9,6 +9,7 @@ with another, and the same command goes on with what is missing.
 import contextlib
 import errno
 import math
+import os
 import pathlib
 import signal
 import socket
@@ -28,6 +29,8 @@ from nst_jax.runner import execute
 from nst_jax.shares import merge, share
 
 _SECONDS_BETWEEN_BEATS = 1.0
+#: In which all processes of a cluster come, or those that did are told.
+_SECONDS_TO_COME = 300.0
 
 
 class Cluster(NamedTuple):
@@ -81,14 +84,21 @@ def execute_share(
                 f"there are {processes} processes for {len(members)} members: take "
                 f"{len(members)} at most"
             )
-        parts = [_part(workdir, own, processes) for own in range(processes)]
-        plan = build(experiment, only=share(f"{process + 1}/{processes}", members))
+        parts = [_part(workdir, number, processes) for number in range(processes)]
+        own = share(f"{process + 1}/{processes}", members)
+        plan, whole = build(experiment, only=own), build(experiment)
+        # If the folder holds another run, this is told at once.
+        there = Records(workdir, whole).finished(own)
+
+        def execute_own() -> str:
+            if there:
+                return "done"
+            return execute(plan, parts[process], command=command, stop=stop)
+
         if process:
-            return execute(plan, parts[process], command=command, stop=stop), []
-        whole = build(experiment)
-        Records(workdir, whole)  # If it holds another run, this is told at once.
+            return execute_own(), []
         try:
-            status = execute(plan, parts[0], command=command, stop=stop)
+            status = execute_own()
         finally:  # Whatever becomes of this share, the others are kept.
             for lost in wait_for(parts[1:], cluster.patience, stop):
                 logging.warning(
@@ -154,6 +164,26 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _not_for_ever() -> Iterator[None]:
+    """Ends the process with a sentence, before JAX's client does with a page of C++."""
+
+    def give_up() -> None:
+        logging.error(
+            "distributed: not all processes of the cluster came within %g s",
+            _SECONDS_TO_COME,
+        )
+        os._exit(1)
+
+    patience = threading.Timer(_SECONDS_TO_COME, give_up)
+    patience.daemon = True
+    patience.start()
+    try:
+        yield
+    finally:
+        patience.cancel()
+
+
+@contextlib.contextmanager
 def _joined(workdir: pathlib.Path, cluster: Cluster) -> Iterator[tuple[int, int]]:
     """(number of this process, how many there are), and a sign of life while it lasts.
 
@@ -167,8 +197,10 @@ def _joined(workdir: pathlib.Path, cluster: Cluster) -> Iterator[tuple[int, int]
     where = cluster.coordinator, cluster.processes, cluster.process
     logging.info("waiting for all processes of the cluster")
     try:
-        with _ended_by_signals():
-            jax.distributed.initialize(*where)
+        with _ended_by_signals(), _not_for_ever():
+            jax.distributed.initialize(
+                *where, initialization_timeout=int(_SECONDS_TO_COME) + 60
+            )
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise RequestError(f"distributed: no cluster is found ({reason})") from None
@@ -186,6 +218,7 @@ def _part(workdir: pathlib.Path, process: int, processes: int) -> pathlib.Path:
 @contextlib.contextmanager
 def beating(folder: pathlib.Path) -> Iterator[None]:
     """While it lasts, a count goes on in the folder's file `alive`."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     alive, ended = folder / "alive", threading.Event()
     alive.write_text("0")
@@ -206,6 +239,9 @@ def beating(folder: pathlib.Path) -> Iterator[None]:
         ended.set()
         heart.join()
         alive.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # The first that holds something stays.
+            for path in made:
+                path.rmdir()
 
 
 def wait_for(

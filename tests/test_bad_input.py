@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import io
 import json
+import os
 import pathlib
 import shlex
 import struct
@@ -477,6 +478,21 @@ def test_the_script_itself_says_the_same(launch: Launch, files: pathlib.Path):
 )
 def test_flags_of_which_one_would_be_ignored(launch: Launch, flags, fragments):
     assert_refused(launch(SMOKE, *flags), *fragments)
+
+
+def test_a_platform_that_is_not_there(tmp_path: pathlib.Path):
+    done = subprocess.run(
+        [sys.executable, "launch.py", SMOKE, f"--workdir={tmp_path / 'run'}"],
+        cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": "cuda"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("launch.py: jax_platforms is 'cuda': ")
+    assert not (tmp_path / "run").exists()
 
 
 def test_launch_would_notice_a_compilation(launch: Launch, tmp_path: pathlib.Path):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -212,3 +213,37 @@ def test_more_processes_than_members_are_refused(tmp_path):
     done = ended(started(tmp_path, 2, seeds="--config.seeds=(0,)"))
     assert [status for status, _, _ in done] == [2, 2]
     assert all("2 processes for 1 members: take 1 at most" in err for *_, err in done)
+    assert not (tmp_path / "processes").exists()
+
+
+def test_who_never_comes_is_not_waited_for_for_ever(tmp_path):
+    """In five minutes; here in two seconds."""
+    with socket.create_server(("localhost", 0)) as server:
+        port = server.getsockname()[1]
+    program = (
+        "from nst_jax import cluster\n"
+        "cluster._SECONDS_TO_COME = 2.0\n"
+        f"where = cluster.Cluster('localhost:{port}', 2, 1)\n"
+        "cluster.execute_share(None, 'nowhere', where)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "not all processes of the cluster came within 2 s" in done.stderr
+    assert not (ROOT / "nowhere").exists()
+
+
+def test_what_one_process_has_finished_many_do_not_compute_again(tmp_path, alone):
+    workdir = shutil.copytree(alone, tmp_path / "run")
+    for status, out, err in ended(started(workdir, 2)):
+        assert status == 0, err
+        assert out.startswith("done: this process's share")
+        assert "compil" not in err
+    check_whole(workdir, alone)
+    assert not [*workdir.glob("processes/*/run.json")]

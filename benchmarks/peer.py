@@ -1,0 +1,116 @@
+"""VGG-19 and the loss of configs/pastiche.py in PyTorch, as a careful user has them.
+
+No gradients of parameters, targets computed once, ReLU in place; channels last or not,
+compiled or not. In bfloat16 the parameters are, and `torch.autocast` does the rest.
+"""
+
+import functools
+import sys
+from collections.abc import Callable, Mapping
+
+import jax
+import numpy as np
+import torch
+
+from benchmarks.evaluation import inner
+from nst_jax.losses.style import STYLE_LAYERS
+from nst_jax.preprocessing import CAFFE
+from nst_jax.vgg import LAYERS
+from nst_jax.weights import load_weights
+
+Features = dict[str, torch.Tensor]
+Kernels = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
+CONTENT_LAYER = "relu4_2"
+
+
+@functools.cache
+def convolutions() -> Kernels:
+    """Name -> (kernel [O, I, 3, 3], bias [O]) of the bundled weights."""
+    return {
+        name: (
+            torch.from_numpy(np.asarray(conv["kernel"]).transpose(3, 2, 0, 1).copy()),
+            torch.from_numpy(np.asarray(conv["bias"]).copy()),
+        )
+        for name, conv in load_weights().params.items()
+    }
+
+
+def network(x: torch.Tensor, kernels: Kernels) -> Features:
+    """The taps [N, C, h, w] of preprocessed pictures in BGR, [N, 3, H, W]."""
+    taps = {}
+    for layer in LAYERS[: LAYERS.index("relu5_1") + 1]:
+        if layer.startswith("conv"):
+            x = torch.nn.functional.conv2d(x, *kernels[layer], padding=1)
+        elif layer.startswith("relu"):
+            x = torch.nn.functional.relu(x, inplace=True)
+        else:
+            x = torch.nn.functional.max_pool2d(x, 2)
+        if layer in STYLE_LAYERS or layer == CONTENT_LAYER:
+            taps[layer] = x
+    return taps
+
+
+def evaluation(
+    content: np.ndarray,
+    style: np.ndarray,
+    canvas: np.ndarray,
+    *,
+    arithmetic: str = "float32",
+    channels_last: bool = False,
+    compiled: bool = False,
+) -> Callable[[], float]:
+    """What `benchmarks.evaluation.ours` is, on the device that JAX computes on."""
+    device = {"cpu": "cpu", "gpu": "cuda"}.get(jax.default_backend())
+    if device is None or (device == "cuda" and not torch.cuda.is_available()):
+        sys.exit(f"PyTorch computes nothing on this {jax.default_backend()}")
+    torch.backends.cuda.matmul.allow_tf32 = arithmetic == "tf32"
+    torch.backends.cudnn.allow_tf32 = arithmetic == "tf32"
+    dtype = torch.bfloat16 if arithmetic == "bfloat16" else torch.float32
+    memory = torch.channels_last if channels_last else torch.contiguous_format
+    kernels = {
+        name: (kernel.to(device, dtype, memory_format=memory), bias.to(device, dtype))
+        for name, (kernel, bias) in convolutions().items()
+    }
+
+    def tensor(images: np.ndarray) -> torch.Tensor:
+        bgr = images.reshape(-1, *images.shape[-3:])[..., ::-1] * np.float32(255)
+        centred = (bgr - np.asarray(CAFFE.mean, np.float32)).transpose(0, 3, 1, 2)
+        at_home = torch.from_numpy(np.ascontiguousarray(centred))
+        return at_home.to(device, memory_format=memory)
+
+    def gram(features: torch.Tensor) -> torch.Tensor:
+        flat = features.flatten(2)
+        return flat @ flat.mT / flat.shape[2]
+
+    mixed = torch.autocast(device, torch.bfloat16, enabled=arithmetic == "bfloat16")
+    with torch.no_grad(), mixed:
+        goal = network(tensor(content), kernels)[CONTENT_LAYER]
+        manner = network(tensor(style), kernels)
+        grams = {layer: gram(manner[layer]) for layer in STYLE_LAYERS}
+
+    def objective(picture: torch.Tensor) -> torch.Tensor:
+        features = network(picture, kernels)
+        mse = torch.nn.functional.mse_loss
+        members = len(picture)  # Losses are means: those of a batch are added.
+        seen = features[CONTENT_LAYER]
+        loss = 0.01 * members * mse(seen, goal.expand_as(seen))
+        for layer in STYLE_LAYERS:
+            seen = gram(features[layer])
+            weight = 10 * members / seen.shape[1] ** 2
+            loss = loss + weight * mse(seen, grams[layer].expand_as(seen))
+        return loss
+
+    run = torch.compile(objective) if compiled else objective
+    start = tensor(canvas)
+
+    def evaluate() -> float:
+        for _ in range(inner()):
+            picture = start.clone().requires_grad_()
+            with mixed:
+                loss = run(picture)
+            loss.backward()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return float(loss.detach())
+
+    return evaluate

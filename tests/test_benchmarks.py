@@ -1,0 +1,57 @@
+"""The scripts that measure: that they compute what they say, and leave a table."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from benchmarks.evaluation import ours, pictures
+
+
+def test_losses_of_a_batch_are_those_of_its_members():
+    content, style, canvas = pictures(32)
+    canvases = np.stack([canvas, canvas[::-1], content + np.float32(0.1)])
+    alone = [ours(content, style, one)() for one in canvases]
+    assert len({f"{loss:.3g}" for loss in alone}) == 3
+    together = ours(content, style, canvases)()
+    assert together == pytest.approx(sum(alone), rel=1e-5)
+
+
+def script(name, *flags):
+    return subprocess.run(
+        [sys.executable, "-m", name, *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_table_says_what_was_measured_and_by_what(tmp_path):
+    flags = "--size=32", "--steps=2", "--batches=1,2", "--solvers=adam"
+    done = script("benchmarks.batches", *flags, f"--out={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    table = json.loads((tmp_path / "batches.json").read_text())
+    assert [row[:2] for row in table["rows"]] == [["adam", 1], ["adam", 2]]
+    for _, _, rate, ratio, evaluations in table["rows"]:
+        assert ratio == pytest.approx(rate / table["rows"][0][2])
+        assert evaluations == 1  # Adam searches for nothing.
+    assert table["command"] == f"python -m benchmarks.batches {' '.join(flags)}"
+    assert (tmp_path / "batches.md").read_text() == done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "said"),
+    [
+        ("benchmarks.batches", "--batches=1,x", "wanted whole numbers of at least 1"),
+        ("benchmarks", "nothing", "there is no table 'nothing'; there are convolution"),
+    ],
+)
+def test_what_no_script_can_do_is_a_sentence(name, flag, said):
+    done = script(name, flag)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

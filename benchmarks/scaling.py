@@ -6,11 +6,12 @@ A command's seconds, without compiling, are taken to be
 
     start + member·M + pixel·M·P + evaluation·M·(S + 1) + visit·M·(S + 1)·P
 
-for M members of P pixels and S steps of Adam, one evaluation each. The five constants
-come from the runs in FITTED by least squares of what is said over what it took, none
-below zero; what the formula says of larger runs stands beside what those took. With the
-constants of a member and a pixel kept, and an evaluation's cost replaced by its
-arithmetic at a stated rate, the same formula is docs/scaling.md's forecast.
+for M members of P pixels and S steps of Adam, one evaluation each. The last two come from
+the seconds that the runs in FITTED optimised, the first three from their others, by least
+squares of what is said over what it took, none below zero; what the formula says of
+larger runs stands beside what those took. With the constants of a member and a pixel
+kept, and an evaluation's cost replaced by its arithmetic at a stated rate, the same
+formula is docs/scaling.md's forecast.
 """
 
 import json
@@ -45,10 +46,11 @@ FRACTION = 0.45
 
 
 class Cost(NamedTuple):
-    """A command: seconds without compiling, of compiling, and bytes written."""
+    """A command: its seconds, by what they went to, and the bytes that it wrote."""
 
-    seconds: float
-    compile_s: float
+    optimising: float
+    compiling: float
+    other: float
     bytes: int
 
 
@@ -56,16 +58,10 @@ def main(_: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         fitted = [command(run, folder / str(i)) for i, run in enumerate(FITTED)]
-        # Relative to what each took, or the longest alone would decide.
-        constants, _ = scipy.optimize.nnls(
-            np.array(
-                [
-                    features(*run) / cost.seconds
-                    for run, cost in zip(FITTED, fitted, strict=True)
-                ]
-            ),
-            np.ones(len(FITTED)),
-        )
+        seen = np.array([features(*run) for run in FITTED])
+        other = _fit(seen[:, :3], [cost.other for cost in fitted])
+        optimising = _fit(seen[:, 3:], [cost.optimising for cost in fitted])
+        constants = np.concatenate([other, optimising])
         foretold = [command(run, folder / f"x{i}") for i, run in enumerate(FORETOLD)]
     names = ("start", "member", "pixel", "evaluation", "visit")
     Table(
@@ -76,9 +72,9 @@ def main(_: list[str]) -> None:
     ).publish()
     rows: list[tuple[str, float, float, float]] = []
     for run, cost in zip((*FITTED, *FORETOLD), (*fitted, *foretold), strict=True):
-        said = float(features(*run) @ constants)
-        rows.append((_named(*run), said, cost.seconds, said / cost.seconds))
-    compiling = [cost.compile_s for cost in (*fitted, *foretold)]
+        said, took = float(features(*run) @ constants), cost.other + cost.optimising
+        rows.append((_named(*run), said, took, said / took))
+    compiling = [cost.compiling for cost in (*fitted, *foretold)]
     Table(
         "scaling",
         "Seconds of commands, by the formula and by the clock",
@@ -91,6 +87,12 @@ def main(_: list[str]) -> None:
     ).publish()
     per_pixel = foretold[0].bytes / (FORETOLD[0][0] * pixels(FORETOLD[0][1]))
     study(constants, per_pixel)
+
+
+def _fit(seen: np.ndarray, seconds: list[float]) -> np.ndarray:
+    """The constants that are nearest to all of these, relative to each."""
+    relative = seen / np.array(seconds)[:, None]
+    return scipy.optimize.nnls(relative, np.ones(len(seconds)))[0]
 
 
 def study(constants: np.ndarray, bytes_per_pixel: float) -> None:
@@ -143,9 +145,10 @@ def command(run: tuple[int, int, int], workdir: pathlib.Path) -> Cost:
     began = time.perf_counter()
     subprocess.run(asked, check=True, capture_output=True)
     seconds = time.perf_counter() - began
-    compile_s = json.loads((workdir / "run.json").read_text())["timings"]["compile_s"]
+    timings = json.loads((workdir / "run.json").read_text())["timings"]
+    compile_s, run_s = timings["compile_s"], timings["run_s"]
     written = sum(p.stat().st_size for p in workdir.rglob("*") if p.is_file())
-    return Cost(seconds - compile_s, compile_s, written)
+    return Cost(run_s, compile_s, seconds - compile_s - run_s, written)
 
 
 def _named(members: int, side: int, steps: int) -> str:

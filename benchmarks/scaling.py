@@ -9,9 +9,9 @@ A command's seconds, without compiling, are taken to be
 for M members of P pixels and S steps of Adam, one evaluation each. The last two come
 from the seconds that the runs in FITTED optimised, the first three from their others,
 by least squares of what is said over what it took, none below zero; what the formula
-says of larger runs stands beside what those took. With the constants of a member and a pixel
-kept, and an evaluation's cost replaced by its arithmetic at a stated rate, the same
-formula is docs/scaling.md's forecast.
+says of larger runs stands beside what those took. With the constants of a member and a
+pixel kept, and an evaluation's cost replaced by its arithmetic at a stated rate, the
+same formula is docs/scaling.md's forecast.
 """
 
 import json

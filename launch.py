@@ -28,6 +28,7 @@ from ml_collections import config_flags
 
 import nst_jax
 from nst_jax.cluster import Cluster, execute_share
+from nst_jax.devices import check_devices
 from nst_jax.errors import OutOfMemory
 from nst_jax.flags import parse_flags
 from nst_jax.forecast import forecast, outlook
@@ -66,6 +67,9 @@ _PROCESS = flags.DEFINE_integer("process", None, "The number of this one, from 0
 _PATIENCE = flags.DEFINE_float(
     "patience", 60.0, "Seconds without a sign of life until a process is lost."
 )
+_GATHERING = flags.DEFINE_float(
+    "gathering", 300.0, "Seconds in which all processes must have come."
+)
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Say what will run, how long and in how much memory, and stop."
 )
@@ -94,7 +98,7 @@ def _check_flags() -> None:
         if flags.FLAGS[name].value == "":
             raise nst_jax.RequestError(f"{name} is empty, wanted a folder")
     shared = {"coordinator", "processes", "distributed"} & given
-    lone = sorted({"process", "patience"} & given)
+    lone = sorted({"process", "patience", "gathering"} & given)
     if shared or lone:
         given.add("distributed")
     for names in (
@@ -112,16 +116,6 @@ def _check_flags() -> None:
     if "merge" in given and not (_MERGE.value and all(_MERGE.value)):
         named = repr(",".join(_MERGE.value)) if any(_MERGE.value) else "none"
         raise nst_jax.RequestError(f"merge must name run directories, got {named}")
-
-
-def _check_devices() -> None:
-    """Raises RequestError where JAX finds none of the kind that it was told to use."""
-    try:
-        jax.devices()
-    except (RuntimeError, AssertionError) as error:  # The latter without a word.
-        wanted = jax.config.jax_platforms  # type: ignore[attr-defined]
-        reason = str(error).partition(" (")[0] or "no device of that kind is found"
-        raise nst_jax.RequestError(f"jax_platforms is {wanted!r}: {reason}") from None
 
 
 def _say(text: str) -> None:
@@ -172,7 +166,8 @@ def _shared(received: list[int]) -> int:
     if not _WORKDIR.value:
         raise nst_jax.RequestError("workdir must be given to processes that share it")
     cluster = Cluster(
-        _COORDINATOR.value, _PROCESSES.value, _PROCESS.value, _PATIENCE.value
+        *(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value),
+        *(_PATIENCE.value, _GATHERING.value),
     )
     status, missing = execute_share(
         _CONFIG.value,
@@ -222,7 +217,7 @@ def main(_: list[str]) -> int:
             return 0
         if _DISTRIBUTED.value or _PROCESSES.value is not None or _COORDINATOR.value:
             return _shared(received)
-        _check_devices()
+        check_devices()
         plan = nst_jax.build(_CONFIG.value, only=_only())
         if _DRY_RUN.value:
             _say(outlook(forecast(plan)))

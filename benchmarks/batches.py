@@ -24,17 +24,7 @@ _SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.", lower_bo
 _STEPS = flags.DEFINE_integer(
     "steps", 10, "Steps that are timed, after as many.", lower_bound=1
 )
-_BATCHES = numbers(
-    "batches",
-    (
-        1,
-        2,
-        4,
-        8,
-        16,
-    ),
-    "Their sizes.",
-)
+_BATCHES = numbers("batches", (1, 2, 4, 8, 16), "Their sizes.")
 _SOLVERS = names("solvers", ("lbfgs", "lbfgs_fixed", "adam"), SOLVERS, "Which.")
 _ARITHMETIC = flags.DEFINE_enum(
     "arithmetic", "float32", list(ARITHMETICS), "What products are made of."

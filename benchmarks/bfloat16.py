@@ -3,15 +3,18 @@
     python -m benchmarks.bfloat16
 
 configs/transfer.py's terms on three pairs of the samples, from the same noise of a
-seed, by L-BFGS without a line search: one curve with the network in each. Beside that,
-what the least rounding does: the same start but for one unit in the last place of one
-value, in float32. A difference of that size is no loss of precision.
+seed, by L-BFGS without a line search: one curve with the network in each, and on a
+device that has TF32 one with products in that. Beside them, what the least rounding
+does: the same start but for one unit in the last place of one value, in float32. A
+difference of that size is no loss of precision.
 """
 
+import jax
 import numpy as np
 from absl import app, flags
 
 import nst_jax
+from benchmarks.evaluation import ARITHMETICS
 from benchmarks.table import Table
 from configs import gallery
 
@@ -22,10 +25,11 @@ _SOLVER = flags.DEFINE_string("solver", "lbfgs_fixed", "Which.")
 
 def main(_: list[str]) -> None:
     rows: list[tuple] = []
+    less = ("bfloat16",) if jax.default_backend() == "cpu" else ("tf32", "bfloat16")
     for pair, (content, styles) in gallery.PAIRS.items():
         wanted = curve(content, styles, "float32")
         for name, other in (
-            ("bfloat16", curve(content, styles, "bfloat16")),
+            *((name, curve(content, styles, name)) for name in less),
             ("a rounding", curve(content, styles, "float32", ulps=1)),
         ):
             ratio = (other / wanted)[1:]
@@ -45,7 +49,7 @@ def main(_: list[str]) -> None:
 
 
 def curve(
-    content: str, styles: tuple[str, ...], feature_dtype: str, ulps: int = 0
+    content: str, styles: tuple[str, ...], arithmetic: str, ulps: int = 0
 ) -> np.ndarray:
     """The loss at the start and every ten steps."""
     experiment = nst_jax.Experiment(
@@ -56,7 +60,7 @@ def curve(
         steps=_STEPS.value,
         canvas=nst_jax.Canvas("noise", ulps=ulps),
         solver=nst_jax.SolverOptions(name=_SOLVER.value),
-        numerics=nst_jax.Numerics(feature_dtype=feature_dtype),
+        numerics=ARITHMETICS[arithmetic],
     )
     (group,) = nst_jax.build(experiment).groups
     result = nst_jax.run(group.problems(), group.starts([0]), steps=experiment.steps)

@@ -2,8 +2,9 @@
 
     python -m benchmarks.convolution
 
-In turn and inside a loop, as an optimisation runs them, each at every side: what
-`convolution.convolve` should choose for a number of channels and of pixels.
+In turn and inside a loop, as an optimisation runs them, each at every side. An
+evaluation has more to do than convolutions: what `convolution.convolve` chooses is
+decided by `benchmarks.gradient`, which has both forms.
 """
 
 import time
@@ -18,26 +19,8 @@ from benchmarks.lists import numbers
 from benchmarks.table import Table
 from nst_jax import convolution, winograd
 
-_SIDES = numbers(
-    "sides",
-    (
-        8,
-        16,
-        32,
-        64,
-        128,
-    ),
-    "Of square maps.",
-)
-_CHANNELS = numbers(
-    "channels",
-    (
-        128,
-        256,
-        512,
-    ),
-    "In and out.",
-)
+_SIDES = numbers("sides", (8, 16, 32, 64, 128), "Of square maps.")
+_CHANNELS = numbers("channels", (128, 256, 512), "In and out.")
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "How often both are run.", lower_bound=1)
 _INNER = 4
 _PRECISION = jax.lax.Precision.HIGHEST

@@ -14,9 +14,11 @@ import nst_jax
 
 #: FLOP a pixel of one evaluation in the direct form: to relu5_1, there and back.
 FLOP = 1.45e6
-#: What products are made of. A CPU has no TF32, and computes it as float32.
+#: What products are made of: float32, by the form of convolutions that suits the device
+#: or by the direct one, or less. A CPU has no TF32, and computes it as float32.
 ARITHMETICS = {
     "float32": nst_jax.Numerics(),
+    "direct": nst_jax.Numerics(convolution="direct"),
     "tf32": nst_jax.Numerics(precision="default"),
     "bfloat16": nst_jax.Numerics(precision="default", feature_dtype="bfloat16"),
 }
@@ -77,14 +79,16 @@ def product(arithmetic: str) -> float:
     """FLOP/s of one large matrix product: the best of five."""
     numerics = ARITHMETICS[arithmetic]
     side = 4096 if jax.default_backend() == "cpu" else 16384
-    x = jnp.ones((side, side), numerics.feature_dtype)
+    # Constant data would cost a GPU less power, and so less time.
+    x = jax.random.normal(jax.random.key(0), (side, side))
+    x = x.astype(numerics.feature_dtype)
     precision = numerics.lax_precision
     return 2 * side**3 / _seconds(lambda x: jnp.matmul(x, x, precision=precision), x)
 
 
 def copy() -> float:
     """Bytes/s, read and written, of passes over one large array: the best of five."""
-    x, passes = jnp.ones(2**26, jnp.float32), 8
+    x, passes = jnp.ones(2**26, jnp.float32), 64
 
     # In one program, for what a new array costs is the system's.
     def negate(x: jax.Array) -> jax.Array:

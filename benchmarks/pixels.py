@@ -18,17 +18,7 @@ from benchmarks.evaluation import inner, ours, pictures
 from benchmarks.lists import numbers
 from benchmarks.table import Table
 
-_SIZES = numbers(
-    "sizes",
-    (
-        128,
-        256,
-        512,
-        1024,
-    ),
-    "Sides in pixels.",
-    least=16,
-)
+_SIZES = numbers("sizes", (128, 256, 512, 1024), "Sides in pixels.", least=16)
 _ROUNDS = flags.DEFINE_integer(
     "rounds", 5, "How often all of them are run.", lower_bound=1
 )

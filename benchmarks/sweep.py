@@ -61,10 +61,11 @@ def measured(arithmetic: str) -> tuple[float, dict]:
             f"--config.ensemble.batch_size={_BATCH.value}",
             f"--config.numerics.precision={numerics.precision}",
             f"--config.numerics.feature_dtype={numerics.feature_dtype}",
+            "--nojax_enable_compilation_cache",
             f"--members={','.join(map(str, range(_MEMBERS.value)))}",
         ]
         began = time.perf_counter()
-        subprocess.run(command, check=True)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - began
         run = json.loads((pathlib.Path(folder) / "run" / "run.json").read_text())
     return seconds, run

@@ -102,4 +102,5 @@ def _processor() -> str:
 
 
 def _cell(value: str | float) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text.replace("|", r"\|")  # Which would begin another cell.

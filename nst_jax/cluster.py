@@ -22,6 +22,7 @@ import jax
 from absl import logging
 
 from nst_jax.build import build
+from nst_jax.devices import check_devices
 from nst_jax.errors import RequestError
 from nst_jax.experiment import Experiment
 from nst_jax.records import Records
@@ -29,8 +30,6 @@ from nst_jax.runner import execute
 from nst_jax.shares import merge, share
 
 _SECONDS_BETWEEN_BEATS = 1.0
-#: In which all processes of a cluster come, or those that did are told.
-_SECONDS_TO_COME = 300.0
 
 
 class Cluster(NamedTuple):
@@ -42,12 +41,14 @@ class Cluster(NamedTuple):
       process: the number of this one, from 0.
       patience: seconds without a sign of life after which a process is lost; 3 or
         more, for there is one every second.
+      gathering: seconds in which all processes must have come; 1 or more.
     """
 
     coordinator: str | None = None
     processes: int | None = None
     process: int | None = None
     patience: float = 60.0
+    gathering: float = 300.0
 
 
 def execute_share(
@@ -59,6 +60,9 @@ def execute_share(
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[str, list[int]]:
     """Runs this process's share of an experiment; process 0 waits, and joins them all.
+
+    Where the others have not come within `cluster.gathering` seconds the process ends,
+    with a sentence and status 1: JAX's client cannot be told to stop.
 
     Args:
       experiment: the same in all processes.
@@ -86,9 +90,9 @@ def execute_share(
             )
         parts = [_part(workdir, number, processes) for number in range(processes)]
         own = share(f"{process + 1}/{processes}", members)
-        plan, whole = build(experiment, only=own), build(experiment)
         # If the folder holds another run, this is told at once.
-        there = Records(workdir, whole).finished(own)
+        there = Records(workdir, build(experiment)).finished(own)
+        plan = build(experiment, only=own)
 
         def execute_own() -> str:
             if there:
@@ -107,13 +111,15 @@ def execute_share(
                 )
             begun = sorted(workdir.glob("processes/*of*/run.json"))
             folders = [path.parent for path in begun]
-            missing = merge(whole, folders, workdir, command=command)
+            missing = merge(build(experiment), folders, workdir, command=command)
         return status, missing
 
 
 def _check(cluster: Cluster) -> None:
     """Raises RequestError for what cannot be, before anybody waits for it."""
-    coordinator, processes, process, patience = cluster
+    coordinator, processes, process, patience, gathering = cluster
+    if not 1 <= gathering < 1e6:
+        raise RequestError(f"gathering must be from 1 to 1e6, got {gathering}")
     if not patience >= 3:
         raise RequestError(f"patience must be at least 3, got {patience}")
     if coordinator is not None:
@@ -164,17 +170,16 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _not_for_ever() -> Iterator[None]:
+def _within(seconds: float) -> Iterator[None]:
     """Ends the process with a sentence, before JAX's client does with a page of C++."""
 
     def give_up() -> None:
         logging.error(
-            "distributed: not all processes of the cluster came within %g s",
-            _SECONDS_TO_COME,
+            "distributed: not all processes of the cluster came within %g s", seconds
         )
         os._exit(1)
 
-    patience = threading.Timer(_SECONDS_TO_COME, give_up)
+    patience = threading.Timer(seconds, give_up)
     patience.daemon = True
     patience.start()
     try:
@@ -197,13 +202,14 @@ def _joined(workdir: pathlib.Path, cluster: Cluster) -> Iterator[tuple[int, int]
     where = cluster.coordinator, cluster.processes, cluster.process
     logging.info("waiting for all processes of the cluster")
     try:
-        with _ended_by_signals(), _not_for_ever():
+        with _ended_by_signals(), _within(cluster.gathering):
             jax.distributed.initialize(
-                *where, initialization_timeout=int(_SECONDS_TO_COME) + 60
+                *where, initialization_timeout=int(cluster.gathering) + 60
             )
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise RequestError(f"distributed: no cluster is found ({reason})") from None
+    check_devices()
     process, processes = jax.process_index(), jax.process_count()
     with beating(_part(workdir, process, processes)):
         jax.distributed.shutdown()

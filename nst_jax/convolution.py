@@ -12,9 +12,9 @@ import numpy as np
 from nst_jax import winograd
 
 #: From how many channels in and out, and from how many pixels of all pictures
-#: together, Winograd's form makes a whole evaluation the faster one on a CPU
-#: (`python -m benchmarks.pixels`): with fewer, most of its time goes to reading and
-#: writing what is four times the size.
+#: together, Winograd's form is taken on a CPU. One convolution alone gains with 128
+#: channels too (`python -m benchmarks.convolution`), a whole evaluation does not: there
+#: most of its time goes to reading and writing what is four times the size.
 _CHANNELS, _PIXELS = 256, 64
 
 #: A kernel and its turned one, each as `winograd.transform` gives it.

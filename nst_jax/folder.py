@@ -50,7 +50,12 @@ def check_contents(workdir: pathlib.Path) -> None:
 
     Whatever a link leads to, what is written by one name would be there by another.
     """
-    for path in workdir.rglob("*"):
+    # What vanishes meanwhile, which another process's may, is no error to `os.walk`.
+    for path in (
+        pathlib.Path(folder, name)
+        for folder, folders, files in os.walk(workdir)
+        for name in (*folders, *files)
+    ):
         name = path.relative_to(workdir).as_posix()
         found = wanted = ""
         if path.is_symlink():

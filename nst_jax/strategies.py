@@ -1,7 +1,8 @@
 """Ways to map a transfer over the members of a batch.
 
-Nothing below this module knows of a batch. Here the functions of one picture are
-mapped over members, in one of five ways with one signature:
+Nothing below this module is written for a batch, but for the choice of a convolution's
+form, which goes by the pixels of all its pictures. Here the functions of one picture
+are mapped over members, in one of five ways with one signature:
 
 * "vmap": all members of a batch at once, in one batched computation;
 * "shard": as "vmap", each device of the process with its share of the members;

@@ -11,6 +11,7 @@ import tempfile
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _COMPILED = tempfile.TemporaryDirectory(prefix="nst_jax-tests-")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 import jax
 import numpy as np
@@ -36,10 +37,25 @@ def _strict_arrays():
         yield
 
 
+#: What is said of bits is said of programs as people run them.
+_OF_BITS = {
+    *("test_chaos", "test_cluster", "test_ensemble", "test_execution", "test_launch"),
+    *("test_programs", "test_resume", "test_rollback"),
+}
+
+
 @pytest.fixture(scope="module", autouse=True)
-def _programs_of_one_module():
-    """Thousands of compiled programs would not fit into memory beside each other."""
-    yield
+def _programs_of_one_module(request):
+    """Compiled quickly, in this process and in those that tests start.
+
+    Most tests are over before optimisations by the compiler have paid for themselves.
+    Afterwards they are forgotten: thousands would not fit into memory.
+    """
+    quickly = request.module.__name__ not in _OF_BITS
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(int(quickly)))
+        jax.config.update("jax_disable_most_optimizations", quickly)
+        yield
     jax.clear_caches()
 
 

@@ -52,6 +52,7 @@ FLOORS = (
     "forecast",
     "advice",
     "studies",
+    "devices",
     "programs",
     "strict_json",
     "folder",

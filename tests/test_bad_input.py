@@ -484,14 +484,14 @@ def test_a_platform_that_is_not_there(tmp_path: pathlib.Path):
     done = subprocess.run(
         [sys.executable, "launch.py", SMOKE, f"--workdir={tmp_path / 'run'}"],
         cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": "cuda"},
+        env=os.environ | {"JAX_PLATFORMS": "abacus"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 2
     (said,) = done.stderr.splitlines()
-    assert said.startswith("launch.py: jax_platforms is 'cuda': ")
+    assert said.startswith("launch.py: jax_platforms is 'abacus': ")
     assert not (tmp_path / "run").exists()
 
 

@@ -164,6 +164,7 @@ def test_a_cluster_that_is_none_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("cluster", "said"),
     [
+        (Cluster(gathering=0), "gathering must be from 1 to 1e6, got 0"),
         (Cluster(patience=0.5), "patience must be at least 3, got 0.5"),
         (Cluster("nonsense", 1, 0), "coordinator must be HOST:PORT .*got 'nonsense'"),
         (Cluster("host:", 1, 0), "coordinator must be HOST:PORT"),
@@ -217,13 +218,11 @@ def test_more_processes_than_members_are_refused(tmp_path):
 
 
 def test_who_never_comes_is_not_waited_for_for_ever(tmp_path):
-    """In five minutes; here in two seconds."""
     with socket.create_server(("localhost", 0)) as server:
         port = server.getsockname()[1]
     program = (
         "from nst_jax import cluster\n"
-        "cluster._SECONDS_TO_COME = 2.0\n"
-        f"where = cluster.Cluster('localhost:{port}', 2, 1)\n"
+        f"where = cluster.Cluster('localhost:{port}', 2, 1, gathering=2)\n"
         "cluster.execute_share(None, 'nowhere', where)\n"
     )
     done = subprocess.run(
@@ -239,7 +238,7 @@ def test_who_never_comes_is_not_waited_for_for_ever(tmp_path):
     assert not (ROOT / "nowhere").exists()
 
 
-def test_what_one_process_has_finished_many_do_not_compute_again(tmp_path, alone):
+def test_shares_that_are_finished_are_not_computed_again(tmp_path, alone):
     workdir = shutil.copytree(alone, tmp_path / "run")
     for status, out, err in ended(started(workdir, 2)):
         assert status == 0, err

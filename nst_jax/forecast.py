@@ -12,6 +12,9 @@ from nst_jax.memory import out_of_memory, used_bytes
 from nst_jax.stages import Compiler, Stage, batch_size
 from nst_jax.transfer import State
 
+#: For so long the steps are made that tell what one takes, if there are so many.
+_SECONDS = 0.3
+
 
 class Forecast(NamedTuple):
     """A group as it will run.
@@ -43,7 +46,7 @@ class Forecast(NamedTuple):
 
 
 def forecast(plan: Plan) -> list[Forecast]:
-    """One entry a group; each of its programs is compiled, and makes five steps.
+    """One entry a group; each of its programs is compiled, and makes a few steps.
 
     Seconds are of the machine as it is now, and of steps as the first ones are: a line
     search may need more evaluations later. What a run directory holds already is not
@@ -119,8 +122,13 @@ def _probe(stage: Stage, coarse: State | None) -> tuple[float, float, State | No
 
     seconds(1)  # The first time, memory is fetched and pages are touched.
     one, _ = seconds(1)
-    three, state = seconds(3)
-    step = max(three - one, 0.0) / 2
+    steps = 3
+    many, state = seconds(steps)
+    # Small pictures' and a GPU's steps are over too soon to be timed by the two.
+    while many - one < _SECONDS and steps < stage.steps:
+        steps = min(4 * steps, stage.steps)
+        many, state = seconds(steps)
+    step = max(many - one, 0.0) / (steps - 1)
     return max(one - step, 0.0), step, state
 
 

@@ -1,6 +1,7 @@
 """The files that an experiment names, each read once."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
@@ -32,6 +33,18 @@ class Input:
     size: tuple[int, int] | None = None
 
 
+# Half a gigabyte, which the experiments of a process share: those of a notebook, say.
+@functools.lru_cache(maxsize=2)
+def _network(path: pathlib.Path, sha256: str, form: str, where: Hashable) -> Network:
+    """The weights of a file in one form of convolution, on the device.
+
+    `sha256` is the file's, which another may take the place of; `where` is the device.
+    """
+    weights = load_weights(path)
+    numerics = Numerics(convolution=form)
+    return Network.of(weights.params, weights.preprocessing, numerics=numerics)
+
+
 class Reader:
     """Reads each file once, and keeps account of all.
 
@@ -57,22 +70,14 @@ class Reader:
             "input_centred": experiment.input_centred,
         }
 
-        def read() -> Any:
+        def read() -> tuple[pathlib.Path, str]:
             found = io.find_file("weights", path)
             self.inputs.append(Input("weights", path, io.file_sha256(found)))
-            return load_weights(found)
+            return found, self.inputs[-1].sha256
 
-        weights = self._once(("weights", path), read)
-        # On the device once, whatever is done with them in one form of convolution.
-        form = numerics.convolution
-        base = self._once(
-            ("network", path, form),
-            lambda: Network.of(
-                weights.params,
-                weights.preprocessing,
-                numerics=Numerics(convolution=form),
-            ),
-        )
+        found, sha256 = self._once(("weights", path), read)
+        where = backend, jax.config.jax_default_device  # type: ignore[attr-defined]
+        base = _network(found, sha256, numerics.convolution, where)
         return base.used(numerics=numerics, **options)
 
     def content(self, experiment: Experiment) -> np.ndarray:

@@ -1,11 +1,14 @@
 """What a dry run says, beside the run."""
 
+import types
+
 import numpy as np
 import pytest
 from conftest import launch
 from test_runner import eight, manifest, run, short_of_memory
 
 import nst_jax
+from nst_jax.ensemble import Ensemble
 from nst_jax.errors import OutOfMemory
 from nst_jax.forecast import Forecast, forecast, outlook
 
@@ -41,6 +44,46 @@ def test_memory_is_what_the_program_takes():
     np.testing.assert_allclose(
         (needed[2] - needed[1]) / 6, needed[1] - needed[0], rtol=0.2
     )
+
+
+def test_seconds_are_of_all_steps_of_all_batches(monkeypatch):
+    """By a clock that is 10 s on after each call, 1 s a step at 32 px and 4 at 48."""
+    clock = types.SimpleNamespace(now=0.0)
+    optimise = Ensemble.optimise
+
+    def timed(self, starts, steps, **kwargs):
+        clock.now += 10 + steps * {32: 1, 48: 4}[max(starts.shape[1:3])]
+        return optimise(self, starts, steps, **kwargs)
+
+    monkeypatch.setattr(Ensemble, "optimise", timed)
+    monkeypatch.setattr(Ensemble, "needed_bytes", 7)
+    monkeypatch.setattr("nst_jax.forecast.used_bytes", lambda device: 1000)
+    watch = types.SimpleNamespace(perf_counter=lambda: clock.now)
+    monkeypatch.setattr("nst_jax.forecast.time", watch)
+    asked = eight(size=48, ladder=nst_jax.Ladder(sizes=(32,), steps=(2,)))
+    asked.ensemble.batch_size = 3
+    (told,) = forecast(nst_jax.build(asked))
+    assert told.step_s == (1, 4)
+    assert told.run_s == 3 * ((10 + 2 * 1) + (10 + asked.steps * 4))
+    assert told.peak_bytes == 1007
+
+
+def test_steps_that_are_over_too_soon_are_timed_by_more_of_them(monkeypatch):
+    """1 ms each, and the clock shows whole hundredths of a second."""
+    clock = types.SimpleNamespace(now=0.0)
+    optimise = Ensemble.optimise
+
+    def timed(self, starts, steps, **kwargs):
+        clock.now += 0.001 * steps
+        return optimise(self, starts, 1, **kwargs | {"look_every": 1})
+
+    monkeypatch.setattr(Ensemble, "optimise", timed)
+    watch = types.SimpleNamespace(perf_counter=lambda: round(clock.now, 2))
+    monkeypatch.setattr("nst_jax.forecast.time", watch)
+    asked = eight(size=32)
+    asked.steps = 500
+    (told,) = forecast(nst_jax.build(asked))
+    assert told.step_s == (pytest.approx(0.001, rel=0.1),)
 
 
 def test_a_batch_without_room_is_one_sentence(monkeypatch):

@@ -42,12 +42,12 @@ def main(_: list[str]) -> None:
             strategy=strategy,
         )
         size = ensemble.batch_size
-        groups = [starts[i : i + size] for i in range(0, len(starts), size)]
-        first = [_end(ensemble, group, steps=0) for group in groups]
+        batches = [starts[i : i + size] for i in range(0, len(starts), size)]
+        first = [_end(ensemble, batch, steps=0) for batch in batches]
         assert (np.concatenate(first) == starts).all()
         began = time.perf_counter()
         ends[strategy] = np.concatenate(
-            [_end(ensemble, group, _STEPS.value) for group in groups]
+            [_end(ensemble, batch, _STEPS.value) for batch in batches]
         )
         seconds[strategy] = time.perf_counter() - began
         if strategy == "loop":

@@ -9,6 +9,7 @@ import pytest
 from conftest import ROOT
 
 from benchmarks.evaluation import ours, pictures
+from benchmarks.table import Table
 
 
 def test_losses_of_a_batch_are_those_of_its_members():
@@ -41,6 +42,13 @@ def test_a_table_says_what_was_measured_and_by_what(tmp_path):
         assert evaluations == 1  # Adam searches for nothing.
     assert table["command"] == f"python -m benchmarks.batches {' '.join(flags)}"
     assert (tmp_path / "batches.md").read_text() == done.stdout
+
+
+def test_a_cell_is_one_cell():
+    rows = [("a | b", 1.0), ("c", 12345.678)]
+    lines = Table("t", "Title", ("|Δ|", "s"), rows).markdown().splitlines()
+    assert lines[2] == r"| \|Δ\| | s |"
+    assert lines[4:6] == [r"| a \| b | 1 |", "| c | 1.235e+04 |"]
 
 
 @pytest.mark.parametrize(

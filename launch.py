@@ -34,6 +34,7 @@ from nst_jax.flags import parse_flags
 from nst_jax.forecast import forecast, outlook
 from nst_jax.memory import out_of_memory
 from nst_jax.programs import keep_programs
+from nst_jax.records import Records
 from nst_jax.report import write_report, write_tensorboard
 from nst_jax.shares import merge, share
 
@@ -93,7 +94,11 @@ def _new_workdir() -> pathlib.Path:
 
 def _check_flags() -> None:
     """Raises RequestError for flags of which one would be ignored."""
-    given = {name for name in flags.FLAGS if flags.FLAGS[name].present}
+    given = {
+        name
+        for name in flags.FLAGS
+        if flags.FLAGS[name].present and flags.FLAGS[name].value is not False
+    }
     for name in ("workdir", "report", "tensorboard"):
         if flags.FLAGS[name].value == "":
             raise nst_jax.RequestError(f"{name} is empty, wanted a folder")
@@ -220,6 +225,8 @@ def main(_: list[str]) -> int:
         check_devices()
         plan = nst_jax.build(_CONFIG.value, only=_only())
         if _DRY_RUN.value:
+            if _WORKDIR.value:
+                Records(_WORKDIR.value, plan)  # Or the run itself would be refused.
             _say(outlook(forecast(plan)))
             return 0
         workdir = _WORKDIR.value or _new_workdir()

@@ -23,10 +23,10 @@ from benchmarks.table import Table
 _SIZE = flags.DEFINE_integer("size", 256, "The longer side in pixels.", lower_bound=32)
 _STEPS = flags.DEFINE_integer("steps", 300, "Steps of the solver.", lower_bound=1)
 _MEMBERS = flags.DEFINE_integer(
-    "members", 1000, "How many, from the first.", lower_bound=1
+    "members", 1000, "How many, from the first.", lower_bound=1, upper_bound=1000
 )
 _BATCH = flags.DEFINE_integer(
-    "batch", 100, "Members of a batch, at most.", lower_bound=1
+    "batch", 100, "Members of a batch, at most.", lower_bound=1, upper_bound=1000
 )
 _ARITHMETICS = names(
     "arithmetics", ["float32"], ARITHMETICS, "What products are made of."

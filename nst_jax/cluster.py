@@ -8,6 +8,7 @@ with another, and the same command goes on with what is missing.
 
 import contextlib
 import errno
+import hashlib
 import math
 import os
 import pathlib
@@ -24,10 +25,13 @@ from absl import logging
 from nst_jax.build import build
 from nst_jax.devices import check_devices
 from nst_jax.errors import RequestError
-from nst_jax.experiment import Experiment
+from nst_jax.experiment import Experiment, Member
+from nst_jax.folder import check_writable
+from nst_jax.plain import plain
 from nst_jax.records import Records
 from nst_jax.runner import execute
 from nst_jax.shares import merge, share
+from nst_jax.strict_json import to_json
 
 _SECONDS_BETWEEN_BEATS = 1.0
 
@@ -81,13 +85,12 @@ def execute_share(
     """
     _check(cluster)
     workdir = pathlib.Path(workdir)
-    with _joined(workdir, cluster) as (process, processes):
-        members = experiment.members()
-        if processes > len(members):
-            raise RequestError(
-                f"there are {processes} processes for {len(members)} members: take "
-                f"{len(members)} at most"
-            )
+    check_writable(workdir)
+    members = experiment.members()
+    _check_enough(members, cluster.processes or 1)
+    request = hashlib.sha256(to_json(plain(experiment)).encode()).hexdigest()
+    with _joined(workdir, cluster, request) as (process, processes):
+        _check_enough(members, processes)
         parts = [_part(workdir, number, processes) for number in range(processes)]
         own = share(f"{process + 1}/{processes}", members)
         # If the folder holds another run, this is told at once.
@@ -142,6 +145,15 @@ def _check(cluster: Cluster) -> None:
         )
 
 
+def _check_enough(members: Sequence[Member], processes: int) -> None:
+    """Raises RequestError where a process would have no member."""
+    if processes > len(members):
+        raise RequestError(
+            f"there are {processes} processes for {len(members)} members: take "
+            f"{len(members)} at most"
+        )
+
+
 def _in_use(port: int) -> bool:
     """Whether somebody listens there; JAX's server would share it with them."""
     with socket.socket() as tried:
@@ -189,8 +201,13 @@ def _within(seconds: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _joined(workdir: pathlib.Path, cluster: Cluster) -> Iterator[tuple[int, int]]:
+def _joined(
+    workdir: pathlib.Path, cluster: Cluster, request: str
+) -> Iterator[tuple[int, int]]:
     """(number of this process, how many there are), and a sign of life while it lasts.
+
+    `request` is what all of them are to have in common: where one has another, none of
+    them begins.
 
     JAX must not have computed anything before. It is left with its own devices and
     those numbers: its coordination service, which would end every process when one is
@@ -207,12 +224,26 @@ def _joined(workdir: pathlib.Path, cluster: Cluster) -> Iterator[tuple[int, int]
                 *where, initialization_timeout=int(cluster.gathering) + 60
             )
     except (ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise RequestError(f"distributed: no cluster is found ({reason})") from None
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise RequestError(
+            f"distributed: no cluster is found ({reason}); give coordinator, processes "
+            "and process where neither Slurm, Kubernetes, MPI nor Cloud TPU tells them"
+        ) from None
     check_devices()
     process, processes = jax.process_index(), jax.process_count()
-    with beating(_part(workdir, process, processes)):
+    parts = [_part(workdir, number, processes) for number in range(processes)]
+    with beating(parts[process]):
+        # It stays: whoever is slow to read the others' may do so.
+        (parts[process] / "request").write_text(request)
         jax.distributed.shutdown()
+        for number, part in enumerate(parts):
+            # On a file system that is slow to show it, merging will tell.
+            with contextlib.suppress(FileNotFoundError):
+                if (part / "request").read_text() != request:
+                    raise RequestError(
+                        f"process {number} was given another request than process "
+                        f"{process}: give all of them the same command"
+                    )
         yield process, processes
 
 
@@ -246,8 +277,9 @@ def beating(folder: pathlib.Path) -> Iterator[None]:
         heart.join()
         alive.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # The first that holds something stays.
-            for path in made:
+            for path in made or [folder]:
                 path.rmdir()
+            folder.parent.rmdir()  # Another process may have made it.
 
 
 def wait_for(

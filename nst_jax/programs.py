@@ -7,6 +7,9 @@ import platform
 import jax
 import platformdirs
 
+#: The seconds of compiling from which JAX keeps a program, if it is told of no others.
+_JAXS_LEAST = 1.0
+
 
 def keep_programs() -> None:
     """Keeps what JAX compiles from now on, for this process and those to come.
@@ -17,8 +20,10 @@ def keep_programs() -> None:
     """
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(_folder()))
-        # The small ones too: a start has a dozen of them.
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    # The small ones too, unless one says otherwise: a start has a dozen of them.
+    least = "jax_persistent_cache_min_compile_time_secs"
+    if getattr(jax.config, least) == _JAXS_LEAST:
+        jax.config.update(least, 0.1)
 
 
 def _folder() -> pathlib.Path:

@@ -52,14 +52,15 @@ def test_a_stop_ends_the_waiting(tmp_path, quick):
 
 
 def started(workdir, processes, *flags, seeds=FOUR, steps=THREE):
-    """The same command once for each of so many processes."""
+    """The same command once for each of so many processes, or steps for each."""
+    each = [steps] * processes if isinstance(steps, str) else steps
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     return [
         subprocess.Popen(
             [
-                *(sys.executable, "launch.py", *ASKED, seeds, steps),
+                *(sys.executable, "launch.py", *ASKED, seeds, each[process]),
                 f"--workdir={workdir}",
                 *(f"--coordinator=localhost:{port}", f"--processes={processes}"),
                 *(f"--process={process}", *flags),
@@ -210,20 +211,41 @@ def test_who_waits_for_the_others_can_be_stopped(tmp_path):
     assert process.returncode == -signal.SIGTERM
 
 
-def test_more_processes_than_members_are_refused(tmp_path):
-    done = ended(started(tmp_path, 2, seeds="--config.seeds=(0,)"))
-    assert [status for status, _, _ in done] == [2, 2]
-    assert all("2 processes for 1 members: take 1 at most" in err for *_, err in done)
-    assert not (tmp_path / "processes").exists()
+@pytest.mark.parametrize(
+    ("seeds", "name", "said"),
+    [
+        ((0,), "run", "2 processes for 1 members: take 1 at most"),
+        ((0, 1), "file", "workdir: .* is a file, wanted a folder"),
+    ],
+)
+def test_what_one_process_can_tell_alone_waits_for_nobody(tmp_path, seeds, name, said):
+    (tmp_path / "file").write_text("")
+    experiment = nst_jax.Experiment("", (), (nst_jax.TotalVariation(),), seeds=seeds)
+    where = Cluster("localhost:1234", 2, 1)
+    with pytest.raises(nst_jax.RequestError, match=said):
+        execute_share(experiment, tmp_path / name, where)
+    assert not (tmp_path / "run").exists()
+
+
+def test_processes_with_different_requests_compute_nothing(tmp_path):
+    done = ended(started(tmp_path, 2, steps=(THREE, "--config.steps=4")))
+    for own, (status, out, err) in enumerate(done):
+        assert (status, out) == (2, "")
+        wanted = f"process {1 - own} was given another request than process {own}: "
+        assert wanted in err
+    assert not list(tmp_path.rglob("run.json"))
 
 
 def test_who_never_comes_is_not_waited_for_for_ever(tmp_path):
     with socket.create_server(("localhost", 0)) as server:
         port = server.getsockname()[1]
     program = (
+        "import nst_jax\n"
         "from nst_jax import cluster\n"
+        "terms = (nst_jax.TotalVariation(),)\n"
+        "asked = nst_jax.Experiment('', (), terms, seeds=(0, 1))\n"
         f"where = cluster.Cluster('localhost:{port}', 2, 1, gathering=2)\n"
-        "cluster.execute_share(None, 'nowhere', where)\n"
+        "cluster.execute_share(asked, 'nowhere', where)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -662,3 +662,22 @@ def test_a_process_that_failed_says_its_last_sentence(tmp_path):
     )
     with pytest.raises(ChildProcessError, match=r"status 1 \(no room\)$"):
         compute_elsewhere(str(script), tmp_path, [0], lambda: False)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", ["lbfgs", "lbfgs_fixed", "lbfgs_optax"])
+def test_features_of_64_bits_lead_to_the_same_loss(name):
+    """With batches and rollbacks, which look at every dtype of the state."""
+    losses = {}
+    for dtype in ("float32", "float64"):
+        asked = experiment(size=24, seeds=(0, 1), steps=2)
+        asked.canvas = nst_jax.Canvas("noise")
+        asked.solver = nst_jax.SolverOptions(name=name)
+        asked.numerics = nst_jax.Numerics(feature_dtype=dtype)
+        (group,) = nst_jax.build(asked).groups
+        starts = group.starts([0, 1])
+        history = nst_jax.run(group.problems(), starts, steps=2, look_every=1).history
+        losses[dtype] = np.array([report.loss for report in history])
+    assert losses["float64"].dtype == np.float64
+    np.testing.assert_allclose(losses["float32"], losses["float64"], rtol=1e-3)
+    assert (losses["float32"] != losses["float64"]).all()

@@ -66,7 +66,7 @@ def start(loss: jax.Array, parts: Parts, gradient: jax.Array) -> Report:
         loss=loss,
         parts=parts,
         grad_norm=norm(gradient),
-        step_length=jnp.zeros_like(loss),
+        step_length=jnp.zeros((), gradient.dtype),  # As that of a step.
         evaluations=jnp.asarray(1, jnp.int32),
         failed=jnp.asarray(0, jnp.int32),
     )

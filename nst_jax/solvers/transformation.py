@@ -91,15 +91,20 @@ class OptaxSolver:
 def differentiable(
     fun: ValueAndGrad, scale: jax.Array
 ) -> Callable[[jax.Array], jax.Array]:
-    """`scale` times the loss, as a function that autodiff asks `fun` to derive."""
+    """`scale` times the loss, as a function that autodiff asks `fun` to derive.
+
+    Optax's searches walk in 64 bits where those are enabled; `fun` is of the scale's.
+    """
 
     @jax.custom_vjp
     def loss(canvas: jax.Array) -> jax.Array:
-        return (fun(canvas)[0][0] * scale).astype(canvas.dtype)
+        return forward(canvas)[0]
 
     def forward(canvas: jax.Array) -> tuple[jax.Array, jax.Array]:
-        (value, _), gradient = fun(canvas)
-        return (value * scale).astype(canvas.dtype), gradient * scale
+        (value, _), gradient = fun(canvas.astype(scale.dtype))
+        return (value * scale).astype(canvas.dtype), (gradient * scale).astype(
+            canvas.dtype
+        )
 
     loss.defvjp(forward, lambda gradient, cotangent: (cotangent * gradient,))
     return loss

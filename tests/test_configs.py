@@ -35,7 +35,7 @@ def test_the_small_twin_runs_to_the_end(name, tmp_path, monkeypatch):
     config = get_config(name, "smoke")
     count = len(config.members())
     # Of a sweep of a thousand a part is enough, evenly; all of them are planned below.
-    plan = nst_jax.build(config, range(0, count, 100) if count > 100 else None)
+    plan = nst_jax.build(config, range(0, count, 37) if count > 100 else None)
     command = f"{ROOT}/launch.py --config={CONFIGS[name]}:smoke"
     assert nst_jax.execute(plan, tmp_path, command=command) == "done"
     run = json.loads((tmp_path / "run.json").read_text())

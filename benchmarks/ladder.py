@@ -14,6 +14,7 @@ import time
 from absl import app, flags
 
 import nst_jax
+from benchmarks import lists
 from benchmarks.table import Table
 from configs import pastiche
 from nst_jax.ensemble import Ensemble
@@ -30,8 +31,8 @@ _START = flags.DEFINE_integer(
     "start", 128, "The least size of the ladder.", lower_bound=16
 )
 _FACTOR = flags.DEFINE_float("factor", 2**0.5, "Between two of its sizes.")
-_LADDER_STEPS = flags.DEFINE_integer(
-    "ladder_steps", 100, "Steps of a coarser stage.", lower_bound=1
+_LADDER_STEPS = lists.numbers(
+    "ladder_steps", [100], "Steps of each coarser stage, or of all."
 )
 _PARAMETRISATION = flags.DEFINE_string(
     "parametrisation", "spectrum", "What the solver moves on the ladder."
@@ -47,9 +48,8 @@ _Curve = list[tuple[float, float]]
 
 def main(_: list[str]) -> None:
     alone, compiling_alone = descent(experiment(nst_jax.Ladder()), _STEPS.value)
-    ladder = nst_jax.Ladder(
-        start=_START.value, factor=_FACTOR.value, steps=(_LADDER_STEPS.value,)
-    )
+    coarser = tuple(map(int, _LADDER_STEPS.value))
+    ladder = nst_jax.Ladder(start=_START.value, factor=_FACTOR.value, steps=coarser)
     climbing = experiment(ladder)
     climbing.parametrisation = _PARAMETRISATION.value
     climbed, compiling = descent(climbing, _LAST.value or _STEPS.value // 2)
@@ -63,14 +63,14 @@ def main(_: list[str]) -> None:
     sizes = [size for size, _, _ in ladder.stages(_SIZE.value, 0, 1.0)]
     seconds, loss = climbed[-1]
     Table(
-        name="ladder",
+        name=f"ladder-{_CANVAS.value}",
         title=f"Coarse to fine at {_SIZE.value} px, from {_CANVAS.value}",
         columns=("steps at one scale", "loss", "s", "by the ladder, s", "ratio"),
         rows=rows,
         notes=(
-            f"One scale moves pixels. The ladder: {sizes} px, {_LADDER_STEPS.value} "
-            f"steps of {_PARAMETRISATION.value} at each but the last; it ends "
-            f"after {seconds:.0f} s at {loss:.6g}. "
+            f"One scale moves pixels. The ladder: {sizes} px, "
+            f"{', '.join(_LADDER_STEPS.value)} steps of {_PARAMETRISATION.value} at "
+            f"each but the last; it ends after {seconds:.0f} s at {loss:.6g}. "
             f"Compiling is not in it: {compiling_alone:.0f} s at one scale, "
             f"{compiling:.0f} s for the ladder.",
         ),

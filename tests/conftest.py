@@ -37,11 +37,8 @@ def _strict_arrays():
         yield
 
 
-#: What is said of bits is said of programs as people run them.
-_OF_BITS = {
-    *("test_chaos", "test_cluster", "test_ensemble", "test_execution", "test_launch"),
-    *("test_programs", "test_resume", "test_rollback"),
-}
+#: Where programs of different shapes are compared, they are as people run them.
+_AS_THEY_ARE = {"test_ensemble", "test_execution", "test_programs"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,7 +48,7 @@ def _programs_of_one_module(request):
     Most tests are over before optimisations by the compiler have paid for themselves.
     Afterwards they are forgotten: thousands would not fit into memory.
     """
-    quickly = request.module.__name__ not in _OF_BITS
+    quickly = request.module.__name__ not in _AS_THEY_ARE
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(int(quickly)))
         jax.config.update("jax_disable_most_optimizations", quickly)

@@ -21,18 +21,18 @@ from nst_jax.ensemble import Ensemble
 
 _CONTENT = flags.DEFINE_string("content", "samples/chelsea.png", "A picture.")
 _STYLE = flags.DEFINE_string("style", "samples/swirls.jpg", "A picture.")
-_CANVAS = flags.DEFINE_string("canvas", "content", "Where it begins.")
+_CANVAS = flags.DEFINE_string("canvas", "noise", "Where it begins.")
 _SIZE = flags.DEFINE_integer("size", 512, "The longer side in pixels.", lower_bound=32)
 _STEPS = flags.DEFINE_integer("steps", 500, "Steps at one scale.", lower_bound=1)
 _LAST = flags.DEFINE_integer(
     "last", 0, "Steps of the ladder's last stage; 0 for half.", lower_bound=0
 )
 _START = flags.DEFINE_integer(
-    "start", 128, "The least size of the ladder.", lower_bound=16
+    "start", 64, "The least size of the ladder.", lower_bound=16
 )
-_FACTOR = flags.DEFINE_float("factor", 2**0.5, "Between two of its sizes.")
+_FACTOR = flags.DEFINE_float("factor", 2.0, "Between two of its sizes.")
 _LADDER_STEPS = lists.numbers(
-    "ladder_steps", [100], "Steps of each coarser stage, or of all."
+    "ladder_steps", [200, 100, 60], "Steps of each coarser stage, or one for all."
 )
 _PARAMETRISATION = flags.DEFINE_string(
     "parametrisation", "spectrum", "What the solver moves on the ladder."

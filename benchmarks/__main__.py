@@ -18,7 +18,7 @@ _WIDE = "--arithmetics=float32,tf32,bfloat16"
 #: In this order; those of the last line need benchmarks/requirements.txt.
 SCRIPTS = (
     *("convolution", "pixels", "batches", "seeds", "strategies", "memory", "start"),
-    *("scaling", "endurance", "bfloat16", "sweep", "ladder"),
+    *("scaling", "endurance", "bfloat16", "sweep"),
     *("gradient", "command"),
 )
 #: Where they are asked for other than with their defaults.

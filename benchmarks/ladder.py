@@ -1,6 +1,6 @@
 """What coarse-to-fine saves: its time to the losses that one scale comes to.
 
-    python -m benchmarks.ladder --content=… --style=… --out=docs/benchmarks
+    python -m benchmarks.ladder --content=tubingen.jpg --style=starry_night.jpg
 
 configs/pastiche.py, its solver and its loss, at one size for all steps; then by a
 ladder of sizes, moving a spectrum in place of pixels. A row is a loss that one scale
@@ -47,23 +47,31 @@ _Curve = list[tuple[float, float]]
 
 
 def main(_: list[str]) -> None:
-    alone, compiling_alone = descent(experiment(nst_jax.Ladder()), _STEPS.value)
-    coarser = tuple(map(int, _LADDER_STEPS.value))
-    ladder = nst_jax.Ladder(start=_START.value, factor=_FACTOR.value, steps=coarser)
-    climbing = experiment(ladder)
-    climbing.parametrisation = _PARAMETRISATION.value
-    climbed, compiling = descent(climbing, _LAST.value or _STEPS.value // 2)
+    at_one_size = experiment(nst_jax.Ladder(), "pixels", _STEPS.value)
+    try:
+        ladder = nst_jax.Ladder(
+            start=_START.value,
+            factor=_FACTOR.value,
+            steps=tuple(map(int, _LADDER_STEPS.value)),
+        )
+        last = _LAST.value or _STEPS.value // 2
+        coarse_to_fine = experiment(ladder, _PARAMETRISATION.value, last)
+        nst_jax.build(coarse_to_fine)
+    except nst_jax.RequestError as error:
+        raise app.UsageError(str(error)) from error
+    alone, compiling_alone = descent(at_one_size)
+    climbed, compiling = descent(coarse_to_fine)
     rows = []
-    for part in _PARTS:
-        steps = round(part * _STEPS.value / _EVERY) * _EVERY
-        seconds, loss = alone[steps // _EVERY]
+    for look in sorted({round(part * (len(alone) - 1)) for part in _PARTS}):
+        steps = min(look * _EVERY, _STEPS.value)
+        seconds, loss = alone[look]
         there = next((at for at, lower in climbed if lower <= loss), None)
         reached = (there, there / seconds) if there else ("not reached", "")
         rows.append((steps, loss, seconds, *reached))
-    sizes = [size for size, _, _ in ladder.stages(_SIZE.value, 0, 1.0)]
+    sizes = [stage.size for stage in coarse_to_fine.stages()]
     seconds, loss = climbed[-1]
     Table(
-        name=f"ladder-{_CANVAS.value}",
+        name=f"ladder-{_CANVAS.value}-{_SIZE.value}",
         title=f"Coarse to fine at {_SIZE.value} px, from {_CANVAS.value}",
         columns=("steps at one scale", "loss", "s", "by the ladder, s", "ratio"),
         rows=rows,
@@ -77,17 +85,19 @@ def main(_: list[str]) -> None:
     ).publish()
 
 
-def experiment(ladder: nst_jax.Ladder) -> nst_jax.Experiment:
+def experiment(
+    ladder: nst_jax.Ladder, parametrisation: str, steps: int
+) -> nst_jax.Experiment:
     config = pastiche.get_config()
     config.content, config.styles = _CONTENT.value, (_STYLE.value,)
     config.canvas.kind = _CANVAS.value
-    config.size, config.ladder = _SIZE.value, ladder
+    config.size, config.steps = _SIZE.value, steps
+    config.ladder, config.parametrisation = ladder, parametrisation
     return config
 
 
-def descent(experiment: nst_jax.Experiment, steps: int) -> tuple[_Curve, float]:
-    """What the last stage comes to in so many steps, and the seconds of compiling."""
-    experiment.steps = steps
+def descent(experiment: nst_jax.Experiment) -> tuple[_Curve, float]:
+    """What the last stage comes to, look by look, and the seconds of compiling."""
     (group,) = nst_jax.build(experiment).groups
     ensembles: list[Ensemble] = []
     for stage in group.stages:

@@ -27,7 +27,7 @@ class Table:
     """What one script measured.
 
     Attributes:
-      name: of the script.
+      name: of the script, and of what it was asked for.
       title: one line.
       columns: their headings.
       rows: their cells, numbers as they were measured.

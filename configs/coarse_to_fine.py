@@ -6,8 +6,9 @@ The network sees so many pixels at once, whatever the size: at twice the size st
 are half as large beside the cat. A picture that is made at one size is therefore
 another at each size. One that goes through smaller ones, each begun from what the
 last one showed, keeps the large forms of its preview. Two sizes, each from the
-photograph, with and without a ladder; the page has how like a large picture is to the
-small one. The steps are those of each stage. Two minutes on two CPU cores.
+photograph, with and without a ladder, the solver moving a Laplacian pyramid; the page
+has how like a large picture is to the small one, which on the ladder is the size that
+it came through. The steps are those of each stage. Two minutes on two CPU cores.
 """
 
 import nst_jax

@@ -128,7 +128,7 @@ class Fourier:
 
 
 #: Half of the way there, in the colours of a screen. With L-BFGS, from a photograph at
-#: 256 px, 150 steps come as far as 200 of pixels do, and 1/f not as far as those
+#: 256 px, 150 steps come as far as 195 of pixels do; other slopes come less far
 #: (docs/performance.md).
 _SPECTRUM = Fourier(power=0.5, decorrelated=False)
 

@@ -170,7 +170,8 @@ def nst_jax(content: str, styles: tuple[str, ...]) -> Experiment:
 
     Moments as by Li et al. 2017 (arXiv 1701.01036). More layers than Gatys', in the
     manner of Novak & Nikulin 2016 (arXiv 1605.04603). The style's weight is what trades
-    one for the other; times 10 or through 10 is much.
+    one for the other; times 10 or through 10 is much. Below a `size` of 129 the ladder
+    has to begin lower or go.
     """
     deeper = ("relu3_3", "relu4_3")
     return Experiment(

@@ -26,7 +26,8 @@ def pytest_addoption(parser):
     parser.addoption(
         "--thorough",
         action="store_true",
-        help="every combination where the tests otherwise run some",
+        help="every combination where the tests otherwise run some, and all programs "
+        "compiled as people run them",
     )
 
 
@@ -37,8 +38,8 @@ def _strict_arrays():
         yield
 
 
-#: Where programs of different shapes are compared, they are as people run them.
-_AS_THEY_ARE = {"test_ensemble", "test_execution", "test_programs"}
+#: What is said of bits is said of programs as people run them.
+_AS_THEY_ARE = {"test_ensemble", "test_execution", "test_programs", "test_resume"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,6 +50,7 @@ def _programs_of_one_module(request):
     Afterwards they are forgotten: thousands would not fit into memory.
     """
     quickly = request.module.__name__ not in _AS_THEY_ARE
+    quickly = quickly and not request.config.getoption("--thorough")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(int(quickly)))
         jax.config.update("jax_disable_most_optimizations", quickly)

@@ -262,8 +262,9 @@ def test_a_request_that_no_memory_holds(tmp_path):
     done = subprocess.run(
         [
             *(sys.executable, "-W", "ignore", "-c", LIMITED),
-            *("--config=configs/transfer.py", "--config.size=3000"),
-            *("--config.steps=1", f"--workdir={tmp_path / 'run'}"),
+            *("--config=configs/transfer.py", "--config.size=2000"),
+            *("--config.steps=1", "--config.solver.name=adam"),
+            f"--workdir={tmp_path / 'run'}",
         ],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},

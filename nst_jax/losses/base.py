@@ -262,7 +262,7 @@ class Objective:
     @property
     def layers(self) -> tuple[str, ...]:
         """Every layer that some term looks at, once."""
-        return tuple(dict.fromkeys(x for term in self.terms for x in term.layers))
+        return tuple(dict.fromkeys(x for term_ in self.terms for x in term_.layers))
 
     def view(
         self,
@@ -295,7 +295,9 @@ class Objective:
                 self.view(network, picture, region, how)
                 for picture, region in zip(pictures, own, strict=True)
             )
-            return tuple(term.target(content_view, style_views) for term in self.terms)
+            return tuple(
+                term_.target(content_view, style_views) for term_ in self.terms
+            )
 
     def __call__(
         self,

@@ -14,6 +14,8 @@ import sys
 
 from absl import app, flags
 
+from benchmarks import script
+
 _WIDE = "--arithmetics=float32,tf32,bfloat16"
 #: In this order; those of the last line need benchmarks/requirements.txt.
 SCRIPTS = (
@@ -44,7 +46,7 @@ def main(argv: list[str]) -> None:
     names = asked[where == "accelerator" :] or every
     for name in names:
         if name not in every:
-            sys.exit(
+            script.refuse(
                 f"there is no table {name!r}; there are {', '.join(every)}, and before "
                 "a name 'accelerator' may stand"
             )

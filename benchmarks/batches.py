@@ -11,9 +11,10 @@ member asked for are fewer than were computed. Solvers without a search ask for 
 import time
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 import nst_jax
+from benchmarks import script
 from benchmarks.evaluation import ARITHMETICS
 from benchmarks.lists import names, numbers
 from benchmarks.table import Table
@@ -31,7 +32,7 @@ _ARITHMETIC = flags.DEFINE_enum(
 )
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     rows: list[tuple] = []
     for solver in _SOLVERS.value:
         alone = None
@@ -75,4 +76,4 @@ def measured(solver: str, batch: int) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    script.run(main)

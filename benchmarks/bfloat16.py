@@ -11,9 +11,10 @@ difference of that size is no loss of precision.
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 import nst_jax
+from benchmarks import script
 from benchmarks.evaluation import ARITHMETICS
 from benchmarks.table import Table
 from configs import gallery
@@ -23,7 +24,7 @@ _STEPS = flags.DEFINE_integer("steps", 300, "Steps of the solver.", lower_bound=
 _SOLVER = flags.DEFINE_string("solver", "lbfgs_fixed", "Which.")
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     rows: list[tuple] = []
     less = ("bfloat16",) if jax.default_backend() == "cpu" else ("tf32", "bfloat16")
     for pair, (content, styles) in gallery.PAIRS.items():
@@ -68,4 +69,4 @@ def curve(
 
 
 if __name__ == "__main__":
-    app.run(main)
+    script.run(main)

@@ -8,9 +8,10 @@ each layer that `Gram` and `Content` look at by default.
 """
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 import nst_jax
+from benchmarks import script
 from nst_jax.studies.borders import padding_error
 from nst_jax.vgg import PADDINGS
 
@@ -25,7 +26,7 @@ _MARGIN = flags.DEFINE_integer(
 )
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     layers = sorted({*nst_jax.Gram().layers, *nst_jax.Content().layers})
     print(" ".join(("mean of layers", *layers, "")))
     means: dict[str, list[float]] = {padding: [] for padding in PADDINGS}
@@ -45,4 +46,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    script.run(main)

@@ -17,9 +17,10 @@ import sys
 import tempfile
 import time
 
-from absl import app, flags
+from absl import flags
 
 import nst_jax
+from benchmarks import script
 from benchmarks.table import Table
 
 _CONTENT = flags.DEFINE_string("content", "samples/chelsea.png", "Content picture.")
@@ -31,7 +32,7 @@ _ROUNDS = flags.DEFINE_integer(
 )
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         cache = folder / "cache"
@@ -98,4 +99,4 @@ def theirs(folder: pathlib.Path) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    script.run(main)

@@ -15,9 +15,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from absl import app, flags
+from absl import flags
 
 import nst_jax
+from benchmarks import script
 from benchmarks.peer import CONTENT_LAYER, Features, convolutions, network
 from nst_jax.losses.style import STYLE_LAYERS
 from nst_jax.preprocessing import CAFFE
@@ -170,8 +171,7 @@ def compare(name: str, size: int, steps: int) -> None:
     print(row("the same by their formula", at(theirs.tensor(result.canvas[0]))))
 
 
-def main(argv: list[str]) -> None:
-    del argv
+def main() -> None:
     print("| | content | style | variation | loss | content : style | evaluations |")
     print("|---|---|---|---|---|---|---|")
     for name in TOOLS:
@@ -179,4 +179,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    script.run(main)

@@ -13,8 +13,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from benchmarks import script
 from benchmarks.lists import numbers
 from benchmarks.table import Table
 from nst_jax import convolution, winograd
@@ -26,7 +27,7 @@ _INNER = 4
 _PRECISION = jax.lax.Precision.HIGHEST
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     rows: list[tuple] = []
     for channels in map(int, _CHANNELS.value):
         for side in map(int, _SIDES.value):
@@ -89,4 +90,4 @@ def timed(run: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    script.run(main)

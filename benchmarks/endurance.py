@@ -16,8 +16,9 @@ import tempfile
 import time
 
 import psutil
-from absl import app, flags
+from absl import flags
 
+from benchmarks import script
 from benchmarks.table import Table
 
 _STEPS = flags.DEFINE_integer("steps", 10_000, "Of one member.", lower_bound=1)
@@ -25,7 +26,7 @@ _MEMBERS = flags.DEFINE_integer("members", 1000, "Of a short run.", lower_bound=
 _SIZE = flags.DEFINE_integer("size", 32, "The longer side in pixels.", lower_bound=32)
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     runs = {
         f"one member, {_STEPS.value:,} steps": (f"--config.steps={_STEPS.value}",),
         f"{_MEMBERS.value:,} members, 10 steps": (
@@ -89,4 +90,4 @@ def _done(workdir: pathlib.Path) -> bool:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    script.run(main)

@@ -20,9 +20,9 @@ from collections.abc import Callable
 import jax
 import numpy as np
 import torch
-from absl import app, flags
+from absl import flags
 
-from benchmarks import peer
+from benchmarks import peer, script
 from benchmarks.evaluation import (
     ARITHMETICS,
     FLOP,
@@ -43,7 +43,7 @@ _ARITHMETICS = names(
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "Paired rounds.", lower_bound=1)
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     peaks = {name: product(name) for name in _ARITHMETICS.value}
     rows: list[tuple] = []
     notes = []
@@ -129,4 +129,4 @@ def measured(
 
 
 if __name__ == "__main__":
-    app.run(main)
+    script.run(main)

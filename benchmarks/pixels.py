@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from benchmarks import script
 from benchmarks.evaluation import inner, ours, pictures
 from benchmarks.lists import numbers
 from benchmarks.table import Table
@@ -24,7 +25,7 @@ _ROUNDS = flags.DEFINE_integer(
 )
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     sizes = list(map(int, _SIZES.value))
     runs = [ours(*pictures(size)) for size in sizes]
     for run in runs:
@@ -61,4 +62,4 @@ def _seconds(run: Callable[[], float]) -> float:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    script.run(main)

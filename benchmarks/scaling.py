@@ -24,8 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.optimize
-from absl import app
 
+from benchmarks import script
 from benchmarks.evaluation import FLOP
 from benchmarks.table import Table
 
@@ -54,7 +54,7 @@ class Cost(NamedTuple):
     bytes: int
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         fitted = [command(run, folder / str(i)) for i, run in enumerate(FITTED)]
@@ -156,4 +156,4 @@ def _named(members: int, side: int, steps: int) -> str:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    script.run(main)

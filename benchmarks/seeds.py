@@ -15,8 +15,9 @@ import sys
 import tempfile
 import time
 
-from absl import app, flags
+from absl import flags
 
+from benchmarks import script
 from benchmarks.table import Table
 
 _SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.", lower_bound=32)
@@ -24,7 +25,7 @@ _STEPS = flags.DEFINE_integer("steps", 40, "Steps of the solver.", lower_bound=1
 _SEEDS = flags.DEFINE_integer("seeds", 8, "How many, from 0.", lower_bound=1)
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     seeds = list(range(_SEEDS.value))
     with tempfile.TemporaryDirectory() as cache:
         cold = "--nojax_enable_compilation_cache"
@@ -78,4 +79,4 @@ def _run(seeds: list[int], flag: str) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    script.run(main)

@@ -13,8 +13,9 @@ import sys
 import tempfile
 import time
 
-from absl import app, flags
+from absl import flags
 
+from benchmarks import script
 from benchmarks.table import Table
 
 _SIZE = flags.DEFINE_integer("size", 256, "The longer side in pixels.", lower_bound=32)
@@ -23,7 +24,7 @@ _ROUNDS = flags.DEFINE_integer(
 )
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         runs = [moments(pathlib.Path(folder), i) for i in range(_ROUNDS.value + 1)]
     cold, *warm = runs
@@ -63,4 +64,4 @@ def moments(folder: pathlib.Path, number: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    script.run(main)

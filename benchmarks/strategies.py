@@ -12,9 +12,10 @@ are.
 import time
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 import nst_jax
+from benchmarks import script
 from benchmarks.table import Table
 from configs import seeds
 from nst_jax.ensemble import Ensemble
@@ -25,7 +26,7 @@ _MEMBERS = flags.DEFINE_integer("members", 8, "Seeds, from 0.", lower_bound=1)
 _SOLVER = flags.DEFINE_string("solver", "lbfgs_fixed", "A solver's name.")
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     experiment = seeds.get_config()
     experiment.size, experiment.steps = _SIZE.value, _STEPS.value
     experiment.seeds = tuple(range(_MEMBERS.value))
@@ -89,4 +90,4 @@ def _end(ensemble: Ensemble, starts: np.ndarray, steps: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    script.run(main)

@@ -14,8 +14,9 @@ import sys
 import tempfile
 import time
 
-from absl import app, flags
+from absl import flags
 
+from benchmarks import script
 from benchmarks.evaluation import ARITHMETICS
 from benchmarks.lists import names
 from benchmarks.table import Table
@@ -33,7 +34,7 @@ _ARITHMETICS = names(
 )
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
     rows = []
     for arithmetic in _ARITHMETICS.value:
         whole, run = measured(arithmetic)
@@ -72,4 +73,4 @@ def measured(arithmetic: str) -> tuple[float, dict]:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    script.run(main)

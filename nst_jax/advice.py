@@ -13,6 +13,7 @@ def warn_before(plan: Plan) -> None:
     """Logs what of a request has no effect, or is not known to hold here."""
     _warn_of_equal_members(plan)
     _warn_of_promises(plan)
+    _warn_of_idle_options(plan)
     _warn_of_losses_drawn_anew(plan)
 
 
@@ -64,6 +65,25 @@ def _warn_of_promises(plan: Plan) -> None:
                 device.device_kind,
             )
             return
+
+
+#: What says how (part, field) -> what says whether, fields of the same part.
+_IDLE = {
+    ("ladder", "steps"): ("start", "sizes"),
+    ("ladder", "factor"): ("start",),
+    ("smoothing", "eps"): ("radius",),
+}
+
+
+def _warn_of_idle_options(plan: Plan) -> None:
+    """Names options of something that no member asks for."""
+    for (part, field), masters in _IDLE.items():
+        given = [getattr(member.experiment, part) for member in plan.members]
+        asked = any(getattr(own, master) for own in given for master in masters)
+        usual = getattr(type(given[0])(), field)
+        if not asked and any(getattr(own, field) != usual for own in given):
+            wanted = " or ".join(f"{part}.{master}" for master in masters)
+            logging.warning("%s.%s has no effect without %s", part, field, wanted)
 
 
 def _warn_of_losses_drawn_anew(plan: Plan) -> None:

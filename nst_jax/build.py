@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import json
+import pathlib
+import traceback
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -14,7 +16,8 @@ from nst_jax.draft import undraft
 from nst_jax.errors import RequestError
 from nst_jax.experiment import Experiment, Member
 from nst_jax.group import Group, Scene
-from nst_jax.losses import Objective, Regions
+from nst_jax.losses import Objective, Regions, Term
+from nst_jax.masks import check_frozen
 from nst_jax.plain import plain
 from nst_jax.reader import Input, Reader
 from nst_jax.vgg import Network, deepest_layer, smallest_side
@@ -76,8 +79,14 @@ def build(experiment: Experiment, only: Sequence[int] | None = None) -> Plan:
     for numbers in sorted(alike.values(), key=lambda own: depths[own[0]]):
         network = reader.network(members[numbers[0]].experiment)
         group = None
+        for i in numbers:
+            _, scene = stages[i][-1]
+            if scene.frozen is not None:
+                check_frozen(scene.frozen, "masks.freeze")
         for stage in zip(*(stages[i] for i in numbers), strict=True):
-            _check(network, objectives[numbers[0]], *stage[0])
+            last = stage[0] is stages[numbers[0]][-1]
+            remedy = "size" if last else "ladder.start or ladder.sizes"
+            _check(network, objectives[numbers[0]], *stage[0], remedy=remedy)
             group = Group(
                 tuple(numbers),
                 tuple(member for member, _ in stage),
@@ -249,9 +258,13 @@ def _scenes(reader: Reader) -> Callable[[Experiment], Scene]:
 
 
 def _check(
-    network: Network, objective: Objective, member: Member, scene: Scene
+    network: Network, objective: Objective, member: Member, scene: Scene, *, remedy: str
 ) -> None:
-    """Raises RequestError for what a term refuses, or layers that are out of reach."""
+    """Raises RequestError for what a term refuses, or layers that are out of reach.
+
+    Args:
+      remedy: what makes the stage's pictures larger.
+    """
     tile = member.experiment.tile
     if tile and scene.regions is not None:
         raise RequestError(
@@ -265,9 +278,9 @@ def _check(
                 f"tile must be 0, or {side} or more to reach layer "
                 f"{deepest_layer(objective.layers)}; got {tile}"
             )
-        _check_reaches("content", scene.content, objective.layers)
+        _check_reaches("content", scene.content, objective.layers, remedy)
         for i, style in enumerate(scene.styles):
-            _check_reaches(f"styles[{i}]", style, objective.layers)
+            _check_reaches(f"styles[{i}]", style, objective.layers, remedy)
     # A term refuses what it cannot use when it is traced.
     traced = functools.partial(_traced, objective, network)
     content, regions = scene.content, scene.regions
@@ -301,14 +314,32 @@ def _traced(
             f"terms ({names}): one decides by a number that is an argument of the "
             f"compiled program ({reason}); declare it static"
         ) from None
+    except RequestError:
+        raise
+    except Exception as error:  # A user's term is code, and may raise what it likes.
+        place = _place(error) or f"one of {', '.join(objective.names)}"
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RequestError(f"terms: {place}: {reason}") from error
 
 
-def _check_reaches(role: str, image: np.ndarray, layers: tuple[str, ...]) -> None:
+def _place(error: Exception) -> str | None:
+    """The innermost of the terms' methods that raised, and where; None if none did."""
+    place = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if isinstance(term := frame.f_locals.get("self"), Term):
+            file = pathlib.PurePath(frame.f_code.co_filename).name
+            place = f"{type(term).__name__} ({file}, line {line})"
+    return place
+
+
+def _check_reaches(
+    role: str, image: np.ndarray, layers: tuple[str, ...], remedy: str
+) -> None:
     side = smallest_side(layers)
     height, width, _ = image.shape
     if min(height, width) < side:
         raise RequestError(
             f"{role} is {width}×{height} px after resizing, and layer "
-            f"{deepest_layer(layers)} needs at least {side} px each way: raise size, "
-            "or take a picture less narrow"
+            f"{deepest_layer(layers)} needs at least {side} px each way: raise "
+            f"{remedy}, or take a picture less narrow"
         )

@@ -18,6 +18,7 @@ from nst_jax.draft import undraft
 from nst_jax.errors import RequestError, nearest
 from nst_jax.experiment import Experiment
 from nst_jax.io import find_file
+from nst_jax.plain import plain
 
 DEFAULT_CONFIG = "configs/transfer.py"
 _WORDS = {"int": "an integer", "float": "a number", "bool": "true or false"}
@@ -177,13 +178,27 @@ def _check_field(experiment: Experiment, path: str) -> None:
 
 
 def _check_effect(experiment: Experiment, path: str) -> None:
-    """Raises RequestError if an axis varies what a flag would set."""
+    """Raises RequestError if something else decides what a flag would set."""
     try:
         check_apart((*experiment.axes, Vary(path, (None,))), experiment)
     except RequestError:
         raise RequestError(
             f"--config.{path} has no effect, for an axis of this config varies it"
         ) from None
+    if path.startswith("terms") and _derives_terms(experiment):
+        raise RequestError(
+            f"--config.{path} has no effect, for the terms of this config follow from "
+            "its other fields"
+        )
+
+
+def _derives_terms(experiment: Experiment) -> bool:
+    """Whether the terms that are given have no part in those that are used."""
+    try:
+        without = dataclasses.replace(experiment, terms=()).resolved()
+    except RequestError:  # It looks for one among them.
+        return False
+    return plain(without.terms) == plain(experiment.resolved().terms)
 
 
 def _names(record: type) -> Iterator[str]:

@@ -72,6 +72,11 @@ class Ladder:
                 f"ladder.start must be below size {size}, got {self.start}"
             )
         sizes = self.sizes or self._down_from(size)
+        if self.start and not sizes:
+            raise RequestError(
+                f"ladder.start={self.start} and ladder.factor={self.factor:g} give no "
+                f"stage below size {size}: lower one of them"
+            )
         if list(sizes) != sorted({*sizes}) or (sizes and sizes[-1] >= size):
             raise RequestError(
                 f"ladder.sizes must ascend and end below size {size}, got {sizes}"
@@ -80,6 +85,11 @@ class Ladder:
         counts = counts or (steps,) * len(sizes)
         scales = self.style_scales or (1.0,) * len(sizes)
         for name, own in (("steps", counts), ("style_scales", scales)):
+            if own and not sizes:
+                raise RequestError(
+                    f"ladder.{name} is of stages before the last, and neither "
+                    "ladder.start nor ladder.sizes asks for any"
+                )
             if len(own) != len(sizes):
                 raise RequestError(
                     f"ladder.{name} has {len(own)} entries for the {len(sizes)} "

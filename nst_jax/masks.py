@@ -72,15 +72,24 @@ def frozen(mask: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
     A pixel is held where at least half of it is: masks of stages of two sizes agree.
 
     Raises:
-      RequestError: other proportions than the picture, or nothing or all is white.
+      RequestError: other proportions than the picture.
     """
-    white = np.all(mask >= 0.5, -1)
-    if not white.any():
-        raise RequestError(f"{name} has no white, so nothing would be frozen")
-    if white.all():
-        raise RequestError(f"{name} is all white, so nothing would move")
     _check_proportions(mask, shape, name)
-    return _shares(white, shape)[..., None] >= 0.5
+    return _shares(np.all(mask >= 0.5, -1), shape)[..., None] >= 0.5
+
+
+def check_frozen(held: np.ndarray, name: str) -> None:
+    """Raises RequestError if of a picture nothing is held, bool [H, W, 1], or all."""
+    height, width, _ = held.shape
+    if not held.any():
+        raise RequestError(
+            f"{name} has no white that fills half a pixel of {width}×{height}, so "
+            "nothing would be frozen"
+        )
+    if held.all():
+        raise RequestError(
+            f"{name} is white all over at {width}×{height} px, so nothing would move"
+        )
 
 
 def _check_proportions(mask: np.ndarray, shape: tuple[int, ...], name: str) -> None:

@@ -56,10 +56,16 @@ def test_a_cell_is_one_cell():
     [
         ("benchmarks.batches", "--batches=1,x", "wanted whole numbers of at least 1"),
         ("benchmarks", "nothing", "there is no table 'nothing'; there are convolution"),
+        ("benchmarks.ladder", "more", "unexpected argument 'more'"),
+        (
+            "benchmarks.ladder",
+            "--size=64",
+            "ladder.start must be below size 64, got 64",
+        ),
     ],
 )
 def test_what_no_script_can_do_is_a_sentence(name, flag, said):
     done = script(name, flag)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr

@@ -284,6 +284,18 @@ def test_a_flag_that_an_axis_overrides_is_refused(tmp_path, flag):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_flag_for_terms_that_follow_from_others_is_refused(tmp_path):
+    """Where the config's own fields decide what the terms are."""
+    flags = "--config=configs/deep_style.py:smoke", "--config.terms[1].weight=9"
+    status, _, err = launch(*flags, f"--workdir={tmp_path / 'run'}")
+    assert status == 2
+    assert "--config.terms[1].weight has no effect, for the terms of this config" in err
+    # Here they have a part: only the layers follow.
+    flags = "--config=configs/app_taps.py:smoke", "--config.terms[0].weight=9"
+    status, _, err = launch(*flags, "--dry_run", f"--workdir={tmp_path / 'run'}")
+    assert status == 0, err
+
+
 def test_the_values_of_an_axis_are_a_flag(tmp_path):
     (tmp_path / "grid.py").write_text(GRID)
     flags = f"--config={tmp_path / 'grid.py'}", "--config.axes[1].values=(5.0, 7.0)"

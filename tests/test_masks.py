@@ -12,7 +12,7 @@ from PIL import Image
 
 import nst_jax
 from nst_jax.io import read_alpha
-from nst_jax.masks import MAX_REGIONS, frozen, regions
+from nst_jax.masks import MAX_REGIONS, check_frozen, frozen, regions
 from nst_jax.runner import execute
 
 RED, BLUE, WHITE, BLACK = (255, 0, 0), (0, 0, 255), (255,) * 3, (0,) * 3
@@ -86,10 +86,21 @@ def test_a_mask_that_cannot_be_one_is_refused(masks, says):
 
 
 def test_what_freezes_nothing_or_all_is_refused():
-    with pytest.raises(nst_jax.RequestError, match="masks.freeze has no white"):
-        frozen(np.zeros((4, 4, 3)), (4, 4, 3), "masks.freeze")
-    with pytest.raises(nst_jax.RequestError, match="masks.freeze is all white"):
-        frozen(np.ones((4, 4, 3)), (4, 4, 3), "masks.freeze")
+    """As the picture has it: a fine line may be lost on the way to its size."""
+    line = painted(64, 64, WHITE, BLACK, 1)
+    for mask, says in (
+        (
+            np.zeros((4, 4, 3)),
+            "masks.freeze has no white that fills half a pixel of 4×4",
+        ),
+        (line, "has no white that fills half a pixel of 4×4"),
+        (np.ones((4, 4, 3)), "masks.freeze is white all over at 4×4 px"),
+        (1 - line, "is white all over at 4×4 px"),
+    ):
+        held = frozen(mask, (4, 4, 3), "masks.freeze")
+        with pytest.raises(nst_jax.RequestError, match=says):
+            check_frozen(held, "masks.freeze")
+    check_frozen(frozen(line, (64, 64, 3), "masks.freeze"), "masks.freeze")
 
 
 def test_a_mask_and_a_picture_that_are_not_there_to_see_are_refused(files):

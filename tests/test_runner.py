@@ -12,6 +12,7 @@ from test_axes import experiment
 
 import nst_jax
 from nst_jax import losses
+from nst_jax.advice import warn_before
 from nst_jax.errors import OutOfMemory
 from nst_jax.metrics import read_metrics
 from nst_jax.records import Records
@@ -188,6 +189,56 @@ def test_a_term_that_decides_by_a_number_is_refused_before_the_run():
     ) as caught:
         nst_jax.build(experiment(terms=(Choosy(),)))
     assert "\n" not in str(caught.value)
+
+
+@nst_jax.term
+class Blind(nst_jax.Term):
+    """A term that does not say at which layers it looks."""
+
+    name: str = nst_jax.static(default="blind")
+
+    def __call__(self, view, target):
+        return view.features["relu1_1"].sum()
+
+
+@nst_jax.term
+class Silent(nst_jax.Term):
+    """A term without a value."""
+
+    name: str = nst_jax.static(default="silent")
+
+    def __call__(self, view, target):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("term", "says"),
+    [
+        (Blind, r"terms: Blind \(test_runner.py, line \d+\): KeyError: 'relu1_1'"),
+        (Silent, "terms: one of gram, silent: TypeError: unsupported operand"),
+    ],
+)
+def test_what_a_term_raises_is_told_before_the_run(term, says):
+    with pytest.raises(nst_jax.RequestError, match=says) as caught:
+        nst_jax.build(experiment(terms=(nst_jax.Gram(name="gram"), term())))
+    assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"ladder": nst_jax.Ladder(steps=(3,))}, ["ladder.steps"]),
+        ({"ladder": nst_jax.Ladder(factor=3.0)}, ["ladder.factor"]),
+        ({"smoothing": nst_jax.Smoothing(eps=0.1)}, ["smoothing.eps"]),
+        ({"smoothing": nst_jax.Smoothing(radius=2, eps=0.1)}, []),
+        ({"ladder": nst_jax.Ladder(start=20, factor=1.2, steps=(0,))}, []),
+    ],
+)
+def test_options_of_what_nobody_asks_for_are_named(caplog, options, said):
+    with caplog.at_level("WARNING", "absl"):
+        warn_before(nst_jax.build(experiment(**options)))
+    found = [text.split()[0] for text in caplog.messages if "no effect" in text]
+    assert found == said
 
 
 def test_lines_that_are_no_rows_are_left_out(tmp_path, whole):

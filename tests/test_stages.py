@@ -76,7 +76,6 @@ def path(problem, canvas, steps):
             nst_jax.Ladder((64, 200), steps=(30,), style_scales=(2.0, 0.5)),
             [(64, 30, 1.0), (200, 30, 0.25), (512, 90, 0.5)],
         ),
-        (nst_jax.Ladder(start=500), [(512, 90, 0.5)]),
         # 512/1.05ⁿ rounds to some small sizes twice.
         (
             nst_jax.Ladder(start=10, factor=1.05),
@@ -106,6 +105,12 @@ def test_stages_of_a_ladder(ladder, wanted):
         (nst_jax.Ladder(factor=1.0), "factor must be from 1.05 to 16, got 1.0"),
         (nst_jax.Ladder(start=600), "start must be below size 512, got 600"),
         (nst_jax.Ladder(start=-1), "start must be at least 0, got -1"),
+        (
+            nst_jax.Ladder(start=500),
+            "start=500 and ladder.factor=1.41421 give no stage",
+        ),
+        (nst_jax.Ladder(style_scales=(2.0,)), "style_scales is of stages before the"),
+        (nst_jax.Ladder(steps=(2, 3)), "steps is of stages before the last, and neit"),
     ],
 )
 def test_a_wrong_ladder_is_refused(ladder, says):

@@ -91,7 +91,7 @@ def test_other_commands_have_flags_that_exist(command, tmp_path):
     flags = [f for f in command.split()[2:] if not f.startswith("--workdir")]
     flags = [flag.replace("me.jpg", "samples/coffee.png") for flag in flags]
     flags = [flag.replace("painting.jpg", "samples/swirls.jpg") for flag in flags]
-    small = "--config.steps=0", "--config.size=64", f"--workdir={tmp_path / 'run'}"
+    small = "--config.steps=0", "--config.size=80", f"--workdir={tmp_path / 'run'}"
     status, _, err = launch(*flags, *small)
     assert status == 0, err
 

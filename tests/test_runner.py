@@ -215,12 +215,12 @@ class Silent(nst_jax.Term):
     ("term", "says"),
     [
         (Blind, r"terms: Blind \(test_runner.py, line \d+\): KeyError: 'relu1_1'"),
-        (Silent, "terms: one of gram, silent: TypeError: unsupported operand"),
+        (Silent, "terms: one of content, silent: TypeError: unsupported operand"),
     ],
 )
 def test_what_a_term_raises_is_told_before_the_run(term, says):
     with pytest.raises(nst_jax.RequestError, match=says) as caught:
-        nst_jax.build(experiment(terms=(nst_jax.Gram(name="gram"), term())))
+        nst_jax.build(experiment(terms=(nst_jax.Content(), term())))
     assert caught.value.__cause__ is not None
 
 

@@ -7,14 +7,14 @@ of the one is given for the other: so methods are not to be compared at one weig
 by their curves. Each method of `METHODS` is run at four style weights on the same three
 pairs, and measured at layers of the network that no term looks at. The first is the
 plain method at one size for 500 steps, the others go through two sizes, 100 steps each;
-the last is this project's own preset.
+the last has the terms of this project's own preset.
 
 The page has a plot for each pair with a curve for each method, the lower left the
 better, and a table with what is wrong with the pictures: frames at the border, grey
 patches, values that no screen shows. To add a method, write it and its style terms into
 `METHODS`, with weights of such a size that at style weight 1 it is about as strong as
-the others. Judged from parts of it, an hour and a half on two CPU cores, most of it for
-sliced Wasserstein, Wasserstein and histograms; `--shard` and `--merge` split it.
+the others. An hour and a quarter on two CPU cores, most of it for Wasserstein, sliced
+Wasserstein and histograms; `--shard` and `--merge` split it.
 """
 
 import dataclasses

@@ -57,7 +57,13 @@ def main() -> None:
     )
     last = _LAST.value or _STEPS.value // 2
     coarse_to_fine = experiment(ladder, _PARAMETRISATION.value, last)
-    nst_jax.build(coarse_to_fine)  # What is wrong with it is known before it is time.
+    # What is wrong with it is known before anything is timed.
+    (group,) = nst_jax.build(coarse_to_fine).groups
+    if len(group.stages) < 2:
+        raise nst_jax.RequestError(
+            f"--start={_START.value} and --factor={_FACTOR.value:g} give no stage "
+            f"below --size={_SIZE.value}"
+        )
     alone, compiling_alone = descent(at_one_size)
     climbed, compiling = descent(coarse_to_fine)
     rows = []

@@ -14,6 +14,7 @@ def warn_before(plan: Plan) -> None:
     _warn_of_equal_members(plan)
     _warn_of_promises(plan)
     _warn_of_idle_options(plan)
+    _warn_of_ladders_without_stages(plan)
     _warn_of_losses_drawn_anew(plan)
 
 
@@ -84,6 +85,17 @@ def _warn_of_idle_options(plan: Plan) -> None:
         if not asked and any(getattr(own, field) != usual for own in given):
             wanted = " or ".join(f"{part}.{master}" for master in masters)
             logging.warning("%s.%s has no effect without %s", part, field, wanted)
+
+
+def _warn_of_ladders_without_stages(plan: Plan) -> None:
+    """Names a size that a ladder which was asked for has nothing below."""
+    for own in (member.experiment for member in plan.members):
+        if own.ladder.start and len(own.stages()) == 1:
+            logging.warning(
+                "ladder.start=%d and ladder.factor=%g give no stage below size %d",
+                *(own.ladder.start, own.ladder.factor, own.size),
+            )
+            return
 
 
 def _warn_of_losses_drawn_anew(plan: Plan) -> None:

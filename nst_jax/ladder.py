@@ -72,11 +72,6 @@ class Ladder:
                 f"ladder.start must be below size {size}, got {self.start}"
             )
         sizes = self.sizes or self._down_from(size)
-        if self.start and not sizes:
-            raise RequestError(
-                f"ladder.start={self.start} and ladder.factor={self.factor:g} give no "
-                f"stage below size {size}: lower one of them"
-            )
         if list(sizes) != sorted({*sizes}) or (sizes and sizes[-1] >= size):
             raise RequestError(
                 f"ladder.sizes must ascend and end below size {size}, got {sizes}"

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from conftest import ROOT, launch
 from PIL import Image
 
 import nst_jax
+from nst_jax.flags import _derives_terms
 from nst_jax.metrics import read_metrics
 
 #: Those that every promise of the run directory is held on; the others are in
@@ -290,10 +292,16 @@ def test_a_flag_for_terms_that_follow_from_others_is_refused(tmp_path):
     status, _, err = launch(*flags, f"--workdir={tmp_path / 'run'}")
     assert status == 2
     assert "--config.terms[1].weight has no effect, for the terms of this config" in err
-    # Here they have a part: only the layers follow.
-    flags = "--config=configs/app_taps.py:smoke", "--config.terms[0].weight=9"
-    status, _, err = launch(*flags, "--dry_run", f"--workdir={tmp_path / 'run'}")
-    assert status == 0, err
+
+
+@pytest.mark.parametrize(
+    ("name", "derived"),
+    [("deep_style", True), ("gallery", True), ("app_taps", False), ("talk", False)],
+)
+def test_what_terms_follow_from(name, derived):
+    """Of app_taps the layers alone follow from other fields, and weights count."""
+    config = runpy.run_path(str(ROOT / "configs" / f"{name}.py"))["get_config"]()
+    assert _derives_terms(config) == derived
 
 
 def test_the_values_of_an_axis_are_a_flag(tmp_path):

@@ -230,6 +230,7 @@ def test_what_a_term_raises_is_told_before_the_run(term, says):
         ({"ladder": nst_jax.Ladder(steps=(3,))}, ["ladder.steps"]),
         ({"ladder": nst_jax.Ladder(factor=3.0)}, ["ladder.factor"]),
         ({"smoothing": nst_jax.Smoothing(eps=0.1)}, ["smoothing.eps"]),
+        ({"ladder": nst_jax.Ladder(start=20, factor=9.0)}, ["ladder.start=20"]),
         ({"smoothing": nst_jax.Smoothing(radius=2, eps=0.1)}, []),
         ({"ladder": nst_jax.Ladder(start=20, factor=1.2, steps=(0,))}, []),
     ],
@@ -237,7 +238,10 @@ def test_what_a_term_raises_is_told_before_the_run(term, says):
 def test_options_of_what_nobody_asks_for_are_named(caplog, options, said):
     with caplog.at_level("WARNING", "absl"):
         warn_before(nst_jax.build(experiment(**options)))
-    found = [text.split()[0] for text in caplog.messages if "no effect" in text]
+    told = [
+        text for text in caplog.messages if "no effect" in text or "give no" in text
+    ]
+    found = [text.split()[0] for text in told]
     assert found == said
 
 

@@ -103,6 +103,19 @@ def test_what_freezes_nothing_or_all_is_refused():
     check_frozen(frozen(line, (64, 64, 3), "masks.freeze"), "masks.freeze")
 
 
+def test_a_line_that_is_lost_at_the_pictures_size_is_refused(files, tmp_path):
+    """But not where a smaller stage alone loses it."""
+    freeze = save(tmp_path / "freeze.png", painted(48, 64, WHITE, BLACK, 2))
+    asked = experiment(files, masks=nst_jax.Masks(freeze=freeze))
+    asked.ladder = nst_jax.Ladder(sizes=(8,))
+    coarse, last = nst_jax.build(asked).groups[0].stages
+    assert not coarse.scenes[0].frozen.any()
+    assert last.scenes[0].frozen.sum() == 24  # A column.
+    asked.ladder, asked.size = nst_jax.Ladder(), 8
+    with pytest.raises(nst_jax.RequestError, match="fills half a pixel of 8×6"):
+        nst_jax.build(asked)
+
+
 def test_a_mask_and_a_picture_that_are_not_there_to_see_are_refused(files):
     def vanish(name):
         with Image.open(files[name]) as image:

@@ -95,6 +95,22 @@ def test_stages_of_a_ladder(ladder, wanted):
 
 
 @pytest.mark.parametrize(
+    ("size", "sizes", "remedy"),
+    [(64, (4,), "raise ladder.start or ladder.sizes, or"), (4, (), "raise size, or")],
+)
+def test_a_stage_that_is_too_small_names_what_makes_it_larger(size, sizes, remedy):
+    asked = nst_jax.Experiment(
+        content="samples/chelsea.png",
+        styles=("samples/swirls.jpg",),
+        terms=(nst_jax.Gram(layers=("relu3_1",)),),
+        size=size,
+        ladder=nst_jax.Ladder(sizes),
+    )
+    with pytest.raises(nst_jax.RequestError, match=remedy):
+        nst_jax.build(asked)
+
+
+@pytest.mark.parametrize(
     ("ladder", "says"),
     [
         (nst_jax.Ladder((64, 64)), "sizes must ascend and end below size 512"),

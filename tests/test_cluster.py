@@ -1,14 +1,13 @@
 """One run by several processes, which know of each other by a folder alone."""
 
-import contextlib
 import json
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
+import types
 
 import numpy as np
 import pytest
@@ -32,18 +31,44 @@ def quick(monkeypatch):
     monkeypatch.setattr(cluster, "_SECONDS_BETWEEN_BEATS", 0.02)
 
 
-def test_who_has_ended_is_not_waited_for_and_who_is_silent_is_lost(tmp_path, quick):
-    """A folder without a heart, one whose heart stopped, and one that ends later."""
+def test_who_has_ended_is_not_waited_for_and_who_is_silent_is_lost(
+    tmp_path, monkeypatch
+):
+    """A process without a heartbeat file, one whose count stands, and one that works.
+
+    The clock is the test's own. The third process counts until second 1.0, which is
+    longer than the patience of 0.4 s, and then ends.
+    """
     ended, silent, working = (tmp_path / name for name in ("a", "b", "c"))
-    silent.mkdir()
-    (silent / "alive").write_text("7")
-    began = time.monotonic()
-    with contextlib.ExitStack() as life:
-        life.enter_context(beating(working))
-        threading.Timer(1.0, life.pop_all().close).start()
-        assert wait_for([ended, silent, working], patience=0.4) == [1]
-    assert 0.9 < time.monotonic() - began < 10
-    assert not (working / "alive").exists()
+    for folder in (silent, working):
+        folder.mkdir()
+        (folder / "alive").write_text("7")
+    clock = types.SimpleNamespace(now=0.0)
+
+    def sleep(seconds):
+        clock.now += seconds
+        (working / "alive").write_text(str(clock.now))
+        if clock.now > 1.0:
+            (working / "alive").unlink()
+
+    watch = types.SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep)
+    monkeypatch.setattr(cluster, "time", watch)
+    assert wait_for([ended, silent, working], patience=0.4) == [1]
+    assert 1.0 < clock.now < 1.5
+
+
+def test_a_heart_beats_while_its_context_lasts(tmp_path, quick):
+    alive = tmp_path / "part" / "alive"
+    with beating(alive.parent):
+        assert alive.exists()
+        for _ in range(6000):
+            # The file is empty while it is being written.
+            if alive.read_text() not in ("", "0"):
+                break
+            time.sleep(0.01)
+        else:
+            pytest.fail("no beat")
+    assert not alive.parent.exists()
 
 
 def test_a_stop_ends_the_waiting(tmp_path, quick):

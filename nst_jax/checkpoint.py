@@ -61,7 +61,8 @@ class Checkpoint:
         try:
             with safetensors.safe_open(path, "numpy") as file:
                 meta = file.metadata()
-                tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+                names = sorted(file.keys(), key=int)  # "1000" comes after "999".
+                tensors = {name: file.get_tensor(name) for name in names}
             if meta["sha256"] != _sha256(tensors, meta["place"]):
                 raise ValueError("it is damaged")
             place = msgspec.json.decode(meta["place"], type=_Place)

@@ -1,9 +1,10 @@
 """A run from its plan to its report: what the launch script does."""
 
+import contextlib
 import pathlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -120,6 +121,8 @@ class _Run:
         self.began = self.reported = self.kept = time.perf_counter()
         self.run_s = self.report_s = self.keep_s = self.elsewhere_s = 0.0
         self.member_steps = 0
+        #: `run_s` and `member_steps` without the batch under way.
+        self.settled = 0.0, 0
         self.compiler = Compiler()
         self.logged: set[int] = set()
         self.checkpoint = records.load_checkpoint()
@@ -171,6 +174,11 @@ class _Run:
             except (jax.errors.JaxRuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
+                # A batch that is thrown away costs neither seconds nor steps, or the
+                # seconds of a step would be those of two programs.
+                run_s, member_steps = self.settled
+                progress.skip(member_steps - self.member_steps)  # To be made again.
+                self.run_s, self.member_steps = run_s, member_steps
                 self.compiler.drop(stages)
                 size = self._halved(number, group, problems[0], size)
 
@@ -236,6 +244,7 @@ class _Run:
     ) -> bool:
         """Optimises a group's batches; False if stopped before the last one's end."""
         for first in range(0, len(group.members), size):
+            self.settled = self.run_s, self.member_steps
             places = range(first, min(first + size, len(group.members)))
             numbers = tuple(group.numbers[i] for i in places)
             if self.records.finished(numbers):
@@ -266,7 +275,9 @@ class _Run:
         look = None
         for stage in stages[at:]:
             coarse = look.state if look else None
-            look = self._batch(stage, places, coarse, resume, began, progress)
+            _ = stage.ensemble  # Compiled before the seconds of running begin.
+            with self._running():
+                look = self._batch(stage, places, coarse, resume, began, progress)
             if look.step < stage.before + stage.steps:
                 return False
             resume = None
@@ -315,7 +326,6 @@ class _Run:
         step = stage.before + (resume[0] if resume else 0)
         snapshots = experiment.output.snapshot_steps(stage.before + stage.steps)
         ensemble = stage.ensemble
-        entered = time.perf_counter()
         for look in ensemble.optimise(
             group.starts(places, self.records.result),
             stage.steps,
@@ -340,8 +350,16 @@ class _Run:
             step = look.step
             if look.state is not None and step < stage.total:
                 self._keep(stage, numbers, look, began)
-        self.run_s += time.perf_counter() - entered
         return look
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        """Count the seconds of a context as `run_s`, also where it raises."""
+        entered = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.run_s += time.perf_counter() - entered
 
     def _keep(
         self, stage: Stage, numbers: tuple[int, ...], look: Look, began: float

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import shutil
+import types
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from test_axes import experiment
 
 import nst_jax
-from nst_jax import losses
+from nst_jax import losses, runner
 from nst_jax.advice import warn_before
 from nst_jax.errors import OutOfMemory
 from nst_jax.metrics import read_metrics
@@ -375,6 +376,64 @@ def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, monkeypatch, caplo
     told = [text for text in caplog.messages if "do not fit" in text]
     assert all("no longer promised to be the same" in text for text in told)
     assert [text.split("going on with ")[1][0] for text in told] == ["4", "2"]
+
+
+def test_a_batch_that_is_thrown_away_costs_neither_steps_nor_seconds(
+    tmp_path, monkeypatch
+):
+    """By a clock that shows a second a look in batches of two, and ten in larger ones.
+
+    The first batch of four is whole before memory ends in the second, after looks at
+    steps 0, 2 and 4.
+    """
+    clock = types.SimpleNamespace(now=0.0)
+    monkeypatch.setattr(
+        runner, "time", types.SimpleNamespace(perf_counter=lambda: clock.now)
+    )
+    optimise, batches = nst_jax.Ensemble.optimise, []
+
+    def limited(self, *args, **options):
+        batches.append(self.batch_size)
+        for look in optimise(self, *args, **options):
+            clock.now += 10 if self.batch_size == 4 else 1
+            yield look
+            if len(batches) == 2 and look.step == 4:
+                raise MemoryError("Unable to allocate 3.1 GiB")
+
+    monkeypatch.setattr(nst_jax.Ensemble, "optimise", limited)
+    asked = eight()
+    asked.ensemble.batch_size = 4
+    assert run(asked, tmp_path) == "done"
+    assert batches == [4, 4, 2, 2]
+    ran = manifest(tmp_path)
+    (group,) = ran["groups"]
+    # Looks are at steps 0, 2, 4 and 6.
+    assert ran["member_steps"] == group["member_steps"] == 8 * 6
+    assert ran["timings"]["run_s"] == group["run_s"] == 4 * 10 + 2 * 4 * 1
+    assert ran["timings"]["total_s"] == 4 * 10 + 3 * 10 + 2 * 4 * 1
+
+
+def test_a_run_that_fails_counts_the_seconds_of_the_steps_it_made(
+    tmp_path, monkeypatch
+):
+    clock = types.SimpleNamespace(now=0.0)
+    monkeypatch.setattr(
+        runner, "time", types.SimpleNamespace(perf_counter=lambda: clock.now)
+    )
+    optimise = nst_jax.Ensemble.optimise
+
+    def broken(self, *args, **options):
+        for look in optimise(self, *args, **options):
+            clock.now += 1
+            yield look
+            if look.step == 4:
+                raise OSError("no space left on device")
+
+    monkeypatch.setattr(nst_jax.Ensemble, "optimise", broken)
+    with pytest.raises(OSError, match="no space left"):
+        run(eight(), tmp_path)
+    ran = manifest(tmp_path)
+    assert (ran["member_steps"], ran["timings"]["run_s"]) == (8 * 4, 3)
 
 
 def test_memory_for_none_is_one_sentence(tmp_path, monkeypatch):

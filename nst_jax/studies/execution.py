@@ -94,7 +94,10 @@ def _table(evidence: Evidence, axis: int, there: Sequence[Place]) -> Table:
 
 
 def _costs(evidence: Evidence, axis: int, there: Sequence[Place]) -> Table:
-    """What a member's step takes, also of those that only fill a batch up."""
+    """Return the table of run seconds by step and slot of a batch.
+
+    The slots that fill up the last batch are computed too, and count.
+    """
     axes, groups = evidence.run["axes"], evidence.run.get("groups", [])
     arms = _arms(evidence, axis)
     rows: list[tuple[Any, ...]] = []
@@ -105,7 +108,8 @@ def _costs(evidence: Evidence, axis: int, there: Sequence[Place]) -> Table:
             if number is None or not groups[number]["member_steps"]:
                 continue
             group, size = groups[number], groups[number]["batch_size"] or 1
-            filled = min(group["count"], size) / size
+            slots = size * math.ceil(group["count"] / size)
+            filled = group["count"] / slots
             seconds[arm] = filled * group["run_s"] / group["member_steps"]
         rows += [
             (

@@ -14,6 +14,7 @@ from typing import Any
 
 from nst_jax.draft import undraft
 from nst_jax.errors import RequestError, nearest
+from nst_jax.losses.base import unique_names
 
 
 @dataclasses.dataclass
@@ -25,9 +26,10 @@ class Vary:
         Vary(("solver.name", "steps"), (("adam", 300), ("lbfgs", 100)))
 
     Attributes:
-      fields: the path of a field in the config, with a term called by its name or
-        its number; several paths if they change together, each value then being a
-        tuple with an entry for each.
+      fields: the path of a field in the config, with a term called by its number or
+        by its name as metrics have it, a second `style` being `style_2`; several
+        paths if they change together, each value then being a tuple with an entry
+        for each.
       values: what the field takes, in order.
       labels: how the values are called in panels; empty for the values themselves.
       name: how the axis is called; empty for the field's own name.
@@ -143,7 +145,7 @@ def check_apart(axes: Sequence[Vary], config: Any) -> None:
     for path in (path for axis in axes for path in axis.paths):
         parts = _parts(path)
         if parts[:1] == ("terms",) and len(parts) > 1:
-            names = [undraft(term).name for term in config.terms]
+            names = _names(config.terms)
             if parts[1] in names:
                 parts = ("terms", str(names.index(parts[1])), *parts[2:])
         for other, known in seen:
@@ -172,7 +174,7 @@ def value_at(config: Any, path: str) -> Any:
     for part in _parts(path):
         node = undraft(node)
         if isinstance(node, tuple):
-            names = [getattr(undraft(item), "name", "") for item in node]
+            names = _names(node)
             node = node[names.index(part) if part in names else int(part)]
         else:
             node = getattr(node, part)
@@ -184,7 +186,7 @@ def _assigned(node: Any, parts: tuple[str, ...], value: Any, path: str) -> Any:
         return value
     node, (head, *rest) = undraft(node), parts
     if isinstance(node, tuple):
-        names = [getattr(undraft(item), "name", "") for item in node]
+        names = _names(node)
         i = names.index(head) if head in names else _number(head, len(node))
         if i is None:
             raise RequestError(_no_field(path, head, names))
@@ -197,6 +199,13 @@ def _assigned(node: Any, parts: tuple[str, ...], value: Any, path: str) -> Any:
         raise RequestError(_no_field(path, head, names))
     changed = _assigned(getattr(node, head), tuple(rest), value, path)
     return dataclasses.replace(node, **{head: changed})
+
+
+def _names(items: tuple[Any, ...]) -> list[str]:
+    """Return the names that metrics have for a tuple's terms; "" for other items."""
+    names = [getattr(undraft(item), "name", "") for item in items]
+    unique = iter(unique_names(filter(None, names)))
+    return [name and next(unique) for name in names]
 
 
 def _number(text: str, count: int) -> int | None:

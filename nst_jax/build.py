@@ -18,8 +18,9 @@ from nst_jax.experiment import Experiment, Member
 from nst_jax.group import Group, Scene
 from nst_jax.losses import Objective, Regions, Term
 from nst_jax.masks import check_frozen
+from nst_jax.parametrisation import parametrisation
 from nst_jax.plain import plain
-from nst_jax.reader import Input, Reader
+from nst_jax.reader import Input, NetworkFields, Reader
 from nst_jax.vgg import Network, deepest_layer, smallest_side
 
 
@@ -167,21 +168,20 @@ def _depths(previous: Sequence[int | None]) -> list[int]:
     return depths
 
 
-#: What of an experiment its program does not depend on: where pictures come from,
-#: for their shapes alone count, where the canvas starts, and what is done to its end.
-_NO_PROGRAM = (
-    *("content", "styles", "style_size", "style_scale", "frame", "film"),
-    *("terms", "solver", "canvas", "masks", "smoothing", "seeds", "axes", "output"),
-)
-
-
 def _program(experiment: Experiment, objective: Objective, scene: Scene) -> Hashable:
-    """What selects a member's program: all but its numbers."""
-    leaves, tree = jax.tree.flatten((objective, experiment.solver_record()))
-    # A subclass's own fields are resolved into these.
-    names = {field.name for field in dataclasses.fields(Experiment)} - {*_NO_PROGRAM}
-    fixed = {name: plain(getattr(experiment, name)) for name in sorted(names)}
-    return tree, tuple(map(np.shape, leaves)), scene.shapes, json.dumps(fixed)
+    """Return what selects a stage's compiled program, and how the program is used.
+
+    It is what `Group.problems` poses and `Stage` asks for, without the numbers and the
+    pixels: the static parts and the shapes of the arguments, and the execution.
+    """
+    shape = scene.content.shape
+    variable = parametrisation(experiment.parametrisation, shape)
+    posed = objective, experiment.solver_record(), variable
+    leaves, tree = jax.tree.flatten(posed)
+    network = NetworkFields.from_experiment(experiment)
+    execution = dataclasses.astuple(experiment.ensemble)
+    arguments = tree, tuple(map(np.shape, leaves)), scene.shapes, network
+    return arguments, experiment.tile, experiment.steps, execution
 
 
 def _stages(
@@ -190,7 +190,7 @@ def _stages(
     """Each member's stages, coarse to fine, with their pictures."""
     # What the stages before the last read is the same files at other sizes: one
     # account of them is enough.
-    coarse = Reader()
+    coarse = reader.coarser()
     scene, coarse_scene = _scenes(reader), _scenes(coarse)
     stages = []
     for member in members:

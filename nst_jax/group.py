@@ -233,7 +233,7 @@ class Group:
         picture = scene.canvas
         if before is not None:
             assert result is not None
-            picture = colour.canvas(self.experiment.colour, result(before))
+            picture = colour.canvas(member.experiment.colour, result(before))
         return starting_canvas(
             member.experiment.canvas,
             member.seed,

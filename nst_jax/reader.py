@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -33,6 +33,31 @@ class Input:
     size: tuple[int, int] | None = None
 
 
+class NetworkFields(NamedTuple):
+    """The fields of an experiment that describe its network, `numerics` resolved."""
+
+    weights: str
+    backend: str
+    numerics: Numerics
+    pooling: str
+    padding: str
+    input_scale: float
+    input_centred: bool
+
+    @classmethod
+    def from_experiment(cls, experiment: Experiment) -> "NetworkFields":
+        backend = experiment.ensemble.platform or jax.default_backend()
+        return cls(
+            experiment.weights,
+            backend,
+            undraft(experiment.numerics).on(backend),
+            experiment.pooling,
+            experiment.padding,
+            experiment.input_scale,
+            experiment.input_centred,
+        )
+
+
 # Half a gigabyte, which the experiments of a process share: those of a notebook, say.
 @functools.lru_cache(maxsize=2)
 def _network(path: pathlib.Path, sha256: str, form: str, where: Hashable) -> Network:
@@ -54,31 +79,30 @@ class Reader:
         -> [H, W, 3].
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hashes: dict[pathlib.Path, str] | None = None) -> None:
+        """
+        Args:
+          hashes: file -> SHA-256, shared with the readers that are given the same.
+        """
         self.inputs: list[Input] = []
         self.pictures: dict[int, np.ndarray] = {}
         self._read: dict[Hashable, Any] = {}
+        self._hashes = {} if hashes is None else hashes
 
     def network(self, experiment: Experiment) -> Network:
         """The network that an experiment describes."""
-        backend = experiment.ensemble.platform or jax.default_backend()
-        path, numerics = experiment.weights, undraft(experiment.numerics).on(backend)
-        options: dict[str, Any] = {
-            "pooling": experiment.pooling,
-            "padding": experiment.padding,
-            "input_scale": experiment.input_scale,
-            "input_centred": experiment.input_centred,
-        }
+        fields = NetworkFields.from_experiment(experiment)._asdict()
+        path, backend = fields.pop("weights"), fields.pop("backend")
 
         def read() -> tuple[pathlib.Path, str]:
             found = io.find_file("weights", path)
-            self.inputs.append(Input("weights", path, io.file_sha256(found)))
+            self.inputs.append(Input("weights", path, self._sha256(found)))
             return found, self.inputs[-1].sha256
 
         found, sha256 = self._once(("weights", path), read)
         where = backend, jax.config.jax_default_device  # type: ignore[attr-defined]
-        base = _network(found, sha256, numerics.convolution, where)
-        return base.used(numerics=numerics, **options)
+        base = _network(found, sha256, fields["numerics"].convolution, where)
+        return base.used(**fields)
 
     def content(self, experiment: Experiment) -> np.ndarray:
         """The content picture, of the frame that the experiment is of."""
@@ -189,6 +213,10 @@ class Reader:
             return None
         return io.read_alpha(path, picture.shape)
 
+    def coarser(self) -> "Reader":
+        """Return a reader of the same files at other sizes, with its own account."""
+        return Reader(self._hashes)
+
     def place(self, picture: np.ndarray) -> int:
         """Where in `inputs` a picture is that was read here."""
         return next(i for i, known in self.pictures.items() if known is picture)
@@ -198,8 +226,14 @@ class Reader:
             self._read[key] = read()
         return self._read[key]
 
+    def _sha256(self, file: pathlib.Path) -> str:
+        """Return a file's SHA-256, computed once: a film reads a frame at a time."""
+        if file not in self._hashes:
+            self._hashes[file] = io.file_sha256(file)
+        return self._hashes[file]
+
     def _noted(self, role: str, path: str, image: np.ndarray) -> np.ndarray:
-        sha256 = io.file_sha256(io.find_file(role, path))
+        sha256 = self._sha256(io.find_file(role, path))
         height, width, _ = image.shape
         self.pictures[len(self.inputs)] = image
         self.inputs.append(Input(role, path, sha256, (height, width)))

@@ -9,6 +9,7 @@ import pytest
 from conftest import smooth_picture
 
 import nst_jax
+from nst_jax import colour
 from nst_jax.axes import assigned
 from nst_jax.ensemble import Ensemble
 from nst_jax.memory import fitting_batch
@@ -110,6 +111,28 @@ def test_any_field_can_be_assigned_in_a_copy(path, value):
     assert node == value
 
 
+def test_a_term_has_the_name_that_metrics_call_it():
+    """A second term `style` is `style_2`, in axes as in metrics."""
+    styles = [nst_jax.Gram(weight, layers=("relu1_1",)) for weight in (1.0, 3.0)]
+    terms = (nst_jax.Content(layers=("relu1_1",)), *styles)
+    axis = nst_jax.Vary("terms.style_2.weight", (5.0, 7.0))
+    asked = experiment(terms=terms, axes=(axis,))
+    members = asked.members()
+    assert [[t.weight for t in m.experiment.terms] for m in members] == [
+        [terms[0].weight, 1.0, 5.0],
+        [terms[0].weight, 1.0, 7.0],
+    ]
+    assert [m.label for m in members] == ["style 2 weight 5", "style 2 weight 7"]
+    (group,) = nst_jax.build(asked).groups
+    assert group.objectives[0].names == ("content", "style", "style_2")
+    asked.axes = (nst_jax.Vary("terms.q.weight", (1.0,)),)
+    with pytest.raises(nst_jax.RequestError, match="but content, style, style_2$"):
+        asked.members()
+    asked.axes = (axis, nst_jax.Vary("terms[2].weight", (1.0,)))
+    with pytest.raises(nst_jax.RequestError, match="set the same field"):
+        asked.members()
+
+
 @pytest.mark.parametrize(
     ("axes", "says"),
     [
@@ -207,6 +230,9 @@ def groups(**fields) -> list[list[int]]:
         nst_jax.Vary("solver.tolerance", (0.0, 1.0)),
         nst_jax.Vary("canvas.amplitude", (0.1, 0.5)),
         nst_jax.Vary("canvas.kind", ("noise", "content", "style")),
+        nst_jax.Vary("colour", ("style", "luminance", "match_pca")),
+        nst_jax.Vary("resample", ("lanczos", "nearest")),
+        nst_jax.Vary("smoothing.radius", (0, 2)),
         nst_jax.Seeds(3),
     ],
     ids=lambda axis: axis.title,
@@ -247,6 +273,156 @@ def two_pictures(tmp_path):
     for seed, path in enumerate(paths):
         nst_jax.write_image(path, smooth_picture(seed, 24, 24))
     return paths
+
+
+#: Field of `Experiment` -> paths and two values of each. Where the first value is
+#: "a" or "b", it stands for one of two pictures of 24×24 px.
+ALTERNATIVES = {
+    "content": (("content", "a", "b"),),
+    "styles": (("styles", ("a",), ("b",)), ("styles", ("a",), ("a", "b"))),
+    "terms": (
+        ("terms.style.weight", 1.0, 2.0),
+        ("terms.content.layers", ("relu1_1",), ("relu1_2",)),
+    ),
+    "size": (("size", 24, 16), ("size,fit", (24, "long"), (24, "short"))),
+    "steps": (("steps", 2, 3),),
+    "pooling": (("pooling", "max", "avg"),),
+    "solver": (
+        ("solver.name", "adam", "lbfgs_fixed"),
+        ("solver.learning_rate", 0.01, 0.02),
+        ("solver.averaging", 0.0, 0.5),
+        ("solver.clip", True, False),
+    ),
+    "canvas": (("canvas.kind", "content", "noise"),),
+    "parametrisation": tuple(
+        ("parametrisation,solver.clip", ("pixels", False), (name, False))
+        for name in ("pyramid", "fourier", "spectrum")
+    ),
+    "ladder": (("ladder.sizes,ladder.steps", ((), ()), ((16,), (1,))),),
+    "masks": (("masks.freeze", "", "b"),),
+    "tile": (("tile", 0, 16), ("tile", 8, 16)),
+    "fit": (("fit", "long", "area"),),
+    "style_size": (("style_size", 24, 16),),
+    "style_scale": (("style_scale", 1.0, 0.5), ("style_scale", 1.0, 1.001)),
+    "colour": (("colour", "style", "luminance"), ("colour", "style", "match_pca")),
+    "smoothing": (("smoothing.radius", 0, 2),),
+    "padding": (("padding", "zeros", "reflect"),),
+    "input_scale": (("input_scale", 1.0, 0.5),),
+    "input_centred": (("input_centred", True, False),),
+    "resample": (("resample", "lanczos", "nearest"),),
+    "frame": (("frame", 0, 1),),
+    "film": (("film.motion,film.amount", ("still", 0.0), ("shift", 1.0)),),
+    "weights": (
+        (
+            "weights",
+            "weights/vgg19.safetensors",
+            "weights/../weights/vgg19.safetensors",
+        ),
+    ),
+    "numerics": (
+        ("numerics.precision", "highest", "default"),
+        ("numerics.feature_dtype", "float32", "bfloat16"),
+        ("numerics.deterministic", False, True),
+    ),
+    "ensemble": (
+        ("ensemble.strategy", "vmap", "map"),
+        ("ensemble.repeat", 0, 1),
+        ("ensemble.batch_size", 0, 2),
+        ("ensemble.process", "own", "fresh"),
+    ),
+}
+
+
+def test_every_field_has_an_alternative():
+    """But for seeds, which are numbers, and fields that no axis may vary."""
+    fields = {field.name for field in dataclasses.fields(nst_jax.Experiment)}
+    assert fields - {"seeds", "output", "axes"} == {*ALTERNATIVES}
+
+
+@pytest.mark.parametrize(
+    "alternative",
+    [each for several in ALTERNATIVES.values() for each in several],
+    ids=lambda each: f"{each[0]}={each[2]}",
+)
+def test_members_share_a_batch_if_and_only_if_their_programs_are_equal(
+    alternative, two_pictures
+):
+    """The programs are those of the two members, each planned by itself.
+
+    Members whose style pictures have other sizes do not share a batch either: the
+    shapes of a term's targets may depend on them.
+    """
+
+    def given(value):
+        if isinstance(value, tuple):
+            return tuple(map(given, value))
+        return dict(zip("ab", two_pictures, strict=True)).get(value, value)
+
+    def planned(*values):
+        names = path.split(",")
+        names = names[0] if len(names) == 1 else tuple(names)
+        axis = nst_jax.Vary(names, values, labels=tuple("xy"[: len(values)]))
+        terms = (
+            nst_jax.Content(layers=("relu1_1",)),
+            nst_jax.Gram(layers=("relu1_1",)),
+        )
+        fields = {"content": two_pictures[0], "styles": (two_pictures[0],)}
+        asked = experiment(**fields, terms=terms, axes=(axis,), size=24)
+        return nst_jax.build(asked).groups
+
+    def program(group):
+        options = dataclasses.astuple(group.experiment.ensemble)
+        return [
+            (
+                Ensemble.signature(
+                    stage.problems()[:1],
+                    stage.content.shape,
+                    batch_size=1,
+                    strategy="vmap",
+                ),
+                stage.experiment.steps,
+                options,
+                [style.shape for style in stage.styles],
+                [id(leaf) for leaf in jax.tree.leaves(stage.network.params)],
+            )
+            for stage in group.stages
+        ]
+
+    path, *values = alternative
+    values = [given(value) for value in values]
+    one, other = (program(group) for v in values for group in planned(v))
+    assert len(planned(*values)) == (1 if one == other else 2)
+
+
+def test_each_member_of_a_batch_has_its_own_colours(tmp_path):
+    """Three colours by two seeds are one batch of six, and what each is by itself."""
+    colours = "style", "luminance", "match_pca"
+    options = {"seeds": (0, 1), "canvas": nst_jax.Canvas("blend", mix=0.5)}
+    loop = nst_jax.EnsembleOptions(strategy="loop")
+
+    def finals(workdir, values):
+        axis = nst_jax.Vary("colour", values)
+        asked = experiment(**options, axes=(axis,), ensemble=loop)
+        plan = nst_jax.build(asked)
+        assert [len(group.members) for group in plan.groups] == [2 * len(values)]
+        nst_jax.execute(plan, workdir)
+        paths = sorted(workdir.glob("members/*/final.npy"))
+        return [np.load(path) for path in paths]
+
+    together = finals(tmp_path / "together", colours)
+    alone = [x for c in colours for x in finals(tmp_path / c, (c,))]
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_each_member_continues_its_film_in_its_own_colours():
+    axes = nst_jax.Frames(2), nst_jax.Vary("colour", ("style", "luminance"))
+    canvas = nst_jax.Canvas(kind="previous")
+    film = nst_jax.Film(motion="shift", amount=1.0)
+    _, second = nst_jax.build(experiment(axes=axes, canvas=canvas, film=film)).groups
+    before = smooth_picture(0, *second.content.shape[:2])
+    plain, grey = second.starts([0, 1], lambda member: before)
+    np.testing.assert_array_equal(plain, before)
+    np.testing.assert_array_equal(grey, colour.canvas("luminance", before))
 
 
 def test_another_picture_of_the_same_size_needs_no_second_program(two_pictures):

@@ -12,6 +12,7 @@ from conftest import smooth_picture
 from PIL import Image
 
 import nst_jax
+from nst_jax import io
 from nst_jax.canvas import nudged
 from nst_jax.film import Film, Video, read_frame, source
 from nst_jax.image import to_bytes
@@ -139,6 +140,26 @@ def test_frame_k_of_a_video_is_its_kth_picture(footage):
         assert flat.max() <= 3
     assert read_frame(path, place, 64, **AS_IT_IS).shape == (36, 64, 3)
     assert source("samples/chelsea.png", 5) == ("samples/chelsea.png", None)
+
+
+def test_a_file_is_hashed_once(footage, monkeypatch):
+    """Whatever the number of frames, sizes and stages that are read from it."""
+    folder, _ = footage
+    real, hashed = io.file_sha256, []
+
+    def counted(path):
+        hashed.append(pathlib.Path(path).name)
+        return real(path)
+
+    monkeypatch.setattr(io, "file_sha256", counted)
+    axes = (nst_jax.Frames(3), nst_jax.Vary("size", (48, 64)))
+    ladder = nst_jax.Ladder(sizes=(32,), steps=(1,))
+    clip = str(folder / "clip.mp4")
+    asked = experiment(clip, axes=axes, size=48, ladder=ladder)
+    plan = nst_jax.build(asked)
+    assert len(plan.pictures) > 3
+    assert hashed.count("clip.mp4") == 1
+    assert len(hashed) == len({*hashed})
 
 
 def test_a_video_is_decoded_once(footage, monkeypatch):

@@ -241,6 +241,18 @@ class Regions:
     propagation: str = static(default="simple")
 
 
+def unique_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Number the repeated names: a second `style` becomes `style_2`."""
+    unique: list[str] = []
+    for name in names:
+        numbered, count = name, 1
+        while numbered in unique:
+            count += 1
+            numbered = f"{name}_{count}"
+        unique.append(numbered)
+    return tuple(unique)
+
+
 @record
 class Objective:
     """Σ weight · term: a loss over pictures, and a pytree of its terms' leaves."""
@@ -250,14 +262,7 @@ class Objective:
     @property
     def names(self) -> tuple[str, ...]:
         """The terms' names, no two alike; a second `style` is `style_2`."""
-        names: list[str] = []
-        for term_ in self.terms:
-            name, count = term_.name, 1
-            while name in names:
-                count += 1
-                name = f"{term_.name}_{count}"
-            names.append(name)
-        return tuple(names)
+        return unique_names(term_.name for term_ in self.terms)
 
     @property
     def layers(self) -> tuple[str, ...]:

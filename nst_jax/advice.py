@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from absl import logging
 
 from nst_jax.build import Plan
+from nst_jax.masks import TOLERANCE
+from nst_jax.options import Masks
 
 
 def warn_before(plan: Plan) -> None:
@@ -14,6 +16,8 @@ def warn_before(plan: Plan) -> None:
     _warn_of_equal_members(plan)
     _warn_of_promises(plan)
     _warn_of_idle_options(plan)
+    _warn_of_idle_propagation(plan)
+    _warn_of_regions_without_style(plan)
     _warn_of_ladders_without_stages(plan)
     _warn_of_losses_drawn_anew(plan)
 
@@ -85,6 +89,29 @@ def _warn_of_idle_options(plan: Plan) -> None:
         if not asked and any(getattr(own, field) != usual for own in given):
             wanted = " or ".join(f"{part}.{master}" for master in masters)
             logging.warning("%s.%s has no effect without %s", part, field, wanted)
+
+
+def _warn_of_idle_propagation(plan: Plan) -> None:
+    """Names a propagation where no picture has regions."""
+    asked = [member.experiment.masks.propagation for member in plan.members]
+    scenes = [scene for group in plan.groups for scene in group.scenes]
+    if any(scene.regions is not None for scene in scenes):
+        return
+    if any(own != Masks().propagation for own in asked):
+        logging.warning(
+            "masks.propagation has no effect without masks.content and masks.styles, "
+            "or a picture that is transparent in parts"
+        )
+
+
+def _warn_of_regions_without_style(plan: Plan) -> None:
+    """Names the regions of content masks that no style's mask has."""
+    for (path, colour), share in plan.unstyled.items():
+        logging.warning(
+            "masks.content: the region %s of %r, %.2g %% of the canvas, has no style: "
+            "no mask in masks.styles has this colour, to %d of 255 levels",
+            *(colour, path, 100 * share, TOLERANCE),
+        )
 
 
 def _warn_of_ladders_without_stages(plan: Plan) -> None:

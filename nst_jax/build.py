@@ -35,6 +35,10 @@ class Plan:
       inputs: the files read.
       pictures: those of them that are pictures, as they were used: input's place in
         `inputs` -> [H, W, 3].
+      alphas: how opaque those of them are that are transparent in parts: input's
+        place in `inputs` -> [H, W].
+      unstyled: regions of a content mask that no style's mask has: the mask's path
+        and the region's colour -> share of the canvas.
     """
 
     experiment: Experiment
@@ -42,6 +46,8 @@ class Plan:
     groups: tuple[Group, ...]
     inputs: tuple[Input, ...]
     pictures: dict[int, np.ndarray]
+    alphas: dict[int, np.ndarray]
+    unstyled: dict[tuple[str, str], float]
 
 
 def build(experiment: Experiment, only: Sequence[int] | None = None) -> Plan:
@@ -105,6 +111,8 @@ def build(experiment: Experiment, only: Sequence[int] | None = None) -> Plan:
         tuple(groups),
         tuple(reader.inputs),
         reader.pictures,
+        reader.alphas,
+        reader.unstyled,
     )
 
 
@@ -227,7 +235,8 @@ def _scenes(reader: Reader) -> Callable[[Experiment], Scene]:
         asked = json.dumps(plain(experiment.masks))
 
         def coloured() -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-            return colour.prepared(experiment.colour, original, originals)
+            alphas = [reader.alpha(picture) for picture in (original, *originals)]
+            return colour.prepared(experiment.colour, original, originals, alphas)
 
         def alpha() -> np.ndarray | None:
             return reader.alpha(original)

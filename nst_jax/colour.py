@@ -11,7 +11,7 @@ artistic style transfer" (arXiv:1606.05897), for "luminance", "match_cholesky" a
 mapping for example-based colour transfer", for "match_symmetric".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -76,7 +76,10 @@ def canvas(colour: str, picture: np.ndarray) -> np.ndarray:
 
 
 def prepared(
-    colour: str, content: np.ndarray, styles: tuple[np.ndarray, ...]
+    colour: str,
+    content: np.ndarray,
+    styles: tuple[np.ndarray, ...],
+    alphas: Sequence[np.ndarray | None] = (),
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """The pictures that the optimisation is to see.
 
@@ -84,6 +87,8 @@ def prepared(
       colour: one of `COLOURS`.
       content: [H, W, 3].
       styles: pictures [h, w, 3] of any sizes.
+      alphas: how opaque [H, W] the content and then each style is, the weights of
+        their colour statistics; None, or no alphas at all, where all of it is opaque.
 
     Returns:
       (content, styles), float32 of the same shapes. A matched style is not clipped
@@ -93,12 +98,20 @@ def prepared(
       RequestError: there is no such way.
     """
     _check(colour)
+    content_alpha, *style_alphas = alphas or [None] * (1 + len(styles))
+    pairs = list(zip(styles, style_alphas, strict=True))
     if colour == "luminance":
         grey = luma(content)[..., None]
-        lumas = [matched(luma(style)[..., None], grey, _pca) for style in styles]
+        lumas = [
+            matched(luma(style)[..., None], grey, _pca, alpha, content_alpha)
+            for style, alpha in pairs
+        ]
         return _three(grey), tuple(map(_three, lumas))
     if colour in MAPS:
-        coloured = [matched(style, content, MAPS[colour]) for style in styles]
+        coloured = [
+            matched(style, content, MAPS[colour], alpha, content_alpha)
+            for style, alpha in pairs
+        ]
         return content, tuple(style.astype(np.float32) for style in coloured)
     return content, styles
 
@@ -133,22 +146,35 @@ def matched(
     style: np.ndarray,
     content: np.ndarray,
     mapping: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    style_alpha: np.ndarray | None = None,
+    content_alpha: np.ndarray | None = None,
 ) -> np.ndarray:
     """x' = A (x − μ) + μ', float64 [h, w, C], for pixels x of the style.
 
     μ is their mean, μ' the content's, and A = mapping(their covariance, the content's).
+    The moments are weighted by the alphas [h, w] and [H, W]; None weights all alike.
     """
-    mean, covariance = _moments(style)
-    wanted_mean, wanted_covariance = _moments(content)
+    mean, covariance = _moments(style, style_alpha)
+    wanted_mean, wanted_covariance = _moments(content, content_alpha)
     return (style - mean) @ mapping(covariance, wanted_covariance).T + wanted_mean
 
 
-def _moments(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _moments(
+    image: np.ndarray, alpha: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean [C] and covariance [C, C] of a picture's colours, of full rank."""
     pixels = np.asarray(image, np.float64).reshape(-1, image.shape[-1])
-    mean = pixels.mean(0)
-    centred = pixels - mean
-    values, vectors = np.linalg.eigh(centred.T @ centred / len(pixels))
+    if alpha is None:
+        mean = pixels.mean(0)
+        centred = pixels - mean
+        covariance = centred.T @ centred / len(pixels)
+    else:
+        weights = np.asarray(alpha, np.float64).reshape(-1)
+        weights = weights / weights.sum()
+        mean = weights @ pixels
+        centred = pixels - mean
+        covariance = (weights[:, None] * centred).T @ centred
+    values, vectors = np.linalg.eigh(covariance)
     # A bound, not a summand: a covariance of full rank is then matched exactly.
     return mean, (vectors * np.maximum(values, LEAST_VARIANCE)) @ vectors.T
 

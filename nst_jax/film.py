@@ -166,7 +166,7 @@ def read_frame(
     argument: str,
     video: Video | None = None,
 ) -> np.ndarray:
-    """A frame of a video, or a picture, as `io.read_image` gives it.
+    """A frame of a video, or a picture, as `io.read_image` with `fill` gives it.
 
     Args:
       path: of the file.
@@ -181,7 +181,8 @@ def read_frame(
       RequestError: the file is missing, broken or has no such frame.
     """
     if frame is None:
-        return read_image(path, size, fit=fit, resample=resample, argument=argument)
+        options: dict[str, Any] = {"fit": fit, "resample": resample, "fill": True}
+        return read_image(path, size, argument=argument, **options)
     picture = (video or Video(path, argument)).picture(frame)
     subject = f"{argument}: at size {size}, {path!r}"
     image = resized(picture, size, fit=fit, resample=resample, subject=subject)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 from jax.typing import ArrayLike
+from scipy import ndimage
 
 from nst_jax.errors import RequestError, nearest
 
@@ -16,6 +17,11 @@ FITS: dict[str, Callable[[int, int], float]] = {
     "short": min,
     "area": lambda height, width: math.sqrt(height * width),
 }
+
+
+#: Largest alpha of a hidden pixel, relative to the largest alpha of its picture.
+#: Lossy formats store a little more than 0 where nothing is meant to be seen.
+HIDDEN = 1 / 32
 
 
 def fitted_shape(
@@ -43,6 +49,29 @@ def resize(image: jax.Array, height: int, width: int) -> jax.Array:
     Pillow as they are read.
     """
     return jax.image.resize(image, (height, width, image.shape[2]), "linear")
+
+
+def fill_hidden(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Replace the colour of transparent pixels by that of the nearest solid pixel.
+
+    A pixel is hidden if its alpha is at most 1/32 of the largest alpha, and solid if
+    it is at least half of it. The colour of a hidden pixel has no influence.
+
+    Args:
+      pixels: [H, W, C].
+      alpha: [H, W], not negative; at least one entry is positive.
+
+    Returns:
+      [H, W, C] of the dtype of `pixels`.
+    """
+    largest = float(alpha.max())
+    nearest_solid = ndimage.distance_transform_edt(
+        alpha < largest / 2, return_distances=False, return_indices=True
+    )
+    hidden = alpha <= largest * HIDDEN
+    filled = pixels.copy()
+    filled[hidden] = pixels[tuple(nearest_solid[:, hidden])]
+    return filled
 
 
 def to_bytes(image: ArrayLike) -> np.ndarray:

@@ -7,12 +7,13 @@ import io
 import os
 import pathlib
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 from nst_jax.errors import RequestError, nearest
-from nst_jax.image import fitted_shape, to_bytes
+from nst_jax.image import fill_hidden, fitted_shape, to_bytes
 
 PROJECT = pathlib.Path(__file__).parent.parent
 
@@ -72,12 +73,16 @@ def read_image(
     fit: str = "long",
     resample: str = "lanczos",
     argument: str = "picture",
+    fill: bool = False,
 ) -> np.ndarray:
     """Reads a picture of any kind as a person sees it.
 
     The EXIF orientation is applied, an embedded colour profile is converted to
     sRGB, CMYK, palettes, greyscale and 16 bits become 8-bit RGB, what is
     transparent shows white behind it, and an animation gives its first frame.
+
+    A run reads its pictures with `fill=True`: white behind a cut-out figure would
+    otherwise reach every loss term through the receptive fields at its outline.
 
     Args:
       path: relative to the working directory, or else to the project.
@@ -86,13 +91,16 @@ def read_image(
         square of the same "area".
       resample: Pillow's filter: "bilinear", "bicubic", "lanczos" or "nearest".
       argument: what the picture is for, to name in an error.
+      fill: give a transparent pixel the colour of the nearest solid pixel instead of
+        white, before resizing; see `image.fill_hidden`. Pixels that are transparent
+        in part keep their own colour; `read_alpha` says how much they count for.
 
     Returns:
       float32 [H, W, 3], sRGB in [0, 1].
 
     Raises:
-      RequestError: the file is missing, no picture, broken or too large, or
-        an option is none of those allowed.
+      RequestError: the file is missing, no picture, broken or too large,
+        an option is none of those allowed, or `fill` is set and no pixel is visible.
     """
     if size is not None and size < 1:
         raise RequestError(f"size must be at least 1 pixel, got {size}")
@@ -100,7 +108,8 @@ def read_image(
         raise RequestError(
             f"resample must be one of {tuple(RESAMPLERS)}, got {resample!r}"
         )
-    image = _open(find_file(argument, path), argument)
+    opaque = _filled if fill else as_seen
+    image = _open(find_file(argument, path), argument, opaque)
     if size is not None:
         subject = f"{argument}: at size {size}, {str(path)!r}"
         image = resized(image, size, fit=fit, resample=resample, subject=subject)
@@ -142,8 +151,10 @@ def resized(
     return image.resize((width, height), RESAMPLERS[resample])
 
 
-def _open(path: pathlib.Path, argument: str) -> Image.Image:
-    """The picture as 8-bit RGB, decoded in full."""
+def _open(
+    path: pathlib.Path, argument: str, opaque: Callable[[Image.Image], Image.Image]
+) -> Image.Image:
+    """The picture as 8-bit RGB, decoded in full; `opaque` makes RGB of RGBA."""
     if path.stat().st_size == 0:
         raise RequestError(f"{argument}: {str(path)!r} is empty (0 bytes)")
     try:
@@ -155,9 +166,13 @@ def _open(path: pathlib.Path, argument: str) -> Image.Image:
                 check_pixels(f"{argument}: {str(path)!r}", image.height, image.width)
                 image.load()
                 check_pixels(f"{argument}: {str(path)!r}", image.height, image.width)
-                return _to_rgb(ImageOps.exif_transpose(image))
+                return _to_rgb(ImageOps.exif_transpose(image), opaque)
     except RequestError:
         raise
+    except _InvisibleError:
+        raise RequestError(
+            f"{argument}: {str(path)!r} is fully transparent: no pixel is visible"
+        ) from None
     except Image.DecompressionBombError:  # Pillow's own limit is beyond ours.
         raise RequestError(
             f"{argument}: {str(path)!r} has more than the {MAX_PIXELS:,} pixels that "
@@ -190,7 +205,31 @@ def check_pixels(subject: str, height: int, width: int) -> None:
         )
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+class _InvisibleError(ValueError):
+    """A picture without a visible pixel."""
+
+
+def as_seen(image: Image.Image) -> Image.Image:
+    """Return a picture as RGB, with white behind what is transparent in RGBA."""
+    if image.mode == "RGBA":
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _filled(image: Image.Image) -> Image.Image:
+    """An RGBA picture as RGB, its transparent pixels filled."""
+    alpha = np.asarray(image.getchannel("A"))
+    if not alpha.any():
+        raise _InvisibleError
+    if (alpha == 255).all():
+        return image.convert("RGB")
+    return Image.fromarray(fill_hidden(np.asarray(image.convert("RGB")), alpha))
+
+
+def _to_rgb(
+    image: Image.Image, opaque: Callable[[Image.Image], Image.Image]
+) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         # Pillow would clip what is above 255 instead of scaling it.
         stored = np.asarray(image, np.float64)
@@ -203,8 +242,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
     if image.mode == "RGBA":
-        backdrop = Image.new("RGBA", image.size, "white")
-        return _in_srgb(Image.alpha_composite(backdrop, image), image).convert("RGB")
+        return _in_srgb(opaque(image), image).convert("RGB")
     if image.mode == "P":
         image = image.convert("RGB")
     return _in_srgb(image, image).convert("RGB")

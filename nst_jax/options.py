@@ -164,11 +164,14 @@ class Masks:
 
     A mask is a picture of a few flat colours, of the proportions of its picture; each
     colour is a region, and regions of one colour belong together. A white figure on
-    black is two. PNG, for JPEG blurs colours.
+    black is two. Colours within 16 of 255 levels of each other are one, so JPEG and
+    soft edges do: a pixel on an edge goes to the nearest colour. A region is at least
+    three pixels of its mask wide somewhere.
 
     Attributes:
       content: the content's mask; "" for none.
-      styles: one a style picture. A region that no style has gets no style.
+      styles: one a style picture. A region that no style has gets no style; a
+        warning names it.
       propagation: how regions go down to the layers: "simple", "inside" or "all";
         `nst_jax.guides` tells them apart.
       freeze: a mask of the content whose white is kept as the content is; what is

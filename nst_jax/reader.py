@@ -77,6 +77,10 @@ class Reader:
       inputs: what was read, in that order.
       pictures: those of them that are pictures, as they are used: place in `inputs`
         -> [H, W, 3].
+      alphas: how opaque [H, W] those of them are that are transparent in parts: place
+        in `inputs` -> [H, W].
+      unstyled: regions of a content mask that no style's mask has: the mask's path
+        and the region's colour -> share of the canvas.
     """
 
     def __init__(self, hashes: dict[pathlib.Path, str] | None = None) -> None:
@@ -86,6 +90,8 @@ class Reader:
         """
         self.inputs: list[Input] = []
         self.pictures: dict[int, np.ndarray] = {}
+        self.alphas: dict[int, np.ndarray] = {}
+        self.unstyled: dict[tuple[str, str], float] = {}
         self._read: dict[Hashable, Any] = {}
         self._hashes = {} if hashes is None else hashes
 
@@ -139,7 +145,8 @@ class Reader:
         fit, resample = experiment.fit, experiment.resample
 
         def read() -> np.ndarray:
-            image = io.read_image(path, side, fit=fit, resample=resample, argument=role)
+            options: dict[str, Any] = {"fit": fit, "resample": resample, "fill": True}
+            image = io.read_image(path, side, argument=role, **options)
             return self._noted(role, path, image)
 
         return self._once((role, path, side, fit, resample), read)
@@ -181,7 +188,10 @@ class Reader:
         if asked.content:
             paths = [asked.content, *asked.styles]
             read = [self.mask(n, path) for n, path in zip(names, paths, strict=True)]
-            shares: Sequence[np.ndarray] = masks.regions(read, shapes, names)
+            labels = masks.label(read, names)
+            shares: Sequence[np.ndarray] = labels.shares(shapes)
+            for colour, share in labels.unstyled.items():
+                self.unstyled[asked.content, colour] = share
         elif any(alpha is not None for alpha in alphas):
             shares = [np.ones((1, *shape[:2]), np.float32) for shape in shapes]
         else:
@@ -208,10 +218,23 @@ class Reader:
 
     def alpha(self, picture: np.ndarray) -> np.ndarray | None:
         """How opaque [H, W] a picture is that was read here; None if all of it is."""
-        path = self.inputs[self.place(picture)].path
-        if pathlib.PurePath(path).suffix.lower() in film.VIDEOS:
-            return None
-        return io.read_alpha(path, picture.shape)
+        place = self.place(picture)
+
+        def read() -> np.ndarray | None:
+            path = self.inputs[place].path
+            if pathlib.PurePath(path).suffix.lower() in film.VIDEOS:
+                return None
+            alpha = io.read_alpha(path, picture.shape)
+            if alpha is not None:
+                if not alpha.any():
+                    height, width, _ = picture.shape
+                    raise RequestError(
+                        f"{path!r} is fully transparent at {width}×{height} px"
+                    )
+                self.alphas[place] = alpha
+            return alpha
+
+        return self._once(("alpha", place), read)
 
     def coarser(self) -> "Reader":
         """Return a reader of the same files at other sizes, with its own account."""

@@ -124,7 +124,8 @@ class Records:
     def keep_inputs(self) -> None:
         """Keeps the pictures that the run was given, as they are used."""
         for i, picture in self.plan.pictures.items():
-            self._picture(self.workdir / f"inputs/{i:03d}.png", picture)
+            path = self.workdir / f"inputs/{i:03d}.png"
+            self._picture(path, picture, self.plan.alphas.get(i))
 
     def add(
         self, members: Sequence[int], stage: int, look: Look, seconds: float

@@ -8,11 +8,20 @@ import jax
 import numpy as np
 import pytest
 from conftest import ROOT
-from PIL import Image
+from PIL import Image, ImageFilter
 
 import nst_jax
+from nst_jax.advice import warn_before
 from nst_jax.io import read_alpha
-from nst_jax.masks import MAX_REGIONS, check_frozen, frozen, regions
+from nst_jax.masks import (
+    MAX_REGIONS,
+    TOLERANCE,
+    check_frozen,
+    frozen,
+    label,
+    read_mask,
+    regions,
+)
 from nst_jax.runner import execute
 
 RED, BLUE, WHITE, BLACK = (255, 0, 0), (0, 0, 255), (255,) * 3, (0,) * 3
@@ -128,7 +137,7 @@ def test_a_mask_and_a_picture_that_are_not_there_to_see_are_refused(files):
         nst_jax.build(experiment(files, masks=masks))
     vanish("style")
     with pytest.raises(
-        nst_jax.RequestError, match="style.png' is transparent wherever"
+        nst_jax.RequestError, match=r"styles\[0\]: .*style.png' is fully transparent"
     ):
         nst_jax.build(experiment(files))
 
@@ -289,3 +298,114 @@ def test_members_with_masks_share_what_does_not_depend_on_them(files):
             jax.tree.leaves(one.targets), jax.tree.leaves(other.targets), strict=True
         )
     )
+
+
+# Colours that are almost those of other masks.
+
+
+def soft(mask, blur):
+    image = Image.fromarray(np.round(255 * mask).astype(np.uint8))
+    image = image.filter(ImageFilter.GaussianBlur(blur))
+    return np.asarray(image, np.float32) / 255
+
+
+def compressed(mask, tmp_path, quality):
+    Image.fromarray(np.round(255 * mask).astype(np.uint8)).save(
+        tmp_path / "mask.jpg", quality=quality
+    )
+    return read_mask(str(tmp_path / "mask.jpg"), "mask")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "one level off", "soft", "soft JPEG", "thin"])
+@pytest.mark.parametrize("role", ["content", "style"])
+def test_a_mask_that_is_not_quite_flat_has_the_regions_of_the_clean_one(
+    tmp_path, kind, role
+):
+    """Pixel by pixel, since each goes to the nearest of the two colours."""
+    clean = painted(48, 64, RED, BLACK, 25)
+    other = soft(clean, 2) if kind.startswith("soft") else clean.copy()
+    if "JPEG" in kind:
+        other = compressed(other, tmp_path, 80)
+        assert len(np.unique(other.reshape(-1, 3), axis=0)) > 2
+    elif kind == "one level off":
+        other[::3, :25, 0] -= 1 / 255
+    elif kind == "thin":
+        clean[10, 40:] = other[10, 40:] = painted(1, 24, RED, BLACK, 24)
+    pair = [other, clean] if role == "content" else [clean, other]
+    shape = clean.shape
+    wanted = regions([clean, clean], [shape] * 2, ["content", "style"])
+    found = regions(pair, [shape] * 2, ["content", "style"])
+    np.testing.assert_array_equal(found, wanted)
+    again = regions(pair, [shape] * 2, ["content", "style"])
+    np.testing.assert_array_equal(found, again)
+
+
+def test_a_region_without_a_style_has_none_and_is_named():
+    """Green is no nearer to red than to be red, and a soft edge is none of both."""
+    content = painted(48, 64, RED, BLACK, 32)
+    content[:, 48:] = 0, 1, 0
+    content = soft(content, 1)
+    labels = label([content, painted(48, 64, RED, BLACK, 20)], ["content", "style"])
+    assert labels.unstyled == {"#00ff00": 0.25}
+    own, other = labels.shares([(48, 64)] * 2)
+    green = labels.colours.tolist().index([0, 255, 0])
+    assert own[green].mean() == 0.25 and not other[green].any()
+    np.testing.assert_array_equal(own.sum(0), 1)
+    np.testing.assert_array_equal(other.sum(0), 1)
+
+
+def test_a_soft_edge_between_two_regions_is_none_of_a_third_of_the_style():
+    """Grey of a style is half of black and white, and so is their edge."""
+    style = painted(48, 64, WHITE, BLACK, 20)
+    style[:, 50:] = 0.5
+    content = painted(48, 64, WHITE, BLACK, 31)
+    content[:, 31] = 0.5
+    labels = label([content, style], ["content", "style"])
+    assert labels.colours.tolist() == [[0, 0, 0], [255, 255, 255]]
+    assert (labels.maps[1][:, 50:] == -1).all()
+    content[:, 40:] = 0.5
+    labels = label([content, style], ["content", "style"])
+    assert labels.colours.tolist() == [[0] * 3, [128] * 3, [255] * 3]
+
+
+def test_colours_are_told_apart_by_the_tolerance():
+    """Sixteen levels are one region, seventeen are two."""
+    for apart, count in ((TOLERANCE, 1), (TOLERANCE + 1, 2)):
+        mask = painted(20, 40, (100,) * 3, (100, 100 + apart, 100), 25)
+        assert len(label([mask], ["mask"]).colours) == count
+
+
+def test_a_gradient_is_no_mask():
+    ramp = np.repeat(np.linspace(0, 1, 512, dtype=np.float32)[None, :, None], 3, 2)
+    with pytest.raises(nst_jax.RequestError, match="mask has 256 colours"):
+        label([np.repeat(ramp, 8, 0)], ["mask"])
+
+
+def test_a_freeze_mask_may_be_soft_or_compressed(tmp_path):
+    clean = painted(48, 64, WHITE, BLACK, 25)
+    wanted = frozen(clean, clean.shape, "masks.freeze")
+    for mask in (soft(clean, 2), compressed(clean, tmp_path, 60)):
+        found = frozen(mask, clean.shape, "masks.freeze")
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("kind", ["third region", "no masks", "masks"])
+def test_masks_without_effect_are_named_before_the_run(files, tmp_path, kind, caplog):
+    masks = nst_jax.Masks(
+        files["content mask"], (files["style mask"],), propagation="all"
+    )
+    says = []
+    if kind == "third region":
+        mask = painted(24, 32, WHITE, BLACK, 12)
+        mask[:, 24:] = np.divide(BLUE, 255)
+        masks.content = save(tmp_path / "third.png", mask)
+        says = ["the region #0000ff of", "25 % of the canvas, has no style", "16 of"]
+    elif kind == "no masks":
+        masks = nst_jax.Masks(propagation="all")
+        says = ["masks.propagation has no effect without masks.content"]
+    plan = nst_jax.build(experiment(files, masks=masks))
+    with caplog.at_level("WARNING", "absl"):
+        warn_before(plan)
+    told = [text for text in caplog.messages if text.startswith("masks.")]
+    assert len(told) == bool(says)
+    assert all(part in told[0] for part in says)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from PIL import Image
 
+from nst_jax.io import as_seen
+
 #: The longer side of an embedded picture at most, in pixels; and at least, for
 #: smaller ones show nothing.
 LARGEST, SMALLEST = 1024, 48
@@ -19,7 +21,7 @@ _QUALITY = 92
 def jpeg(path: pathlib.Path, side: int = LARGEST) -> str:
     """A picture file as a JPEG data URL, its longer side at most `side`."""
     with Image.open(path, formats=("PNG",)) as image:
-        picture = image.convert("RGB")
+        picture = as_seen(image)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     # Colour in full resolution: the page compares pictures pixel by pixel.

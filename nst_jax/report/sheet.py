@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from nst_jax.errors import RequestError
 from nst_jax.image import to_bytes
+from nst_jax.io import as_seen
 from nst_jax.report.run import Run
 
 _GAP = 8
@@ -180,7 +181,7 @@ def _flow(
 
 def _opened(path: pathlib.Path) -> Image.Image:
     with Image.open(path) as image:
-        return image.convert("RGB")
+        return as_seen(image)
 
 
 def _fitted(picture: Image.Image, most: int, least: int = 1) -> Image.Image:

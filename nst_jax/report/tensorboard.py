@@ -44,6 +44,6 @@ def write_tensorboard(workdir: str | pathlib.Path) -> None:
                         writer.add_scalar(tag, value, row["step"])
             if member.picture:
                 with Image.open(member.picture) as image:
-                    pixels = np.asarray(image.convert("RGB"))
+                    pixels = np.asarray(as_seen(image))
                 step = rows[-1]["step"] if rows else 0
                 writer.add_image("final", pixels, step, dataformats="HWC")

@@ -38,6 +38,46 @@ def check_writable(workdir: pathlib.Path) -> None:
         ) from None
 
 
+#: Names that a run writes into its folder. Lock and note come before there is a run.
+_WRITTEN = (
+    *("metrics.jsonl", "checkpoint.safetensors", "members", "inputs", "study"),
+    *("report.html", "sheet.png", "curves.svg", "study.json", "tensorboard"),
+)
+#: Folders of processes that share a run, or compute a group of it.
+_PART = re.compile(r"\d{3,}(of\d{3,})?")
+
+
+def check_free(workdir: pathlib.Path) -> None:
+    """Raises RequestError if a folder without a run holds what a run would overwrite.
+
+    Files with other names may be there. A folder that is not empty and that the process
+    runs in, or in a folder of, is refused too: `/` and `.` are given by mistake.
+    """
+    if os.path.lexists(workdir / "run.json") or not workdir.is_dir():
+        return
+    _refuse_misplaced(workdir, workdir / "processes")
+    names = sorted(path.name for path in workdir.iterdir())
+    written = [name for name in names if name in _WRITTEN]
+    if "running.json" in names and ".lock" not in names:
+        written.append("running.json")
+    if "processes" in names:
+        parts = (path.name for path in (workdir / "processes").iterdir())
+        foreign = sorted(name for name in parts if not _PART.fullmatch(name))
+        written += [f"processes/{name}" for name in foreign]
+    if written:
+        raise RequestError(
+            f"workdir {str(workdir)!r} is no run directory (it holds no run.json), and "
+            f"a run would overwrite {written[0]!r} in it; give a new or empty folder"
+        )
+    here, folder = pathlib.Path.cwd(), workdir.resolve()
+    if names and here.is_relative_to(folder):
+        place = "is" if here == folder else "contains"
+        raise RequestError(
+            f"workdir {str(workdir)!r} is no run directory (it holds no run.json), and "
+            f"{place} the current folder; give a new folder, such as 'runs/NAME'"
+        )
+
+
 #: What is a folder in a run directory; all else that has a name in it is a file.
 _FOLDERS = re.compile(r"inputs|study|(members|processes)(/\w+)?|members/\d+/frames")
 _FILES = re.compile(
@@ -49,13 +89,22 @@ def check_contents(workdir: pathlib.Path) -> None:
     """Raises RequestError for what no run leaves: links, files in folders' places.
 
     Whatever a link leads to, what is written by one name would be there by another.
+    A folder without run.json is not looked through: it may be any folder, such as `/`.
     """
+    if os.path.lexists(workdir / "run.json"):
+        _refuse_misplaced(workdir, workdir)
+
+
+def _refuse_misplaced(workdir: pathlib.Path, top: pathlib.Path) -> None:
+    """Raises RequestError for links and misplaced files from `top` on downwards."""
+    notes = [workdir / ".lock", workdir / "running.json", top]
     # What vanishes meanwhile, which another process's may, is no error to `os.walk`.
-    for path in (
+    inside = (
         pathlib.Path(folder, name)
-        for folder, folders, files in os.walk(workdir)
+        for folder, folders, files in os.walk(top)
         for name in (*folders, *files)
-    ):
+    )
+    for path in (*([] if top == workdir else notes), *inside):
         name = path.relative_to(workdir).as_posix()
         found = wanted = ""
         if path.is_symlink():

@@ -29,7 +29,7 @@ from nst_jax.build import Plan
 from nst_jax.checkpoint import Checkpoint
 from nst_jax.ensemble import Look
 from nst_jax.errors import RequestError
-from nst_jax.folder import Lock, check_contents, check_writable
+from nst_jax.folder import Lock, check_contents, check_free, check_writable
 from nst_jax.io import file_sha256, is_picture, map_array, write_image
 from nst_jax.manifest import another_run, continued, planned
 from nst_jax.metrics import Metrics, read_metrics
@@ -51,7 +51,8 @@ class Records:
         """Opens a run directory; nothing is written yet.
 
         Raises:
-          RequestError: it holds another run, or cannot be written to.
+          RequestError: it holds another run, or files that are of no run and that this
+            one would overwrite, or cannot be written to.
         """
         self.workdir = pathlib.Path(workdir)
         self.plan = plan
@@ -64,13 +65,9 @@ class Records:
         }
         check_writable(self.workdir)
         check_contents(self.workdir)
+        check_free(self.workdir)
         self._lock = Lock(self.workdir)
         earlier = self._earlier()
-        if not earlier and (self.workdir / "members").exists():
-            raise RequestError(
-                f"workdir {str(workdir)!r} holds members and no run.json: of what run, "
-                "nobody knows; give this one a new --workdir"
-            )
         self.status: str = earlier["status"] if earlier else "new"
         self.manifest = planned(plan, command)
         if earlier:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from test_runner import eight, manifest, run
 import nst_jax
 from nst_jax.atomic import PARTIAL
 from nst_jax.folder import Lock
+from nst_jax.records import Records
+from nst_jax.report import write_report, write_tensorboard
 
 HOLD = """
 import pathlib, sys, time
@@ -100,3 +103,87 @@ def test_a_run_leaves_its_folder_free(tmp_path):
     lock = Lock(tmp_path)
     lock.acquire()
     lock.release()
+
+
+def small_plan():
+    asked = eight(size=24)
+    asked.axes, asked.seeds, asked.steps = (), (0,), 0
+    return nst_jax.build(asked)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("report.html", "sheet.png", "curves.svg", "metrics.jsonl", "study.json"),
+        *("checkpoint.safetensors", "running.json", "inputs/photo.png"),
+        *("members/notes.txt", "study/1.png", "tensorboard/x", "processes/list.txt"),
+    ],
+)
+def test_files_that_are_of_no_run_are_not_overwritten(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("precious")
+    named = name if name.startswith("processes") else name.split("/")[0]
+    with pytest.raises(
+        nst_jax.RequestError, match=f"is no run directory .*overwrite '{named}' in it"
+    ):
+        Records(tmp_path, small_plan())
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files == [tmp_path / name]
+    assert files[0].read_text() == "precious"
+
+
+def test_the_first_of_several_foreign_files_is_named(tmp_path):
+    for name in ("sheet.png", "report.html"):
+        (tmp_path / name).write_text("")
+    with pytest.raises(nst_jax.RequestError, match=r"overwrite 'report\.html'"):
+        Records(tmp_path, small_plan())
+
+
+def test_files_with_other_names_may_be_in_the_folder(tmp_path):
+    """A job's log, pictures, links; and what a killed process left before its run."""
+    (tmp_path / "slurm-1.out").write_text("log")
+    (tmp_path / "photo.png").symlink_to(tmp_path / "slurm-1.out")
+    (tmp_path / ".lock").write_text("")
+    (tmp_path / "running.json").write_text("{}")
+    (tmp_path / "processes" / "000of002").mkdir(parents=True)
+    assert nst_jax.execute(small_plan(), tmp_path) == "done"
+    assert (tmp_path / "slurm-1.out").read_text() == "log"
+
+
+@pytest.mark.parametrize("name", [".lock", "running.json", "processes"])
+def test_a_link_in_the_place_of_a_note_is_refused(tmp_path, name):
+    workdir, precious = tmp_path / "run", tmp_path / "precious"
+    workdir.mkdir()
+    precious.write_text("precious")
+    (workdir / name).symlink_to(precious)
+    with pytest.raises(nst_jax.RequestError, match="a link where none belongs"):
+        Records(workdir, small_plan())
+    assert precious.read_text() == "precious"
+
+
+def test_the_current_folder_and_those_around_it_are_no_run(tmp_path, monkeypatch):
+    """With links in them, which nobody is told to take away."""
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "link").symlink_to(tmp_path)
+    monkeypatch.chdir(inner)
+    for workdir, says in (
+        ("/", "'/' is no run directory .* contains the current folder"),
+        ("..", r"'\.\.' is no run directory .* contains the current folder"),
+        (".", r"'\.' is no run directory .* is the current folder"),
+    ):
+        with pytest.raises(nst_jax.RequestError, match=says):
+            Records(workdir, small_plan())
+    assert [path.name for path in inner.iterdir()] == ["link"]
+    (inner / "link").unlink()
+    Records(".", small_plan())  # An empty folder is as good as a new one.
+
+
+@pytest.mark.parametrize("write", [write_report, write_tensorboard])
+def test_a_report_on_a_folder_without_a_run_says_so(tmp_path, write):
+    (tmp_path / "link").symlink_to("/")
+    for folder in (tmp_path, pathlib.Path("/"), pathlib.Path(".")):
+        with pytest.raises(
+            nst_jax.RequestError, match=r"is no run directory of this version: run\.json"
+        ):
+            write(folder)

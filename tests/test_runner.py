@@ -97,14 +97,15 @@ def test_a_result_that_was_lost_is_computed_again(tmp_path, whole):
     np.testing.assert_array_equal(finals(tmp_path), finals(whole))
 
 
-def test_a_checkpoint_without_its_run_is_of_another(tmp_path, whole):
+def test_a_checkpoint_without_its_run_is_refused(tmp_path):
+    """Nobody knows of which run it is."""
     asked = eight()
     asked.ensemble.batch_size = 4
     assert run(asked, tmp_path, stop=after(2)) == "interrupted"
     (tmp_path / "run.json").unlink()
     (tmp_path / "metrics.jsonl").unlink()
-    assert run(asked, tmp_path) == "done"
-    assert rows(tmp_path) == rows(whole)
+    with pytest.raises(nst_jax.RequestError, match="overwrite 'checkpoint.safetensors"):
+        run(asked, tmp_path)
 
 
 class Fault(BaseException):

@@ -80,8 +80,10 @@ def execute(
                     run_s=run.run_s,
                     total_s=time.perf_counter() - run.began,
                 )
-            finally:
-                write_safely(workdir)
+            except BaseException:
+                remove_page(records.workdir)
+                raise
+            write_safely(workdir)
     warn_after(plan, records.manifest["members"])
     return status
 
@@ -101,14 +103,24 @@ def write_safely(
     workdir: str | pathlib.Path,
     write: Callable[[str | pathlib.Path], None] | None = None,
 ) -> None:
-    """Writes the report; a fault in it is no fault of the run."""
+    """Writes the report; a fault in it is no fault of the run.
+
+    A page from before, which could not be brought up to date, is removed.
+    """
     try:
         (write or write_report)(workdir)
     except Exception as error:
+        remove_page(workdir)
         logging.error(
             "the report could not be written (%s: %s); --report=%s tries once more",
             *(type(error).__name__, error, workdir),
         )
+
+
+def remove_page(workdir: str | pathlib.Path) -> None:
+    """Removes a page that says what is no longer so, which a full disk allows too."""
+    with contextlib.suppress(OSError):
+        (pathlib.Path(workdir) / "report.html").unlink(missing_ok=True)
 
 
 class _Run:

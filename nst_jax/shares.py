@@ -18,7 +18,7 @@ from nst_jax.folder import check_contents
 from nst_jax.manifest import difference, place, roundtrip
 from nst_jax.records import Records
 from nst_jax.runfile import FINISHED, read_manifest
-from nst_jax.runner import write_safely
+from nst_jax.runner import remove_page, write_safely
 
 
 def share(asked: str, members: Sequence[Member]) -> list[int]:
@@ -88,6 +88,7 @@ def merge(
         _check_of_one_request(part, run, records.manifest, numbers)
     with records.held():
         records.begin()
+        remove_page(records.workdir)  # One of fewer members.
         steps, spent = 0, dict.fromkeys(("compile_s", "run_s", "total_s"), 0.0)
         for part, run in zip(parts, runs, strict=True):
             members = [numbers[place(entry)] for entry in run["members"]]

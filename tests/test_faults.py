@@ -109,6 +109,41 @@ def test_a_report_that_cannot_be_written_is_no_failure(
     np.testing.assert_array_equal(finals(tmp_path), finals(whole))
 
 
+def test_a_page_during_a_run_says_as_of_when(tmp_path):
+    """And at the end it does not."""
+    pages = []
+
+    def look():
+        pages.append((tmp_path / "report.html").read_text())
+        return False
+
+    assert run(four(), tmp_path, stop=look) == "done"
+    for page in pages:
+        assert re.search(r"unfinished run as of \d{4}-\d\d-\d\d \d\d:\d\d", page)
+    assert "unfinished run" not in (tmp_path / "report.html").read_text()
+
+
+def test_a_page_that_is_no_longer_true_is_removed(tmp_path, monkeypatch):
+    """The last report fails, then the record of the end does."""
+
+    def broken(*_, **__):
+        assert (tmp_path / "report.html").exists()
+        raise OSError(errno.ENOSPC, "No space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "write_report", broken)
+        assert run(four(), tmp_path) == "done"
+    assert not (tmp_path / "report.html").exists()
+    (tmp_path / "members" / "000" / "final.npy").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(Records, "end", broken)
+        with pytest.raises(OSError, match="No space left"):
+            run(four(), tmp_path)
+    assert not (tmp_path / "report.html").exists()
+    assert run(four(), tmp_path) == "done"
+    assert "</html>" in (tmp_path / "report.html").read_text()
+
+
 @contextlib.contextmanager
 def disk(folder, size):
     """A file system of so many bytes."""
@@ -163,6 +198,14 @@ def test_a_disk_that_is_full(tmp_path):
             np.testing.assert_array_equal(
                 np.load(workdir / name), np.load(tmp_path / "whole" / name)
             )
+
+
+def test_a_disk_that_the_report_fills_has_no_page_that_says_running(tmp_path, caplog):
+    with disk(tmp_path / "small", "1m") as small:
+        assert run(four(), small / "run") == "done"
+        assert "the report could not be written" in caplog.text
+        assert manifest(small / "run")["status"] == "done"
+        assert not (small / "run" / "report.html").exists()
 
 
 def test_what_counts_bytes_says_where(tmp_path):

@@ -1,6 +1,7 @@
 """The page: one self-contained HTML file a run."""
 
 import base64
+import datetime
 import gzip
 import pathlib
 from typing import Any, TypedDict
@@ -42,6 +43,7 @@ def write_page(run: Run) -> None:
         run=run,
         manifest=run.manifest,
         title=run.workdir.resolve().name,
+        written=datetime.datetime.now().astimezone().isoformat(" ", "minutes"),
         pictures=urls,
         inputs=_inputs(run),
         pages=_pages(run),

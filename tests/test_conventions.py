@@ -9,9 +9,18 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from conftest import ROOT
 
 import nst_jax
-from nst_jax import Content, Gram, RequestError, TotalVariation, preprocessing, transfer
+from nst_jax import (
+    Content,
+    Gram,
+    RequestError,
+    TotalVariation,
+    preprocessing,
+    presets,
+    transfer,
+)
 from nst_jax.losses import CONVENTIONS
 from nst_jax.losses.style import STYLE_LAYERS
 from nst_jax.preprocessing import preprocess
@@ -231,6 +240,30 @@ def test_a_preset_is_built(tool):
     assert {term.convention for term in group.objectives[0].terms} == {tool}
     (start,) = group.starts([0])
     assert start.shape == group.content.shape
+
+
+def test_the_table_of_presets_is_what_they_are():
+    """Size, steps, and which line search: docs/conventions.md against `presets`."""
+    text = (ROOT / "docs/conventions.md").read_text()
+    table = text.partition("## Weights, layers, start and solver")[2]
+    told = {}
+    for line in table.partition("\n## ")[0].splitlines():
+        if line.startswith("| `"):
+            name, *_, size_and_steps, solver = line.strip("| ").split(" | ")
+            told[name.strip("`")] = size_and_steps, solver
+    assert {*told} == set(presets.PRESETS) - {"nst_jax"}
+    for name, (size_and_steps, solver) in told.items():
+        preset = tools_own(name)
+        assert size_and_steps == f"{preset.size}, {preset.steps}", name
+        record = preset.solver.solver()
+        kind = {
+            nst_jax.LBFGS: "L-BFGS, strong Wolfe",
+            nst_jax.FixedLBFGS: "L-BFGS, no line search",
+            nst_jax.SGD: "descent",
+        }[type(record)]
+        assert solver.startswith(kind), name
+        if isinstance(record, nst_jax.LBFGS):
+            assert record.line_search == "zoom"
 
 
 def test_a_preset_is_made_anew_and_takes_any_field():

@@ -15,7 +15,10 @@ class Histogram(StyleTerm):
     mean over channels of the squared Wasserstein distance in one dimension.
 
     Attributes:
-      levels: at most so many quantiles of each channel of a style are kept.
+      levels: at most so many quantiles of each channel of a style are kept. The
+        distance is exact where canvas and style have equally many positions, no
+        masks and at most so many positions; else it is off by at most 0.3 %, and its
+        gradient by 0.1 to 2.2 % (measured, see `losses.quantiles`).
     """
 
     levels: int = static(default=1024)

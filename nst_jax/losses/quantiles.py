@@ -2,7 +2,13 @@
 
 In one dimension the best transport is known: the i-th smallest value goes to the i-th
 smallest. So the squared Wasserstein distance is ∫ (Q(u) − Q*(u))² du of the quantile
-functions, exact by sorting, without bins.
+functions, computed by sorting, without bins.
+
+It is exact where the two bags have equally many values that count alike, and `levels`
+is no less than their number. Otherwise Q* is interpolated linearly, between its own
+ranks or between the `levels` ranks that are kept, and the distance is approximate. On
+features of relu1_1 to relu4_1 of two photographs (128 and 256 px, 1024 levels) the
+distance was then off by at most 0.3 %, and its gradient by 0.1 to 2.2 % (RMS).
 """
 
 from typing import NamedTuple
@@ -87,6 +93,9 @@ def at(function: Quantiles, where: jax.Array) -> jax.Array:
 
 def transport(found: Bag, target: Quantiles) -> jax.Array:
     """The mean squared way of a bag's values to the quantiles at their ranks: a scalar.
+
+    The module's description says where this is the exact distance, and how far off it
+    is elsewhere.
 
     A value's rank is what share of the bag lies below it, half of its own included;
     equal values rank in the order of their positions. Ranks do not move: the gradient

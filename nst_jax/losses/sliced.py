@@ -49,6 +49,9 @@ class SlicedWasserstein(StyleTerm):
         another one at each step, which is for Adam and for gradient descent. Else
         they are drawn once. Within a step, and for all members, they are the same.
       levels: at most so many quantiles of a style are kept along each direction.
+        The distances are exact where canvas and style have equally many positions, no
+        masks and at most so many positions; else they are approximate, see
+        `Histogram`.
       samples: at most so many positions of a style are kept where `anew` is set.
     """
 

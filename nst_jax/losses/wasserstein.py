@@ -100,11 +100,15 @@ class Wasserstein(StyleTerm):
     Attributes:
       ridge: what is added to the diagonals of both covariances, in squares of
         features; a leaf.
-      method: "svd" is exact. "newton_schulz" is matrix products alone, for a GPU. Its
-        every step brings a small eigenvalue up by 1.5: after 12 those under some 6e-5
-        of the whole norm fall short, so even at a style's own features some loss is
-        left, and its least is elsewhere.
-      steps: of Newton and Schulz. They bring up what is rounding as well.
+      method: "svd", the default, is exact. "newton_schulz" is approximate: matrix
+        products alone, for a GPU. Each of its steps multiplies a small eigenvalue by
+        1.5, and after 12 steps those under some 6e-5 of the whole norm fall short. So
+        a loss is left at a style's own features, and the least loss is elsewhere.
+        Measured on relu1_1 to relu5_1 of three styles at 256 px, the rest is 2 to
+        9 % of the mean variance tr Σ*/C after 12 steps, and up to 0.4 % after 20
+        ("svd": less than 1e-8).
+      steps: of Newton and Schulz. They bring rounding up as well: in float32, 30
+        steps gave infinities or NaN at some of those layers.
     """
 
     ridge: float = 1e-4

@@ -3,6 +3,7 @@
 A picture is float32 [H, W, 3], sRGB in [0, 1].
 """
 
+from nst_jax.axes import Contents as Contents
 from nst_jax.axes import Frames as Frames
 from nst_jax.axes import Seeds as Seeds
 from nst_jax.axes import Vary as Vary

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from absl import logging
 
 from nst_jax.build import Plan
+from nst_jax.experiment import Experiment
+from nst_jax.film import find_folder, is_film
 from nst_jax.masks import TOLERANCE
 from nst_jax.options import Masks
 
@@ -14,6 +16,7 @@ from nst_jax.options import Masks
 def warn_before(plan: Plan) -> None:
     """Logs what of a request has no effect, or is not known to hold here."""
     _warn_of_equal_members(plan)
+    _warn_of_frames(plan)
     _warn_of_promises(plan)
     _warn_of_idle_options(plan)
     _warn_of_idle_propagation(plan)
@@ -55,6 +58,45 @@ def _warn_of_equal_members(plan: Plan) -> None:
             "a canvas of kind %r does not depend on the seed: its members start alike",
             canvases[0].kind,
         )
+
+
+def _warn_of_frames(plan: Plan) -> None:
+    """Logs what a folder or a film is taken for, and frames that change nothing."""
+    experiment, members = plan.experiment, [m.experiment for m in plan.members]
+    given = {path for axis in experiment.axes for path in axis.paths}
+    varied = {path for axis in experiment.grid_axes for path in axis.paths}
+    if "content" in varied - given:
+        logging.info(
+            "content %r is a folder: each of its pictures is a member; with "
+            "axes=(Frames(n),) they are the frames of a film",
+            experiment.content,
+        )
+    elif "frame" not in varied:
+        for own in {own.content: own for own in members}.values():
+            if _has_frames(own.content):
+                logging.warning(
+                    "content %r is a film, of which frame %d alone is transferred; "
+                    "axes=(Frames(n),) makes a member of each frame",
+                    *(own.content, own.frame),
+                )
+                break
+    later = [own for own in members if own.frame]
+    if later and all(map(_same_in_all_frames, later)):
+        logging.warning(
+            "frame=%d has no effect: content %r is a still picture, and neither "
+            "film.motion nor canvas.new makes its frames differ",
+            *(later[0].frame, later[0].content),
+        )
+
+
+def _same_in_all_frames(experiment: Experiment) -> bool:
+    canvas = experiment.canvas
+    moving = experiment.film.motion != "still" or canvas.new != "nothing"
+    return not (moving or canvas.kind == "previous" or _has_frames(experiment.content))
+
+
+def _has_frames(content: str) -> bool:
+    return find_folder(content) is not None or is_film(content)
 
 
 def _warn_of_promises(plan: Plan) -> None:

@@ -12,8 +12,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from nst_jax.decoder import list_pictures
 from nst_jax.draft import undraft
 from nst_jax.errors import RequestError, nearest
+from nst_jax.film import find_folder
 from nst_jax.losses.base import unique_names
 
 
@@ -132,6 +134,49 @@ def Frames(count: int) -> Vary:
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise RequestError(f"Frames(count) needs an integer from 1, got {count!r}")
     return Vary("frame", tuple(range(count)))
+
+
+def Contents(folder: str) -> Vary:
+    """The axis of a folder's pictures: one content each, in natural order.
+
+    A film, whose frames the pictures are, is `content=folder` with `Frames` instead.
+
+    Raises:
+      RequestError: there is no such folder, or no picture in it.
+    """
+    found = find_folder(folder)
+    if found is None:
+        raise RequestError(f"Contents(folder) needs a folder, got {folder!r}")
+    names = list_pictures(found)
+    if not names:
+        raise RequestError(f"content: the folder {folder!r} holds no pictures")
+    stems = [pathlib.PurePath(name).stem for name in names]
+    return Vary(
+        "content",
+        tuple(str(pathlib.PurePath(folder) / name) for name in names),
+        tuple(stems if len(set(stems)) == len(stems) else names),
+    )
+
+
+def complete_axes(
+    axes: tuple[Vary, ...], content: str, frame: int, seeds: tuple[int, ...]
+) -> tuple[Vary, ...]:
+    """Add the axes that an experiment's fields stand for.
+
+    Args:
+      axes: those that are given.
+      content: a folder stands for the axis of its pictures, unless `frame` is not 0 or
+        an axis varies it: then the folder is a film.
+      frame: the frame that is asked for.
+      seeds: the last axis, unless one of `axes` varies them.
+
+    Raises:
+      RequestError: the folder has no pictures.
+    """
+    varied = {path for axis in axes for path in axis.paths}
+    if not frame and not varied & {"content", "frame"} and find_folder(content):
+        axes = (Contents(content), *axes)
+    return axes if "seeds" in varied else (*axes, Vary("seeds", seeds, name="seed"))
 
 
 def grid(axes: Sequence[Vary]) -> Iterator[tuple[int, ...]]:

@@ -16,6 +16,7 @@ from nst_jax.draft import undraft
 from nst_jax.errors import RequestError
 from nst_jax.experiment import Experiment, Member
 from nst_jax.group import Group, Scene
+from nst_jax.image import FITS
 from nst_jax.losses import Objective, Regions, Term
 from nst_jax.masks import check_frozen
 from nst_jax.parametrisation import parametrisation
@@ -73,7 +74,9 @@ def build(experiment: Experiment, only: Sequence[int] | None = None) -> Plan:
         for member in members
     ]
     reader = Reader()
-    stages = _stages(reader, members)
+    own_size = [not member.experiment.size for member in members]
+    members = [_sized(reader, member) for member in members]
+    stages = _stages(reader, members, own_size)
     depths = _depths(previous)
     alike: dict[Hashable, list[int]] = {}
     for i, own in enumerate(stages):
@@ -192,24 +195,49 @@ def _program(experiment: Experiment, objective: Objective, scene: Scene) -> Hash
     return arguments, experiment.tile, experiment.steps, execution
 
 
+def _sized(reader: Reader, member: Member) -> Member:
+    """The member, its size 0 replaced by the content's own size."""
+    experiment = member.experiment
+    if experiment.size:
+        return member
+    height, width, _ = reader.content(experiment).shape
+    size = max(1, round(FITS[experiment.fit](height, width)))
+    sized = dataclasses.replace(experiment, size=size)
+    try:
+        sized.check()
+    except RequestError as error:
+        raise RequestError(f"{error} (at {member.label})") from None
+    return dataclasses.replace(member, experiment=sized)
+
+
 def _stages(
-    reader: Reader, members: Sequence[Member]
+    reader: Reader, members: Sequence[Member], own_size: Sequence[bool]
 ) -> list[list[tuple[Member, Scene]]]:
-    """Each member's stages, coarse to fine, with their pictures."""
+    """Each member's stages, coarse to fine, with their pictures.
+
+    Args:
+      own_size: whether the last stage's content is not resized at all; an area is
+        rounded to a size, and would be a pixel off.
+    """
     # What the stages before the last read is the same files at other sizes: one
     # account of them is enough.
     coarse = reader.coarser()
     scene, coarse_scene = _scenes(reader), _scenes(coarse)
     stages = []
-    for member in members:
+    for member, unresized in zip(members, own_size, strict=True):
         *before, last = member.experiment.stages()
+        pictures = [coarse_scene(stage) for stage in before]
+        if unresized:
+            style_size = last.style_size or last.size
+            pictures.append(
+                scene(dataclasses.replace(last, size=0, style_size=style_size))
+            )
+        else:
+            pictures.append(scene(last))
         stages.append(
             [
-                (dataclasses.replace(member, experiment=stage), read(stage))
-                for stage, read in (
-                    *((stage, coarse_scene) for stage in before),
-                    (last, scene),
-                )
+                (dataclasses.replace(member, experiment=stage), read)
+                for stage, read in zip((*before, last), pictures, strict=True)
             ]
         )
     return stages

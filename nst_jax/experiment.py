@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nst_jax.axes import Vary, assigned, check_apart, grid, value_at
+from nst_jax.axes import Vary, assigned, check_apart, complete_axes, grid, value_at
 from nst_jax.canvas import Canvas
 from nst_jax.colour import COLOURS
+from nst_jax.decoder import MAX_PIXELS
 from nst_jax.draft import Draft, draft, undraft
 from nst_jax.errors import RequestError, nearest
 from nst_jax.film import Film
@@ -45,10 +46,11 @@ class Experiment:
     """One transfer, and what of it varies.
 
     Attributes:
-      content: path of the content picture; or of a film, a video file or a folder of
-        pictures, of which `frame` is taken.
+      content: path of the content picture; or of a film, a video, an animation or a
+        folder of pictures, of which `frame` is taken. A folder of which neither `frame`
+        nor an axis asks for a frame is a grid: each of its pictures is a member.
       styles: paths of the style pictures; none for a reconstruction.
-      size: what pictures are resized to, in pixels.
+      size: what pictures are resized to, in pixels; 0 for the content's own size.
       steps: steps of the solver; 0 evaluates the starting canvas and stops.
       seeds: one member each; a seed decides the noise that it starts from.
       pooling: "max" or "avg".
@@ -72,6 +74,7 @@ class Experiment:
         pictures; for tools that feed it otherwise, see docs/conventions.md.
       input_centred: whether the mean is taken off them, as it was in training.
       resample: the filter that pictures are resized by as they are read.
+      max_pixels: most pixels that a file or a resized picture may have.
       frame: which frame of a film the content is, from 0.
       film: what moves in the content from frame to frame.
       weights: path of the weight file.
@@ -104,6 +107,7 @@ class Experiment:
     input_scale: float = 1.0
     input_centred: bool = True
     resample: str = "lanczos"
+    max_pixels: int = MAX_PIXELS
     frame: int = 0
     film: Film = dataclasses.field(default_factory=Film)
     weights: str = "weights/vgg19.safetensors"
@@ -129,10 +133,8 @@ class Experiment:
 
     @property
     def grid_axes(self) -> tuple[Vary, ...]:
-        """The axes of the grid, the seeds' own included."""
-        if any("seeds" in axis.paths for axis in self.axes):
-            return self.axes
-        return (*self.axes, Vary("seeds", self.seeds, name="seed"))
+        """The axes of the grid: a folder's pictures, those given, and the seeds."""
+        return complete_axes(self.axes, self.content, self.frame, self.seeds)
 
     def members(self) -> list["Member"]:
         """One member for each point of the grid, the last axis fastest.
@@ -206,9 +208,10 @@ class Experiment:
         """Raises RequestError if a field has a wrong type or value."""
         self.check_types()
         for name, number, least, most in (
-            ("size", self.size, 1, math.inf),
+            ("size", self.size, 0, math.inf),
             ("style_size", self.style_size, 0, math.inf),
             ("steps", self.steps, 0, MOST_STEPS),
+            ("max_pixels", self.max_pixels, 1, math.inf),
             ("frame", self.frame, 0, math.inf),
             ("tile", self.tile, 0, math.inf),
             ("output.log_every", self.output.log_every, 1, math.inf),
@@ -272,7 +275,8 @@ class Experiment:
                 f"tile={self.tile} sees one tile at a time, and masks.content is of "
                 "the whole: give one of them"
             )
-        self.stages()
+        if self.size:
+            self.stages()
         if self.canvas.kind == "style" and not self.styles:
             raise RequestError("canvas.kind='style' needs a style picture, got none")
         if self.canvas.kind == "previous" and self.ensemble.process != "own":
@@ -330,6 +334,7 @@ class Experiment:
                     self.smoothing,
                     radius=round(self.smoothing.radius * size / self.size),
                 ),
+                film=self.film.rescaled(size / self.size),
                 ladder=Ladder(),
             )
             for size, steps, scale in own

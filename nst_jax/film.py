@@ -1,20 +1,30 @@
-"""Frames of a film: a folder, a video file, or a still that is made to move."""
+"""Frames of a film: a folder, a video, an animation, or a still made to move."""
 
 import dataclasses
 import pathlib
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from nst_jax.decoder import (
+    MAX_PIXELS,
+    check_pixels,
+    decoding,
+    is_animated,
+    list_pictures,
+    open_animation,
+    upright,
+)
 from nst_jax.errors import RequestError, nearest
-from nst_jax.io import PROJECT, check_pixels, find_file, read_image, resized
+from nst_jax.io import PROJECT, find_file, read_image, resized, to_rgb
 
 #: Pixels a frame, and far more than any other motion can use.
 MAX_AMOUNT = 10_000
 MOTIONS = ("still", "shift", "sensor", "brightness")
-#: What is opened as a video; all else is a picture.
+#: What is opened as a video; all else is a picture, or several of them.
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
 #: Frames of one swing of "brightness".
 _PERIOD = 8
@@ -24,15 +34,18 @@ _PERIOD = 8
 class Film:
     """What is added to the content from frame to frame.
 
-    The content may be a film of its own, a video file or a folder of pictures in the
-    order of their names; it is left as it is by "still". A single picture is the same
-    in every frame, and becomes a film by one of the other motions.
+    The content may be a film of its own: a video file, an animated GIF, WebP, APNG or
+    AVIF, or a folder of pictures in the natural order of their names. It is left as it
+    is by "still". A single picture is the same in every frame, and becomes a film by
+    one of the other motions.
 
     Attributes:
       motion: "still"; "shift" to the right, by `amount` pixels a frame, the edge
         filled by reflection; "sensor" noise of standard deviation `amount`, new in
         each frame; "brightness" that swings by the share `amount` within 8 frames.
-      amount: how much of it.
+        A shift moves the content's transparency and masks too.
+      amount: how much of it. Pixels are those of the last stage's size; coarser stages
+        of a ladder are shifted in proportion.
     """
 
     motion: str = "still"
@@ -59,17 +72,35 @@ class Film:
         """By how many pixels (down, right) a frame shows frame 0 displaced."""
         return (0, round(self.amount * frame)) if self.motion == "shift" else (0, 0)
 
+    def rescaled(self, ratio: float) -> "Film":
+        """The same motion of pictures whose size is `ratio` times as large."""
+        if self.motion != "shift":
+            return self
+        return dataclasses.replace(self, amount=self.amount * ratio)
+
+    def moved(self, array: np.ndarray, frame: int, axis: int = 1) -> np.ndarray:
+        """An array of the picture's pixels, displaced as the picture is in a frame.
+
+        Args:
+          array: the picture, its alpha, a mask or regions.
+          frame: from 0.
+          axis: of the array, along which the picture's width is.
+        """
+        _, right = self.displacement(frame)
+        if not right:
+            return array
+        last = array.shape[axis] - 1
+        # Reflected at both edges: there and back is a period.
+        place = np.abs(np.arange(last + 1) - right) % max(2 * last, 1)
+        return np.take(array, np.minimum(place, 2 * last - place), axis)
+
     def frame(self, picture: np.ndarray, frame: int) -> np.ndarray:
         """A frame of the film that a picture [H, W, 3] in [0, 1] becomes.
 
         Clipped to [0, 1], as a camera would.
         """
         if self.motion == "shift":
-            _, right = self.displacement(frame)
-            last = picture.shape[1] - 1
-            # Reflected at both edges: there and back is a period.
-            place = np.abs(np.arange(last + 1) - right) % max(2 * last, 1)
-            return picture[:, np.minimum(place, 2 * last - place)]
+            return self.moved(picture, frame)
         if self.motion == "sensor":
             draw = np.random.default_rng(frame).normal(0, self.amount, picture.shape)
             return np.clip(picture + draw, 0, 1).astype(np.float32)
@@ -80,25 +111,19 @@ class Film:
 
 
 def source(path: str, frame: int) -> tuple[str, int | None]:
-    """The file that holds a frame, and the frame's place in it if it is a video.
+    """The file that holds a frame, and the frame's place in it if it is a film.
 
     Args:
-      path: of a picture, a video or a folder of pictures.
+      path: of a picture, a video, an animation or a folder of pictures.
       frame: from 0.
 
     Raises:
       RequestError: the folder has no such picture.
     """
-    folders = [p for p in (pathlib.Path(path), PROJECT / path) if path and p.is_dir()]
-    if not folders:
-        video = pathlib.PurePath(path).suffix.lower() in VIDEOS
-        return path, frame if video else None
-    endings = Image.registered_extensions()
-    pictures = sorted(
-        file.name
-        for file in folders[0].iterdir()
-        if file.suffix.lower() in endings and file.is_file()
-    )
+    folder = find_folder(path)
+    if folder is None:
+        return path, frame if is_film(path) else None
+    pictures = list_pictures(folder)
     if frame >= len(pictures):
         raise RequestError(
             f"content: the folder {path!r} holds {len(pictures)} pictures, and frame "
@@ -107,10 +132,39 @@ def source(path: str, frame: int) -> tuple[str, int | None]:
     return str(pathlib.PurePath(path) / pictures[frame]), None
 
 
-class Video:
-    """A video that is read from its beginning, once where frames are in their order."""
+def find_folder(path: str) -> pathlib.Path | None:
+    """Return the folder at a path, of the working directory or else the project."""
+    if not isinstance(path, str) or not path:
+        return None
+    candidates = [pathlib.Path(path), PROJECT / path]
+    return next((folder for folder in candidates if folder.is_dir()), None)
 
-    def __init__(self, path: str, argument: str):
+
+def is_film(path: str) -> bool:
+    """Whether a file is a video or an animated picture; false for one that is missing.
+
+    Pages of a TIFF and pictures of an MPO are no frames.
+    """
+    if not isinstance(path, str) or _is_video(path):
+        return isinstance(path, str)
+    try:
+        return is_animated(find_file("content", path))
+    except RequestError:
+        return False
+
+
+def _is_video(path: str) -> bool:
+    return pathlib.PurePath(path).suffix.lower() in VIDEOS
+
+
+class Video:
+    """A video that is read from its beginning, once where frames are in their order.
+
+    Frames are turned and stretched as a player shows them, by the file's display
+    matrix and its sample aspect ratio.
+    """
+
+    def __init__(self, path: str, argument: str, max_pixels: int = MAX_PIXELS):
         """Finds the file; `argument` is what messages call it.
 
         Raises:
@@ -118,12 +172,14 @@ class Video:
         """
         self._name = f"{argument}: {path!r}"
         self._file = find_file(argument, path)
+        self._max_pixels = max_pixels
         self._count = 0
         self._last: Any = None
+        self._aspect: Fraction | int = 1
         self._frames = self._decoded()
 
     def picture(self, frame: int) -> Image.Image:
-        """A frame, counted from 0.
+        """A frame, counted from 0, in RGB.
 
         Raises:
           RequestError: the video is broken or has no such frame.
@@ -141,19 +197,89 @@ class Video:
                 f"{self._name} is not a video that can be read ({reason})"
             ) from None
         if self._count <= frame:
-            raise RequestError(
-                f"{self._name} has {self._count} frames, and frame {frame} was asked "
-                "for (they are counted from 0)"
-            )
-        check_pixels(self._name, self._last.height, self._last.width)
-        return self._last.to_image()
+            raise RequestError(_no_frame(self._name, self._count, frame))
+        height, width = self._last.height, self._last.width
+        shown = max(1, round(width * self._aspect))
+        check_pixels(self._name, height, max(width, shown), self._max_pixels)
+        picture = self._last.to_image()
+        if shown != width:
+            picture = picture.resize((shown, height), Image.Resampling.LANCZOS)
+        return _turned(picture, self._last)
 
     def _decoded(self) -> Iterator[Any]:
         import av  # A slow import, and needed for videos alone.
 
         with av.open(str(self._file)) as container:
             if container.streams.video:
+                # None or 0 where the file does not say.
+                self._aspect = container.streams.video[0].sample_aspect_ratio or 1
                 yield from container.decode(video=0)
+
+
+def _turned(picture: Image.Image, frame: Any) -> Image.Image:
+    """The picture of a video frame, turned by the frame's display matrix if any.
+
+    A point (x, y) goes to (a·x + c·y, b·x + d·y), y downwards. Quarter turns and
+    mirrors alone are made, as they are all that cameras write.
+    """
+    matrix = [m for m in frame.side_data if m.type.name == "DISPLAYMATRIX"]
+    if not matrix:
+        return picture
+    a, b, _, c, d, *_ = map(int, np.frombuffer(bytes(matrix[0]), np.int32))
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        picture, a, d = picture.transpose(Image.Transpose.TRANSPOSE), c, b
+    if a < 0:
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if d < 0:
+        picture = picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    return picture
+
+
+class Animation:
+    """An animated GIF, WebP, APNG or AVIF, decoded as `Video` is."""
+
+    def __init__(self, path: str, argument: str, max_pixels: int = MAX_PIXELS):
+        """Opens the file; `argument` is what messages call it.
+
+        Raises:
+          RequestError: there is none, or its pictures are too large.
+        """
+        self._name = f"{argument}: {path!r}"
+        self._decoding = find_file(argument, path), argument, max_pixels
+        self._image = open_animation(*self._decoding)
+
+    def picture(self, frame: int) -> Image.Image:
+        """A frame, counted from 0, with an alpha channel if the file has one.
+
+        Raises:
+          RequestError: the file is broken or has no such frame.
+        """
+        with decoding(*self._decoding):
+            # A picture for programs that show no animation is no frame of it.
+            first = int(self._image.info.get("default_image", False))
+            count: int = getattr(self._image, "n_frames", 1) - first
+            if frame >= count:
+                raise RequestError(_no_frame(self._name, count, frame))
+            self._image.seek(first + frame)
+            return upright(self._image)
+
+
+def _no_frame(name: str, count: int, frame: int) -> str:
+    return (
+        f"{name} has {count} frames, and frame {frame} was asked for (they are counted "
+        "from 0)"
+    )
+
+
+def open_film(
+    path: str, argument: str, max_pixels: int = MAX_PIXELS
+) -> Video | Animation:
+    """Open a file that `is_film`.
+
+    Raises:
+      RequestError: it is missing or broken.
+    """
+    return (Video if _is_video(path) else Animation)(path, argument, max_pixels)
 
 
 def read_frame(
@@ -164,9 +290,10 @@ def read_frame(
     fit: str,
     resample: str,
     argument: str,
-    video: Video | None = None,
+    video: Video | Animation | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
-    """A frame of a video, or a picture, as `io.read_image` with `fill` gives it.
+    """A frame of a film, or a picture, as `io.read_image` with `fill` gives it.
 
     Args:
       path: of the file.
@@ -176,14 +303,18 @@ def read_frame(
       resample: likewise.
       argument: what messages call it.
       video: the file, if it was opened already.
+      max_pixels: as for `io.read_image`.
 
     Raises:
       RequestError: the file is missing, broken or has no such frame.
     """
+    kept: dict[str, Any] = {"fit": fit, "resample": resample, "max_pixels": max_pixels}
     if frame is None:
-        options: dict[str, Any] = {"fit": fit, "resample": resample, "fill": True}
-        return read_image(path, size, argument=argument, **options)
-    picture = (video or Video(path, argument)).picture(frame)
-    subject = f"{argument}: at size {size}, {path!r}"
-    image = resized(picture, size, fit=fit, resample=resample, subject=subject)
+        return read_image(path, size, argument=argument, fill=True, **kept)
+    film = video or open_film(path, argument, max_pixels)
+    subject = f"{argument}: {path!r}"
+    image = to_rgb(film.picture(frame), subject, fill=True)
+    if size:
+        subject = f"{argument}: at size {size}, {path!r}"
+        image = resized(image, size, subject=subject, **kept)
     return np.asarray(image, np.float32) / 255

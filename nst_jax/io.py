@@ -1,32 +1,27 @@
 """Pictures in and out, by Pillow."""
 
-import functools
 import glob
 import hashlib
 import io
 import os
 import pathlib
 import warnings
-from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms
 
+from nst_jax.decoder import (
+    MAX_PIXELS,
+    check_pixels,
+    decoding,
+    formats,
+    pillow_limit,
+    upright,
+)
 from nst_jax.errors import RequestError, nearest
 from nst_jax.image import fill_hidden, fitted_shape, to_bytes
 
 PROJECT = pathlib.Path(__file__).parent.parent
-
-#: A picture of more pixels is refused: it is a mistake or an attack.
-MAX_PIXELS = 100_000_000
-
-#: Kinds of picture that are read. Not all of Pillow's: some hold a picture of any kind,
-#: and some are programs, which Pillow would have another program draw.
-FORMATS = (
-    *("AVIF", "BMP", "DDS", "DIB", "GIF", "ICNS", "ICO", "IM", "JPEG", "JPEG2000"),
-    *("MPO", "MSP", "PCX", "PNG", "PPM", "QOI", "SGI", "SPIDER", "SUN", "TGA", "TIFF"),
-    *("WEBP", "XBM"),
-)
 
 RESAMPLERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -73,24 +68,27 @@ def read_image(
     fit: str = "long",
     resample: str = "lanczos",
     argument: str = "picture",
+    max_pixels: int = MAX_PIXELS,
     fill: bool = False,
 ) -> np.ndarray:
     """Reads a picture of any kind as a person sees it.
 
     The EXIF orientation is applied, an embedded colour profile is converted to
-    sRGB, CMYK, palettes, greyscale and 16 bits become 8-bit RGB, what is
-    transparent shows white behind it, and an animation gives its first frame.
+    sRGB, CMYK, palettes, greyscale, 16 and 32 bits become 8-bit RGB, what is
+    transparent shows white behind it, and an animation, a TIFF of several pages or an
+    MPO gives its first picture. HEIC needs the package pillow-heif.
 
     A run reads its pictures with `fill=True`: white behind a cut-out figure would
     otherwise reach every loss term through the receptive fields at its outline.
 
     Args:
       path: relative to the working directory, or else to the project.
-      size: what to resize to, in pixels; None keeps the file's size.
+      size: what to resize to, in pixels; None or 0 keeps the file's size.
       fit: what `size` is: the "long" side, the "short" side, or the side of a
         square of the same "area".
       resample: Pillow's filter: "bilinear", "bicubic", "lanczos" or "nearest".
       argument: what the picture is for, to name in an error.
+      max_pixels: most pixels that the file, and the picture after resizing, may have.
       fill: give a transparent pixel the colour of the nearest solid pixel instead of
         white, before resizing; see `image.fill_hidden`. Pixels that are transparent
         in part keep their own colour; `read_alpha` says how much they count for.
@@ -102,17 +100,17 @@ def read_image(
       RequestError: the file is missing, no picture, broken or too large,
         an option is none of those allowed, or `fill` is set and no pixel is visible.
     """
-    if size is not None and size < 1:
-        raise RequestError(f"size must be at least 1 pixel, got {size}")
+    if size is not None and size < 0:
+        raise RequestError(f"size must be at least 0 pixels, got {size}")
     if resample not in RESAMPLERS:
         raise RequestError(
             f"resample must be one of {tuple(RESAMPLERS)}, got {resample!r}"
         )
-    opaque = _filled if fill else as_seen
-    image = _open(find_file(argument, path), argument, opaque)
-    if size is not None:
+    image = _open(find_file(argument, path), argument, fill, max_pixels)
+    if size:
         subject = f"{argument}: at size {size}, {str(path)!r}"
-        image = resized(image, size, fit=fit, resample=resample, subject=subject)
+        kept = {"fit": fit, "resample": resample, "subject": subject}
+        image = resized(image, size, max_pixels=max_pixels, **kept)
     return np.asarray(image, np.float32) / 255
 
 
@@ -126,20 +124,31 @@ def read_alpha(path: str | pathlib.Path, shape: tuple[int, ...]) -> np.ndarray |
     Returns:
       float32 [H, W] from 0 to 1; None where all of it is opaque.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pillow_limit(None):
         warnings.simplefilter("ignore")
-        with Image.open(find_file("picture", path), formats=_formats()) as image:
-            if not image.has_transparency_data:
-                return None
-            turned = ImageOps.exif_transpose(image).convert("RGBA")
-            alpha = turned.getchannel("A")
+        with Image.open(find_file("picture", path), formats=formats()) as image:
+            opaque = not image.has_transparency_data
+            return None if opaque else alpha_at(upright(image), shape)
+
+
+def alpha_at(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray | None:
+    """How opaque an upright picture is, float32 [H, W] at a shape; None for all."""
+    if not image.has_transparency_data:
+        return None
+    alpha = image.convert("RGBA").getchannel("A")
     size = shape[1], shape[0]
     found = np.asarray(alpha.resize(size, Image.Resampling.BOX), np.float32) / 255
     return None if (found == 1).all() else found
 
 
 def resized(
-    image: Image.Image, size: int, *, fit: str, resample: str, subject: str
+    image: Image.Image,
+    size: int,
+    *,
+    fit: str,
+    resample: str,
+    subject: str,
+    max_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
     """A picture of Pillow's at another size, in the terms of `read_image`.
 
@@ -147,66 +156,22 @@ def resized(
       RequestError: that would be too large; the sentence begins with `subject`.
     """
     height, width = fitted_shape(image.height, image.width, size, fit)
-    check_pixels(subject, height, width)
+    check_pixels(subject, height, width, max_pixels)
     return image.resize((width, height), RESAMPLERS[resample])
 
 
 def _open(
-    path: pathlib.Path, argument: str, opaque: Callable[[Image.Image], Image.Image]
+    path: pathlib.Path, argument: str, fill: bool, max_pixels: int
 ) -> Image.Image:
-    """The picture as 8-bit RGB, decoded in full; `opaque` makes RGB of RGBA."""
-    if path.stat().st_size == 0:
-        raise RequestError(f"{argument}: {str(path)!r} is empty (0 bytes)")
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of oddities that it can read past, and of large sizes,
-            # which are judged here.
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=_formats()) as image:
-                check_pixels(f"{argument}: {str(path)!r}", image.height, image.width)
-                image.load()
-                check_pixels(f"{argument}: {str(path)!r}", image.height, image.width)
-                return _to_rgb(ImageOps.exif_transpose(image), opaque)
-    except RequestError:
-        raise
-    except _InvisibleError:
-        raise RequestError(
-            f"{argument}: {str(path)!r} is fully transparent: no pixel is visible"
-        ) from None
-    except Image.DecompressionBombError:  # Pillow's own limit is beyond ours.
-        raise RequestError(
-            f"{argument}: {str(path)!r} has more than the {MAX_PIXELS:,} pixels that "
-            "are read"
-        ) from None
-    except Image.UnidentifiedImageError:
-        raise RequestError(
-            f"{argument}: {str(path)!r} is not a picture that Pillow can read"
-        ) from None
-    except Exception as error:  # Decoders raise what they like on broken data.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise RequestError(
-            f"{argument}: {str(path)!r} is a broken picture ({reason})"
-        ) from None
-
-
-@functools.cache
-def _formats() -> list[str]:
-    """Those of them that this Pillow has."""
-    Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
-
-
-def check_pixels(subject: str, height: int, width: int) -> None:
-    """Raises RequestError, beginning with `subject`, for more than `MAX_PIXELS`."""
-    if height * width > MAX_PIXELS:
-        raise RequestError(
-            f"{subject} has {width}×{height} pixels, more than the {MAX_PIXELS:,} that "
-            "are read"
-        )
-
-
-class _InvisibleError(ValueError):
-    """A picture without a visible pixel."""
+    """The picture as 8-bit RGB, decoded in full; `fill` as for `read_image`."""
+    subject = f"{argument}: {str(path)!r}"
+    with decoding(path, argument, max_pixels):
+        with Image.open(path, formats=formats()) as image:
+            check_pixels(subject, image.height, image.width, max_pixels)
+            shown = upright(image)
+        # A decoder may have found another size than the header's.
+        check_pixels(subject, shown.height, shown.width, max_pixels)
+        return to_rgb(shown, subject, fill=fill)
 
 
 def as_seen(image: Image.Image) -> Image.Image:
@@ -217,44 +182,35 @@ def as_seen(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _filled(image: Image.Image) -> Image.Image:
+def _filled(image: Image.Image, subject: str) -> Image.Image:
     """An RGBA picture as RGB, its transparent pixels filled."""
     alpha = np.asarray(image.getchannel("A"))
     if not alpha.any():
-        raise _InvisibleError
+        raise RequestError(f"{subject} is fully transparent: no pixel is visible")
     if (alpha == 255).all():
         return image.convert("RGB")
     return Image.fromarray(fill_hidden(np.asarray(image.convert("RGB")), alpha))
 
 
-def _to_rgb(
-    image: Image.Image, opaque: Callable[[Image.Image], Image.Image]
-) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        # Pillow would clip what is above 255 instead of scaling it.
-        stored = np.asarray(image, np.float64)
-        if not np.isfinite(stored).any():
-            raise ValueError("it holds no finite number")
-        values = np.nan_to_num(stored)
-        white = _white(values) if image.mode == "F" else 65535
-        grey = np.clip(values / white, 0, 1)
-        return Image.fromarray(np.round(grey * 255).astype(np.uint8)).convert("RGB")
+def to_rgb(image: Image.Image, subject: str, *, fill: bool) -> Image.Image:
+    """Convert a picture of `decoder.upright` to 8-bit sRGB.
+
+    Args:
+      image: of any mode of 8 bits.
+      subject: what an error begins with.
+      fill: as for `read_image`; else white shows behind what is transparent.
+
+    Raises:
+      RequestError: `fill` is set and no pixel is visible.
+    """
     if image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
     if image.mode == "RGBA":
-        return _in_srgb(opaque(image), image).convert("RGB")
+        opaque = _filled(image, subject) if fill else as_seen(image)
+        return _in_srgb(opaque, image).convert("RGB")
     if image.mode == "P":
         image = image.convert("RGB")
     return _in_srgb(image, image).convert("RGB")
-
-
-def _white(values: np.ndarray) -> int:
-    """What a float picture means by white: 1, 255 or 65535, as its values tell.
-
-    What overshoots white, as a resampling filter does, is clipped.
-    """
-    brightest = values.max(initial=0)
-    return next((white for white in (1, 255) if brightest <= 2 * white), 65535)
 
 
 def _in_srgb(image: Image.Image, original: Image.Image) -> Image.Image:

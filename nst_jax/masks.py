@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from nst_jax.decoder import MAX_PIXELS
 from nst_jax.errors import RequestError
 from nst_jax.io import read_alpha, read_image
 
@@ -225,13 +226,13 @@ def _flat_colours(pixels: np.ndarray, name: str) -> np.ndarray:
     return np.array(found)
 
 
-def read_mask(path: str, argument: str) -> np.ndarray:
+def read_mask(path: str, argument: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """A mask [h, w, 3] of its own size.
 
     Raises:
       RequestError: the file is missing, no picture, or transparent in parts.
     """
-    mask = read_image(path, argument=argument)
+    mask = read_image(path, argument=argument, max_pixels=max_pixels)
     if read_alpha(path, mask.shape) is not None:
         raise RequestError(
             f"{argument}: {path!r} is transparent in parts, and a mask says by its "

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from nst_jax import film, io, masks
+from nst_jax.decoder import MAX_PIXELS
 from nst_jax.draft import undraft
 from nst_jax.errors import RequestError
 from nst_jax.experiment import Experiment
@@ -94,6 +95,9 @@ class Reader:
         self.unstyled: dict[tuple[str, str], float] = {}
         self._read: dict[Hashable, Any] = {}
         self._hashes = {} if hashes is None else hashes
+        #: A content's place in `inputs` -> the frame's place in the film's file, what
+        #: moves it, and its number.
+        self._frames: dict[int, tuple[int | None, film.Film, int]] = {}
 
     def network(self, experiment: Experiment) -> Network:
         """The network that an experiment describes."""
@@ -111,24 +115,27 @@ class Reader:
         return base.used(**fields)
 
     def content(self, experiment: Experiment) -> np.ndarray:
-        """The content picture, of the frame that the experiment is of."""
-        path, place = film.source(experiment.content, experiment.frame)
+        """The content picture, of the frame that the experiment is of.
+
+        Size 0 is its own size.
+        """
+        asked = experiment.content, experiment.frame
+        path, place = self._once(("source", *asked), lambda: film.source(*asked))
         moving = experiment.film.motion != "still"
         role = "content"
         if experiment.frame and (moving or place is not None):
             role = f"content, frame {experiment.frame}"
         side, fit, resample = experiment.size, experiment.fit, experiment.resample
+        limit = experiment.max_pixels
 
         def read() -> np.ndarray:
-            video = None
-            if place is not None:
-                video = self._once(
-                    ("video", path), lambda: film.Video(path, argument="content")
-                )
             options: dict[str, Any] = {"fit": fit, "resample": resample}
-            options |= {"argument": "content", "video": video}
+            options |= {"argument": "content", "max_pixels": limit}
+            if place is not None:
+                options["video"] = self._film(path, limit)
             picture = film.read_frame(path, place, side, **options)
             frame = experiment.film.frame(picture, experiment.frame)
+            self._frames[len(self.inputs)] = place, experiment.film, experiment.frame
             return self._noted(role, path, frame)
 
         motion = dataclasses.astuple(experiment.film) if moving else None
@@ -141,13 +148,14 @@ class Reader:
         size: float = experiment.size
         if style:
             size = (experiment.style_size or size) * experiment.style_scale
-        side = max(1, round(size))
+        side = max(1, round(size)) if size else 0
         fit, resample = experiment.fit, experiment.resample
+        limit = experiment.max_pixels
 
         def read() -> np.ndarray:
             options: dict[str, Any] = {"fit": fit, "resample": resample, "fill": True}
-            image = io.read_image(path, side, argument=role, **options)
-            return self._noted(role, path, image)
+            options |= {"argument": role, "max_pixels": limit}
+            return self._noted(role, path, io.read_image(path, side, **options))
 
         return self._once((role, path, side, fit, resample), read)
 
@@ -163,11 +171,11 @@ class Reader:
             lambda: self._noted(role, path, io.read_array(path, argument=role)),
         )
 
-    def mask(self, role: str, path: str) -> np.ndarray:
+    def mask(self, role: str, path: str, max_pixels: int) -> np.ndarray:
         """A mask [h, w, 3], of its own size."""
 
         def read() -> np.ndarray:
-            return self._noted(role, path, masks.read_mask(path, role))
+            return self._noted(role, path, masks.read_mask(path, role, max_pixels))
 
         return self._once((role, path), read)
 
@@ -187,9 +195,14 @@ class Reader:
         alphas = [self.alpha(picture) for picture in pictures]
         if asked.content:
             paths = [asked.content, *asked.styles]
-            read = [self.mask(n, path) for n, path in zip(names, paths, strict=True)]
+            limit = experiment.max_pixels
+            read = [
+                self.mask(n, path, limit) for n, path in zip(names, paths, strict=True)
+            ]
             labels = masks.label(read, names)
-            shares: Sequence[np.ndarray] = labels.shares(shapes)
+            first, *others = labels.shares(shapes)
+            first = experiment.film.moved(first, experiment.frame, axis=2)
+            shares: Sequence[np.ndarray] = (first, *others)
             for colour, share in labels.unstyled.items():
                 self.unstyled[asked.content, colour] = share
         elif any(alpha is not None for alpha in alphas):
@@ -214,31 +227,43 @@ class Reader:
         role, path = "masks.freeze", experiment.masks.freeze
         if not path:
             return None
-        return masks.frozen(self.mask(role, path), content.shape, role)
+        mask = self.mask(role, path, experiment.max_pixels)
+        held = masks.frozen(mask, content.shape, role)
+        return experiment.film.moved(held, experiment.frame)
 
     def alpha(self, picture: np.ndarray) -> np.ndarray | None:
         """How opaque [H, W] a picture is that was read here; None if all of it is."""
-        place = self.place(picture)
+        number = self.place(picture)
+        place, motion, frame = self._frames.get(number, (None, film.Film(), 0))
 
         def read() -> np.ndarray | None:
-            path = self.inputs[place].path
-            if pathlib.PurePath(path).suffix.lower() in film.VIDEOS:
-                return None
-            alpha = io.read_alpha(path, picture.shape)
+            path = self.inputs[number].path
+            if place is None:
+                alpha = io.read_alpha(path, picture.shape)
+            else:
+                alpha = io.alpha_at(self._film(path).picture(place), picture.shape)
             if alpha is not None:
                 if not alpha.any():
                     height, width, _ = picture.shape
                     raise RequestError(
                         f"{path!r} is fully transparent at {width}×{height} px"
                     )
-                self.alphas[place] = alpha
+                alpha = self.alphas[number] = motion.moved(alpha, frame)
             return alpha
 
-        return self._once(("alpha", place), read)
+        return self._once(("alpha", number), read)
 
     def coarser(self) -> "Reader":
         """Return a reader of the same files at other sizes, with its own account."""
         return Reader(self._hashes)
+
+    def _film(
+        self, path: str, max_pixels: int = MAX_PIXELS
+    ) -> film.Video | film.Animation:
+        """The open file of a film; the limit counts as it is opened, the first time."""
+        return self._once(
+            ("film", path), lambda: film.open_film(path, "content", max_pixels)
+        )
 
     def place(self, picture: np.ndarray) -> int:
         """Where in `inputs` a picture is that was read here."""

@@ -26,7 +26,9 @@ def variant(experiment: Experiment, arg: str) -> Experiment:
     if arg not in ("", "smoke"):
         raise RequestError(f"argument must be 'smoke' or left out, got {arg!r}")
     if arg == "smoke":
-        share = SIZE / experiment.size
+        # The content's own size is not known here: twice that of any coarser stage.
+        coarser = experiment.ladder.start, *experiment.ladder.sizes
+        share = SIZE / (experiment.size or 2 * max(SIZE, *coarser))
         experiment.ladder = _lowered(experiment.ladder, share)
         experiment.axes = tuple(_ends(axis, share) for axis in experiment.axes)
         experiment.size, experiment.steps = SIZE, STEPS
@@ -63,8 +65,12 @@ def _ends(axis: Vary, share: float) -> Vary:
     ends = sorted({0, len(axis.values) - 1})
     settings = [axis.settings(i) for i in ends]
     largest = max(setting.get("size", 0) for setting in settings)
+    own_size = 2 * largest or SIZE  # Size 0, as if it were larger than the others.
+    if any(setting.get("size") == 0 for setting in settings):
+        largest = own_size
     for setting in settings:
         if "size" in setting:
+            setting["size"] = setting["size"] or own_size
             setting["size"] = max(32, setting["size"] * SIZE // largest)
         if "steps" in setting:
             setting["steps"] = min(STEPS, setting["steps"])

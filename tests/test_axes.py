@@ -144,7 +144,7 @@ def test_a_term_has_the_name_that_metrics_call_it():
         ([nst_jax.Vary("size", ())], r"axes\[0\].values is empty"),
         ([nst_jax.Vary("size", "64")], r"axes\[0\].values must be a tuple"),
         ([nst_jax.Vary("", (1,))], "must be the path of a field"),
-        ([nst_jax.Vary("size", (32, -3))], "size must be at least 1, got -3 .at size"),
+        ([nst_jax.Vary("size", (32, -3))], "size must be at least 0, got -3 .at size"),
         ([nst_jax.Vary("size", ("a",))], "size must be of type int, got 'a'"),
         ([nst_jax.Vary("size", (32,), labels=("a", "b"))], "2 entries for 1 values"),
         ([nst_jax.Vary(("size", "steps"), ((3,),))], "one entry for each of size, st"),

@@ -291,8 +291,7 @@ REFUSED = {
         "not a whole safetensors",
     ),
     # Values.
-    "size zero": ("--config.size=0", "size must be at least 1, got 0"),
-    "size negative": ("--config.size=-64", "size must be at least 1, got -64"),
+    "size negative": ("--config.size=-64", "size must be at least 0, got -64"),
     "style size negative": (
         "--config.style_size=-1",
         "style_size",

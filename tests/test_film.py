@@ -4,7 +4,10 @@ import itertools
 import json
 import math
 import pathlib
+import struct
+from fractions import Fraction
 
+import av
 import jax
 import numpy as np
 import pytest
@@ -160,6 +163,139 @@ def test_a_file_is_hashed_once(footage, monkeypatch):
     assert len(plan.pictures) > 3
     assert hashed.count("clip.mp4") == 1
     assert len(hashed) == len({*hashed})
+
+
+def corners(order: tuple[int, ...], side: int = 32) -> np.ndarray:
+    """Four flat squares, twice as wide as high, in an order of four colours."""
+    colours = np.uint8([(200, 30, 40), (30, 190, 50), (40, 60, 210), (220, 200, 30)])
+    quarters = colours[list(order)].reshape(2, 2, 3)
+    return quarters.repeat(side, 0).repeat(2 * side, 1)
+
+
+def clip_of(path: pathlib.Path, picture: np.ndarray, aspect: str = "1") -> pathlib.Path:
+    """A video of one picture that is to be shown with a sample aspect ratio."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=8)
+        stream.height, stream.width = picture.shape[:2]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(aspect)
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+#: (a, b, c, d) of a display matrix: where x and y point to -> what a player shows.
+SHOWN = {
+    (1, 0, 0, 1): lambda stored: stored,
+    (0, 1, -1, 0): lambda stored: np.rot90(stored, -1),
+    (-1, 0, 0, -1): lambda stored: np.rot90(stored, 2),
+    (0, -1, 1, 0): lambda stored: np.rot90(stored, 1),
+    (-1, 0, 0, 1): lambda stored: stored[:, ::-1],
+    (1, 0, 0, -1): lambda stored: stored[::-1],
+    (0, 1, 1, 0): lambda stored: stored.swapaxes(0, 1),
+    (0, -1, -1, 0): lambda stored: np.rot90(stored, 2).swapaxes(0, 1),
+}
+
+
+@pytest.mark.parametrize("matrix", SHOWN, ids=str)
+def test_a_video_is_turned_as_a_player_shows_it(tmp_path, matrix):
+    """The matrix is that of the track in the file's header: 16.16 fixed point."""
+    stored = corners((0, 1, 2, 3))
+    path = clip_of(tmp_path / "clip.mp4", stored)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 44
+    a, b, c, d = (m << 16 for m in matrix)
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    wanted = SHOWN[matrix](stored)
+    found = read_frame(*source(str(path), 0), 0, **AS_IT_IS)
+    assert found.shape == wanted.shape
+    inside = slice(8, None, 16)  # Not on an edge, which compression blurs.
+    apart = np.abs(255 * found - wanted)[inside, inside]
+    assert apart.max() <= 16  # The colours are 150 apart.
+
+
+@pytest.mark.parametrize(("aspect", "width"), [("1", 128), ("3/2", 192), ("3/4", 96)])
+def test_a_video_is_stretched_as_a_player_shows_it(tmp_path, aspect: str, width: int):
+    stored = corners((0, 1, 2, 3))
+    path = clip_of(tmp_path / "clip.mkv", stored, aspect)
+    found = read_frame(*source(str(path), 0), 0, **AS_IT_IS)
+    assert found.shape == (64, width, 3)
+    places = (np.array([16, 112]) * width / 128).astype(int)
+    apart = 255 * found[[16, 48]][:, places] - stored[[16, 48]][:, [16, 112]]
+    assert np.abs(apart).max() <= 16
+
+
+ANIMATED = {"gif": {}, "png": {}, "webp": {"lossless": True}, "avif": {"quality": 100}}
+
+
+@pytest.mark.parametrize("ending", ANIMATED)
+def test_frame_k_of_an_animation_is_its_kth_picture(tmp_path, ending: str):
+    orders = list(itertools.permutations(range(4)))[:5]
+    stills = [corners(order) for order in orders]
+    path = tmp_path / f"anim.{ending}"
+    first, *rest = map(Image.fromarray, stills)
+    first.save(path, save_all=True, append_images=rest, **ANIMATED[ending])
+    for k in (0, 3, 1, 4):
+        place = source(str(path), k)
+        assert place == (str(path), k)
+        found = read_frame(*place, 0, **AS_IT_IS)
+        assert np.abs(255 * found - stills[k])[8::16, 8::16].max() <= 4
+    with pytest.raises(
+        nst_jax.RequestError, match="^content: .* has 5 frames, and frame 5 was"
+    ):
+        read_frame(*source(str(path), 5), 0, **AS_IT_IS)
+    plan = nst_jax.build(experiment(str(path), axes=(nst_jax.Frames(3),)))
+    roles = [item.role for item in plan.inputs if item.role != "weights"]
+    assert roles == ["content", "content, frame 1", "content, frame 2"]
+
+
+def test_frames_of_an_animation_have_their_own_transparency(tmp_path):
+    frames = []
+    for k in range(2):
+        frames.append(np.full((32, 48, 4), 200, np.uint8))
+        frames[-1][:, 24 * k : 24 * (k + 1), 3] = 0
+    path = tmp_path / "anim.png"
+    first, rest = map(Image.fromarray, frames)
+    first.save(path, save_all=True, append_images=[rest])
+    plan = nst_jax.build(experiment(str(path), size=0, axes=(nst_jax.Frames(2),)))
+    for scene, frame in zip(plan.groups[0].scenes, frames, strict=True):
+        np.testing.assert_allclose(scene.alpha, frame[..., 3] / 255, atol=1e-6)
+
+
+def test_a_picture_for_programs_without_animation_is_no_frame(tmp_path):
+    stills = [corners(order) for order in ((0, 1, 2, 3), (1, 0, 2, 3), (2, 0, 1, 3))]
+    path = tmp_path / "anim.png"
+    first, *rest = map(Image.fromarray, stills)
+    first.save(path, save_all=True, append_images=rest, default_image=True)
+    for k in (0, 1):
+        found = read_frame(*source(str(path), k), 0, **AS_IT_IS)
+        np.testing.assert_array_equal(255 * found, stills[k + 1])
+    with pytest.raises(nst_jax.RequestError, match="has 2 frames"):
+        read_frame(*source(str(path), 2), 0, **AS_IT_IS)
+
+
+@pytest.mark.parametrize("ending", ["tiff", "mpo"])
+def test_pages_are_no_frames(tmp_path, ending: str):
+    path = tmp_path / f"pages.{ending}"
+    first, second = (Image.fromarray(corners(o)) for o in ((0, 1, 2, 3), (3, 2, 1, 0)))
+    first.save(path, save_all=True, append_images=[second])
+    assert source(str(path), 1) == (str(path), None)
+    found = read_frame(str(path), None, 0, **AS_IT_IS)
+    apart = np.abs(255 * found - corners((0, 1, 2, 3)))
+    assert apart[8::16, 8::16].max() <= 16
+
+
+def test_frames_of_a_folder_are_in_natural_order(tmp_path):
+    names = ["out-2.png", "out-10.png", "Out-3.PNG", "out-1.jpg", "out-02b.png"]
+    for name in (*names, ".out-0.png", "._out-2.png", "notes.txt", "book.pdf"):
+        (tmp_path / name).write_bytes(b"")
+    wanted = ["out-1.jpg", "out-2.png", "out-02b.png", "Out-3.PNG", "out-10.png"]
+    found = [pathlib.Path(source(str(tmp_path), k)[0]).name for k in range(5)]
+    assert found == wanted
+    with pytest.raises(nst_jax.RequestError, match="holds 5 pictures"):
+        source(str(tmp_path), 5)
 
 
 def test_a_video_is_decoded_once(footage, monkeypatch):

@@ -14,9 +14,8 @@ from conftest import smooth_picture
 from PIL import Image, ImageCms, ImageFile
 
 from nst_jax import RequestError
-from nst_jax import io as nst_io
 from nst_jax.image import fitted_shape
-from nst_jax.io import RESAMPLERS, read_array, read_image, write_image
+from nst_jax.io import RESAMPLERS, read_alpha, read_array, read_image, write_image
 
 RGB = np.round(smooth_picture(5, 6, 9) * 255).astype(np.uint8)
 GREY = RGB[..., 0]
@@ -725,18 +724,30 @@ def test_a_decompression_bomb(
     """A header that promises more than is read is refused by the header alone."""
     data = b"\0" * 10_000
     png_file(tmp_path / "x.png", width, height, 8, 2, data)
-    assert_refused(read_content, tmp_path, "png", "more than the 100,000,000 .* read")
+    assert_refused(read_content, tmp_path, "png", "more than max_pixels=100,000,000")
     assert not recwarn.list  # Pillow's own warning would be a second message.
 
 
-def test_the_most_pixels_that_are_read(
+def test_max_pixels_is_a_setting(tmp_path: pathlib.Path):
+    path, pixels = saved(tmp_path / "x.png", RGB, "RGB"), RGB[..., 0].size
+    allowed = read_image(path, max_pixels=pixels)
+    np.testing.assert_array_equal(255 * allowed, RGB)
+    read = lambda path: read_image(  # noqa: E731
+        path, argument="content", max_pixels=pixels - 1
+    )
+    sentence = r"has 9×6 pixels, more than max_pixels=53: raise it"
+    assert_refused(read, tmp_path, "png", sentence)
+
+
+def test_a_picture_above_the_limits_of_pillow_is_read(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ):
-    path = saved(tmp_path / "x.png", RGB, "RGB")
-    monkeypatch.setattr(nst_io, "MAX_PIXELS", RGB[..., 0].size)
-    np.testing.assert_array_equal(levels(path), RGB)
-    monkeypatch.setattr(nst_io, "MAX_PIXELS", RGB[..., 0].size - 1)
-    assert_refused(read_content, tmp_path, "png", "has 9×6 pixels, more than the 53")
+    """Pillow refuses twice its own limit, whatever `max_pixels` allows."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    path = saved(tmp_path / "x.png", np.dstack([RGB, RGB[..., :1]]), "RGBA")
+    assert read_image(path).shape == (*RGB.shape[:2], 3)
+    assert read_alpha(path, RGB.shape) is not None
+    assert Image.MAX_IMAGE_PIXELS == 10
 
 
 def test_a_size_that_would_take_too_many_pixels(tmp_path: pathlib.Path):
@@ -749,15 +760,14 @@ def test_a_size_that_would_take_too_many_pixels(tmp_path: pathlib.Path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 0}, "size must be at least 1 pixel, got 0"),
-        ({"size": -3}, "size must be at least 1 pixel, got -3"),
+        ({"size": -3}, "size must be at least 0 pixels, got -3"),
         (
             {"size": 9, "fit": "lang"},
             "fit must be .*'lang'; did you mean 'long'?",
         ),
         ({"resample": "box"}, "resample must be one of .*'lanczos'.* got 'box'"),
     ],
-    ids=["zero", "negative", "fit", "filter"],
+    ids=["negative", "fit", "filter"],
 )
 def test_a_wrong_option(options: dict, message: str):
     with pytest.raises(RequestError, match=message):

@@ -439,6 +439,58 @@ def test_frames_are_one_batch_and_a_chain_goes_frame_by_frame():
     assert len(still.pictures) == 1
 
 
+def test_a_shift_moves_the_scene_as_a_whole(tmp_path):
+    """Picture, transparency, freeze mask and regions, in proportion at each stage."""
+    rng = np.random.default_rng(0)
+    cut_out = np.dstack([to_bytes(smooth_picture(1, 48, 64)), np.full((48, 64), 255)])
+    cut_out[:, 20:30, 3] = 100
+    content = tmp_path / "content.png"
+    Image.fromarray(cut_out.astype(np.uint8)).save(content)
+    halves = np.zeros((48, 64, 3), np.uint8)
+    halves[:, :40] = 255
+    squares = (rng.random((6, 8)) > 0.5).repeat(8, 0).repeat(8, 1)
+    for name, mask in (("halves", halves), ("squares", np.uint8(255 * squares))):
+        Image.fromarray(mask).save(tmp_path / f"{name}.png")
+    mask = str(tmp_path / "halves.png")
+    asked = experiment(
+        str(content),
+        size=64,
+        film=Film("shift", 8.0),
+        ladder=nst_jax.Ladder(sizes=(16, 32)),
+        masks=nst_jax.Masks(mask, (mask,), freeze=str(tmp_path / "squares.png")),
+        axes=(nst_jax.Frames(3),),
+    )
+    asked.styles = (str(content),)
+    asked.terms = (nst_jax.Gram(layers=("relu1_1",)),)
+    (group,) = nst_jax.build(asked).groups
+    assert len(group.stages) == 3
+    for stage, pixels in zip(group.stages, (2, 4, 8), strict=True):
+        arrays = [
+            (
+                np.moveaxis(scene.content, 2, 0),
+                scene.alpha[None],
+                scene.frozen[None, ..., 0],
+                np.asarray(scene.regions.content),
+                scene.original[None, ..., 1],
+            )
+            for scene in stage.scenes
+        ]
+        for t in (1, 2):
+            right = t * pixels
+            for moved, still in zip(arrays[t], arrays[0], strict=True):
+                np.testing.assert_array_equal(moved[..., right:], still[..., :-right])
+                assert (moved != still).any()
+        styles = [np.asarray(scene.regions.styles[0]) for scene in stage.scenes]
+        np.testing.assert_array_equal(styles[0], styles[2])
+
+
+def test_what_belongs_to_a_picture_stays_where_nothing_is_shifted():
+    for film in (Film(), Film("sensor", 0.1), Film("brightness", 0.1)):
+        assert film.moved(PICTURE, 5) is PICTURE
+        assert film.rescaled(0.25) == film
+    assert Film("shift", 8.0).rescaled(0.25) == Film("shift", 2.0)
+
+
 def test_a_chain_is_in_the_order_of_its_frames():
     """Each from the next lower frame there is; out of order there is no such one."""
     start = nst_jax.Canvas("previous")

@@ -4,7 +4,8 @@ Or says what would run (--dry_run); runs a share of it (--shard=3/16) and joins 
 (--merge=DIR,DIR); is one process of a cluster (--distributed); or looks at a run that
 is there (--report=DIR, --tensorboard=DIR). All of it can be imported from `nst_jax`.
 Exit status: 0 done, 2 the request is wrong, 130 or 143 interrupted with a checkpoint in
-place (the same command goes on), 1 otherwise.
+place (the same command goes on), 1 otherwise, such as for no member with a usable
+result.
 """
 
 import datetime
@@ -36,6 +37,7 @@ from nst_jax.memory import out_of_memory
 from nst_jax.programs import keep_programs
 from nst_jax.records import Records
 from nst_jax.report import write_report, write_tensorboard
+from nst_jax.runfile import read_manifest
 from nst_jax.shares import merge, share
 
 try:
@@ -143,6 +145,19 @@ def _failed(reason: str, workdir: str | pathlib.Path | None) -> int:
     return 1
 
 
+def _ended(status: str, workdir: str | pathlib.Path) -> int:
+    """Prints how a run ended and how many members diverged; returns the status."""
+    members = read_manifest(pathlib.Path(workdir))["members"]
+    diverged = sum(member["status"] == "diverged" for member in members)
+    remark = f" ({diverged} of {len(members)} members diverged)" if diverged else ""
+    _say(f"{status}: {workdir}{remark}")
+    if status != "failed":
+        return 0
+    reason = f"no member of {workdir} has a usable result; its run.json says why"
+    print(f"launch.py: {reason}", file=sys.stderr)
+    return 1
+
+
 def _only() -> list[int] | None:
     """The members that are asked for; None for all."""
     members, shard = _MEMBERS.value, _SHARD.value
@@ -159,8 +174,7 @@ def _only() -> list[int] | None:
 def _merged(plan: nst_jax.Plan, workdir: str | pathlib.Path) -> int:
     missing = merge(plan, _MERGE.value, workdir, command=shlex.join(sys.argv))
     if not missing:
-        _say(f"done: {workdir}")
-        return 0
+        return _ended(read_manifest(pathlib.Path(workdir))["status"], workdir)
     _say(f"members that are in none of them: {', '.join(map(str, missing))}")
     _say(f"to compute these, leave out --merge and give --workdir={workdir}")
     return 1
@@ -187,7 +201,7 @@ def _shared(received: list[int]) -> int:
         _say("the same command, of as many processes, goes on with them")
     if received and (missing or status == "interrupted"):
         return 128 + received[0]
-    return 1 if missing else 0
+    return 1 if missing or status == "failed" else 0
 
 
 def main(_: list[str]) -> int:
@@ -248,11 +262,11 @@ def main(_: list[str]) -> int:
         if not out_of_memory(error):
             raise
         return _failed("it does not fit into memory: lower size, or set tile", running)
-    _say(f"{status}: {workdir}")
+    ended = _ended(status, workdir)
     if status == "interrupted":
         _say(_to_go_on(workdir))
         os._exit(128 + received[0])  # An interpreter would wait for what is compiled.
-    return 0
+    return ended
 
 
 if __name__ == "__main__":

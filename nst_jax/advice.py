@@ -1,14 +1,24 @@
 """What a person is told of a request before it runs, and of its members afterwards."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 from absl import logging
 
 from nst_jax.build import Plan
+from nst_jax.diagnosis import (
+    Outcome,
+    RunWarning,
+    Trace,
+    clipped_share,
+    diagnose,
+    diagnose_requests,
+)
 from nst_jax.experiment import Experiment
 from nst_jax.film import find_folder, is_film
+from nst_jax.losses import Objective
 from nst_jax.masks import TOLERANCE
 from nst_jax.options import Masks
 
@@ -25,29 +35,118 @@ def warn_before(plan: Plan) -> None:
     _warn_of_losses_drawn_anew(plan)
 
 
-def warn_after(plan: Plan, entries: Sequence[dict[str, Any]]) -> None:
-    """Logs whose numbers were lost, at the end or on the way, and who found no way.
+def log_warnings(warnings: Iterable[dict[str, Any]]) -> None:
+    """Logs the entries of run.json's "warnings"."""
+    for warning in warnings:
+        logging.warning("%s", warning["text"])
+
+
+def request_warnings(plan: Plan) -> list[dict[str, Any]]:
+    """Return warnings about members whose results can be foretold, as in run.json."""
+    objectives = _objectives(plan)
+    return _entries(
+        plan,
+        diagnose_requests(
+            (
+                i,
+                member.experiment.solver_record(),
+                objectives[i],
+                member.experiment.parametrisation == "pixels",
+            )
+            for i, member in enumerate(plan.members)
+        ),
+    )
+
+
+def result_warnings(
+    plan: Plan, entries: Sequence[dict[str, Any]], rows: Iterable[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return warnings about the members that are finished, as in run.json.
 
     Args:
-      entries: of the members, as in run.json.
+      plan: whose members they are.
+      entries: of all members, as in run.json.
+      rows: of metrics.jsonl, in the order of each member's steps.
     """
-    diverged = [entry for entry in entries if entry["status"] == "diverged"]
-    done = [entry for entry in entries if entry["status"] == "done"]
-    saved = [entry for entry in done if entry.get("rollbacks")]
-    steps = [member.experiment.total_steps for member in plan.members]
-    failed = [e for e in done if 2 * e["failed_line_searches"] > steps[e["member"]]]
-    for what, found in (
-        ("diverged", diverged),
-        ("came to NaN and went on from their best with shorter steps", saved),
-        ("found no step in most of their line searches", failed),
-    ):
-        if found:
-            labels = [entry["label"] for entry in found]
-            logging.warning(
-                "%d of %d members %s: %s%s",
-                *(len(found), len(entries), what, "; ".join(labels[:4])),
-                "; …" if len(found) > 4 else "",
-            )
+    return _entries(plan, diagnose(_outcomes(plan, entries, rows)))
+
+
+def _entries(plan: Plan, warnings: Iterable[RunWarning]) -> list[dict[str, Any]]:
+    labels = [member.label for member in plan.members]
+    return [
+        {
+            "kind": warning.kind,
+            "members": list(warning.members),
+            "text": warning.text(labels),
+        }
+        for warning in warnings
+    ]
+
+
+def _outcomes(
+    plan: Plan, entries: Sequence[dict[str, Any]], rows: Iterable[dict[str, Any]]
+) -> Iterator[tuple[int, Outcome]]:
+    objectives, traces = _objectives(plan), _traces(rows)
+    before = {i: clipped_share(picture) for i, picture in plan.pictures.items()}
+    for entry in entries:
+        number = entry["member"]
+        if entry["status"] == "waiting" or number not in traces:
+            continue
+        experiment = plan.members[number].experiment
+        inputs = entry["content"], *entry["styles"]
+        yield (
+            number,
+            Outcome(
+                experiment.solver_record(),
+                objectives[number],
+                experiment.solver.tolerance,
+                traces[number],
+                entry["status"] == "diverged",
+                tuple(entry.get("faulty_terms", ())),
+                entry.get("overflowed", 0.0),
+                entry.get("clipped", 0.0),
+                max(before.get(i, 0.0) for i in inputs),
+                entry["rollbacks"],
+                entry["failed_line_searches"],
+            ),
+        )
+
+
+def _objectives(plan: Plan) -> dict[int, Objective]:
+    return {
+        number: objective
+        for group in plan.groups
+        for number, objective in zip(group.numbers, group.objectives, strict=True)
+    }
+
+
+def _traces(rows: Iterable[dict[str, Any]]) -> dict[int, tuple[Trace, ...]]:
+    """Return the stages of each member that has rows."""
+    first: dict[tuple[int, int], dict[str, Any]] = {}
+    last: dict[tuple[int, int], dict[str, Any]] = {}
+    moved: set[tuple[int, int]] = set()
+    for row in rows:
+        key = row["member"], row["stage"]
+        first.setdefault(key, row)
+        last[key] = row
+        if row["step_length"]:
+            moved.add(key)
+    traces: dict[int, list[Trace]] = {}
+    for (member, stage), start in first.items():
+        end = last[member, stage]
+        trace = Trace(
+            (_number(start["loss"]), _number(end["loss"])),
+            (_number(start["grad_norm"]), _number(end["grad_norm"])),
+            (member, stage) in moved,
+            end["step"] - start["step"],
+        )
+        traces.setdefault(member, []).append(trace)
+    return {member: tuple(stages) for member, stages in traces.items()}
+
+
+def _number(value: float | None) -> float:
+    """Return what JSON has null for."""
+    return math.nan if value is None else value
 
 
 def _warn_of_equal_members(plan: Plan) -> None:

@@ -29,6 +29,7 @@ from nst_jax.experiment import Experiment, Member
 from nst_jax.folder import check_writable
 from nst_jax.plain import plain
 from nst_jax.records import Records
+from nst_jax.runfile import read_manifest
 from nst_jax.runner import execute
 from nst_jax.shares import merge, share
 from nst_jax.strict_json import to_json
@@ -77,7 +78,7 @@ def execute_share(
 
     Returns:
       The status of this process's share, and at process 0 the members that nobody has
-      finished.
+      finished. "failed", at process 0 alone: no member of the run has a usable result.
 
     Raises:
       RequestError: as of `build` and `execute`, or no cluster is found, or there are
@@ -103,7 +104,9 @@ def execute_share(
             return execute(plan, parts[process], command=command, stop=stop)
 
         if process:
-            return execute_own(), []
+            status = execute_own()
+            # Whether the run has a usable result is for process 0 to say.
+            return "done" if status == "failed" else status, []
         try:
             status = execute_own()
         finally:  # Whatever becomes of this share, the others are kept.
@@ -115,6 +118,9 @@ def execute_share(
             begun = sorted(workdir.glob("processes/*of*/run.json"))
             folders = [path.parent for path in begun]
             missing = merge(build(experiment), folders, workdir, command=command)
+        whole = read_manifest(workdir)["status"]
+        if "failed" in (whole, status):
+            status = whole
         return status, missing
 
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax import strategies, transfer
+from nst_jax.diagnosis import faulty_terms
 from nst_jax.errors import RequestError
 from nst_jax.solvers import Report
 from nst_jax.strategies import STRATEGIES, in_rows, mapped, sharded
@@ -36,6 +37,10 @@ class Look(NamedTuple):
       state: the batch, on the device at the last look and copied to the host where
         it was asked for, else None (each chunk of steps overwrites the buffers of
         the one before).
+      overflowed: float [N] at the end, else None: the share of each member's values in
+        whose solver state a number is not finite.
+      faulty_terms: at the end, names of the terms that have no finite loss or gradient
+        at the first member without a finite one.
     """
 
     step: int
@@ -44,6 +49,17 @@ class Look(NamedTuple):
     stuck: np.ndarray
     canvas: np.ndarray | None
     state: State | None
+    overflowed: np.ndarray | None = None
+    faulty_terms: tuple[str, ...] = ()
+
+    @property
+    def diverged(self) -> np.ndarray:
+        """bool [N], whose canvas, loss or gradient is not finite, or who is stuck."""
+        report = self.report
+        finite = np.isfinite(report.loss) & np.isfinite(report.grad_norm)
+        if self.canvas is not None:
+            finite &= np.isfinite(self.canvas).all((1, 2, 3))
+        return ~finite | self.stuck
 
 
 def _along(problems: Sequence[Problem]) -> Problem:
@@ -320,7 +336,21 @@ class Ensemble:
             # Once all members rest, or have come to NaN, nothing would change.
             resting = not (look.report.grad_norm > tolerance).any()
             pending = self._look(step, state, step in snapshots, places, keep())
-        yield pending()._replace(canvas=_fetch(state.canvas, places), state=state)
+        overflowed = jax.vmap(transfer.overflowed_share)(state)
+        last = pending()._replace(
+            canvas=_fetch(state.canvas, places),
+            state=state,
+            overflowed=_fetch(overflowed, places),
+        )
+        faulty = np.flatnonzero(~np.isfinite(last.report.grad_norm))
+        if faulty.size and step >= steps:
+            asked = self.problem if problems is None else problems
+            assert asked is not None
+            first, listed = faulty[0], _listed(asked)
+            own = listed[first if len(listed) > 1 else 0]
+            at = (state.variable[places[first]], state.step[places[first]])
+            last = last._replace(faulty_terms=faulty_terms(own, *at))
+        yield last
 
     def _posed(
         self,

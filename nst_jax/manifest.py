@@ -64,6 +64,7 @@ def planned(plan: Plan, command: str) -> dict[str, Any]:
         "timings": dict.fromkeys(("compile_s", "run_s", "step_s", "total_s"), 0.0),
         "member_steps": 0,
         "earlier_calls": [],
+        "warnings": [],
     }
 
 

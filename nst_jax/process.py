@@ -12,6 +12,7 @@ import filelock
 from absl import logging
 
 from nst_jax.errors import RequestError
+from nst_jax.runfile import FINISHED, read_manifest
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -73,12 +74,23 @@ def compute_elsewhere(
     stopped = 128 + signal.SIGINT, 128 + signal.SIGTERM
     if process.returncode in (0, *stopped):
         return process.returncode == 0
+    if _is_finished(workdir):
+        return True  # All of its members have diverged, which is status 1.
     said = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
     reason, *_ = said[-1].partition("; what is finished is kept")  # It is not there.
     raise ChildProcessError(
         f"the process of its own for members {numbers} ended with status "
         f"{process.returncode} ({reason})"
     )
+
+
+def _is_finished(workdir: pathlib.Path) -> bool:
+    """Whether all members of a run directory have ended."""
+    try:
+        members = read_manifest(workdir)["members"]
+    except (OSError, ValueError):
+        return False
+    return all(entry["status"] in FINISHED for entry in members)
 
 
 def _left(workdir: pathlib.Path, stop: Callable[[], bool]) -> bool:

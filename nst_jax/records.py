@@ -22,11 +22,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.typing import ArrayLike
 
+from nst_jax.advice import request_warnings, result_warnings
 from nst_jax.atomic import write_whole
 from nst_jax.build import Plan
 from nst_jax.checkpoint import Checkpoint
+from nst_jax.diagnosis import clipped_share
 from nst_jax.ensemble import Look
 from nst_jax.errors import RequestError
 from nst_jax.folder import Lock, check_contents, check_free, check_writable
@@ -115,6 +116,7 @@ class Records:
 
     def begin(self) -> None:
         """Marks the run as running, and keeps the pictures that it was given."""
+        self.manifest["warnings"] = request_warnings(self.plan)
         self._save_manifest()
         self.keep_inputs()
 
@@ -176,22 +178,31 @@ class Records:
             folder = self.member_dir(member)
             self._array(folder / "final.npy", canvas)
             self._picture(folder / "final.png", canvas, self._alpha[member])
-            loss = look.report.loss[i]
-            well = _finite(canvas, loss) and not look.stuck[i]
             entries[member] = self.manifest["members"][member] | {
-                "status": "done" if well else "diverged",
-                "loss": loss.item(),
+                "status": "diverged" if look.diverged[i] else "done",
+                "loss": look.report.loss[i].item(),
                 "evaluations": int(look.report.evaluations[i]),
                 "failed_line_searches": int(look.report.failed[i]),
                 "rollbacks": int(look.rollbacks[i]),
                 "rows": self.metrics.counts[member],
                 "sha256": file_sha256(folder / "final.npy"),
+                "clipped": clipped_share(canvas),
             }
+            if look.overflowed is not None:
+                entries[member]["overflowed"] = look.overflowed[i].item()
+            if not np.isfinite(look.report.grad_norm[i]):
+                entries[member]["faulty_terms"] = list(look.faulty_terms)
             self._write_json(folder / "member.json", entries[member])
         for member, entry in entries.items():
             self.manifest["members"][member] = entry
         self._save_manifest()
         self.checkpoint_path.unlink(missing_ok=True)
+
+    def outcome(self) -> str:
+        """Return "done", or "failed" if all members' results are not usable."""
+        entries = self.manifest["members"]
+        diverged = all(entry["status"] == "diverged" for entry in entries)
+        return "failed" if diverged else "done"
 
     def result(self, member: int) -> np.ndarray:
         """The exact result [H, W, 3] of a member that is finished."""
@@ -279,6 +290,11 @@ class Records:
             total["run_s"] / max(self.manifest["member_steps"], 1), 6
         )
         self.manifest["status"] = status
+        rows = read_metrics(self.metrics.path)
+        self.manifest["warnings"] = [
+            *request_warnings(self.plan),
+            *result_warnings(self.plan, self.manifest["members"], rows),
+        ]
         self._save_manifest()
 
     @property
@@ -384,7 +400,3 @@ def _is_whole(entry: dict[str, Any], folder: pathlib.Path, rows: int) -> bool:
         return same and is_picture(folder / "final.png")
     except OSError:
         return False
-
-
-def _finite(*arrays: ArrayLike) -> bool:
-    return all(bool(np.isfinite(array).all()) for array in arrays)

@@ -10,6 +10,7 @@ from nst_jax.metrics import Count
 from nst_jax.strict_json import from_json
 
 Seconds = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 Size = Annotated[list[Count], Meta(min_length=2, max_length=2)]
 
 #: How a member ends: with numbers, or with what is none.
@@ -38,6 +39,17 @@ class MemberEntry(TypedDict):
     rollbacks: NotRequired[Count]
     rows: NotRequired[Count]
     sha256: NotRequired[str]
+    faulty_terms: NotRequired[list[str]]
+    overflowed: NotRequired[Share]
+    clipped: NotRequired[Share]
+
+
+class WarningEntry(TypedDict):
+    """One kind of fault: its members' numbers, and a sentence with cause and remedy."""
+
+    kind: str
+    members: list[Count]
+    text: str
 
 
 class GroupEntry(TypedDict):
@@ -116,6 +128,7 @@ class Manifest(Call):
     timings: Timings
     member_steps: Count
     earlier_calls: list[Call]
+    warnings: NotRequired[list[WarningEntry]]
 
 
 def read_manifest(workdir: pathlib.Path) -> dict[str, Any]:
@@ -148,3 +161,8 @@ def _check_numbers(manifest: dict[str, Any]) -> None:
             raise ValueError(f"Expected numbers of inputs - at `{where}`")
         if entry["status"] in FINISHED and not entry.keys() >= _ENDED:
             raise ValueError(f"Expected how it ended - at `{where}`")
+    count = len(manifest["members"])
+    for i, warning in enumerate(manifest.get("warnings", [])):
+        if any(number >= count for number in warning["members"]):
+            where = f"$.warnings[{i}].members"
+            raise ValueError(f"Expected numbers of members - at `{where}`")

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from absl import logging
 
-from nst_jax.advice import warn_after, warn_before
+from nst_jax.advice import log_warnings, warn_before
 from nst_jax.build import Plan
 from nst_jax.ensemble import Look
 from nst_jax.errors import OutOfMemory
@@ -45,7 +45,8 @@ def execute(
       stop: asked between chunks of steps; if true, the run ends with a checkpoint.
 
     Returns:
-      The run's status: "done" or "interrupted".
+      The run's status: "done"; "failed" if all members have diverged, so that there is
+      no usable result; or "interrupted".
 
     Raises:
       RequestError: the folder holds another run, or cannot be written to.
@@ -53,19 +54,22 @@ def execute(
       OutOfMemory: there is not enough for the least there is to compute. Likewise.
     """
     records = Records(workdir, plan, command)
-    if records.status == "done" and records.finished(range(len(plan.members))):
+    finished = records.finished(range(len(plan.members)))
+    if finished and records.status == records.outcome():
         logging.info("%s is done already", workdir)
         if _stale(records.workdir):
             with records.held():
                 records.keep_inputs()
                 write_report(records.workdir)
-        return "done"
+        return records.status
     if any(group.experiment.ensemble.process == "fresh" for group in plan.groups):
         check_command(command)
     logging.info("results go to %s", workdir)
     warn_before(plan)
     with records.held():
         records.begin()
+        foretold = records.manifest["warnings"]
+        log_warnings(foretold)
         write_safely(workdir, _first_page)  # So that there is one, whatever comes.
         run = _Run(plan, records, stop)
         status = "failed"
@@ -84,7 +88,7 @@ def execute(
                 remove_page(records.workdir)
                 raise
             write_safely(workdir)
-    warn_after(plan, records.manifest["members"])
+    log_warnings(records.manifest["warnings"][len(foretold) :])
     return status
 
 
@@ -145,7 +149,7 @@ class _Run:
         return self.compiler.compile_s + self.elsewhere_s
 
     def all_groups(self) -> str:
-        """Optimises every member that is not finished; "done" or "interrupted"."""
+        """Optimises every member that is not finished; returns the run's status."""
         self.logged = self.records.trim_metrics(self.checkpoint)
         waiting = [
             member.experiment.total_steps
@@ -171,7 +175,7 @@ class _Run:
                     )
                 if not whole:
                     return "interrupted"
-        return "done"
+        return self.records.outcome()
 
     def _computed(self, number: int, group: Group, progress: Progress) -> bool:
         """Computes what is not finished of a group; False if stopped before its end."""

@@ -106,7 +106,8 @@ def merge(
         if not missing:
             records.checkpoint_path.unlink(missing_ok=True)
         spent["total_s"] += time.perf_counter() - began
-        records.end("interrupted" if missing else "done", steps, **spent)
+        status = "interrupted" if missing else records.outcome()
+        records.end(status, steps, **spent)
         write_safely(records.workdir)
     return missing
 

@@ -313,6 +313,15 @@ def stuck(state: State) -> jax.Array:
     return back & (state.step > 0) & (state.report.step_length == 0)
 
 
+def overflowed_share(state: State) -> jax.Array:
+    """Return the share of values in whose solver state a number is not finite."""
+    overflowed = jnp.zeros(state.variable.shape, bool)
+    for leaf in jax.tree.leaves(state.solver):
+        if jnp.shape(leaf) == overflowed.shape:
+            overflowed |= ~jnp.isfinite(leaf)
+    return overflowed.mean()
+
+
 def _solver(problem: Problem, state: State) -> Solver:
     """The problem's, its steps as much shorter as rollbacks ask for."""
     one = jnp.ones((), state.variable.dtype)

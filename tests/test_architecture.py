@@ -26,6 +26,7 @@ FLOORS = (
     "transfer",
     "strategies",
     "memory",
+    "diagnosis",
     "ensemble",
     "result",
     "weights",

@@ -184,6 +184,7 @@ def test_a_report_on_a_folder_without_a_run_says_so(tmp_path, write):
     (tmp_path / "link").symlink_to("/")
     for folder in (tmp_path, pathlib.Path("/"), pathlib.Path(".")):
         with pytest.raises(
-            nst_jax.RequestError, match=r"is no run directory of this version: run\.json"
+            nst_jax.RequestError,
+            match=r"is no run directory of this version: run\.json",
         ):
             write(folder)

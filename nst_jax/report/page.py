@@ -49,6 +49,7 @@ def write_page(run: Run) -> None:
         pages=_pages(run),
         data=_data(run, shown),
         curves=curves(run),
+        warnings=run.manifest.get("warnings", []),
         study=_study(run),
         ways=_ways(run),
         files=_files(run),

@@ -124,20 +124,19 @@ def _traces(rows: Iterable[dict[str, Any]]) -> dict[int, tuple[Trace, ...]]:
     """Return the stages of each member that has rows."""
     first: dict[tuple[int, int], dict[str, Any]] = {}
     last: dict[tuple[int, int], dict[str, Any]] = {}
-    moved: set[tuple[int, int]] = set()
+    longest: dict[tuple[int, int], float] = {}
     for row in rows:
         key = row["member"], row["stage"]
         first.setdefault(key, row)
         last[key] = row
-        if row["step_length"]:
-            moved.add(key)
+        longest[key] = max(longest.get(key, 0.0), row["step_length"] or 0.0)
     traces: dict[int, list[Trace]] = {}
     for (member, stage), start in first.items():
         end = last[member, stage]
         trace = Trace(
             (_number(start["loss"]), _number(end["loss"])),
             (_number(start["grad_norm"]), _number(end["grad_norm"])),
-            (member, stage) in moved,
+            longest[member, stage],
             end["step"] - start["step"],
         )
         traces.setdefault(member, []).append(trace)

@@ -23,6 +23,8 @@ _ROUNDING = 1e-5
 #: Share of values at the bounds of the range from which a picture counts as clipped,
 #: if it is also more than twice the share in the pictures before.
 _CLIPPED = 0.5
+#: Euclidean length of a picture's change that nobody sees, nor an 8-bit file.
+_UNSEEN = 1e-6
 #: Weights and losses from which float32 (3.4e38) is the likely cause of an overflow.
 _HUGE_WEIGHT, _HUGE_LOSS = 1e10, 1e30
 
@@ -60,19 +62,19 @@ class Trace(NamedTuple):
     Attributes:
       losses: at the start and at the end.
       gradients: norms of the gradient at the start and at the end.
-      moved: whether a recorded step had a length.
+      longest_step: of those that were recorded, in units of the picture.
       steps: number of steps asked for.
     """
 
     losses: tuple[float, float]
     gradients: tuple[float, float]
-    moved: bool
+    longest_step: float
     steps: int
 
     @property
     def has_no_gradient(self) -> bool:
         """Whether the start has no finite gradient, so that no step was made."""
-        return not (math.isfinite(self.gradients[0]) or self.moved)
+        return not (math.isfinite(self.gradients[0]) or self.longest_step)
 
 
 class Outcome(NamedTuple):
@@ -264,7 +266,7 @@ def _faults(outcome: Outcome) -> Iterator[_Fault]:
             "Numbers of the solver, such as Adam's squares of gradients, are beyond "
             "float32 (3.4e38): " + _smaller_weights(outcome.objective),
         )
-    elif last.steps and not last.moved and not searches_fail:
+    elif last.steps and last.longest_step < _UNSEEN and not searches_fail:
         yield from _standstill(outcome, last.gradients[0])
     for (before, after), *_ in reversed(outcome.stages):
         if after > before + _ROUNDING * abs(before):
@@ -306,9 +308,10 @@ def _standstill(outcome: Outcome, gradient: float) -> Iterator[_Fault]:
         rates = _given(outcome.solver, "learning_rate", "first_step")
         yield (
             "steps_too_short",
-            f"did not move, with a gradient of norm {gradient:.2g}",
-            "Their steps are less than float32 can tell: raise the weights, of which "
-            f"the largest is {_largest_weight(outcome.objective)}, or {rates}",
+            f"made no step longer than {_UNSEEN:g}, with a gradient of norm "
+            f"{gradient:.2g}",
+            "Raise the weights, of which the largest is "
+            f"{_largest_weight(outcome.objective)}, or {rates}",
         )
 
 

@@ -126,7 +126,7 @@ def _outcomes(
         trace = Trace(
             (start.loss[i].item(), last.report.loss[i].item()),
             (start.grad_norm[i].item(), last.report.grad_norm[i].item()),
-            any(look.report.step_length[i] > 0 for look in looks),
+            max(look.report.step_length[i].item() for look in looks),
             steps,
         )
         yield (

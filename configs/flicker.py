@@ -10,8 +10,8 @@ brightness. Where the content stands still, all that moves is due to the start.
 
 The page begins with the answers in words, and has the films beside their contents; the
 table counts what changes from frame to frame in levels of 255, what the camera moved
-taken back. Of your own film, a video or a folder of pictures in the order of their
-names, it takes the first six frames:
+taken back. Of your own film, a video, an animated GIF or a folder of pictures in the
+natural order of their names, it takes the first six frames:
 
     python launch.py --config=configs/flicker.py --config.content=clip.mp4
 

@@ -284,7 +284,12 @@ ALTERNATIVES = {
         ("terms.style.weight", 1.0, 2.0),
         ("terms.content.layers", ("relu1_1",), ("relu1_2",)),
     ),
-    "size": (("size", 24, 16), ("size,fit", (24, "long"), (24, "short"))),
+    "size": (
+        ("size", 24, 16),
+        ("size", 24, 0),
+        ("size,fit", (24, "long"), (24, "short")),
+    ),
+    "max_pixels": (("max_pixels", 10**8, 10**6),),
     "steps": (("steps", 2, 3),),
     "pooling": (("pooling", "max", "avg"),),
     "solver": (

@@ -5,6 +5,7 @@ grid. Whether a field is batched into one program or selects a program of its ow
 not said here: the engine sees it from the members.
 """
 
+import collections
 import dataclasses
 import itertools
 import pathlib
@@ -17,6 +18,7 @@ from nst_jax.draft import undraft
 from nst_jax.errors import RequestError, nearest
 from nst_jax.film import find_folder
 from nst_jax.losses.base import unique_names
+from nst_jax.plain import plain
 
 
 @dataclasses.dataclass
@@ -75,11 +77,11 @@ class Vary:
                 f"{axis}.labels has {len(self.labels)} entries for "
                 f"{len(self.values)} values"
             )
-        twice = next((t for t in self.texts if self.texts.count(t) > 1), None)
-        if twice is not None and self.paths != ("seeds",):
+        twice = [t for t, n in collections.Counter(self.texts).items() if n > 1]
+        if twice and self.paths != ("seeds",):
             raise RequestError(
-                f"{axis}: two values are called {twice!r}; make them differ, or give "
-                "each a label"
+                f"{axis}: two values are called {twice[0]!r}; make them differ, or "
+                "give each a label"
             )
         if len(self.paths) > 1:
             for value in self.values:
@@ -102,8 +104,8 @@ class Vary:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """What its values are called."""
-        return self.labels or tuple(_text(value) for value in self.values)
+        """The labels, or the values in words; unequal values have different words."""
+        return tuple(self.labels) or _texts(self.values)
 
     def settings(self, position: int) -> dict[str, Any]:
         """Path -> value, at a position along the axis."""
@@ -273,15 +275,55 @@ def _title(path: str) -> str:
     return " ".join(known or parts).replace("_", " ")
 
 
-def _text(value: Any) -> str:
+def _texts(values: Sequence[Any]) -> tuple[str, ...]:
+    """One text a value: short; in full, or else numbered, where two are alike."""
+    texts = [_text(value) for value in values]
+    for place in _ambiguous(values, texts):
+        texts[place] = _text(values[place], in_full=True)
+    for place in _ambiguous(values, texts):
+        texts[place] += f" (value {place})"
+    return tuple(texts)
+
+
+def _ambiguous(values: Sequence[Any], texts: Sequence[str]) -> list[int]:
+    """The places of values that have the text of another, unequal value."""
+    places: dict[str, list[int]] = {}
+    for place, text in enumerate(texts):
+        places.setdefault(text, []).append(place)
+    ambiguous = []
+    for first, *others in places.values():
+        if any(plain(values[i]) != plain(values[first]) for i in others):
+            ambiguous += [first, *others]
+    return ambiguous
+
+
+def _text(value: Any, in_full: bool = False) -> str:
+    """A value of an axis in words.
+
+    Args:
+      value: a number, a path, a record, a tuple of such, or anything else.
+      in_full: all digits, the whole path, and of a record the fields that are not at
+        their defaults.
+    """
     value = undraft(value)
     if isinstance(value, tuple | list):
-        return " ".join(map(_text, value)) or "none"
+        return " ".join(_text(item, in_full) for item in value) or "none"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return str(value) if in_full else f"{value:.4g}"
     if isinstance(value, str):
         path = pathlib.PurePath(value)
-        return path.stem if path.suffix and len(path.suffix) <= 5 else value
+        short = path.suffix and len(path.suffix) <= 5 and not in_full
+        return path.stem if short else value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return str(getattr(value, "name", type(value).__name__))
+        name = str(getattr(value, "name", type(value).__name__))
+        return ", ".join([name, *_changed_fields(value)]) if in_full else name
     return str(value)
+
+
+def _changed_fields(record: Any) -> list[str]:
+    """The fields of a record that are not at their defaults, in words."""
+    return [
+        f"{field.name} {_text(content, in_full=True)}"
+        for field in dataclasses.fields(record)
+        if plain(content := getattr(record, field.name)) != plain(field.default)
+    ]

@@ -131,14 +131,15 @@ def _chosen(
     chosen: list[Member] = []
     starts: list[int | None] = []
     numbers = sorted(set(only))
+    places = {number: place for place, number in enumerate(numbers)}
     for number in numbers:
         before = previous[number]
-        if before is not None and before not in numbers:
+        if before is not None and before not in places:
             raise RequestError(
                 f"members: {number} starts from the result of {before}, which must be "
                 f"among them too; got {', '.join(map(str, numbers))}"
             )
-        starts.append(None if before is None else numbers.index(before))
+        starts.append(None if before is None else places[before])
         experiment = members[number].experiment
         here = dataclasses.replace(experiment.ensemble, process="own")
         experiment = dataclasses.replace(experiment, ensemble=here)
@@ -154,20 +155,20 @@ def _previous(members: Sequence[Member], experiment: Experiment) -> list[int | N
     """
     # What varies with the frame is no other film.
     along = {p for axis in experiment.axes if "frame" in axis.paths for p in axis.paths}
-    films: dict[Hashable, list[int]] = {}
+    films: dict[Hashable, list[int]] = {}  # The frames so far, as members.
     previous: list[int | None] = []
     for i, member in enumerate(members):
         others = {k: repr(v) for k, v in member.varies.items() if k not in along}
-        film = (member.seed, *others.items())
-        starts = member.experiment.canvas.kind == "previous"
-        before = films.setdefault(film, [])
-        frames = tuple(members[j].experiment.frame for j in (*before, i))
-        if starts and before and frames[-2] >= frames[-1]:
+        film = films.setdefault((member.seed, *others.items()), [])
+        film.append(i)
+        starts = member.experiment.canvas.kind == "previous" and len(film) > 1
+        last = [members[j].experiment.frame for j in film[-2:]]
+        if starts and last[0] >= last[1]:
+            frames = tuple(members[j].experiment.frame for j in film)
             raise RequestError(
                 f"canvas.kind='previous' needs frames in ascending order, got {frames}"
             )
-        previous.append(before[-1] if starts and before else None)
-        before.append(i)
+        previous.append(film[-2] if starts else None)
     return previous
 
 

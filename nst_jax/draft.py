@@ -1,6 +1,8 @@
-"""Frozen records inside a config that can be edited."""
+"""Fields of a config tree, and frozen records inside it that can be edited."""
 
 import dataclasses
+import functools
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 
@@ -36,3 +38,30 @@ def draft(record: Any) -> Any:
 def undraft(record: Any) -> Any:
     """The frozen record behind a draft."""
     return record.record if isinstance(record, Draft) else record
+
+
+def typed_fields(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield (dotted name, value, allowed type) of the plain fields of a config tree."""
+    tree_type: Hashable = type(tree)
+    for name, kind, is_tree in _fields(tree_type):
+        value = getattr(tree, name)
+        if isinstance(value, Draft):
+            continue  # A record checks itself.
+        if is_tree and isinstance(value, kind):
+            yield from typed_fields(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value, kind
+
+
+@functools.cache
+def _fields(tree: type[Any]) -> tuple[tuple[str, Any, bool], ...]:
+    """Return (name, allowed type, whether that is a config tree) of each field."""
+    fields = []
+    for field in dataclasses.fields(tree):
+        kind = getattr(field.type, "__origin__", field.type)
+        if kind is float:
+            kind = int | float
+        elif kind == float | None:
+            kind = int | float | None
+        fields.append((field.name, kind, dataclasses.is_dataclass(kind)))
+    return tuple(fields)

@@ -7,7 +7,6 @@ The top fields are those that every config has; flags reach all of them:
 import dataclasses
 import math
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -18,7 +17,7 @@ from nst_jax.axes import Vary, assigned, check_apart, complete_axes, grid, value
 from nst_jax.canvas import Canvas
 from nst_jax.colour import COLOURS
 from nst_jax.decoder import MAX_PIXELS
-from nst_jax.draft import Draft, draft, undraft
+from nst_jax.draft import draft, typed_fields, undraft
 from nst_jax.errors import RequestError, nearest
 from nst_jax.film import Film
 from nst_jax.image import FITS
@@ -145,13 +144,12 @@ class Experiment:
         self._check_axes()
         axes = self.grid_axes
         shown = [axis for axis in axes if len(axis.values) > 1]
+        texts = {id(axis): [f"{axis.title} {t}" for t in axis.texts] for axis in shown}
         members = []
         for index in grid(axes):
             places = list(zip(axes, index, strict=True))
             settings = {k: v for axis, i in places for k, v in axis.settings(i).items()}
-            label = ", ".join(
-                f"{axis.title} {axis.texts[i]}" for axis, i in places if axis in shown
-            )
+            label = ", ".join(texts[id(a)][i] for a, i in places if id(a) in texts)
             seed = settings.pop("seeds", self.seeds[0])
             one = dataclasses.replace(self, axes=(), seeds=(seed,))
             try:
@@ -171,7 +169,7 @@ class Experiment:
                 raise RequestError(
                     f"{error} (at {label})" if label and settings else str(error)
                 ) from None
-            at = tuple(i for axis, i in places if axis in shown)
+            at = tuple(i for axis, i in places if id(axis) in texts)
             members.append(Member(at, label or f"seed {seed}", seed, settings, one))
         return members
 
@@ -198,7 +196,7 @@ class Experiment:
 
     def check_types(self) -> None:
         """Raises RequestError if a field has a wrong type."""
-        for name, value, kind in _typed_fields(self):
+        for name, value, kind in typed_fields(self):
             number = kind not in (bool, bool | None)
             if not isinstance(value, kind) or (number and isinstance(value, bool)):
                 wanted = getattr(kind, "__name__", str(kind))
@@ -367,25 +365,6 @@ class Member:
     seed: int
     varies: dict[str, Any]
     experiment: Experiment
-
-
-def _typed_fields(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """(dotted name, value, type) of the plain fields of a config tree."""
-    for field in dataclasses.fields(tree):
-        value, kind = getattr(tree, field.name), field.type
-        if isinstance(value, Draft):
-            continue  # A record checks itself.
-        if dataclasses.is_dataclass(kind):
-            if not isinstance(value, kind):  # type: ignore[arg-type]
-                yield prefix + field.name, value, kind
-            else:
-                yield from _typed_fields(value, f"{prefix}{field.name}.")
-        elif kind is float:
-            yield prefix + field.name, value, int | float
-        elif kind == float | None:
-            yield prefix + field.name, value, int | float | None
-        else:
-            yield prefix + field.name, value, getattr(kind, "__origin__", kind)
 
 
 def _check_term(name: str, term: Any) -> None:

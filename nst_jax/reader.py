@@ -93,6 +93,7 @@ class Reader:
         self.pictures: dict[int, np.ndarray] = {}
         self.alphas: dict[int, np.ndarray] = {}
         self.unstyled: dict[tuple[str, str], float] = {}
+        self._places: dict[int, int] = {}  # id of a picture -> its place in `inputs`.
         self._read: dict[Hashable, Any] = {}
         self._hashes = {} if hashes is None else hashes
         #: A content's place in `inputs` -> the frame's place in the film's file, what
@@ -267,7 +268,7 @@ class Reader:
 
     def place(self, picture: np.ndarray) -> int:
         """Where in `inputs` a picture is that was read here."""
-        return next(i for i, known in self.pictures.items() if known is picture)
+        return self._places[id(picture)]
 
     def _once(self, key: Hashable, read: Callable[[], Any]) -> Any:
         if key not in self._read:
@@ -284,5 +285,6 @@ class Reader:
         sha256 = self._sha256(io.find_file(role, path))
         height, width, _ = image.shape
         self.pictures[len(self.inputs)] = image
+        self._places.setdefault(id(image), len(self.inputs))
         self.inputs.append(Input(role, path, sha256, (height, width)))
         return image

@@ -176,6 +176,49 @@ def test_a_wrong_axis_is_one_sentence(axes, says):
     assert "\n" not in str(caught.value)
 
 
+class Opaque:
+    """A value that prints like all others of its class."""
+
+    def __str__(self):
+        return "opaque"
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ((1.0, 2.0), ("1", "2")),
+        ((0.12345, 0.123451, 3.0), ("0.12345", "0.123451", "3")),
+        ((("relu1_1",), (0.3, 1 / 3)), ("relu1_1", "0.3 0.3333")),
+        (((0.33333, 1.0), (1 / 3, 1.0)), ("0.33333 1.0", f"{1 / 3} 1.0")),
+        (("a/x.png", "b/x.png", "c/y.png"), ("a/x.png", "b/x.png", "y")),
+        (
+            (nst_jax.Gram(), nst_jax.Gram(weight=2.0), nst_jax.Content()),
+            ("style", "style, weight 2.0", "content"),
+        ),
+        ((1, "1"), ("1 (value 0)", "1 (value 1)")),
+    ],
+)
+def test_unequal_values_have_different_words(values, texts):
+    axis = nst_jax.Vary("terms.style.weight", values)
+    axis.check("axes[0]")
+    assert axis.texts == texts
+
+
+def test_objects_that_print_alike_are_numbered():
+    axis = nst_jax.Vary("terms.style.weight", (Opaque(), Opaque(), 3.0))
+    axis.check("axes[0]")
+    assert axis.texts == ("opaque (value 0)", "opaque (value 1)", "3")
+
+
+def test_equal_values_are_refused_whatever_they_are():
+    axis = nst_jax.Vary("terms.style.weight", (1 / 3, 1 / 3, 0.33333))
+    with pytest.raises(nst_jax.RequestError, match="two values are called '0.33"):
+        axis.check("axes[0]")
+    labelled = nst_jax.Vary("steps", (1, 2), labels=("a", "a"))
+    with pytest.raises(nst_jax.RequestError, match="two values are called 'a'"):
+        labelled.check("axes[0]")
+
+
 def test_seeds_are_given_once():
     with pytest.raises(nst_jax.RequestError, match="give one"):
         experiment(axes=(nst_jax.Seeds(2),), seeds=(3, 4)).members()

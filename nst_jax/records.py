@@ -17,6 +17,7 @@ import contextlib
 import functools
 import pathlib
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -36,6 +37,9 @@ from nst_jax.manifest import another_run, continued, planned
 from nst_jax.metrics import Metrics, read_metrics
 from nst_jax.runfile import FINISHED, read_manifest
 from nst_jax.strict_json import to_json
+
+#: Times that run.json is written in any case while all members are computed.
+SAVES = 100
 
 
 class Records:
@@ -58,6 +62,9 @@ class Records:
         self.workdir = pathlib.Path(workdir)
         self.plan = plan
         self.metrics = Metrics(self.workdir / "metrics.jsonl")
+        self._saved = self._save_s = 0.0
+        self._unsaved = 0  # Changes of members since.
+        self._checkpoint_is_old = False  # Once run.json says that its batch is done.
         self._proven: set[int] = set()  # Members whose results were found to be so.
         self._alpha = {
             number: scene.alpha
@@ -117,7 +124,7 @@ class Records:
     def begin(self) -> None:
         """Marks the run as running, and keeps the pictures that it was given."""
         self.manifest["warnings"] = request_warnings(self.plan)
-        self._save_manifest()
+        self.save()
         self.keep_inputs()
 
     def keep_inputs(self) -> None:
@@ -195,8 +202,8 @@ class Records:
             self._write_json(folder / "member.json", entries[member])
         for member, entry in entries.items():
             self.manifest["members"][member] = entry
-        self._save_manifest()
-        self.checkpoint_path.unlink(missing_ok=True)
+        self._checkpoint_is_old = True
+        self._save_now_and_then(len(members))
 
     def outcome(self) -> str:
         """Return "done", or "failed" if all members' results are not usable."""
@@ -247,7 +254,7 @@ class Records:
             if row["member"] in adopted
         )
         self.metrics.sync()
-        self._save_manifest()
+        self.save()
         return [*adopted.values()]
 
     def batch_size(self, group: int) -> int | None:
@@ -256,8 +263,9 @@ class Records:
 
     def set_batch_size(self, group: int, size: int) -> None:
         """Chooses it, for this call and all that go on with the run."""
-        self.manifest["groups"][group]["batch_size"] = size
-        self._save_manifest()
+        entry = self.manifest["groups"][group]
+        entry["batch_size"] = size
+        self._save_now_and_then(entry["count"])
 
     def add_group(
         self,
@@ -295,7 +303,7 @@ class Records:
             *request_warnings(self.plan),
             *result_warnings(self.plan, self.manifest["members"], rows),
         ]
-        self._save_manifest()
+        self.save()
 
     @property
     def checkpoint_path(self) -> pathlib.Path:
@@ -312,6 +320,8 @@ class Records:
         checkpoint = Checkpoint(tuple(members), *at, leaves)
         self.workdir.stat()
         self.metrics.sync()  # A checkpoint presumes the rows before it.
+        if self._unsaved:  # The batch before has no other proof from here on.
+            self.save()
         checkpoint.save(self.checkpoint_path)
 
     def load_checkpoint(self) -> Checkpoint | None:
@@ -346,11 +356,12 @@ class Records:
         Returns:
           the members that have rows left.
         """
+        under_way = set(checkpoint.members) if checkpoint else set()
 
         def kept(row: dict[str, Any]) -> bool:
             before = (
                 checkpoint is not None
-                and row["member"] in checkpoint.members
+                and row["member"] in under_way
                 and (row["stage"], row["step"]) < (checkpoint.stage, checkpoint.step)
             )
             known = row["member"] < len(self.manifest["members"])
@@ -360,7 +371,9 @@ class Records:
 
     def drop_metrics(self, members: Sequence[int]) -> None:
         """Drops the rows of members that will be computed once more."""
-        self.metrics.keep(lambda row: row["member"] not in members)
+        dropped = set(members)
+        if any(self.metrics.counts[member] for member in dropped):
+            self.metrics.keep(lambda row: row["member"] not in dropped)
 
     def _picture(
         self, path: pathlib.Path, canvas: np.ndarray, alpha: np.ndarray | None = None
@@ -381,8 +394,28 @@ class Records:
         self.workdir.stat()
         write_whole(path, write)
 
-    def _save_manifest(self) -> None:
+    def save(self) -> None:
+        """Write run.json as of now."""
+        began = time.perf_counter()
         self._write_json(self.workdir / "run.json", self.manifest)
+        self._saved = time.perf_counter()
+        self._save_s, self._unsaved = self._saved - began, 0
+        if self._checkpoint_is_old:
+            self.checkpoint_path.unlink(missing_ok=True)
+            self._checkpoint_is_old = False
+
+    def _save_now_and_then(self, members: int) -> None:
+        """Write run.json after a change of some members, unless it was a moment ago.
+
+        It lists all members, so writing it for each of them would take the square of
+        their number. It is written for every hundredth part of them, and besides when
+        that takes less than a twentieth of the time. A process that is killed in
+        between loses what run.json does not say, and computes that again.
+        """
+        self._unsaved += members
+        many = self._unsaved * SAVES >= len(self.manifest["members"])
+        if many or time.perf_counter() - self._saved > 20 * self._save_s:
+            self.save()
 
 
 def _is_whole(entry: dict[str, Any], folder: pathlib.Path, rows: int) -> bool:

@@ -404,6 +404,7 @@ class _Run:
         """A page to look at while a long run goes on, at little of its cost."""
         began = time.perf_counter()
         if began - self.reported > max(SECONDS_BETWEEN_REPORTS, 20 * self.report_s):
+            self.records.save()
             write_safely(self.records.workdir)
             self.reported = time.perf_counter()
             self.report_s = self.reported - began

@@ -1,14 +1,26 @@
 """Thousands of members: the work grows as their number, and no faster."""
 
 import collections
+import json
 import pathlib
+import re
 import sys
 
+import numpy as np
 import pytest
 from conftest import smooth_picture
+from run_directory import write_run
 
 import nst_jax
+from nst_jax import records
+from nst_jax.ensemble import Look
 from nst_jax.manifest import planned
+from nst_jax.report import page
+from nst_jax.report.findings import write_findings
+from nst_jax.report.page import write_page
+from nst_jax.report.run import read_run
+from nst_jax.report.sheet import run_sheet
+from nst_jax.solvers import Report
 
 PACKAGE = str(pathlib.Path(nst_jax.__file__).parent)
 
@@ -102,3 +114,123 @@ def test_a_plan_is_built_in_linear_time(kind, tmp_path):
 
     work(8)()  # The network is read and traced once.
     assert_linear(work)
+
+
+@pytest.fixture
+def frozen_clock(monkeypatch):
+    """Seconds that a run's records ask for stand still."""
+    monkeypatch.setattr(records.time, "perf_counter", lambda: 0.0)
+
+
+def last_look():
+    """The end of a batch of one member."""
+    zero = np.zeros(1)
+    report = Report(
+        loss=np.ones(1),
+        parts={"style": np.ones(1)},
+        grad_norm=np.ones(1),
+        step_length=np.ones(1),
+        evaluations=zero.astype(int),
+        failed=zero.astype(int),
+    )
+    canvas = np.full((1, 16, 16, 3), 0.5, np.float32)
+    return Look(2, report, zero.astype(int), zero.astype(bool), canvas, None)
+
+
+@pytest.mark.usefixtures("frozen_clock")
+def test_run_json_is_written_so_often_whatever_the_number_of_members(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(records, "SAVES", 5)
+    plan = nst_jax.build(many("Seeds", 40))
+    run = records.Records(tmp_path / "run", plan)
+    written = []
+
+    def save(content, write=run.save):
+        written.append(sum(m["status"] == "done" for m in run.manifest["members"]))
+        write()
+
+    monkeypatch.setattr(run, "save", lambda: save(run))
+    with run.held():
+        run.begin()
+        for member in range(20):
+            run.add([member], 0, last_look(), 0.0)
+            run.finish([member], last_look())
+        assert written == [0, 8, 16]  # A fifth of 40 each time.
+    # Killed here, the run goes on from what run.json says.
+    again = records.Records(tmp_path / "run", plan)
+    assert again.trim_metrics(None) == {*range(16)}
+    assert [again.finished([member]) for member in (0, 15, 16, 19)] == [
+        *(True, True),
+        *(False, False),
+    ]
+    run.end("interrupted", 0)
+    assert records.Records(tmp_path / "run", plan).finished(range(16))
+    saved = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert sum(entry["status"] == "done" for entry in saved["members"]) == 20
+
+
+@pytest.mark.usefixtures("frozen_clock")
+def test_a_checkpoint_stays_until_run_json_says_that_its_batch_is_done(tmp_path):
+    plan = nst_jax.build(many("Seeds", 400))
+    run = records.Records(tmp_path / "run", plan)
+    with run.held():
+        run.begin()
+        run.add([0], 0, last_look(), 0.0)
+        run.checkpoint_path.write_bytes(b"of member 0")
+        run.finish([0], last_look())
+        assert run.checkpoint_path.exists()
+        run.save()
+        assert not run.checkpoint_path.exists()
+
+
+AXES = {
+    "seeds": lambda n: [("seed", range(n))],
+    "grid": lambda n: [("weight", range(n // 8)), ("rate", range(8))],
+    "pages": lambda n: [("size", range(n // 4)), ("a", range(2)), ("b", range(2))],
+}
+
+
+@pytest.mark.parametrize("kind", AXES)
+def test_a_report_is_written_in_linear_time(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(nst_jax.studies.comparison, "COMPARED", 16)
+    monkeypatch.setattr(nst_jax.studies.found, "MOST_SEEDS", 8)
+
+    def work(count):
+        folder = tmp_path / str(count)
+        write_run(folder, AXES[kind](count), size=(12, 12), steps=(0, 5))
+
+        def run():
+            report = read_run(folder)
+            write_findings(report)
+            run_sheet(report)
+            write_page(report)
+
+        return run
+
+    work(8)()  # What is imported late is imported.
+    assert_linear(work)
+
+
+@pytest.mark.parametrize(("compared", "left"), [(256, 24), (12, 12), (4, 4)])
+def test_a_part_of_a_large_grid_is_compared(tmp_path, monkeypatch, compared, left):
+    monkeypatch.setattr(nst_jax.studies.comparison, "COMPARED", compared)
+    axes = [("weight", range(8)), ("rate", range(3))]
+    write_run(tmp_path, axes, size=(12, 12))
+    write_findings(read_run(tmp_path))
+    tables = json.loads((tmp_path / "study.json").read_text())["tables"]
+    (table,) = (t for t in tables if t["title"].startswith("How different"))
+    assert (f"of {left} of 24 members" in table["title"]) == (left < 24)
+    (pairs,) = (row[1] for row in table["rows"] if row[0] == "anything")
+    assert pairs == left * (left - 1) // 2
+
+
+def test_a_page_holds_so_many_pictures(tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "_PICTURED", 5)
+    write_run(tmp_path, [("seed", range(12))], size=(12, 12), waiting=(11,))
+    write_page(read_run(tmp_path))
+    html = (tmp_path / "report.html").read_text()
+    assert "11 with a picture" in html
+    assert "This page holds 4 of the 11 pictures" in html
+    panels = re.findall(r'data-member="(\d+)"[^>]*>\s*<img', html)
+    assert panels == ["0", "3", "6", "9"]

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from nst_jax.atomic import write_whole
 from nst_jax.errors import RequestError
 from nst_jax.image import to_bytes
-from nst_jax.io import map_array
+from nst_jax.io import find_file, map_array
 from nst_jax.report.run import Member, Run
 from nst_jax.report.video import write_mp4
 from nst_jax.strict_json import to_json
@@ -21,6 +22,8 @@ from nst_jax.studies.found import Clip, Evidence, Matrix, Picture, Plot
 from nst_jax.vgg import Network
 from nst_jax.weights import load_network
 
+#: Pictures that are held in memory, at most.
+HELD = 1024
 #: What of the config says how the network sees, beside its weights.
 _EYES = ("pooling", "padding", "input_scale", "input_centred")
 
@@ -61,19 +64,51 @@ def write_findings(run: Run) -> None:
     )
 
 
+class Pictures(Mapping[int, np.ndarray]):
+    """Pictures by member, float32 [H, W, 3] in [0, 1].
+
+    A file is read when it is asked for: thousands of members need no memory for all
+    their pictures at once.
+    """
+
+    def __init__(
+        self,
+        files: Mapping[int, pathlib.Path],
+        read: Callable[[pathlib.Path], np.ndarray],
+    ):
+        """Keep which file is whose; `read` returns a file's levels, uint8 [H, W, 3]."""
+        self._files, self._read = files, read
+
+    def __getitem__(self, member: int) -> np.ndarray:
+        return np.asarray(self._read(self._files[member]), np.float32) / 255
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __contains__(self, member: object) -> bool:
+        return member in self._files
+
+
 def _evidence(run: Run) -> Evidence:
-    """What there is, each picture read once."""
+    """What a run has left, as the studies ask for it."""
     members = {
         m.number: m for m in run.members if m.picture and m.entry["status"] == "done"
     }
 
-    @functools.cache
-    def shown(number: int) -> np.ndarray | None:
-        path = run.input_picture(number)
-        return _pixels(path) if path else None
+    read = functools.lru_cache(HELD)(_levels)
+    given = functools.cache(run.input_picture)
+    contents = {n: given(m.entry["content"]) for n, m in members.items()}
 
-    def given(numbers: list[int]) -> list[np.ndarray]:
-        return [picture for n in numbers if (picture := shown(n)) is not None]
+    @functools.cache
+    def style(number: int) -> np.ndarray | None:
+        path = given(number)
+        return np.asarray(read(path), np.float32) / 255 if path else None
+
+    def styles(numbers: list[int]) -> list[np.ndarray]:
+        return [picture for n in numbers if (picture := style(n)) is not None]
 
     @functools.cache
     def network() -> Network | None:
@@ -84,7 +119,7 @@ def _evidence(run: Run) -> Evidence:
         if not varied.isdisjoint(("weights", *_EYES)):
             return None  # No one network has seen all members.
         try:
-            whole = load_network(config["weights"])
+            whole = load_network(find_file("weights", config["weights"]))
         except RequestError:  # The run may have been carried to another machine.
             return None
         return whole.used(**{name: config[name] for name in _EYES})
@@ -92,10 +127,10 @@ def _evidence(run: Run) -> Evidence:
     rows = [(number, own) for number, own in run.rows.items() if own]
     return Evidence(
         run.manifest,
-        {n: _pixels(m.picture) for n, m in members.items() if m.picture},
+        Pictures({n: m.picture for n, m in members.items() if m.picture}, read),
         {n: [r for r in own if r["stage"] == own[-1]["stage"]] for n, own in rows},
-        {n: own[0] for n, m in members.items() if (own := given([m.entry["content"]]))},
-        {n: given(m.entry.get("styles", [])) for n, m in members.items()},
+        Pictures({n: path for n, path in contents.items() if path}, read),
+        {n: styles(m.entry.get("styles", [])) for n, m in members.items()},
         functools.partial(_trajectory, run),
         network,
     )
@@ -131,9 +166,9 @@ def _steps(run: Run, member: Member) -> int:
     return member.entry["varies"].get("steps", run.manifest["config"]["steps"])
 
 
-def _pixels(path: pathlib.Path) -> np.ndarray:
+def _levels(path: pathlib.Path) -> np.ndarray:
     with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"), np.float32) / 255
+        return np.asarray(image.convert("RGB"))
 
 
 def _write_picture(path: pathlib.Path, shown: Plot | Matrix | Picture) -> None:

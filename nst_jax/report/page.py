@@ -3,6 +3,8 @@
 import base64
 import datetime
 import gzip
+import itertools
+import math
 import pathlib
 from typing import Any, TypedDict
 
@@ -27,6 +29,9 @@ _TEMPLATES = jinja2.Environment(
 )
 #: Members whose starting pictures and films are in the page; those of more are not.
 _FEW = 16
+#: Members with a picture in the page, at most, evenly spread, and inputs: a browser
+#: and a mail take no more. The others are in the folders beside it.
+_PICTURED, _INPUTS = 3000, 64
 #: Members whose way is shown, pictures of each at most, and their longer side.
 _WAYS, _STATIONS, _STATION = 4, 8, 256
 #: Bytes of all films of members in the page, at most, and of all films of the
@@ -36,7 +41,8 @@ _FILMS = 15_000_000
 
 def write_page(run: Run) -> None:
     """Writes `report.html`."""
-    shown = [member for member in run.members if member.picture]
+    finished = [member for member in run.members if member.picture]
+    shown = finished[:: math.ceil(len(finished) / _PICTURED) or 1]
     pictures = embed.jpegs([member.picture for member in shown if member.picture])
     urls = {m.number: url for m, url in zip(shown, pictures, strict=True)}
     html = _TEMPLATES.get_template("page.html.j2").render(
@@ -44,6 +50,7 @@ def write_page(run: Run) -> None:
         manifest=run.manifest,
         title=run.workdir.resolve().name,
         written=datetime.datetime.now().astimezone().isoformat(" ", "minutes"),
+        finished=len(finished),
         pictures=urls,
         inputs=_inputs(run),
         pages=_pages(run),
@@ -80,12 +87,13 @@ def _pages(run: Run) -> list[dict[str, Any]]:
 
 
 def _inputs(run: Run) -> list[dict[str, Any]]:
-    """The inputs that are pictures, with their data."""
-    return [
+    """The first `_INPUTS` of the inputs that are pictures, with their data."""
+    pictures = (
         {**item, "number": i, "data": embed.jpeg(path)}
         for i, item in enumerate(run.manifest["inputs"])
         if (path := run.input_picture(i))
-    ]
+    )
+    return list(itertools.islice(pictures, _INPUTS))
 
 
 def _data(run: Run, shown: list[Member]) -> dict[str, Any]:

@@ -85,16 +85,14 @@ def run_sheet(run: Run) -> Image.Image | None:
     size = across * step[0] - _GAP, down * step[1] - _GAP
     sheet = Image.new("RGB", size, _BACKGROUND)
     pen = ImageDraw.Draw(sheet)
+    cells: dict[tuple[int, ...], dict[tuple[int, ...], Image.Image | None]] = {}
+    for member, picture in zip(run.members, pictures, strict=True):
+        cells.setdefault(member.index[:-2], {})[member.index[-2:]] = picture
     for i, page in enumerate(pages):
         x, y = _GAP + i % across * step[0], _GAP + i // across * step[1]
         if title:
             _write(pen, (x, y), run.page_title(page), grid.width, grid.font)
-        cells = {
-            member.index[-2:]: picture
-            for member, picture in zip(run.members, pictures, strict=True)
-            if member.index[:-2] == page
-        }
-        grid.draw(sheet, (x, y + title), cells)
+        grid.draw(sheet, (x, y + title), cells[page])
     return sheet
 
 

@@ -1,6 +1,7 @@
 """How far axes move pictures, seeds part them, solvers haste and sizes cost."""
 
 import itertools
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from nst_jax.studies.found import (
     Rows,
     Series,
     Table,
+    few_seeds,
     levels,
 )
 from nst_jax.studies.spread import (
@@ -31,6 +33,8 @@ from nst_jax.studies.spread import (
 
 #: The parts of a difference, below the cutoff and above.
 BANDS = ("coarse", "fine")
+#: Members that are compared in pairs, at most: what that takes grows with their square.
+COMPARED = 256
 #: Pictures of differences, at most.
 DIFFERENCES = 12
 #: Steps of a size, at least, that its time is told from.
@@ -42,10 +46,14 @@ def distances(evidence: Evidence) -> Findings:
     run, finals = evidence.run, evidence.finals
     if len(finals) < 2 or len({x.shape for x in finals.values()}) > 1:
         return Findings()
-    members = sorted(finals)
+    members = _some_of(run, sorted(finals))
+    if len(members) < 2:
+        return Findings()
     apart = pairwise(np.stack([finals[m] for m in members]))
     index = np.asarray([run["members"][m]["index"] for m in members])
     names = [axis["name"] for axis in run["axes"]]
+    some = f"; of {len(members)} of {len(finals)} members"
+    some = some if len(members) < len(finals) else ""
     shapes = np.stack([low_pass(finals[m], CUTOFF) for m in members])
     coarse = {s.axis: s.mean for s in by_axis(pairwise(shapes), index, names)}
     spreads = [s for s in by_axis(apart, index, names) if s.pairs]
@@ -58,7 +66,7 @@ def distances(evidence: Evidence) -> Findings:
         tuple(_moves(spread) for spread in along),
         (
             Table(
-                "How different the members are (RMS of 255 levels)",
+                f"How different the members are (RMS of 255 levels{some})",
                 (
                     *("differing in", "pairs", "mean", "neighbours", "median", "max"),
                     f"mean, coarser than {1 / CUTOFF:.0f} pixels",
@@ -76,6 +84,23 @@ def distances(evidence: Evidence) -> Findings:
             *tables,
         ),
     )
+
+
+def _some_of(run: Mapping[str, Any], members: Sequence[int]) -> list[int]:
+    """Return the members that are compared with each other: a part of a large grid.
+
+    Along the longest axis every other place is left out until `COMPARED` are left.
+    """
+    kept = [range(len(axis["labels"])) for axis in run["axes"]]
+    while math.prod(map(len, kept)) > COMPARED:
+        longest = max(range(len(kept)), key=lambda a: len(kept[a]))
+        kept[longest] = kept[longest][::2]
+    places = (run["members"][m]["index"] for m in members)
+    return [
+        member
+        for member, place in zip(members, places, strict=True)
+        if all(i in axis for i, axis in zip(place, kept, strict=True))
+    ]
 
 
 def _from_the_first(
@@ -109,17 +134,17 @@ def seeds(evidence: Evidence) -> Findings:
     axis = evidence.axis("seeds")
     if axis is None or evidence.fields[axis] != ("seeds",):
         return Findings()
-    told = {line.label for line in evidence.seed_lines}
+    told = {line.members[0] for line in evidence.seed_lines}
     rows: list[tuple[Any, ...]] = []
     shares: list[float] = []
     pictures: list[Picture] = []
     for label, members in evidence.lines(axis):
-        there = [m for m in members if m in finals]
+        label, there = few_seeds(label, [m for m in members if m in finals])
         if len(there) < 2:
             continue
         apart: tuple[float | None, ...] = (None, None)
         seen = []
-        if label not in told:
+        if there[0] not in told:
             pairs = itertools.combinations(there, 2)
             coarse, fine = apart = _mean_bands((finals[a], finals[b]) for a, b in pairs)
             if energy := coarse**2 + fine**2:

@@ -190,12 +190,9 @@ class Evidence:
             return []
         lines = []
         for label, members in self.lines(self.fields.index(("seeds",))):
-            there = [m for m in members if m in self.finals]
+            label, there = few_seeds(label, [m for m in members if m in self.finals])
             if len(there) < LEAST or min(self.finals[there[0]].shape[:2]) < WINDOW:
                 continue
-            if len(there) > MOST_SEEDS:
-                label = f"{label} (the first {MOST_SEEDS} of {len(there)} seeds)"
-                there = there[:MOST_SEEDS]
             pictures = np.stack([self.finals[m] for m in there])
             lines.append(Line(label, there, pictures, dispersion(pictures, CUTOFF)))
         return lines
@@ -204,6 +201,14 @@ class Evidence:
         """What the other axes are called, for the head of a table of lines."""
         names = [a["name"] for i, a in enumerate(self.run["axes"]) if i != axis]
         return ", ".join(names) or "member"
+
+
+def few_seeds(label: str, members: list[int]) -> tuple[str, list[int]]:
+    """Return the first `MOST_SEEDS` of a line's members, and a label that says so."""
+    if len(members) <= MOST_SEEDS:
+        return label, members
+    label = f"{label} (the first {MOST_SEEDS} of {len(members)} seeds)"
+    return label, members[:MOST_SEEDS]
 
 
 def rounded(number: float | None, digits: int = 3) -> float | None:

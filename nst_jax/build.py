@@ -18,6 +18,7 @@ from nst_jax.experiment import Experiment, Member
 from nst_jax.group import Group, Scene
 from nst_jax.image import FITS
 from nst_jax.losses import Objective, Regions, Term
+from nst_jax.losses.traced import UNKNOWN, raised, unknown
 from nst_jax.masks import check_frozen
 from nst_jax.parametrisation import parametrisation
 from nst_jax.plain import plain
@@ -340,27 +341,51 @@ def _traced(
     """The shapes of a function's results, its numbers unknown as in the program."""
     try:
         return jax.eval_shape(function, objective, network, *args)
-    except jax.errors.TracerArrayConversionError:
-        raise RequestError(
-            f"terms ({', '.join(objective.names)}): one takes what is computed out of "
-            "JAX, as np.asarray does; compute with jax.numpy"
-        ) from None
-    except jax.errors.ConcretizationTypeError as error:
-        reason = str(error).splitlines()[0]
-        names = ", ".join(objective.names)
-        raise RequestError(
-            f"terms ({names}): one decides by a number that is an argument of the "
-            f"compiled program ({reason}); declare it static"
-        ) from None
+    except UNKNOWN as error:
+        name, leaf = _undecided(objective, network, function, args)
+        raise RequestError(f"terms ({name}): {unknown(error, leaf)}") from None
     except RequestError:
         raise
-    except Exception as error:  # A user's term is code, and may raise what it likes.
+    except (Exception, SystemExit) as error:  # A term is code, and may raise anything.
         place = _place(error) or f"one of {', '.join(objective.names)}"
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise RequestError(f"terms: {place}: {reason}") from error
+        raise RequestError(f"terms: {place}: {raised(error)}") from error
 
 
-def _place(error: Exception) -> str | None:
+def _undecided(
+    objective: Objective, network: Network, function: Callable[..., Any], args: Any
+) -> tuple[str, str]:
+    """The name of the term whose number Python asks for, and the number's field.
+
+    All names and "" where what is in the pictures is asked for.
+    """
+
+    def is_traced(*unknown_leaves: int) -> bool:
+        """Whether a trace succeeds in which all leaves but these have their numbers."""
+
+        def with_given(numbers: dict[int, Any], *args: Any) -> Any:
+            given = [numbers.get(i, leaf) for i, leaf in enumerate(leaves)]
+            return function(jax.tree.unflatten(tree, given), *args)
+
+        try:
+            jax.eval_shape(
+                with_given, {i: leaves[i] for i in unknown_leaves}, network, *args
+            )
+        except UNKNOWN:
+            return False
+        return True
+
+    leaves, tree = jax.tree.flatten(objective)
+    names = ", ".join(objective.names)
+    if not is_traced():
+        return names, ""
+    for i, (path, _) in enumerate(jax.tree_util.tree_leaves_with_path(objective)):
+        if not is_traced(i):
+            keys = jax.tree_util.keystr(path, simple=True, separator=".").split(".", 2)
+            return objective.terms[int(keys[1])].name, keys[2]
+    return names, ""
+
+
+def _place(error: BaseException) -> str | None:
     """The innermost of the terms' methods that raised, and where; None if none did."""
     place = None
     for frame, line in traceback.walk_tb(error.__traceback__):

@@ -19,7 +19,8 @@ from nst_jax.decoder import (
     upright,
 )
 from nst_jax.errors import RequestError, nearest
-from nst_jax.io import PROJECT, find_file, read_image, resized, to_rgb
+from nst_jax.io import read_image, resized, to_rgb
+from nst_jax.paths import candidates, find_file
 
 #: Pixels a frame, and far more than any other motion can use.
 MAX_AMOUNT = 10_000
@@ -133,11 +134,10 @@ def source(path: str, frame: int) -> tuple[str, int | None]:
 
 
 def find_folder(path: str) -> pathlib.Path | None:
-    """Return the folder at a path, of the working directory or else the project."""
+    """Return the first of a path's candidates that is a folder; None if none is."""
     if not isinstance(path, str) or not path:
         return None
-    candidates = [pathlib.Path(path), PROJECT / path]
-    return next((folder for folder in candidates if folder.is_dir()), None)
+    return next((folder for folder in candidates(path) if folder.is_dir()), None)
 
 
 def is_film(path: str) -> bool:

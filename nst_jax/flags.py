@@ -1,7 +1,9 @@
 """Command lines: a config file and what overrides it, or one sentence why not."""
 
 import ast
+import contextlib
 import dataclasses
+import os
 import pathlib
 import re
 import runpy
@@ -17,10 +19,12 @@ from nst_jax.axes import Vary, check_apart
 from nst_jax.draft import undraft
 from nst_jax.errors import RequestError, nearest
 from nst_jax.experiment import Experiment
-from nst_jax.io import find_file
+from nst_jax.paths import candidates, find_file, search_beside
 from nst_jax.plain import plain
 
 DEFAULT_CONFIG = "configs/transfer.py"
+#: A flag for one entry of a tuple, such as --config.styles[0]=a.jpg.
+_ENTRY = re.compile(r"--?config\.([^=]*\[-?\d+\])(=|$)(.*)", re.DOTALL)
 _WORDS = {"int": "an integer", "float": "a number", "bool": "true or false"}
 
 
@@ -34,11 +38,15 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     try:
         flags.FLAGS["config"].parser = _ConfigParser(argv)
         flags.FLAGS.set_default("config", DEFAULT_CONFIG)
-        rest = flags.FLAGS(list(argv))
+        whole, entries = _split_entries(argv)
+        with _as_sys_argv(whole):
+            rest = flags.FLAGS(whole)
         if len(rest) > 1:
             raise RequestError(
                 f"unexpected argument {rest[1]!r}; options are written --name=value"
             )
+        for path, text in entries:
+            _set_entry(flags.FLAGS["config"].value, path, text)
         return rest
     except SystemExit:
         sys.exit(0)  # Help was asked for, and given.
@@ -52,6 +60,56 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         message = str(error)
     print(f"{argv[0]}: {message}", file=sys.stderr)
     sys.exit(2)
+
+
+def _split_entries(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Separate the flags that set one entry of a tuple, which ml_collections cannot.
+
+    Returns:
+      The other arguments, with flag files read in, and (path, text) of each such flag.
+    """
+    arguments = flags.FLAGS.read_flags_from_files(list(argv), force_gnu=False)
+    whole, entries = [], []
+    rest = iter(arguments)
+    for argument in rest:
+        match = _ENTRY.match(argument)
+        if match is None:
+            whole.append(argument)
+        else:
+            path, equals, text = match.groups()
+            entries.append((path, text if equals else next(rest, "")))
+    return whole, entries
+
+
+@contextlib.contextmanager
+def _as_sys_argv(argv: list[str]) -> Iterator[None]:
+    """A context in which ml_collections finds these arguments where it looks."""
+    given, sys.argv = sys.argv, argv
+    try:
+        yield
+    finally:
+        sys.argv = given
+
+
+def _set_entry(experiment: Experiment, path: str, text: str) -> None:
+    """Set one entry of a tuple, after all flags that set a whole field.
+
+    Args:
+      path: of the entry, such as styles[0].
+      text: its value; that of a text is taken as it is.
+
+    Raises:
+      RequestError: there is no such entry, or it is no number or text.
+    """
+    _check_field(experiment, path)
+    *parts, field, place = config_path.split(path)
+    node: Any = experiment
+    for part in parts:
+        node = node[part] if isinstance(part, int) else getattr(node, part)
+    entries = list(getattr(node, field))
+    value = text if isinstance(entries[place], str) else _literal(text)
+    entries[place] = value
+    setattr(node, field, tuple(entries))
 
 
 def _illegal(error: flags.IllegalFlagValueError) -> str:
@@ -76,7 +134,8 @@ class _ConfigParser(flags.ArgumentParser):
         experiment = _load(argument)
         for arg in self.argv:
             if match := re.match(r"--?(?:no)?config\.([^=]*)", arg):
-                _check_field(experiment, match[1])
+                if not _ENTRY.match(arg):  # There may be more entries by then.
+                    _check_field(experiment, match[1])
                 _check_effect(experiment, match[1])
         return experiment
 
@@ -85,14 +144,20 @@ class _ConfigParser(flags.ArgumentParser):
 
 
 class _TupleParser(tuple_parser.TupleParser):
-    """`(1, 2)`, `1,2`, and without quotes `a.jpg,b.jpg` or `a photo.jpg`."""
+    """`(1, 2)`, `1,2`, and without quotes `a.jpg,b.jpg` or `a photo.jpg`.
+
+    A text that names a file as a whole is one path, commas or not. Otherwise a comma
+    separates, unless it is within quotes: `'one, two.jpg',b.jpg`.
+    """
 
     def parse(self, argument: Any) -> tuple:
         if not isinstance(argument, str):
             return super().parse(argument)
         value = _literal(argument)
-        if value is argument:
-            value = tuple(_literal(part.strip()) for part in argument.split(","))
+        if value is argument and not any(map(os.path.isfile, candidates(argument))):
+            reader = re.finditer(r"""\s*('[^']*'|"[^"]*"|[^,]*)\s*(?:,|$)""", argument)
+            parts = [_literal(part[1].strip()) for part in reader if part[0]]
+            value = tuple(parts) or ("",)
         return tuple(value) if isinstance(value, tuple | list) else (value,)
 
 
@@ -111,22 +176,45 @@ def _load(config: str) -> Experiment:
     """What `get_config` returns, for `configs/NAME.py` or `configs/NAME.py:arg`."""
     path, colon, argument = config.partition(":")
     file = find_file("config", path)
+    search_beside(file)
     try:
-        module = runpy.run_path(str(file), run_name="config_file")
-        if "get_config" not in module:
-            raise RequestError("it defines no get_config()")
-        experiment = module["get_config"](*[argument] if colon else [])
-        if not isinstance(experiment, Experiment):
-            raise RequestError(
-                f"get_config() returned {type(experiment).__name__}, "
-                "wanted nst_jax.Experiment"
-            )
-        return experiment
-    except Exception as error:  # A config file is code, and may raise what it likes.
+        with _importing_beside(file):
+            module = runpy.run_path(str(file), run_name="config_file")
+            if "get_config" not in module:
+                raise RequestError("it defines no get_config()")
+            experiment = module["get_config"](*[argument] if colon else [])
+            if not isinstance(experiment, Experiment):
+                raise RequestError(
+                    f"get_config() returned {type(experiment).__name__}, "
+                    "wanted nst_jax.Experiment"
+                )
+            return experiment
+    except (Exception, SystemExit) as error:  # A config file is code, and may raise.
         raise RequestError(f"config {_blame(error, file)}") from None
 
 
-def _blame(error: Exception, file: pathlib.Path) -> str:
+@contextlib.contextmanager
+def _importing_beside(file: pathlib.Path) -> Iterator[None]:
+    """A context in which a config file imports its neighbours, as a script does.
+
+    They come before installed modules, and are run anew for each config. Afterwards
+    their folder stays at the end of the path, for what is imported late.
+    """
+    folder, before = str(file.resolve().parent), set(sys.modules)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+        if folder not in sys.path:
+            sys.path.append(folder)
+        for name in sys.modules.keys() - before:
+            origin = getattr(sys.modules[name], "__file__", None) or ""
+            if os.path.dirname(os.path.abspath(origin)) == folder:
+                del sys.modules[name]
+
+
+def _blame(error: BaseException, file: pathlib.Path) -> str:
     """The file and line that raised, and what, in one line."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(file)]
@@ -172,7 +260,7 @@ def _check_field(experiment: Experiment, path: str) -> None:
             f"--{name} is not set as a whole, but by field: --{name}.{fields[0]}=…; "
             f"it has {', '.join(fields)}"
         )
-    if isinstance(parts[-1], int):
+    if isinstance(parts[-1], int) and not isinstance(node, str | int | float):
         whole = name.rpartition("[")[0]
         raise RequestError(f"{name} cannot be set alone; --{whole} sets all entries")
 

@@ -3,6 +3,7 @@
 He, Sun & Tang 2013, "Guided image filtering" (PAMI), equations 19 to 21.
 """
 
+import math
 import numbers
 
 import jax
@@ -43,8 +44,8 @@ def guided_filter(
         )
     if radius < 1:
         raise RequestError(f"radius must be at least 1, got {radius}")
-    if isinstance(eps, numbers.Real) and not eps > 0:
-        raise RequestError(f"eps must be positive, got {eps}")
+    if isinstance(eps, numbers.Real) and not 0 < eps < math.inf:
+        raise RequestError(f"eps must be positive and finite, got {eps}")
     # A constant moves no covariance, and leaves less to cancel.
     offset = picture.mean((0, 1), keepdims=True)
     p = picture - offset

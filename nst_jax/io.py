@@ -1,9 +1,7 @@
 """Pictures in and out, by Pillow."""
 
-import glob
 import hashlib
 import io
-import os
 import pathlib
 import warnings
 
@@ -18,10 +16,9 @@ from nst_jax.decoder import (
     pillow_limit,
     upright,
 )
-from nst_jax.errors import RequestError, nearest
+from nst_jax.errors import RequestError
 from nst_jax.image import fill_hidden, fitted_shape, to_bytes
-
-PROJECT = pathlib.Path(__file__).parent.parent
+from nst_jax.paths import find_file as find_file
 
 RESAMPLERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -29,30 +26,6 @@ RESAMPLERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "nearest": Image.Resampling.NEAREST,
 }
-
-
-def find_file(argument: str, path: str | pathlib.Path) -> pathlib.Path:
-    """The file of that path, in the working directory or else in the project.
-
-    Args:
-      argument: what the path was given for, to name in the error.
-
-    Raises:
-      RequestError: nothing, or no file, is there.
-    """
-    if not str(path):
-        raise RequestError(f"{argument} is empty, wanted the path of a file")
-    candidates = [pathlib.Path(path), PROJECT / path]
-    for candidate in candidates:
-        if os.path.isfile(candidate):
-            return candidate
-    if any(map(os.path.isdir, candidates)):
-        raise RequestError(f"{argument}: {str(path)!r} is a folder, wanted a file")
-    neighbours = [n for c in candidates for n in glob.glob("*", root_dir=c.parent)]
-    raise RequestError(
-        f"{argument}: no file {str(path)!r}"
-        f"{nearest(pathlib.Path(path).name, neighbours)}"
-    )
 
 
 def file_sha256(path: pathlib.Path) -> str:
@@ -82,7 +55,7 @@ def read_image(
     otherwise reach every loss term through the receptive fields at its outline.
 
     Args:
-      path: relative to the working directory, or else to the project.
+      path: as `paths.find_file` finds it.
       size: what to resize to, in pixels; None or 0 keeps the file's size.
       fit: what `size` is: the "long" side, the "short" side, or the side of a
         square of the same "area".

@@ -48,7 +48,7 @@ class Ladder:
                 number = isinstance(value, int | float) and not isinstance(value, bool)
                 whole = name == "style_scales" or isinstance(value, int)
                 if not (number and whole and least <= value < math.inf):
-                    kind = "integers" if name != "style_scales" else "numbers"
+                    kind = "integers" if name != "style_scales" else "finite numbers"
                     raise RequestError(
                         f"ladder.{name} must be {kind} from {least}, got {values}"
                     )

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from nst_jax.build import Plan
+from nst_jax.paths import find_file
 from nst_jax.plain import plain
 
 #: Whose versions a run says.
@@ -89,10 +90,26 @@ def another_run(earlier: dict[str, Any], ours: dict[str, Any]) -> str:
     changed = difference(earlier["config"], roundtrip(ours["config"]))
     if not changed and theirs != here:  # Other members have other pictures.
         return "other members of this request"
+    changed = changed or _other_file(earlier["inputs"], ours["inputs"])
     changed = changed or difference(
         earlier["inputs"], roundtrip(ours["inputs"]), "inputs"
     )
     return changed and f"another run: {changed}"
+
+
+def _other_file(
+    earlier: Sequence[dict[str, Any]], ours: Sequence[dict[str, Any]]
+) -> str:
+    """The first input of the same path that holds something else, in words."""
+    for i, (old, new) in enumerate(zip(earlier, ours, strict=False)):
+        same = all(old[name] == new[name] for name in ("role", "path"))
+        if same and old["sha256"] != new["sha256"]:
+            where = os.path.abspath(find_file(new["role"], new["path"]))
+            return (
+                f"{new['role']} {new['path']!r} is another file now, {where!r} "
+                f"(inputs.{i}.sha256 differs)"
+            )
+    return ""
 
 
 def planned_members(plan: Plan) -> list[dict[str, Any]]:

@@ -32,10 +32,10 @@ from nst_jax.diagnosis import clipped_share
 from nst_jax.ensemble import Look
 from nst_jax.errors import RequestError
 from nst_jax.folder import Lock, check_contents, check_free, check_writable
-from nst_jax.io import file_sha256, is_picture, map_array, write_image
+from nst_jax.io import file_sha256, map_array, write_image
 from nst_jax.manifest import another_run, continued, planned
 from nst_jax.metrics import Metrics, read_metrics
-from nst_jax.runfile import FINISHED, read_manifest
+from nst_jax.runfile import is_whole, read_manifest
 from nst_jax.strict_json import to_json
 
 #: Times that run.json is written in any case while all members are computed.
@@ -97,7 +97,7 @@ class Records:
 
     def _finished(self, member: int) -> bool:
         entry = self.manifest["members"][member]
-        if member not in self._proven and _is_whole(
+        if member not in self._proven and is_whole(
             entry, self.member_dir(member), self.metrics.counts[member]
         ):
             self._proven.add(member)
@@ -234,7 +234,7 @@ class Records:
         theirs = Metrics(workdir / "metrics.jsonl")
         for number, entry in zip(members, other["members"], strict=True):
             source = workdir / "members" / f"{entry['member']:03d}"
-            whole = _is_whole(entry, source, theirs.counts[entry["member"]])
+            whole = is_whole(entry, source, theirs.counts[entry["member"]])
             if not whole or self.finished([number]):
                 continue
             folder = self.member_dir(number)
@@ -418,18 +418,3 @@ class Records:
             self.save()
 
 
-def _is_whole(entry: dict[str, Any], folder: pathlib.Path, rows: int) -> bool:
-    """Whether a member's results are there as they were written.
-
-    Args:
-      entry: of it, as in run.json.
-      folder: its own.
-      rows: how many it has in metrics.jsonl.
-    """
-    if entry["status"] not in FINISHED or rows != entry["rows"]:
-        return False
-    try:
-        same = file_sha256(folder / "final.npy") == entry["sha256"]
-        return same and is_picture(folder / "final.png")
-    except OSError:
-        return False

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 import msgspec
 from msgspec import Meta
 
+from nst_jax.io import file_sha256, is_picture
 from nst_jax.metrics import Count
 from nst_jax.strict_json import from_json
 
@@ -166,3 +167,20 @@ def _check_numbers(manifest: dict[str, Any]) -> None:
         if any(number >= count for number in warning["members"]):
             where = f"$.warnings[{i}].members"
             raise ValueError(f"Expected numbers of members - at `{where}`")
+
+
+def is_whole(entry: dict[str, Any], folder: pathlib.Path, rows: int) -> bool:
+    """Return whether a member's results are on disk as they were written.
+
+    Args:
+      entry: of it, as in run.json.
+      folder: its own.
+      rows: how many it has in metrics.jsonl.
+    """
+    if entry["status"] not in FINISHED or rows != entry["rows"]:
+        return False
+    try:
+        same = file_sha256(folder / "final.npy") == entry["sha256"]
+        return same and is_picture(folder / "final.png")
+    except OSError:
+        return False

@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shlex
 from collections.abc import Mapping
 
 import numpy as np
@@ -32,6 +33,9 @@ from nst_jax.vgg import conv_shapes as conv_shapes
 
 FORMAT = "nst_jax/vgg19"
 FORMAT_VERSION = "1"
+#: Endings of checkpoints that tools/convert_weights.py reads, and of those it does not.
+CONVERTED = (".h5", ".hdf5", ".mat", ".pt", ".pth", ".whl")
+FOREIGN = (".caffemodel", ".ckpt", ".keras", ".msgpack", ".npz", ".onnx", ".pb", ".t7")
 DEFAULT_PATH = pathlib.Path(__file__).parent.parent / "weights" / "vgg19.safetensors"
 
 
@@ -130,6 +134,7 @@ def load_weights(path: str | pathlib.Path = DEFAULT_PATH) -> Weights:
             f"weights: no file {str(path)!r}; a clone of the project carries "
             "weights/vgg19.safetensors, and tools/convert_weights.py makes others"
         )
+    _check_ending(path)
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = dict(file.metadata() or {})
@@ -154,6 +159,27 @@ def load_weights(path: str | pathlib.Path = DEFAULT_PATH) -> Weights:
         )
     params = to_params(tensors, path)
     return Weights(params, _preprocessing(metadata, path), metadata, sha256)
+
+
+def _check_ending(path: pathlib.Path) -> None:
+    """Raise RequestError for a checkpoint of another program, by the file's name."""
+    ending = path.suffix.lower()
+    if ending in CONVERTED:
+        names = (
+            shlex.quote(str(path)),
+            shlex.quote(str(path.with_suffix(".safetensors"))),
+        )
+        raise RequestError(
+            f"weights: {str(path)!r} is a checkpoint of another program; convert it "
+            "first: python tools/convert_weights.py "
+            f"--input={names[0]} --output={names[1]}"
+        )
+    if ending in FOREIGN:
+        raise RequestError(
+            f"weights: {str(path)!r} is a checkpoint of another program, of a kind "
+            "that tools/convert_weights.py does not read; it reads the VGG-19 of Keras "
+            "(.h5), torchvision (.pth) and MatConvNet (.mat)"
+        )
 
 
 def to_params(tensors: Mapping[str, np.ndarray], path: str | pathlib.Path) -> Params:

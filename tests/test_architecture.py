@@ -35,6 +35,7 @@ FLOORS = (
     "colour",
     "atomic",
     "decoder",
+    "paths",
     "io",
     "masks",
     "film",

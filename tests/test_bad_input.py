@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import io
 import json
+import math
 import os
 import pathlib
 import shlex
@@ -357,7 +358,7 @@ REFUSED = {
     ),
     "learning rate zero": (
         "--config.solver.name=adam --config.solver.learning_rate=0",
-        "solver.learning_rate must be positive, got 0",
+        "solver.learning_rate must be positive and finite, got 0",
     ),
     "tolerance negative": ("--config.solver.tolerance=-1", "solver.tolerance", "-1"),
     "too many steps": (
@@ -648,7 +649,7 @@ WRONG_TYPES = {
     ),
     "a term that leaves JAX": (
         {"terms": (Leaving(),)},
-        "one takes what is computed out of JAX, as np.asarray does; compute with jax.",
+        "takes what is in a picture out of JAX, as np.asarray does; compute with jax.",
     ),
     "solver a name": ({"solver": "adam"}, "solver must be of type SolverOptions"),
     "canvas a name": ({"canvas": "noise"}, "canvas must be of type Canvas, got"),
@@ -672,6 +673,33 @@ def test_a_wrong_type_is_refused(fields: dict, message: str):
     with pytest.raises(nst_jax.RequestError, match=message) as caught:
         nst_jax.build(experiment(**fields))
     assert len(str(caught.value).splitlines()) == 1
+
+
+INF = math.inf
+INFINITE = {
+    "weight": lambda: nst_jax.Content(weight=INF),
+    "layer weights": lambda: nst_jax.Gram(layers=("relu1_1",), layer_weights=(INF,)),
+    "blend": lambda: nst_jax.Gram(blend=(1.0, INF)),
+    "strength": lambda: nst_jax.Gram(strength=INF),
+    "shift": lambda: nst_jax.Gram(activation_shift=INF),
+    "exponent": lambda: nst_jax.TotalVariation(kind="power", exponent=INF),
+    "matting eps": lambda: losses.Photorealism(eps=INF),
+    "learning rate": lambda: nst_jax.Adam(learning_rate=INF),
+    "tolerance": lambda: nst_jax.SolverOptions(tolerance=INF).solver(),
+    "amplitude": lambda: nst_jax.Canvas("noise", amplitude=INF).check(),
+    "smoothing": lambda: nst_jax.Smoothing(1, eps=INF).check(),
+    "style scales": lambda: nst_jax.Ladder((8,), style_scales=(INF,)).check(),
+    "input scale": lambda: experiment(input_scale=INF).check(),
+    "axis": lambda: experiment(
+        axes=(nst_jax.Vary("terms.style.weight", (1.0, INF)),)
+    ).members(),
+}
+
+
+@pytest.mark.parametrize("make", INFINITE.values(), ids=INFINITE)
+def test_infinity_is_called_not_finite(make: Callable[[], object]):
+    with pytest.raises(nst_jax.RequestError, match=r"finite.*inf"):
+        make()
 
 
 def test_drafts_are_copied_and_compared_as_what_they_are():

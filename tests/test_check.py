@@ -212,6 +212,18 @@ class Unhashable(Contrast):
 
 
 @nst_jax.term
+class Leaves(Contrast):
+    def measure(self, image):
+        raise SystemExit(0)
+
+
+@nst_jax.term
+class Leaving(Contrast):
+    def measure(self, image):
+        return jnp.asarray(np.asarray(image).mean())
+
+
+@nst_jax.term
 class Broken(Contrast):
     def measure(self, image):
         return image.reshape(7, 7).mean()
@@ -234,6 +246,8 @@ class Broken(Contrast):
         (Wordy, "pytree", "'mode' holds 'soft', which is no number: declare it static"),
         (Unhashable, "pytree", "'shifts' is a list, which cannot be hashed: a tuple"),
         (Broken, "fields", "TypeError: cannot reshape array of shape"),
+        (Leaves, "fields", "SystemExit: 0"),
+        (Leaving, "fields", "takes what is in a picture out of JAX.*jax.numpy"),
         (lambda: check, "pytree", "function is no nst_jax.Term"),
     ],
 )
@@ -241,6 +255,41 @@ def test_a_fault_is_told_by_its_line_alone(term, line, sentence):
     lines = verdicts(term())
     assert failed(lines) == [line]
     assert re.search(sentence, lines[line][1])
+
+
+@nst_jax.term
+class Blind(nst_jax.Term):
+    """A term that does not name the layer it looks at."""
+
+    name: str = static(default="blind")
+
+    def __call__(self, view, target):
+        return view.features["relu1_1"].mean()
+
+
+def test_a_layer_that_is_not_named_has_a_remedy():
+    text = verdicts(Blind())["fields"][1]
+    assert "'relu1_1': the term looks at a layer that its field layers does not" in text
+    with pytest.raises(nst_jax.RequestError, match="add 'relu1_1' there"):
+        nst_jax.build(small_experiment(Blind()))
+
+
+def small_experiment(term):
+    return nst_jax.Experiment(
+        "samples/chelsea.png", ("samples/swirls.jpg",), (term,), size=16, steps=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("term", "field"), [(LeafDecides, "sharpness"), (PictureDecides, None)]
+)
+def test_a_plan_gives_the_hint_that_a_check_gives(term, field):
+    hint = verdicts(term())["fields"][1]
+    with pytest.raises(nst_jax.RequestError) as caught:
+        nst_jax.build(small_experiment(term()))
+    assert str(caught.value) == f"terms (contrast): {hint}"
+    assert "jnp.where" in hint
+    assert ("declare it static" in hint) == (field is not None)
 
 
 def test_a_loss_that_goes_with_the_size_has_a_remark():

@@ -682,8 +682,8 @@ def test_a_missing_file_suggests_its_neighbour(tmp_path: pathlib.Path):
 
 @pytest.mark.parametrize(
     "path",
-    ["nowhere/near/x.png", "x" * 400, "\0", "x\ny.png", "launch.py/x.png", "/dev/null"],
-    ids=["no folder", "too long", "NUL", "two lines", "below a file", "a device"],
+    ["nowhere/near/x.png", "x" * 400, "\0", "x\ny.png", "launch.py/x.png"],
+    ids=["no folder", "too long", "NUL", "two lines", "below a file"],
 )
 def test_a_path_that_leads_nowhere(path: str):
     with pytest.raises(RequestError, match=r"^content: no file ") as caught:

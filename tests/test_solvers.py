@@ -287,7 +287,7 @@ def _after(solver, fun, steps=4):
         (lambda: nst_jax.Adam(schedule="linear"), "solver.schedule must be one of"),
         (
             lambda: nst_jax.OptaxLBFGS(max_line_search_steps=0),
-            "must be positive, got 0",
+            "must be positive and finite, got 0",
         ),
     ],
 )

@@ -662,7 +662,7 @@ def test_bilinear_of_one_position_is_that_position():
         (lambda: Wasserstein(method="eigh"), r"method must be one of .*, got 'eigh'"),
         (
             lambda: Wasserstein(ridge=-1.0),
-            r"ridge must be a number that is not negative, got -1",
+            r"ridge must be finite and not negative, got -1",
         ),
         (lambda: Wasserstein(steps=0), r"steps must be an integer from 1, got 0"),
         (lambda: Histogram(levels=1), r"levels must be an integer from 2, got 1"),

@@ -255,6 +255,27 @@ def test_foreign_safetensors_without_metadata(tmp_path, small):
         weights.load_weights(path)
 
 
+@pytest.mark.parametrize("ending", weights.CONVERTED)
+def test_a_checkpoint_of_another_program_names_the_converter(tmp_path, ending):
+    path = tmp_path / f"my vgg{ending}"
+    path.write_bytes(b"of another program")
+    output = tmp_path / "my vgg.safetensors"
+    with pytest.raises(RequestError) as caught:
+        weights.load_weights(path)
+    assert str(caught.value).endswith(
+        "convert it first: python tools/convert_weights.py "
+        f"--input='{path}' --output='{output}'"
+    )
+
+
+@pytest.mark.parametrize("ending", [".npz", ".caffemodel"])
+def test_a_checkpoint_that_cannot_be_converted_names_those_that_can(tmp_path, ending):
+    path = tmp_path / f"vgg{ending.upper()}"
+    path.write_bytes(b"of another program")
+    with pytest.raises(RequestError, match=r"does not read.*\.h5.*\.pth.*\.mat"):
+        weights.load_weights(path)
+
+
 def test_something_else_altogether(tmp_path):
     path = tmp_path / "text"
     path.write_text("<html>404</html>\n" * 9)

@@ -8,6 +8,7 @@ from nst_jax.check import behaviour, form
 from nst_jax.check.ground import Ground
 from nst_jax.check.line import FAILED, Line
 from nst_jax.losses import Term
+from nst_jax.losses.traced import raised
 from nst_jax.vgg import Network
 
 #: Where one of these fails, the others cannot be looked at.
@@ -55,7 +56,5 @@ def check(term: object, network: Callable[[], Network]) -> Iterator[Line]:
 def _looked(look: Callable[[Ground], Line | None], ground: Ground) -> Line | None:
     try:
         return look(ground)
-    except Exception as error:  # A term is code, and may raise what it likes.
-        reason = " ".join(str(error).split())[:300]
-        name = look.__name__.replace("_", " ")
-        return Line(name, f"{type(error).__name__}: {reason}", FAILED)
+    except (Exception, SystemExit) as error:  # A term is code, and may raise anything.
+        return Line(look.__name__.replace("_", " "), raised(error), FAILED)

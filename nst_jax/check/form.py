@@ -10,15 +10,9 @@ import numpy as np
 from nst_jax.check.ground import Ground
 from nst_jax.check.line import FAILED, Line
 from nst_jax.losses import Term, View
+from nst_jax.losses.traced import UNKNOWN, unknown
 
 Parts = dict[str, jax.Array]
-#: What JAX raises where Python asks for a number that is not there yet.
-_UNKNOWN = (
-    jax.errors.ConcretizationTypeError,
-    jax.errors.TracerArrayConversionError,
-    jax.errors.TracerIntegerConversionError,
-    jax.errors.NonConcreteBooleanIndexError,
-)
 
 
 def pytree(term: object) -> Line:
@@ -67,13 +61,8 @@ def fields(ground: Ground) -> Line:
     ]
     try:
         jax.eval_shape(lambda pictures: _parts(ground.term, pictures), pictures)
-    except _UNKNOWN:
-        return Line(
-            "fields",
-            "Python decides by what is in a picture, which is unknown while the "
-            "program is traced: let jnp.where decide",
-            FAILED,
-        )
+    except UNKNOWN as error:
+        return Line("fields", unknown(error), FAILED)
     for i, name in enumerate(names):
 
         def of_one(leaf: Any, pictures: list[View], i: int = i) -> Parts:
@@ -82,14 +71,8 @@ def fields(ground: Ground) -> Line:
 
         try:
             jax.eval_shape(of_one, leaves[i], pictures)
-        except _UNKNOWN:
-            return Line(
-                "fields",
-                f"Python decides by the leaf {name!r}, which is unknown while the "
-                f"program is traced: declare it static, {name}: … = "
-                "nst_jax.static(…), or let jnp.where decide",
-                FAILED,
-            )
+        except UNKNOWN as error:
+            return Line("fields", unknown(error, name), FAILED)
     return Line("fields", f"of {', '.join(names)} one program takes any value")
 
 

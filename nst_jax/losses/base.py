@@ -123,8 +123,7 @@ class Term:
         value = float(value)
         if not (math.isfinite(value) and value >= 0):
             raise RequestError(
-                f"{self.name}.{field} must be a number that is not negative, "
-                f"got {value}"
+                f"{self.name}.{field} must be finite and not negative, got {value}"
             )
         return value
 

@@ -19,7 +19,8 @@ from absl import app, flags
 from nst_jax.check.check import check
 from nst_jax.check.line import FAILED
 from nst_jax.errors import RequestError, nearest
-from nst_jax.io import find_file
+from nst_jax.losses.traced import raised
+from nst_jax.paths import find_file
 from nst_jax.weights import load_network
 
 
@@ -70,9 +71,8 @@ def _attempt(what: str, run: Callable[[], Any]) -> Any:
         return run()
     except RequestError:
         raise
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise RequestError(f"{what!r}: {type(error).__name__}: {reason}") from None
+    except (Exception, SystemExit) as error:
+        raise RequestError(f"{what!r}: {raised(error)}") from None
 
 
 def parse(argv: Sequence[str]) -> list[str]:

@@ -1,5 +1,7 @@
 """Total variation: how rough the canvas is."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -43,10 +45,10 @@ class TotalVariation(Term):
             raise RequestError(
                 f"{self.name}.kind must be one of {KINDS}, got {self.kind!r}"
             )
-        if not self.exponent >= 1:
+        if not 1 <= self.exponent < math.inf:
             raise RequestError(
-                f"{self.name}.exponent must be at least 1, or flat colour has no "
-                f"gradient; got {self.exponent}"
+                f"{self.name}.exponent must be finite and at least 1, or flat colour "
+                f"has no gradient; got {self.exponent}"
             )
         if not self.convention:
             return

@@ -13,7 +13,8 @@ from PIL import Image
 from nst_jax.atomic import write_whole
 from nst_jax.errors import RequestError
 from nst_jax.image import to_bytes
-from nst_jax.io import find_file, map_array
+from nst_jax.io import map_array
+from nst_jax.paths import find_file
 from nst_jax.report.run import Member, Run
 from nst_jax.report.video import write_mp4
 from nst_jax.strict_json import to_json

@@ -111,7 +111,9 @@ def check_positive(solver: Any, *names: str) -> None:
     for name in names:
         value = getattr(solver, name)
         if isinstance(value, int | float) and not 0 < value < float("inf"):
-            raise RequestError(f"solver.{name} must be positive, got {value}")
+            raise RequestError(
+                f"solver.{name} must be positive and finite, got {value}"
+            )
         if isinstance(value, int | float) and value > _MOST:
             raise RequestError(
                 f"solver.{name} must be at most {_MOST:g}, got {value:g}"

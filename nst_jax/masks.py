@@ -21,9 +21,9 @@ MAX_REGIONS = 16
 #: the same region: what JPEG or a careless brush makes of one colour.
 TOLERANCE = 16
 #: Largest range of levels among a pixel and its eight neighbours where it is flat.
-_FLAT = 8
+_FLAT = 16
 #: A region's flat pixels are mostly this close to its colour; a gradient's are not.
-_CORE = 4
+_CORE = 6
 #: Least share of a mask's pixels that has one of its flat colours.
 _LEAST_COVERED = 0.5
 #: By how much a mask's proportions may differ from its picture's.

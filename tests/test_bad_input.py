@@ -741,7 +741,8 @@ def odd_picture(kind: str) -> tuple[Image.Image, dict, np.ndarray]:
     if kind == "palette, transparent.png":
         indexed = Image.fromarray((GREY > 127).astype(np.uint8), "L")
         indexed.putpalette([200, 10, 30, 5, 6, 7])
-        seen = np.where(GREY[..., None] > 127, [255, 255, 255], [200, 10, 30])
+        # What nobody sees has the colour of what is nearest.
+        seen = np.broadcast_to([200, 10, 30], PICTURE.shape)
         return indexed, {"transparency": 1}, seen
     if kind == "turned by EXIF.png":
         exif = Image.Exif()

@@ -14,7 +14,7 @@ from conftest import smooth_picture
 from PIL import Image, ImageCms, ImageFile
 
 from nst_jax import RequestError
-from nst_jax.image import fitted_shape
+from nst_jax.image import fill_hidden, fitted_shape
 from nst_jax.io import RESAMPLERS, read_alpha, read_array, read_image, write_image
 
 RGB = np.round(smooth_picture(5, 6, 9) * 255).astype(np.uint8)
@@ -482,6 +482,77 @@ def test_transparency_is_composed_before_it_is_resized(tmp_path: pathlib.Path):
     stored[:, 20:] = 255, 255, 255, 255
     path = saved(tmp_path / "x.png", stored, "RGBA")
     np.testing.assert_array_equal(levels(path, size=10), 255)
+
+
+# Filled: hidden pixels have the nearest solid colour.
+
+
+def test_a_hidden_pixel_has_the_colour_of_the_nearest_solid_one():
+    """By brute force over all pixels; what is faint is no source and stays."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (12, 15, 3), np.uint8)
+    alpha = rng.choice(np.uint8([0, 0, 0, 3, 60, 100, 200]), (12, 15))
+    found = fill_hidden(pixels, alpha)
+    places = np.argwhere(alpha >= 100)
+    for y, x in np.ndindex(12, 15):
+        if alpha[y, x] > 200 / 32:
+            np.testing.assert_array_equal(found[y, x], pixels[y, x])
+            continue
+        distances = ((places - (y, x)) ** 2).sum(1)
+        nearest = places[distances == distances.min()]
+        assert any((found[y, x] == pixels[tuple(p)]).all() for p in nearest)
+    changed = np.where(alpha[..., None] <= 3, 255 - pixels, pixels)
+    np.testing.assert_array_equal(fill_hidden(changed, alpha), found)
+
+
+@pytest.mark.parametrize(
+    "kind", ["RGBA.png", "LA.png", "P.png", "P.gif", "key.png", "RGBA.webp"]
+)
+def test_hidden_colours_of_every_kind_of_transparency_are_filled(
+    tmp_path: pathlib.Path, kind: str
+):
+    """Before they are resized: nothing of them is mixed into what is seen."""
+    path = tmp_path / kind
+    hidden = np.arange(40) < 20
+    alpha = np.broadcast_to(np.uint8(np.where(hidden, 0, 255)), (40, 40))
+    if kind.startswith("RGBA"):
+        stored = np.full((40, 40, 4), (255, 255, 255, 0), np.uint8)
+        stored[:, ~hidden] = 200, 100, 50, 255
+        options = {"lossless": True, "exact": True} if kind.endswith("webp") else {}
+        saved(path, stored, "RGBA", **options)
+        wanted = [200, 100, 50]
+    elif kind == "LA.png":
+        grey = np.where(hidden, 255, 90).astype(np.uint8)
+        saved(path, np.stack([np.broadcast_to(grey, (40, 40)), alpha], -1), "LA")
+        wanted = [90, 90, 90]
+    elif kind == "key.png":
+        rgb = np.where(hidden[:, None], [255, 0, 255], [10, 20, 30]).astype(np.uint8)
+        image = Image.fromarray(np.broadcast_to(rgb, (40, 40, 3)).copy())
+        image.save(path, transparency=(255, 0, 255))
+        wanted = [10, 20, 30]
+    else:
+        image = Image.fromarray(np.uint8(alpha // 255), "L")
+        image.putpalette([255, 255, 255, 9, 80, 200])
+        image.save(path, transparency=0)
+        wanted = [9, 80, 200]
+    found = levels(path, size=10, fill=True)
+    np.testing.assert_array_equal(found, np.broadcast_to(wanted, (10, 10, 3)))
+    visible = np.where(np.arange(10) < 5, 0, 1)
+    np.testing.assert_array_equal(
+        read_alpha(path, (10, 10)), np.broadcast_to(visible, (10, 10))
+    )
+
+
+def test_filling_a_picture_that_is_opaque_changes_nothing(tmp_path: pathlib.Path):
+    path = saved(tmp_path / "x.png", np.dstack([RGB, np.full_like(GREY, 255)]), "RGBA")
+    np.testing.assert_array_equal(levels(path, fill=True), RGB)
+
+
+def test_a_picture_of_which_nothing_is_visible_is_refused(tmp_path: pathlib.Path):
+    path = saved(tmp_path / "x.png", np.dstack([RGB, np.zeros_like(GREY)]), "RGBA")
+    assert (levels(path) == 255).all()
+    with pytest.raises(RequestError, match="x.png' is fully transparent"):
+        levels(path, fill=True)
 
 
 # Written.

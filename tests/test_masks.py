@@ -1,6 +1,7 @@
 """Masks and transparency: from files to what the terms are given."""
 
 import dataclasses
+import functools
 import json
 import runpy
 
@@ -11,7 +12,10 @@ from conftest import ROOT
 from PIL import Image, ImageFilter
 
 import nst_jax
+from nst_jax import losses
 from nst_jax.advice import warn_before
+from nst_jax.colour import COLOURS, MAPS
+from nst_jax.guides import PROPAGATIONS
 from nst_jax.io import read_alpha
 from nst_jax.masks import (
     MAX_REGIONS,
@@ -409,3 +413,168 @@ def test_masks_without_effect_are_named_before_the_run(files, tmp_path, kind, ca
     told = [text for text in caplog.messages if text.startswith("masks.")]
     assert len(told) == bool(says)
     assert all(part in told[0] for part in says)
+
+
+# Transparency: what is hidden has no influence.
+
+
+def with_alpha(path, picture, alpha):
+    """Save pixels uint8 [H, W, 3] with an alpha [H, W]."""
+    Image.fromarray(np.concatenate([picture, alpha[..., None]], 2)).save(path)
+    return str(path)
+
+
+def cutout(path, seed, hidden, side=32):
+    """A picture with a disc of it visible, soft at its edge, and hidden colours."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side] - side / 2
+    alpha = (np.clip(0.4 * side - np.hypot(y, x), 0, 1) * 255).astype(np.uint8)
+    picture = rng.integers(0, 256, (side, side, 3), np.uint8)
+    other = np.random.default_rng(hidden).integers(0, 256, picture.shape, np.uint8)
+    seen = np.where(alpha[..., None] > 0, picture, other)
+    return with_alpha(path, seen, alpha)
+
+
+ALL_TERMS = (
+    nst_jax.Content(layers=("relu2_1",)),
+    nst_jax.TotalVariation(),
+    nst_jax.Gram(layers=("relu1_1", "relu2_1"), name="gram"),
+    losses.ShiftedGram(layers=("relu1_1",), name="shifted"),
+    losses.CrossLayerGram(pairs=(("relu1_1", "relu2_1"),), name="cross"),
+    losses.Histogram(layers=("relu1_1",), name="histogram"),
+    losses.MeanStd(layers=("relu1_1",), name="mean_std"),
+    losses.Covariance(layers=("relu1_1",), name="covariance"),
+    losses.SlicedWasserstein(layers=("relu1_1",), directions=4, name="sliced"),
+    losses.Wasserstein(layers=("relu1_1",), name="wasserstein"),
+    losses.RelaxedEMD(layers=("relu1_1", "relu2_1"), samples=64, name="emd"),
+    losses.SelfSimilarity(layers=("relu1_1", "relu2_1"), samples=64, name="self"),
+    losses.Photorealism(),
+)
+
+
+def test_every_exported_term_is_tried():
+    """What follows is said of all of them, so none may be missing."""
+    exported = {
+        kind
+        for kind in vars(losses).values()
+        if isinstance(kind, type) and issubclass(kind, nst_jax.Term)
+    }
+    abstract = {nst_jax.Term, nst_jax.LayerTerm, nst_jax.StyleTerm}
+    assert {type(term) for term in ALL_TERMS} == exported - abstract
+
+
+@functools.cache
+def _loss(treedef):
+    def loss(leaves):
+        problem, canvas = jax.tree.unflatten(treedef, leaves)
+        return problem.objective(problem.network, canvas, problem.targets)[1]
+
+    return jax.jit(loss)
+
+
+def everything(plan):
+    """Pictures, targets and losses of a plan's member."""
+    (group,) = plan.groups
+    (problem,) = group.problems()
+    scene = group.scenes[0]
+    leaves, treedef = jax.tree.flatten((problem, scene.content[::-1]))
+    pictures = scene.content, scene.styles, scene.original, scene.regions
+    return pictures, problem.targets, _loss(treedef)(leaves)
+
+
+@pytest.mark.parametrize("propagation", PROPAGATIONS)
+def test_colour_under_transparent_pixels_changes_nothing(tmp_path, propagation):
+    """Whatever the term, the colours of the result and the way of the regions."""
+    plans = []
+    for hidden in (10, 11):
+        folder = tmp_path / str(hidden)
+        folder.mkdir()
+        asked = nst_jax.Experiment(
+            content=cutout(folder / "content.png", 1, hidden),
+            styles=(cutout(folder / "style.png", 2, hidden + 10, side=40),),
+            terms=ALL_TERMS,
+            size=24,
+            masks=nst_jax.Masks(propagation=propagation),
+        )
+        plans.append([dataclasses.replace(asked, colour=c) for c in COLOURS])
+    for one, other in zip(*plans, strict=True):
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            everything(nst_jax.build(one)),
+            everything(nst_jax.build(other)),
+        )
+
+
+def test_a_cutout_of_one_colour_is_to_every_term_a_picture_of_it(tmp_path):
+    """No outline is seen: where features are alike, no weights change a statistic."""
+    flat = np.full((32, 32, 3), (200, 40, 90), np.uint8)
+    y, x = np.mgrid[:32, :32] - 16
+    disc = np.where(np.hypot(y, x) < 12, 255, 0).astype(np.uint8)
+    hidden = np.where(disc[..., None] > 0, flat, 0).astype(np.uint8)
+    cut = with_alpha(tmp_path / "cut.png", hidden, disc)
+    whole = with_alpha(tmp_path / "whole.png", flat, np.maximum(disc, 128))
+    content = cutout(tmp_path / "content.png", 1, 5)
+    asked = nst_jax.Experiment(
+        content=content, styles=(cut,), terms=ALL_TERMS, size=32, padding="replicate"
+    )
+    _, _, ours = everything(nst_jax.build(asked))
+    asked.styles = (whole,)
+    (_, styles, *_), _, wanted = everything(nst_jax.build(asked))
+    np.testing.assert_array_equal(styles[0], flat / np.float32(255))
+    for name, loss in ours.items():
+        np.testing.assert_allclose(loss, wanted[name], rtol=1e-4, err_msg=name)
+
+
+def test_the_result_of_a_cutout_is_one_and_knows_no_hidden_colour(tmp_path):
+    finals = []
+    for hidden in (10, 11):
+        content = cutout(tmp_path / "content.png", 1, hidden)
+        style = cutout(tmp_path / "style.png", 2, hidden + 10)
+        asked = experiment({"content": content, "style": style}, colour="match_pca")
+        assert execute(nst_jax.build(asked), tmp_path / str(hidden)) == "done"
+        finals.append(np.load(tmp_path / str(hidden) / "members/000/final.npy"))
+    np.testing.assert_array_equal(*finals)
+    with Image.open(content) as image:
+        wanted = np.asarray(image)[..., 3]
+    for name in ("members/000/final.png", "inputs/000.png"):
+        with Image.open(tmp_path / "10" / name) as image:
+            np.testing.assert_array_equal(np.asarray(image)[..., 3], wanted)
+
+
+@pytest.mark.parametrize("colour", [*MAPS, "luminance"])
+def test_colours_are_matched_to_what_is_visible(tmp_path, colour):
+    """Weighted by alpha, in float64: half a pixel counts for half of one."""
+    content = cutout(tmp_path / "content.png", 1, 5)
+    style = cutout(tmp_path / "style.png", 2, 6)
+    plan = nst_jax.build(
+        experiment({"content": content, "style": style}, colour=colour)
+    )
+    (scene,) = plan.groups[0].scenes
+    moments = []
+    for path, picture in ((content, scene.content), (style, scene.styles[0])):
+        with Image.open(path) as image:
+            weights = np.asarray(image, np.float64)[..., 3].ravel()
+        pixels = np.asarray(picture, np.float64).reshape(-1, 3)
+        mean = np.average(pixels, axis=0, weights=weights)
+        moments.append((mean, np.cov(pixels.T, aweights=weights, ddof=0)))
+    for wanted, found in zip(*moments, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_a_mask_and_transparency_together_count_what_is_both(files):
+    with Image.open(files["style"]) as image:
+        image.putalpha(Image.linear_gradient("L").rotate(90).resize(image.size))
+        alpha = np.asarray(image)[..., 3] / np.float32(255)
+        image.save(files["style"])
+    paths = files["content mask"], (files["style mask"],)
+    asked = experiment(files, masks=nst_jax.Masks(*paths))
+    regions_ = nst_jax.build(asked).groups[0].scenes[0].regions
+    black, white = np.repeat(painted(32, 32, BLACK, WHITE, 8)[None, ..., 0], 2, 0)
+    wanted = np.stack([(1 - black) * alpha, white * alpha])
+    np.testing.assert_allclose(regions_.styles[0], wanted, atol=1e-6)
+    # Black of the style is hidden: nothing of it counts.
+    with Image.open(files["style"]) as image:
+        image.putalpha(Image.fromarray(np.uint8(255 * white)))
+        image.save(files["style"])
+    both = nst_jax.build(asked).groups[0].scenes[0].regions
+    assert not both.styles[0][0].any() and both.styles[0][1].any()

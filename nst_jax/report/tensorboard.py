@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from nst_jax.errors import RequestError
+from nst_jax.io import as_seen
 from nst_jax.report.run import read_run
 
 

@@ -416,5 +416,3 @@ class Records:
         many = self._unsaved * SAVES >= len(self.manifest["members"])
         if many or time.perf_counter() - self._saved > 20 * self._save_s:
             self.save()
-
-

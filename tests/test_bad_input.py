@@ -590,7 +590,7 @@ def test_a_workdir_whose_picture_was_another(launch: Launch, tmp_path: pathlib.P
     inputs[0]["sha256"] = "0" * 64
     (tmp_path / "run.json").write_text(run_json(inputs=inputs))
     outcome = launch(SMOKE, f"--workdir={tmp_path}")
-    assert_refused(outcome, "workdir", "holds another run", "inputs.0.sha256")
+    assert_refused(outcome, "holds another run", "is another file now", "inputs.0.sha2")
 
 
 # Experiments, as a config file or a notebook makes them.

@@ -37,9 +37,9 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     """
     try:
         flags.FLAGS["config"].parser = _ConfigParser(argv)
-        flags.FLAGS.set_default("config", DEFAULT_CONFIG)
         whole, entries = _split_entries(argv)
         with _as_sys_argv(whole):
+            flags.FLAGS.set_default("config", DEFAULT_CONFIG)
             rest = flags.FLAGS(whole)
         if len(rest) > 1:
             raise RequestError(

@@ -167,7 +167,7 @@ def test_a_term_has_the_name_that_metrics_call_it():
         ),
         ([nst_jax.Vary("size", (32,), labels=(32,))], "must be strings"),
         (["terms.style.weight"], r"axes\[0\] is 'terms.style.weight'"),
-        ([nst_jax.Vary("terms.style.weight", (-1.0,))], "weight must be a number"),
+        ([nst_jax.Vary("terms.style.weight", (-1.0,))], "weight must be finite"),
     ],
 )
 def test_a_wrong_axis_is_one_sentence(axes, says):

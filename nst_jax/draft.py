@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -42,7 +42,7 @@ def undraft(record: Any) -> Any:
 
 def typed_fields(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Yield (dotted name, value, allowed type) of the plain fields of a config tree."""
-    tree_type: Hashable = type(tree)
+    tree_type: Any = type(tree)
     for name, kind, is_tree in _fields(tree_type):
         value = getattr(tree, name)
         if isinstance(value, Draft):

@@ -65,6 +65,7 @@ def _where(path: str | pathlib.Path) -> str:
     """The folders in which a relative path was looked for, in words."""
     if os.path.isabs(path):
         return ""
-    folders = list(dict.fromkeys(map(os.path.abspath, (os.curdir, *_FOLDERS))))
+    searched = (pathlib.Path(), *_FOLDERS)
+    folders = list(dict.fromkeys(os.path.abspath(folder) for folder in searched))
     *first, last = map(repr, folders)
     return f" in {', '.join(first)} or {last}" if first else f" in {last}"

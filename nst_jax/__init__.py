@@ -34,6 +34,7 @@ from nst_jax.options import Masks as Masks
 from nst_jax.options import OutputOptions as OutputOptions
 from nst_jax.options import Smoothing as Smoothing
 from nst_jax.options import SolverOptions as SolverOptions
+from nst_jax.preprocessing import Preprocessing as Preprocessing
 from nst_jax.presets import PRESETS as PRESETS
 from nst_jax.presets import preset as preset
 from nst_jax.report import contact_sheet as contact_sheet

@@ -7,14 +7,17 @@ whatever device it is sent to.
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
-from nst_jax.errors import RequestError, nearest
+from nst_jax.errors import RequestError, check_integer, nearest
 from nst_jax.image import resize
 from nst_jax.keys import seed_key
+from nst_jax.picture import Array, as_picture, check_sequence
 from nst_jax.preprocessing import CAFFE
 
 KINDS = ("content", "style", "noise", "blend", "file", "previous")
@@ -138,9 +141,9 @@ def noise(key: jax.Array, shape: tuple[int, int, int], kind: str) -> jax.Array:
 def starting_canvas(
     canvas: Canvas,
     seed: int,
-    content: np.ndarray,
-    styles: tuple[np.ndarray, ...] = (),
-    picture: np.ndarray | None = None,
+    content: ArrayLike,
+    styles: Sequence[ArrayLike] = (),
+    picture: ArrayLike | None = None,
     frame: int = 0,
 ) -> np.ndarray:
     """The canvas that a seed starts from.
@@ -148,15 +151,41 @@ def starting_canvas(
     Args:
       canvas: what kind.
       seed: any integer from 0 to 2³²−1.
-      content: [H, W, 3]; the canvas has its shape.
-      styles: the style pictures; kind "style" takes the first.
+      content: [H, W, 3], floats in [0, 1], uint8 or uint16; the canvas has its shape.
+      styles: the style pictures, likewise; kind "style" takes the first.
       picture: what kind "file" has read, of any size; for kind "previous" the
-        result of the frame before, None if there is none.
-      frame: which frame of a film.
+        result of the frame before, None if there is none. It may leave [0, 1].
+      frame: which frame of a film, from 0.
 
     Returns:
       float32 [H, W, 3]. Noise is not clipped to [0, 1].
+
+    Raises:
+      RequestError: an argument is outside of what it allows, or the kind needs a
+        picture that is not given.
     """
+    canvas.check()
+    check_integer("seed", seed, 0, 2**32 - 1)
+    check_integer("frame", frame, 0)
+    check_sequence(styles, "styles")
+    if canvas.kind == "file" and picture is None:
+        raise RequestError("canvas.kind='file' needs the argument picture, got none")
+    pictures = tuple(as_picture(s, f"styles[{i}]") for i, s in enumerate(styles))
+    if picture is not None:
+        picture = as_picture(picture, "picture", optimised=True)
+    content = as_picture(content, "content")
+    return draw_canvas(canvas, int(seed), content, pictures, picture, int(frame))
+
+
+def draw_canvas(
+    canvas: Canvas,
+    seed: int,
+    content: Array,
+    styles: tuple[Array, ...],
+    picture: Array | None,
+    frame: int,
+) -> np.ndarray:
+    """Return `starting_canvas` of arguments that need no check."""
     key = seed_key(seed)
     if canvas.new == "noise" and frame:
         key = jax.random.fold_in(key, frame)
@@ -177,10 +206,10 @@ def _host() -> jax.Device:
 def _start(
     canvas: Canvas,
     key: jax.Array,
-    content: np.ndarray,
-    styles: tuple[np.ndarray, ...],
-    picture: np.ndarray | None,
-) -> np.ndarray | jax.Array:
+    content: Array,
+    styles: tuple[Array, ...],
+    picture: Array | None,
+) -> Array:
     height, width, _ = content.shape
     if canvas.kind == "content":
         return content

@@ -1,7 +1,9 @@
 """The exceptions that are one sentence to a person."""
 
 import difflib
+import numbers
 from collections.abc import Iterable
+from typing import Any
 
 
 class RequestError(ValueError):
@@ -18,6 +20,16 @@ class OutOfMemory(RuntimeError):
     What is finished is kept. The launch script prints the sentence and exits with
     status 1.
     """
+
+
+def check_integer(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """Raise RequestError unless a value is an integer from `least` to `most`."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        upper = "" if most is None else f" to {most}"
+        raise RequestError(
+            f"{name} must be an integer from {least}{upper}, got {value!r}"
+        )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax import colour
-from nst_jax.canvas import starting_canvas
+from nst_jax.canvas import draw_canvas
 from nst_jax.experiment import Experiment, Member
 from nst_jax.guided_filter import guided_filter
 from nst_jax.losses import Objective, Regions, View
 from nst_jax.parametrisation import parametrisation
 from nst_jax.tiles import Tiling
-from nst_jax.transfer import Held, Problem
+from nst_jax.transfer import Held, Problem, compute_targets
 from nst_jax.vgg import Network
 
 
@@ -139,9 +139,8 @@ class Group:
                 options["tiling"] = self._tiling(i, seen)
                 content = content[: experiment.tile, : experiment.tile]
             if any(key not in targets for key in own):
-                pictures = content, scene.styles
-                new = Problem.of(*posed, *pictures, solver, regions=scene.regions)
-                for key, target in zip(own, new.targets, strict=True):
+                new = compute_targets(*posed, content, scene.styles, scene.regions)
+                for key, target in zip(own, new, strict=True):
                     targets.setdefault(key, target)
             shared = tuple(targets[key] for key in own)
             problems.append(Problem(*posed, shared, solver, **options))
@@ -234,7 +233,7 @@ class Group:
         if before is not None:
             assert result is not None
             picture = colour.canvas(member.experiment.colour, result(before))
-        return starting_canvas(
+        return draw_canvas(
             member.experiment.canvas,
             member.seed,
             scene.content,

@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from scipy import ndimage
 
 from nst_jax.errors import RequestError, nearest
+from nst_jax.picture import as_floats
 
 #: What is to be `size` pixels long, of (height, width): the longer side, the shorter
 #: one, or the side of the square of the same area (0.25 megapixels are size 500).
@@ -75,6 +76,10 @@ def fill_hidden(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def to_bytes(image: ArrayLike) -> np.ndarray:
-    """uint8 [H, W, 3] for looking at: clipped to the gamut, black where it is NaN."""
-    finite = np.nan_to_num(np.asarray(image), nan=0.0, posinf=1.0, neginf=0.0)
+    """uint8 [H, W, 3] for looking at: clipped to the gamut, black where it is NaN.
+
+    uint8 and uint16 are converted by their range.
+    """
+    floats = np.asarray(as_floats(image, "image"))
+    finite = np.nan_to_num(floats, nan=0.0, posinf=1.0, neginf=0.0)
     return np.round(np.clip(finite, 0, 1) * 255).astype(np.uint8)

@@ -6,6 +6,7 @@ import pathlib
 import warnings
 
 import numpy as np
+from jax.typing import ArrayLike
 from PIL import Image, ImageCms
 
 from nst_jax.decoder import (
@@ -19,6 +20,7 @@ from nst_jax.decoder import (
 from nst_jax.errors import RequestError
 from nst_jax.image import fill_hidden, fitted_shape, to_bytes
 from nst_jax.paths import find_file as find_file
+from nst_jax.picture import as_picture
 
 RESAMPLERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -201,15 +203,36 @@ def _in_srgb(image: Image.Image, original: Image.Image) -> Image.Image:
 
 
 def write_image(
-    path: str | pathlib.Path, image: np.ndarray, alpha: np.ndarray | None = None
+    path: str | pathlib.Path, image: ArrayLike, alpha: ArrayLike | None = None
 ) -> None:
-    """Writes [H, W, 3] in [0, 1] as 8 bits, in the format of the path's ending.
-
-    What leaves the gamut is clipped to it.
+    """Writes [H, W, 3] as 8 bits, in the format of the path's ending.
 
     Args:
-      alpha: [H, W] in [0, 1], how opaque it is; None for all.
+      image: floats, whose white is 1, uint8 or uint16. It may be a result: what leaves
+        [0, 1] is clipped, and NaN is black.
+      alpha: [H, W], likewise, how opaque it is; None for all.
+
+    Raises:
+      RequestError: the image is of another type or shape, or half of its values are
+        above 2, as on a scale of 0 to 255; or the path has no ending of a picture.
     """
+    image = as_picture(image, "image", optimised=True, nan=True)
+    if alpha is not None and np.shape(alpha) != image.shape[:2]:
+        raise RequestError(
+            f"alpha must be of the image's shape {list(image.shape[:2])}, got "
+            f"{list(np.shape(alpha))}"
+        )
+    if pathlib.PurePath(path).suffix.lower() not in Image.registered_extensions():
+        raise RequestError(
+            f"path {str(path)!r} has no ending of a picture, as .png has"
+        )
+    save_image(path, image, alpha)
+
+
+def save_image(
+    path: str | pathlib.Path, image: ArrayLike, alpha: ArrayLike | None = None
+) -> None:
+    """Write a picture as `write_image` does, whatever its values are."""
     pixels = to_bytes(image)
     if alpha is not None:
         pixels = np.concatenate([pixels, to_bytes(alpha)[..., None]], -1)

@@ -32,7 +32,7 @@ from nst_jax.diagnosis import clipped_share
 from nst_jax.ensemble import Look
 from nst_jax.errors import RequestError
 from nst_jax.folder import Lock, check_contents, check_free, check_writable
-from nst_jax.io import file_sha256, map_array, write_image
+from nst_jax.io import file_sha256, map_array, save_image
 from nst_jax.manifest import another_run, continued, planned
 from nst_jax.metrics import Metrics, read_metrics
 from nst_jax.runfile import is_whole, read_manifest
@@ -378,7 +378,7 @@ class Records:
     def _picture(
         self, path: pathlib.Path, canvas: np.ndarray, alpha: np.ndarray | None = None
     ) -> None:
-        self._whole(path, lambda partial: write_image(partial, canvas, alpha))
+        self._whole(path, lambda partial: save_image(partial, canvas, alpha))
 
     def _array(self, path: pathlib.Path, canvas: np.ndarray) -> None:
         self._whole(path, lambda partial: np.save(partial, canvas))

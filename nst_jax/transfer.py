@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from nst_jax.errors import RequestError
 from nst_jax.losses import Objective, Regions
 from nst_jax.parametrisation import Parametrisation, Pixels
+from nst_jax.picture import as_picture, check_sequence
 from nst_jax.pytree import record, static
 from nst_jax.solvers import Parts, Report, Solver
 from nst_jax.tiles import Tiling
@@ -77,14 +78,15 @@ class Problem:
         """The problem whose targets come from a content and style pictures.
 
         Args:
-          content: [H, W, 3] in [0, 1].
-          styles: pictures [h, w, 3], each of its own size.
+          content: [H, W, 3], floats in [0, 1], uint8 or uint16.
+          styles: pictures [h, w, 3], likewise, each of its own size.
           regions: of these pictures, if each is to be styled for itself.
           options: further fields of the problem.
 
         Raises:
-          RequestError: a picture has another shape, or a term cannot use them; or the
-            solver keeps pixels in [0, 1], and it is not pixels that it moves.
+          RequestError: a picture has another shape, type or range, or holds NaN; the
+            objective has no term, or a term cannot use the pictures; or the solver
+            keeps pixels in [0, 1], and it is not pixels that it moves.
         """
         moved = options.get("parametrisation", Pixels())
         if getattr(solver, "clip", False) and not isinstance(moved, Pixels):
@@ -92,15 +94,14 @@ class Problem:
                 "solver.clip=True keeps pixels in [0, 1], and needs parametrisation "
                 f"Pixels(), got {moved}"
             )
-        for name, picture in (("content", content), *(("style", s) for s in styles)):
-            if jnp.ndim(picture) != 3 or jnp.shape(picture)[2] != 3:
-                raise RequestError(
-                    f"{name} must be a picture [H, W, 3], got an array of shape "
-                    f"{list(jnp.shape(picture))}"
-                )
-        compiler = tuple(network.numerics.compiler_options.items())
-        pictures = network, content, tuple(styles), regions
-        targets = _targets(compiler)(objective, *pictures)
+        if not objective.terms:
+            raise RequestError("objective has no terms; it needs at least one")
+        check_sequence(styles, "styles")
+        pictures = (
+            as_picture(content, "content"),
+            tuple(as_picture(s, f"styles[{i}]") for i, s in enumerate(styles)),
+        )
+        targets = compute_targets(network, objective, *pictures, regions)
         return cls(network, objective, targets, solver, **options)
 
     def canvas(self, variable: jax.Array) -> jax.Array:
@@ -132,6 +133,18 @@ class Problem:
             return self.objective(self.network, canvas, self.targets, step)
 
         return jax.value_and_grad(loss, has_aux=True)(variable)
+
+
+def compute_targets(
+    network: Network,
+    objective: Objective,
+    content: ArrayLike,
+    styles: Sequence[ArrayLike],
+    regions: Regions | None = None,
+) -> tuple[Any, ...]:
+    """Return one target a term; the pictures [H, W, 3] may leave [0, 1]."""
+    compiler = tuple(network.numerics.compiler_options.items())
+    return _targets(compiler)(objective, network, content, tuple(styles), regions)
 
 
 @functools.cache

@@ -17,10 +17,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from nst_jax.convolution import convolve, transform, turn
 from nst_jax.errors import RequestError, nearest
 from nst_jax.numerics import Numerics
+from nst_jax.picture import as_picture
 from nst_jax.preprocessing import Preprocessing, preprocess
 from nst_jax.pytree import record, static
 
@@ -112,6 +114,14 @@ def smallest_side(layers: Iterable[str]) -> int:
     """The least height and width, in pixels, that reaches all of `layers`."""
     above = LAYERS[: LAYERS.index(deepest_layer(layers)) + 1]
     return 2 ** sum(layer.startswith("pool") for layer in above)
+
+
+def check_names(pooling: str, padding: str) -> None:
+    """Raise RequestError unless there are a pooling and a padding of these names."""
+    if pooling not in POOLINGS:
+        raise RequestError(f"pooling must be one of {POOLINGS}, got {pooling!r}")
+    if padding not in PADDINGS:
+        raise RequestError(f"padding must be one of {tuple(PADDINGS)}, got {padding!r}")
 
 
 def pool(x: jax.Array, pooling: str) -> jax.Array:
@@ -213,11 +223,11 @@ class VGG19(nn.Module):
 
 
 def features(
-    params: Params,
-    image: jax.Array,
+    params: "Params | Network",
+    image: ArrayLike,
     layers: Iterable[str | int],
     *,
-    preprocessing: Preprocessing,
+    preprocessing: Preprocessing | None = None,
     pooling: str = "max",
     padding: str = "zeros",
     numerics: Numerics = Numerics(),
@@ -226,10 +236,12 @@ def features(
     """VGG-19's response to a picture.
 
     Args:
-      params: convolution name -> {"kernel": [3, 3, I, O], "bias": [O]}.
-      image: float [H, W, 3], sRGB in [0, 1].
+      params: convolution name -> {"kernel": [3, 3, I, O], "bias": [O]}; or a
+        `Network`, which has all that follows `layers`.
+      image: [H, W, 3], sRGB: floats, whose white is 1, uint8 or uint16.
       layers: the taps, by any name that `canonical_layer` knows.
-      preprocessing: what the network that `params` belong to expects.
+      preprocessing: what the network that `params` belong to expects; needed with
+        `params` that are not a `Network`.
       pooling: "max", or "avg" (smoother pictures, as Gatys et al. advise).
       padding: "zeros", "reflect" or "replicate", at every convolution.
       numerics: precision of the convolutions and dtype of the features.
@@ -240,8 +252,18 @@ def features(
       Canonical layer name -> features [h, w, c].
 
     Raises:
-      RequestError: a layer is unknown, or the picture too small to reach it.
+      RequestError: a layer is unknown, the picture is none or too small to reach it,
+        or there is no preprocessing, pooling or padding of that name.
     """
+    if isinstance(params, Network):
+        return params(image, layers)
+    if not isinstance(preprocessing, Preprocessing):
+        raise RequestError(
+            "preprocessing must be the nst_jax.Preprocessing of the weights, got "
+            f"{preprocessing!r}"
+        )
+    check_names(pooling, padding)
+    image = jnp.asarray(as_picture(image, "image", optimised=True, nan=True))
     taps = canonical_layers(layers)
     if not taps:
         return {}
@@ -332,12 +354,7 @@ class Network:
 
         They are not copied, but prepared anew if `numerics.convolution` is another.
         """
-        if pooling not in POOLINGS:
-            raise RequestError(f"pooling must be one of {POOLINGS}, got {pooling!r}")
-        if padding not in PADDINGS:
-            raise RequestError(
-                f"padding must be one of {tuple(PADDINGS)}, got {padding!r}"
-            )
+        check_names(pooling, padding)
         numerics = numerics.on(jax.default_backend())
         prepared = self.prepared
         if numerics.convolution != self.numerics.convolution:
@@ -352,10 +369,11 @@ class Network:
         )
 
     def __call__(
-        self, image: jax.Array, layers: Iterable[str | int]
+        self, image: ArrayLike, layers: Iterable[str | int]
     ) -> dict[str, jax.Array]:
         """`features` of one picture [H, W, 3]."""
-        return _of_network(self, image, canonical_layers(layers))
+        checked = as_picture(image, "image", optimised=True, nan=True)
+        return _of_network(self, jnp.asarray(checked), canonical_layers(layers))
 
 
 @functools.partial(jax.jit, static_argnums=2)  # Traced once for pictures of one size.

@@ -11,6 +11,7 @@ PACKAGE = ROOT / "nst_jax"
 #: From the ground up: a room may import from rooms before it, never after.
 FLOORS = (
     "errors",
+    "picture",
     "pytree",
     "keys",
     "numerics",
@@ -28,6 +29,7 @@ FLOORS = (
     "memory",
     "diagnosis",
     "ensemble",
+    "progress",
     "result",
     "weights",
     "image",
@@ -65,7 +67,6 @@ FLOORS = (
     "manifest",
     "records",
     "report",
-    "progress",
     "process",
     "runner",
     "shares",

@@ -7,12 +7,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 import matplotlib.font_manager
-import numpy as np
+from jax.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFont
 
-from nst_jax.errors import RequestError
+from nst_jax.errors import RequestError, check_integer
 from nst_jax.image import to_bytes
 from nst_jax.io import as_seen
+from nst_jax.picture import as_picture
 from nst_jax.report.run import Run
 
 _GAP = 8
@@ -26,7 +27,7 @@ _LEGIBLE = 240
 
 
 def contact_sheet(
-    images: Sequence[np.ndarray],
+    images: Sequence[ArrayLike],
     labels: Sequence[str],
     *,
     columns: int | None = None,
@@ -35,17 +36,27 @@ def contact_sheet(
     """A sheet of pictures, row by row; they may be of different shapes.
 
     Args:
-      images: float [H, W, 3] in [0, 1]; what leaves the gamut is clipped.
+      images: pictures [H, W, 3], or results, as `nst_jax.write_image` takes them.
       labels: one a picture, written under it.
       columns: pictures in a row; None for about as many as rows.
       side: the longer side of a picture on the sheet, at most, in pixels.
+
+    Raises:
+      RequestError: an image is none, there is not one label for each, or a number is
+        less than 1.
     """
     if len(images) == 0 or len(images) != len(labels):
         raise RequestError(
             f"a sheet needs a label for each picture and at least one; got "
             f"{len(images)} pictures and {len(labels)} labels"
         )
-    pictures = [_fitted(Image.fromarray(to_bytes(image)), side) for image in images]
+    check_integer("columns", 1 if columns is None else columns, 1)
+    check_integer("side", side, 1)
+    checked = [
+        as_picture(image, f"images[{i}]", optimised=True, nan=True)
+        for i, image in enumerate(images)
+    ]
+    pictures = [_fitted(Image.fromarray(to_bytes(image)), side) for image in checked]
     return _flow(pictures, labels, columns or math.ceil(math.sqrt(len(images))))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nst_jax.errors import RequestError
+from nst_jax.picture import as_floats
 from nst_jax.studies.dispersion import pairwise_ssim
 from nst_jax.studies.spread import rms
 
@@ -195,7 +196,7 @@ def _clipped(picture: ArrayLike) -> np.ndarray:
 
 def _picture(picture: ArrayLike) -> np.ndarray:
     """A picture in float64, refused if it is none."""
-    values = np.asarray(picture, np.float64)
+    values = np.asarray(as_floats(picture, "picture"), np.float64)
     if values.ndim != 3 or values.shape[2] != 3 or not values.size:
         raise RequestError(
             f"picture must be of shape [H, W, 3], got {list(values.shape)}"

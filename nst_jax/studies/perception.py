@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax.losses import gram
+from nst_jax.picture import as_floats, as_picture
 from nst_jax.studies.dispersion import relative_distances
 from nst_jax.vgg import Network
 
@@ -37,6 +38,7 @@ def layer_distances(
         holds NaN.
     """
     layers = tuple(layers)
+    pictures = as_floats(pictures, "pictures")
     seen = [jax.device_get(_statistics(network, p, layers)) for p in pictures]
     return {
         layer: (
@@ -59,7 +61,8 @@ def gram_traces(
     Raises:
       RequestError: a layer is unknown or beyond the picture's size.
     """
-    statistics = jax.device_get(_statistics(network, picture, tuple(layers)))
+    checked = as_picture(picture, "picture", optimised=True)
+    statistics = jax.device_get(_statistics(network, checked, tuple(layers)))
     return {layer: float(np.trace(g)) for layer, (_, g) in statistics.items()}
 
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from nst_jax.colour import luma
 from nst_jax.errors import RequestError
 from nst_jax.losses import Photorealism, View
+from nst_jax.picture import as_floats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,10 @@ def edge_distortion(result: ArrayLike, content: ArrayLike) -> Distortion:
       RequestError: the shapes differ, are of less than 3 × 3 pixels, or a picture
         holds NaN.
     """
-    pictures = [np.asarray(picture, np.float64) for picture in (result, content)]
+    pictures = [
+        np.asarray(as_floats(picture, name), np.float64)
+        for name, picture in (("result", result), ("content", content))
+    ]
     shapes = [picture.shape for picture in pictures]
     if shapes[0] != shapes[1] or len(shapes[0]) != 3 or min(shapes[0]) < 3:
         raise RequestError(

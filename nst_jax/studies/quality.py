@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nst_jax.errors import RequestError
+from nst_jax.picture import as_picture
 from nst_jax.vgg import Network
 
 #: Directions that features are projected to, the same ones for all pictures.
@@ -34,7 +35,8 @@ def seen(network: Network, picture: ArrayLike, layers: Sequence[str]) -> Feature
     Raises:
       RequestError: a layer is unknown or beyond the picture's size.
     """
-    return jax.device_get(_features(network, jnp.asarray(picture), tuple(layers)))
+    checked = as_picture(picture, "picture", optimised=True, nan=True)
+    return jax.device_get(_features(network, jnp.asarray(checked), tuple(layers)))
 
 
 def style_distance(picture: Features, styles: Sequence[Features]) -> dict[str, float]:

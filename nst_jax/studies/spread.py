@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nst_jax.errors import RequestError
+from nst_jax.picture import as_floats
 
 #: The name of the record of all pairs.
 ALL = "all pairs"
@@ -58,6 +59,7 @@ def pairwise(pictures: np.ndarray) -> np.ndarray:
     Raises:
       RequestError: no such array, or a picture holds NaN.
     """
+    pictures = np.asarray(as_floats(pictures, "pictures"))
     if pictures.ndim != 4 or 0 in pictures.shape:
         raise RequestError(
             f"pictures must be of shape [N, H, W, 3], got {list(pictures.shape)}"
@@ -257,7 +259,9 @@ def _spread(axis: str, values: np.ndarray, next_to: np.ndarray) -> Spread:
 
 def _difference(a: ArrayLike, b: ArrayLike) -> np.ndarray:
     """a − b in float64, both as they are seen."""
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    a, b = (
+        np.asarray(as_floats(x, name), np.float64) for name, x in (("a", a), ("b", b))
+    )
     if a.shape != b.shape:
         raise RequestError(
             f"pictures must be of one shape to be compared, got {a.shape} and {b.shape}"

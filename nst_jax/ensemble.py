@@ -17,7 +17,8 @@ import numpy as np
 
 from nst_jax import strategies, transfer
 from nst_jax.diagnosis import faulty_terms
-from nst_jax.errors import RequestError
+from nst_jax.errors import RequestError, check_integer
+from nst_jax.picture import as_floats
 from nst_jax.solvers import Report
 from nst_jax.strategies import STRATEGIES, in_rows, mapped, sharded
 from nst_jax.transfer import Problem, State
@@ -170,8 +171,7 @@ class Ensemble:
             raise RequestError(
                 f"strategy must be one of {STRATEGIES}, got {strategy!r}"
             )
-        if batch_size < 1:
-            raise RequestError(f"batch_size must be at least 1, got {batch_size}")
+        check_integer("batch_size", batch_size, 1)
         devices = devices or jax.local_devices()
         batch_size = strategies.batch_size(strategy, batch_size, len(devices))
         if strategy in ("vmap", "map") and batch_size == 1:
@@ -271,6 +271,7 @@ class Ensemble:
         position: int = 0,
         look_every: int = 10,
         snapshots: Sequence[int] = (),
+        every_canvas: bool = False,
         coarse: State | None = None,
         resume: tuple[int, State] | None = None,
         stop: Callable[[], bool] = lambda: False,
@@ -289,6 +290,7 @@ class Ensemble:
           position: the place in the batch of the first of them.
           look_every: steps between two looks.
           snapshots: steps at which a look bears the canvases.
+          every_canvas: whether every look bears them.
           coarse: the state of the `coarser` ensemble's last look at the same batch,
             which is gone on from in place of `canvases`' start.
           resume: step and state of an earlier batch to go on from, likewise.
@@ -296,11 +298,12 @@ class Ensemble:
           keep: asked after each chunk; if true, the look at its end bears the state.
 
         Raises:
-          RequestError: the canvases or problems are not those of a batch, or
-            `look_every` is less than 1.
+          RequestError: the canvases or problems are not those of a batch, or `steps`
+            or `look_every` is no such number.
         """
-        if look_every < 1:
-            raise RequestError(f"look_every must be at least 1, got {look_every}")
+        check_integer("look_every", look_every, 1)
+        check_integer("steps", steps, 0)
+        canvases = as_floats(canvases, "canvases")
         count = len(canvases)
         if not 1 <= count <= self.batch_size:
             raise RequestError(
@@ -324,7 +327,8 @@ class Ensemble:
             step, state = 0, self._start(problem, batch)
         tolerance = np.broadcast_to(problem.tolerance, self.batch_size)[places]
         resting = False
-        pending = self._look(step, state, step in snapshots, places)
+        shown = every_canvas or step in snapshots
+        pending = self._look(step, state, shown, places)
         while step < steps and not stop():
             ahead = [s for s in (*snapshots, steps) if s > step]
             following = min(step + look_every, *ahead)
@@ -335,7 +339,8 @@ class Ensemble:
             yield look
             # Once all members rest, or have come to NaN, nothing would change.
             resting = not (look.report.grad_norm > tolerance).any()
-            pending = self._look(step, state, step in snapshots, places, keep())
+            shown = every_canvas or step in snapshots
+            pending = self._look(step, state, shown, places, keep())
         overflowed = jax.vmap(transfer.overflowed_share)(state)
         last = pending()._replace(
             canvas=_fetch(state.canvas, places),

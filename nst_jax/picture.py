@@ -109,7 +109,7 @@ def check_sequence(values: Any, argument: str) -> None:
     one = isinstance(values, np.ndarray | jax.Array) and values.ndim < 4
     if isinstance(values, str) or one or not isinstance(values, Iterable):
         raise RequestError(
-            f"{argument} must be a sequence of pictures, got one picture"
+            f"{argument} must be a sequence of pictures, got one"
         )
 
 

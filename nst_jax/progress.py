@@ -1,11 +1,11 @@
-"""How far a run is: a bar on a terminal, plain lines elsewhere."""
+"""How far a run is: a bar on a terminal or in a notebook, plain lines elsewhere."""
 
 import sys
 import time
 from types import TracebackType
 
 import numpy as np
-import tqdm
+import tqdm.auto as tqdm
 from absl import logging
 from jax.typing import ArrayLike
 
@@ -13,18 +13,22 @@ from jax.typing import ArrayLike
 class Progress:
     """Shows steps, loss, iterations a second and the time left."""
 
-    def __init__(self, total: int, *, seconds_between_lines: float = 10.0):
+    def __init__(
+        self, total: int, *, shown: bool = True, seconds_between_lines: float = 10.0
+    ):
         """
         Args:
           total: member-steps that the run has.
+          shown: whether there is a bar, on a terminal or in a notebook, or a line.
           seconds_between_lines: how rarely a line is logged off a terminal.
         """
         self._total = total
         self._done = 0
         self._began = self._line = time.monotonic()
         self._pause = seconds_between_lines
-        terminal = sys.stderr.isatty()
-        self._bar = tqdm.tqdm(total=total, unit="it", disable=not terminal, smoothing=0)
+        self._shown = shown
+        bar = shown and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+        self._bar = tqdm.tqdm(total=total, unit="it", disable=not bar, smoothing=0)
 
     def __enter__(self) -> "Progress":
         return self
@@ -53,6 +57,8 @@ class Progress:
         if not self._bar.disable:
             self._bar.set_postfix_str(f"loss {loss}")
             self._bar.update(member_steps)
+            return
+        if not self._shown:
             return
         now = time.monotonic()
         if now - self._line < self._pause and self._done < self._total:

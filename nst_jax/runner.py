@@ -16,6 +16,7 @@ from nst_jax.ensemble import Look
 from nst_jax.errors import OutOfMemory
 from nst_jax.group import Group
 from nst_jax.memory import out_of_memory
+from nst_jax.observer import Callback, Observer
 from nst_jax.process import check_command, compute_elsewhere
 from nst_jax.progress import Progress
 from nst_jax.records import Records
@@ -35,14 +36,25 @@ def execute(
     *,
     command: str = "",
     stop: Callable[[], bool] = lambda: False,
+    progress: bool = True,
+    callback: Callback | None = None,
 ) -> str:
     """Runs a plan into a run directory, or goes on with what an earlier call left.
+
+    Ctrl-C is a request to stop, as `stop` is: the run ends with a checkpoint, and the
+    same call goes on with it. A second one raises KeyboardInterrupt at once.
 
     Args:
       plan: from `build`.
       workdir: a new folder, or one that holds an earlier call of the same request.
       command: how the run was asked for, for the record.
       stop: asked between chunks of steps; if true, the run ends with a checkpoint.
+      progress: whether to show a bar, on a terminal or in a notebook, or log lines.
+      callback: called at every row of metrics, for each batch, with a
+        `nst_jax.observer.StepInfo`: members, step, loss, terms, and the canvas at steps
+        of which `output` keeps a picture and at the end of a stage. An exception in it
+        is logged, and the run goes on without it. Members that are computed in
+        processes of their own are not told of.
 
     Returns:
       The run's status: "done"; "failed" if all members have diverged, so that there is
@@ -71,10 +83,12 @@ def execute(
         foretold = records.manifest["warnings"]
         log_warnings(foretold)
         write_safely(workdir, _first_page)  # So that there is one, whatever comes.
-        run = _Run(plan, records, stop)
+        observer = Observer(callback, stop)
+        run = _Run(plan, records, observer)
         status = "failed"
         try:
-            status = run.all_groups()
+            with observer:
+                status = run.all_groups(progress)
         finally:
             try:
                 records.end(
@@ -130,10 +144,11 @@ def remove_page(workdir: str | pathlib.Path) -> None:
 class _Run:
     """A run under way, and what it has cost so far."""
 
-    def __init__(self, plan: Plan, records: Records, stop: Callable[[], bool]):
+    def __init__(self, plan: Plan, records: Records, observer: Observer):
         self.plan = plan
         self.records = records
-        self.stop = stop
+        self.observer = observer
+        self.stop = observer.stop
         self.began = self.reported = self.kept = time.perf_counter()
         self.run_s = self.report_s = self.keep_s = self.elsewhere_s = 0.0
         self.member_steps = 0
@@ -148,7 +163,7 @@ class _Run:
         """Seconds spent compiling, here and in processes of their own."""
         return self.compiler.compile_s + self.elsewhere_s
 
-    def all_groups(self) -> str:
+    def all_groups(self, shown: bool) -> str:
         """Optimises every member that is not finished; returns the run's status."""
         self.logged = self.records.trim_metrics(self.checkpoint)
         waiting = [
@@ -156,7 +171,7 @@ class _Run:
             for i, member in enumerate(self.plan.members)
             if not self.records.finished([i])
         ]
-        with self.compiler, Progress(sum(waiting)) as progress:
+        with self.compiler, Progress(sum(waiting), shown=shown) as progress:
             for number, group in enumerate(self.plan.groups):
                 if self.records.finished(group.numbers):
                     continue
@@ -360,6 +375,7 @@ class _Run:
                 look = look._replace(canvas=group.finished(places, look.canvas))
             shown = look if stage.shows(look.step) else look._replace(canvas=None)
             self.records.add(numbers, stage.number, shown, time.perf_counter() - began)
+            self.observer.tell(numbers, look.step, look.report, look.canvas)
             made = (look.step - step) * len(numbers)
             progress.update(made, look.report.loss)
             self.member_steps += made

@@ -29,6 +29,7 @@ FLOORS = (
     "memory",
     "diagnosis",
     "ensemble",
+    "observer",
     "progress",
     "result",
     "weights",

@@ -256,7 +256,7 @@ def test_weights_of_terms_are_arguments_of_the_program(pose, starts):
     ("options", "says"),
     [
         ({"strategy": "pmap"}, "strategy must be one of"),
-        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be an integer from 1, got 0"),
     ],
 )
 def test_a_wrong_batching_is_refused(pose, options, says):
@@ -284,7 +284,7 @@ def test_canvases_of_another_shape_are_refused(pose, shape, says):
 def test_a_picture_in_place_of_a_list_of_styles_is_refused(network):
     picture = smooth_picture(0, *SIZE)
     objective = nst_jax.Objective(TERMS)
-    with pytest.raises(nst_jax.RequestError, match="style must be a picture"):
+    with pytest.raises(nst_jax.RequestError, match="styles must be a sequence of pictures"):
         nst_jax.Problem.of(network, objective, picture, picture, nst_jax.Adam())
 
 

@@ -38,8 +38,8 @@ def layer_distances(
         holds NaN.
     """
     layers = tuple(layers)
-    pictures = as_floats(pictures, "pictures")
-    seen = [jax.device_get(_statistics(network, p, layers)) for p in pictures]
+    floats = as_floats(pictures, "pictures")
+    seen = [jax.device_get(_statistics(network, p, layers)) for p in floats]
     return {
         layer: (
             relative_distances(np.stack([own[layer][0] for own in seen])),

@@ -26,7 +26,7 @@ from nst_jax.reader import Input, NetworkFields, Reader
 from nst_jax.vgg import Network, deepest_layer, smallest_side
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Plan:
     """What will run.
 
@@ -50,6 +50,12 @@ class Plan:
     pictures: dict[int, np.ndarray]
     alphas: dict[int, np.ndarray]
     unstyled: dict[tuple[str, str], float]
+
+    def __repr__(self) -> str:
+        count = f"{len(self.members)} members, {len(self.groups)} groups"
+        groups = [f"  {group!r}" for group in self.groups]
+        more = [f"  … {len(groups) - 8} more"] if len(groups) > 8 else []
+        return "\n".join([f"Plan of {count}:", *groups[:8], *more])
 
 
 def build(experiment: Experiment, only: Sequence[int] | None = None) -> Plan:
@@ -159,8 +165,8 @@ def _previous(members: Sequence[Member], experiment: Experiment) -> list[int | N
     films: dict[Hashable, list[int]] = {}  # The frames so far, as members.
     previous: list[int | None] = []
     for i, member in enumerate(members):
-        others = {k: repr(v) for k, v in member.varies.items() if k not in along}
-        film = films.setdefault((member.seed, *others.items()), [])
+        varies = {k: plain(v) for k, v in member.varies.items() if k not in along}
+        film = films.setdefault((member.seed, json.dumps(varies)), [])
         film.append(i)
         starts = member.experiment.canvas.kind == "previous" and len(film) > 1
         last = [members[j].experiment.frame for j in film[-2:]]

@@ -19,6 +19,7 @@ from nst_jax import strategies, transfer
 from nst_jax.diagnosis import faulty_terms
 from nst_jax.errors import RequestError, check_integer
 from nst_jax.picture import as_floats
+from nst_jax.representation import short_repr
 from nst_jax.solvers import Report
 from nst_jax.strategies import STRATEGIES, in_rows, mapped, sharded
 from nst_jax.transfer import Problem, State
@@ -61,6 +62,8 @@ class Look(NamedTuple):
         if self.canvas is not None:
             finite &= np.isfinite(self.canvas).all((1, 2, 3))
         return ~finite | self.stuck
+
+    __repr__ = short_repr
 
 
 def _along(problems: Sequence[Problem]) -> Problem:
@@ -142,6 +145,10 @@ class Ensemble:
     _structure: Any
     _home: jax.sharding.NamedSharding | None
     _sent: tuple[Network, Network] | None = None
+
+    def __repr__(self) -> str:
+        shape = list(self._structure.canvas.shape)
+        return f"Ensemble(canvases {shape}, compiled in {self.compile_s:.1f} s)"
 
     @classmethod
     def compile(

@@ -364,7 +364,7 @@ class Member:
     label: str
     seed: int
     varies: dict[str, Any]
-    experiment: Experiment
+    experiment: Experiment = dataclasses.field(repr=False)
 
 
 def _check_term(name: str, term: Any) -> None:

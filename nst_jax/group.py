@@ -17,12 +17,13 @@ from nst_jax.experiment import Experiment, Member
 from nst_jax.guided_filter import guided_filter
 from nst_jax.losses import Objective, Regions, View
 from nst_jax.parametrisation import parametrisation
+from nst_jax.representation import short_repr
 from nst_jax.tiles import Tiling
 from nst_jax.transfer import Held, Problem, compute_targets
 from nst_jax.vgg import Network
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Scene:
     """The pictures of a member.
 
@@ -48,6 +49,8 @@ class Scene:
     content_input: int
     style_inputs: tuple[int, ...]
 
+    __repr__ = short_repr
+
     @property
     def shapes(self) -> tuple[Hashable, ...]:
         """What of the pictures selects a program."""
@@ -57,7 +60,7 @@ class Scene:
         return (*(p.shape for p in pictures), str(parts), propagation)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Group:
     """Members that one compiled program serves: they differ in numbers alone.
 
@@ -81,6 +84,15 @@ class Group:
     scenes: tuple[Scene, ...]
     previous: tuple[int | None, ...]
     coarser: "Group | None" = None
+
+    def __repr__(self) -> str:
+        sizes = " → ".join(
+            f"{stage.content.shape[1]}×{stage.content.shape[0]}"
+            for stage in self.stages
+        )
+        labels = [member.label for member in self.members]
+        named = "; ".join(labels[:4]) + ("; …" if len(labels) > 4 else "")
+        return f"Group({len(labels)} members of {sizes} px: {named})"
 
     @property
     def stages(self) -> tuple["Group", ...]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
+from nst_jax.representation import short_repr
 from nst_jax.solvers import Report
 
 
@@ -28,6 +29,8 @@ class StepInfo(NamedTuple):
     loss: np.ndarray
     terms: dict[str, np.ndarray]
     canvas: np.ndarray | None
+
+    __repr__ = short_repr
 
 
 Callback = Callable[[StepInfo], Any]

@@ -6,6 +6,8 @@ from typing import Any, TypeVar, dataclass_transform
 
 import jax
 
+from nst_jax.representation import short_repr
+
 _T = TypeVar("_T")
 
 #: A field that selects a program and is never traced: a layer, a switch, a size.
@@ -18,8 +20,10 @@ def record(cls: type[_T]) -> type[_T]:
 
     A record that is put together again by a tree function is taken as it comes:
     its leaves may be tracers, shapes or axes, which no check of the constructor
-    would let pass.
+    would let pass. Its `repr` shows arrays as dtype and shape.
     """
+    if "__repr__" not in vars(cls):
+        cls.__repr__ = short_repr  # type: ignore[assignment]
     cls = dataclasses.dataclass(frozen=True)(cls)
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     leaves = [f.name for f in fields if not f.metadata.get("static")]

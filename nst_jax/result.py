@@ -24,6 +24,7 @@ from nst_jax.observer import Callback, Observer
 from nst_jax.parametrisation import Pixels
 from nst_jax.picture import as_pictures
 from nst_jax.progress import Progress
+from nst_jax.representation import short_repr
 from nst_jax.solvers import Report
 from nst_jax.transfer import Problem
 
@@ -61,6 +62,8 @@ class Result(NamedTuple):
     diverged: np.ndarray
     warnings: tuple[RunWarning, ...]
     step: np.ndarray
+
+    __repr__ = short_repr
 
 
 def run(

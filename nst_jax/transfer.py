@@ -14,6 +14,7 @@ from nst_jax.losses import Objective, Regions
 from nst_jax.parametrisation import Parametrisation, Pixels
 from nst_jax.picture import as_picture, check_sequence
 from nst_jax.pytree import record, static
+from nst_jax.representation import short_repr
 from nst_jax.solvers import Parts, Report, Solver
 from nst_jax.tiles import Tiling
 from nst_jax.vgg import Network
@@ -32,6 +33,8 @@ class Held(NamedTuple):
 
     mask: ArrayLike
     picture: ArrayLike
+
+    __repr__ = short_repr
 
 
 @record
@@ -175,6 +178,8 @@ class Best(NamedTuple):
     gradient: jax.Array
     step: jax.Array
 
+    __repr__ = short_repr
+
 
 class State(NamedTuple):
     """A transfer under way: what a checkpoint holds.
@@ -200,6 +205,8 @@ class State(NamedTuple):
     step: jax.Array
     best: Best
     rollbacks: jax.Array
+
+    __repr__ = short_repr
 
 
 def start(

@@ -28,6 +28,7 @@ import safetensors.numpy
 from nst_jax.errors import RequestError
 from nst_jax.numerics import Numerics
 from nst_jax.preprocessing import Preprocessing
+from nst_jax.representation import short_repr
 from nst_jax.vgg import Network, Params
 from nst_jax.vgg import conv_shapes as conv_shapes
 
@@ -39,7 +40,7 @@ FOREIGN = (".caffemodel", ".ckpt", ".keras", ".msgpack", ".npz", ".onnx", ".pb",
 DEFAULT_PATH = pathlib.Path(__file__).parent.parent / "weights" / "vgg19.safetensors"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Weights:
     """A weight file's content.
 
@@ -54,6 +55,8 @@ class Weights:
     preprocessing: Preprocessing
     metadata: Mapping[str, str]
     sha256: str
+
+    __repr__ = short_repr
 
 
 def tensors_sha256(tensors: Mapping[str, np.ndarray]) -> str:

@@ -12,6 +12,7 @@ PACKAGE = ROOT / "nst_jax"
 FLOORS = (
     "errors",
     "picture",
+    "representation",
     "pytree",
     "keys",
     "numerics",

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import smooth_picture
+from test_runner import eight
 
 import nst_jax
 from nst_jax import result
@@ -234,3 +235,40 @@ def test_a_bar_shows_in_a_notebook(monkeypatch):
     monkeypatch.setitem(sys.modules, "ipykernel", sys)
     with Progress(3) as progress:
         assert not progress._bar.disable
+
+
+def test_execute_tells_and_stops_in_order(tmp_path, caplog):
+    """Ctrl-C at a row of metrics: a checkpoint, and the same call goes on to the bit."""
+    asked = eight()
+    asked.ensemble.batch_size = 4
+    asked.output.snapshots = (4,)
+    told = []
+
+    def press(info):
+        told.append(info)
+        if info.members == (0, 1, 2, 3) and info.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    plan = nst_jax.build(asked)
+    assert nst_jax.execute(plan, tmp_path / "a", callback=press) == "interrupted"
+    assert (tmp_path / "a" / "checkpoint.safetensors").exists()
+    made = [info.step for info in told]
+    assert nst_jax.execute(plan, tmp_path / "a", callback=told.append) == "done"
+    # The row of the checkpoint comes again, as the first of the second call.
+    resumed = [info.step for info in told[len(made) :]]
+    assert made == [0, 2, 4][: len(made)]
+    assert resumed == [*range(made[-1], 7, 2), 0, 2, 4, 6]
+    whole = nst_jax.execute(plan, tmp_path / "b", callback=fail, progress=False)
+    assert whole == "done"
+    assert "callback failed at step 0" in caplog.text
+    for member in range(8):
+        name = f"members/{member:03d}/final.npy"
+        final, other = np.load(tmp_path / "a" / name), np.load(tmp_path / "b" / name)
+        np.testing.assert_array_equal(final, other)
+        info = next(t for t in told if t.step == 6 and member in t.members)
+        np.testing.assert_array_equal(info.canvas[info.members.index(member)], final)
+    assert [t.canvas is not None for t in told[-4:]] == [False, False, True, True]
+
+
+def fail(info):
+    raise ValueError("a fault of the caller's")

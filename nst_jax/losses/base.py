@@ -34,6 +34,7 @@ from nst_jax.losses.normalised import normalised_gradient, self_scaled
 from nst_jax.pytree import record
 from nst_jax.pytree import record as term
 from nst_jax.pytree import static as static
+from nst_jax.representation import short_repr
 from nst_jax.vgg import Network, canonical_layers
 
 Target = Any
@@ -66,6 +67,8 @@ class View(NamedTuple):
     features: Mapping[str, jax.Array]
     guides: Mapping[str, jax.Array] = {}  # Never written to.
     step: jax.Array | int = 0
+
+    __repr__ = short_repr
 
 
 @term

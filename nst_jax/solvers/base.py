@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from nst_jax.errors import RequestError
+from nst_jax.representation import short_repr
 
 Parts = dict[str, jax.Array]
 ValueAndGrad = Callable[[jax.Array], tuple[tuple[jax.Array, Parts], jax.Array]]
@@ -31,6 +32,8 @@ class Report(NamedTuple):
     step_length: jax.Array
     evaluations: jax.Array
     failed: jax.Array
+
+    __repr__ = short_repr
 
 
 class Solver(Protocol):

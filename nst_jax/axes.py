@@ -13,11 +13,16 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax
+import numpy as np
+
 from nst_jax.decoder import list_pictures
 from nst_jax.draft import undraft
 from nst_jax.errors import RequestError, nearest
+from nst_jax.fields import Fields, normalised
 from nst_jax.film import find_folder
 from nst_jax.losses.base import unique_names
+from nst_jax.picture import SOURCES, ArrayInput
 from nst_jax.plain import plain
 
 
@@ -45,10 +50,26 @@ class Vary:
     name: str = ""
 
     def __post_init__(self) -> None:
-        if isinstance(self.values, list | range):
+        if isinstance(self.fields, list):
+            self.fields = tuple(self.fields)
+        if isinstance(self.labels, list):
+            self.labels = tuple(self.labels)
+        if getattr(self.values, "ndim", 0) > 2:  # A batch of pictures.
             self.values = tuple(self.values)
         elif hasattr(self.values, "tolist"):  # NumPy's numbers become Python's.
             self.values = tuple(self.values.tolist())
+        elif isinstance(self.values, list | range):
+            self.values = tuple(self.values)
+        if isinstance(self.values, tuple):
+            self.values = tuple(map(self._normalised, self.values))
+
+    def _normalised(self, value: Any) -> Any:
+        """A value with tuples for lists; a picture given as an array by its name."""
+        if isinstance(self.fields, str):
+            return _field_value(self.fields, value)
+        if not isinstance(value, list | tuple) or len(value) != len(self.fields):
+            return value
+        return tuple(map(_field_value, self.fields, value))
 
     def check(self, axis: str) -> None:
         """Raises RequestError, in which the axis is called `axis`, if it is none."""
@@ -245,6 +266,8 @@ def _assigned(node: Any, parts: tuple[str, ...], value: Any, path: str) -> Any:
     if head not in names:
         raise RequestError(_no_field(path, head, names))
     changed = _assigned(getattr(node, head), tuple(rest), value, path)
+    if isinstance(node, Fields):  # Another axis may set what goes with it.
+        return node.with_unchecked(head, changed)
     return dataclasses.replace(node, **{head: changed})
 
 
@@ -275,11 +298,19 @@ def _title(path: str) -> str:
     return " ".join(known or parts).replace("_", " ")
 
 
+def _field_value(field: str, value: Any) -> Any:
+    """The value of one field: arrays are of pictures where it takes pictures."""
+    if field in SOURCES or not isinstance(value, np.ndarray | jax.Array):
+        return normalised(value)
+    return value
+
+
 def _texts(values: Sequence[Any]) -> tuple[str, ...]:
     """One text a value: short; in full, or else numbered, where two are alike."""
-    texts = [_text(value) for value in values]
+    arrays: dict[str, str] = {}  # Their names, by the order in which they come.
+    texts = [_text(value, arrays) for value in values]
     for place in _ambiguous(values, texts):
-        texts[place] = _text(values[place], in_full=True)
+        texts[place] = _text(values[place], arrays, in_full=True)
     for place in _ambiguous(values, texts):
         texts[place] += f" (value {place})"
     return tuple(texts)
@@ -297,17 +328,20 @@ def _ambiguous(values: Sequence[Any], texts: Sequence[str]) -> list[int]:
     return ambiguous
 
 
-def _text(value: Any, in_full: bool = False) -> str:
+def _text(value: Any, arrays: dict[str, str], in_full: bool = False) -> str:
     """A value of an axis in words.
 
     Args:
       value: a number, a path, a record, a tuple of such, or anything else.
+      arrays: names of pictures given as arrays so far; a new one is added.
       in_full: all digits, the whole path, and of a record the fields that are not at
         their defaults.
     """
     value = undraft(value)
     if isinstance(value, tuple | list):
-        return " ".join(_text(item, in_full) for item in value) or "none"
+        return " ".join(_text(item, arrays, in_full) for item in value) or "none"
+    if isinstance(value, ArrayInput):
+        return arrays.setdefault(value, f"array {len(arrays) + 1}")
     if isinstance(value, float):
         return str(value) if in_full else f"{value:.4g}"
     if isinstance(value, str):
@@ -323,7 +357,7 @@ def _text(value: Any, in_full: bool = False) -> str:
 def _changed_fields(record: Any) -> list[str]:
     """The fields of a record that are not at their defaults, in words."""
     return [
-        f"{field.name} {_text(content, in_full=True)}"
+        f"{field.name} {_text(content, {}, in_full=True)}"
         for field in dataclasses.fields(record)
         if plain(content := getattr(record, field.name)) != plain(field.default)
     ]

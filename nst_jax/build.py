@@ -70,6 +70,10 @@ def build(experiment: Experiment, only: Sequence[int] | None = None) -> Plan:
       RequestError: something is wrong with the request. All that can be known
         before compiling is checked here.
     """
+    if not isinstance(experiment, Experiment):
+        raise RequestError(
+            f"experiment must be a nst_jax.Experiment, got {type(experiment).__name__}"
+        )
     experiment.check_types()
     experiment.resolved().check()
     members = experiment.members()

@@ -15,9 +15,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from nst_jax.errors import RequestError, check_integer, nearest
+from nst_jax.fields import Fields, check_types
 from nst_jax.image import resize
 from nst_jax.keys import seed_key
-from nst_jax.picture import Array, as_picture, check_sequence
+from nst_jax.picture import Array, PictureSource, as_picture, check_sequence
 from nst_jax.preprocessing import CAFFE
 
 KINDS = ("content", "style", "noise", "blend", "file", "previous")
@@ -36,7 +37,7 @@ CENTRES = {
 
 
 @dataclasses.dataclass
-class Canvas:
+class Canvas(Fields):
     """Where a transfer starts.
 
     Attributes:
@@ -50,9 +51,10 @@ class Canvas:
       centre: the colour that noise is around: "grey"; "mean", that of ImageNet, where
         a tool starts whose noise is around 0 after the mean is taken off; "black".
       mix: the share of noise in a blend, from 0 to 1.
-      path: the picture of kind "file"; a run's `final.npy` goes on exactly where
-        that run ended, unless its colours were put back afterwards ("luminance" and
-        "luma_swap"): then close by; or unless a ladder brings it to a smaller size.
+      path: the picture of kind "file"; a run's `final.npy`, or that array, goes on
+        exactly where that run ended, unless its colours were put back afterwards
+        ("luminance" and "luma_swap"): then close by; or unless a ladder brings it to a
+        smaller size.
       new: what each frame of a film has of its own: "nothing", so that all frames
         of a seed start from the same noise; "noise"; or a "rounding", one unit in
         the last place of one value more than the frame before.
@@ -65,9 +67,13 @@ class Canvas:
     amplitude: float = 0.5
     centre: str = "grey"
     mix: float = 0.5
-    path: str = ""
+    path: PictureSource = ""
     new: str = "nothing"
     ulps: int = 0
+
+    def __post_init__(self) -> None:
+        check_types(self, "canvas.")
+        self.check()
 
     def check(self) -> None:
         """Raises RequestError if a field is outside what it allows."""

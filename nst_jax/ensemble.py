@@ -63,7 +63,8 @@ class Look(NamedTuple):
             finite &= np.isfinite(self.canvas).all((1, 2, 3))
         return ~finite | self.stuck
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def _along(problems: Sequence[Problem]) -> Problem:

@@ -17,8 +17,9 @@ from nst_jax.axes import Vary, assigned, check_apart, complete_axes, grid, value
 from nst_jax.canvas import Canvas
 from nst_jax.colour import COLOURS
 from nst_jax.decoder import MAX_PIXELS
-from nst_jax.draft import draft, typed_fields, undraft
+from nst_jax.draft import draft, undraft
 from nst_jax.errors import RequestError, nearest
+from nst_jax.fields import Fields, check_items, check_types, normalised
 from nst_jax.film import Film
 from nst_jax.image import FITS
 from nst_jax.io import RESAMPLERS
@@ -34,21 +35,25 @@ from nst_jax.options import (
     SolverOptions,
 )
 from nst_jax.parametrisation import check as check_parametrisation
+from nst_jax.picture import PictureSource
 from nst_jax.plain import plain
+from nst_jax.representation import short_repr
 from nst_jax.solvers import Solver
 
 # The flags read the annotations below as types: they must not be strings.
 
 
 @dataclasses.dataclass
-class Experiment:
+class Experiment(Fields):
     """One transfer, and what of it varies.
 
     Attributes:
       content: path of the content picture; or of a film, a video, an animation or a
         folder of pictures, of which `frame` is taken. A folder of which neither `frame`
-        nor an axis asks for a frame is a grid: each of its pictures is a member.
-      styles: paths of the style pictures; none for a reconstruction.
+        nor an axis asks for a frame is a grid: each of its pictures is a member. Or an
+        array [H, W, 3], floats in [0, 1], uint8 or uint16, as every field for the path
+        of a picture takes.
+      styles: paths of the style pictures, or arrays; none for a reconstruction.
       size: what pictures are resized to, in pixels; 0 for the content's own size.
       steps: steps of the solver; 0 evaluates the starting canvas and stops.
       seeds: one member each; a seed decides the noise that it starts from.
@@ -84,8 +89,8 @@ class Experiment:
         last one, unless an axis names them.
     """
 
-    content: str
-    styles: tuple[str, ...]
+    content: PictureSource
+    styles: tuple[PictureSource, ...]
     terms: tuple[Term, ...]
     size: int = 256
     steps: int = 100
@@ -116,11 +121,14 @@ class Experiment:
     axes: tuple[Vary, ...] = ()
 
     def __setattr__(self, name: str, value: Any) -> None:
+        value = normalised(value)
         if name == "numerics":
             value = draft(value)
         elif name == "terms" and isinstance(value, tuple):
             value = tuple(map(draft, value))
-        super().__setattr__(name, value)
+        object.__setattr__(self, name, value)
+
+    __repr__ = short_repr
 
     def resolved(self) -> "Experiment":
         """The experiment with all its fields at what they stand for.
@@ -196,11 +204,7 @@ class Experiment:
 
     def check_types(self) -> None:
         """Raises RequestError if a field has a wrong type."""
-        for name, value, kind in typed_fields(self):
-            number = kind not in (bool, bool | None)
-            if not isinstance(value, kind) or (number and isinstance(value, bool)):
-                wanted = getattr(kind, "__name__", str(kind))
-                raise RequestError(f"{name} must be of type {wanted}, got {value!r}")
+        check_types(self)
 
     def check(self) -> None:
         """Raises RequestError if a field has a wrong type or value."""
@@ -212,10 +216,6 @@ class Experiment:
             ("max_pixels", self.max_pixels, 1, math.inf),
             ("frame", self.frame, 0, math.inf),
             ("tile", self.tile, 0, math.inf),
-            ("output.log_every", self.output.log_every, 1, math.inf),
-            ("output.snapshot_every", self.output.snapshot_every, 0, math.inf),
-            ("output.checkpoint_every", self.output.checkpoint_every, 0, math.inf),
-            ("output.fps", self.output.fps, 1, 240),
         ):
             if not number >= least:
                 raise RequestError(f"{name} must be at least {least}, got {number}")
@@ -229,12 +229,8 @@ class Experiment:
             raise RequestError(
                 f"style_scale must be above 0 and at most 100, got {self.style_scale}"
             )
-        _check_items("styles", self.styles, str, "a path as a string")
-        snapshots = self.output.snapshots
-        _check_items("output.snapshots", snapshots, int, "a step, an integer from 0")
-        if min(snapshots, default=0) < 0:
-            raise RequestError(f"output.snapshots must be from 0, got {snapshots}")
-        _check_items("seeds", self.seeds, int, "an integer from 0 to 2³²−1")
+        check_items("styles", self.styles, str, "a path as a string")
+        check_items("seeds", self.seeds, int, "an integer from 0 to 2³²−1")
         if not self.seeds or not all(0 <= seed < 2**32 for seed in self.seeds):
             raise RequestError(
                 f"seeds must be integers from 0 to 2³²−1, at least one; "
@@ -261,9 +257,8 @@ class Experiment:
                     f"{nearest(value, allowed)}"
                 )
         parts = self.canvas, self.film, self.ensemble, self.ladder, self.smoothing
-        for part in parts:
+        for part in (*parts, self.output):
             part.check()
-        _check_items("masks.styles", self.masks.styles, str, "a path as a string")
         self.masks.check(len(self.styles))
         check_parametrisation(self.parametrisation)
         if self.tile == 1:
@@ -390,9 +385,3 @@ def _check_term(name: str, term: Any) -> None:
             raise RequestError(
                 f"{name}{jax.tree_util.keystr(path)} must be a number, got {leaf!r}"
             )
-
-
-def _check_items(name: str, items: tuple, kind: type, wanted: str) -> None:
-    for item in items:
-        if not isinstance(item, kind) or isinstance(item, bool):
-            raise RequestError(f"{name} holds {item!r}, which is not {wanted}")

@@ -19,8 +19,10 @@ from nst_jax.decoder import (
     upright,
 )
 from nst_jax.errors import RequestError, nearest
+from nst_jax.fields import Fields, check_types
 from nst_jax.io import read_image, resized, to_rgb
 from nst_jax.paths import candidates, find_file
+from nst_jax.picture import ArrayInput
 
 #: Pixels a frame, and far more than any other motion can use.
 MAX_AMOUNT = 10_000
@@ -32,7 +34,7 @@ _PERIOD = 8
 
 
 @dataclasses.dataclass
-class Film:
+class Film(Fields):
     """What is added to the content from frame to frame.
 
     The content may be a film of its own: a video file, an animated GIF, WebP, APNG or
@@ -51,6 +53,10 @@ class Film:
 
     motion: str = "still"
     amount: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_types(self, "film.")
+        self.check()
 
     def check(self) -> None:
         """Raises RequestError if a field is outside what it allows."""
@@ -121,6 +127,8 @@ def source(path: str, frame: int) -> tuple[str, int | None]:
     Raises:
       RequestError: the folder has no such picture.
     """
+    if isinstance(path, ArrayInput):
+        return path, None
     folder = find_folder(path)
     if folder is None:
         return path, frame if is_film(path) else None
@@ -135,7 +143,7 @@ def source(path: str, frame: int) -> tuple[str, int | None]:
 
 def find_folder(path: str) -> pathlib.Path | None:
     """Return the first of a path's candidates that is a folder; None if none is."""
-    if not isinstance(path, str) or not path:
+    if not isinstance(path, str) or isinstance(path, ArrayInput) or not path:
         return None
     return next((folder for folder in candidates(path) if folder.is_dir()), None)
 

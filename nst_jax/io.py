@@ -20,7 +20,7 @@ from nst_jax.decoder import (
 from nst_jax.errors import RequestError
 from nst_jax.image import fill_hidden, fitted_shape, to_bytes
 from nst_jax.paths import find_file as find_file
-from nst_jax.picture import as_picture
+from nst_jax.picture import ArrayInput, as_picture
 
 RESAMPLERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -87,6 +87,39 @@ def read_image(
         kept = {"fit": fit, "resample": resample, "subject": subject}
         image = resized(image, size, max_pixels=max_pixels, **kept)
     return np.asarray(image, np.float32) / 255
+
+
+def sized_array(
+    source: ArrayInput,
+    size: int,
+    *,
+    fit: str,
+    resample: str,
+    argument: str,
+    max_pixels: int = MAX_PIXELS,
+) -> np.ndarray:
+    """Return a picture given as an array at the size that `read_image` gives a file's.
+
+    uint8 is resized as a file of 8 bits is; other types channel by channel in float32,
+    and clipped to [0, 1]. What is of that size already is not touched.
+
+    Raises:
+      RequestError: the array is no picture, or too large.
+    """
+    picture = np.asarray(as_picture(source.array, argument), np.float32)
+    height, width, _ = picture.shape
+    check_pixels(f"{argument}: the array", height, width, max_pixels)
+    fitted = fitted_shape(height, width, size, fit) if size else (height, width)
+    if fitted == (height, width):
+        return picture
+    check_pixels(f"{argument}: at size {size}, the array", *fitted, max_pixels)
+    size_of_pillow, how = fitted[::-1], RESAMPLERS[resample]
+    if source.array.dtype == np.uint8:
+        image = Image.fromarray(source.array).resize(size_of_pillow, how)
+        return np.asarray(image, np.float32) / 255
+    bands = [Image.fromarray(band) for band in np.moveaxis(picture, -1, 0).copy()]
+    resized_bands = [np.asarray(band.resize(size_of_pillow, how)) for band in bands]
+    return np.clip(np.stack(resized_bands, -1), 0, 1)
 
 
 def read_alpha(path: str | pathlib.Path, shape: tuple[int, ...]) -> np.ndarray | None:

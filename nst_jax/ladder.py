@@ -5,12 +5,13 @@ import itertools
 import math
 
 from nst_jax.errors import RequestError
+from nst_jax.fields import Fields, check_types
 
 # The flags read the annotations below as types: they must not be strings.
 
 
 @dataclasses.dataclass
-class Ladder:
+class Ladder(Fields):
     """Coarse-to-fine: stages of smaller pictures before the one of `size`.
 
     Each stage reads its pictures anew at its size, and starts from what the one before
@@ -33,6 +34,10 @@ class Ladder:
     factor: float = math.sqrt(2)
     steps: tuple[int, ...] = ()
     style_scales: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_types(self, "ladder.")
+        self.check()
 
     def check(self) -> None:
         """Raises RequestError if a field is outside what it allows."""

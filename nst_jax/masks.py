@@ -14,6 +14,7 @@ from scipy import ndimage
 from nst_jax.decoder import MAX_PIXELS
 from nst_jax.errors import RequestError
 from nst_jax.io import read_alpha, read_image
+from nst_jax.picture import ArrayInput, as_picture
 
 #: Regions that a mask may have: one of more is a photograph.
 MAX_REGIONS = 16
@@ -230,8 +231,14 @@ def read_mask(path: str, argument: str, max_pixels: int = MAX_PIXELS) -> np.ndar
     """A mask [h, w, 3] of its own size.
 
     Raises:
-      RequestError: the file is missing, no picture, or transparent in parts.
+      RequestError: the file is missing, no picture, or transparent in parts; or the
+        array is neither a picture nor bool [h, w].
     """
+    if isinstance(path, ArrayInput):
+        mask = path.array
+        if mask.dtype == bool and mask.ndim == 2:
+            mask = np.repeat(mask[..., None], 3, -1).astype(np.float32)
+        return np.asarray(as_picture(mask, argument), np.float32)
     mask = read_image(path, argument=argument, max_pixels=max_pixels)
     if read_alpha(path, mask.shape) is not None:
         raise RequestError(

@@ -30,7 +30,8 @@ class StepInfo(NamedTuple):
     terms: dict[str, np.ndarray]
     canvas: np.ndarray | None
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 Callback = Callable[[StepInfo], Any]
@@ -109,5 +110,7 @@ class Observer:
         except KeyboardInterrupt:
             self._interrupted = True
         except Exception:
-            logging.exception("callback failed at step %d; it is not called again", step)
+            logging.exception(
+                "callback failed at step %d; it is not called again", step
+            )
             self._callback = None

@@ -7,7 +7,9 @@ import jax
 import jax.extend.backend
 
 from nst_jax.errors import RequestError, nearest
+from nst_jax.fields import Fields, check_items, check_types
 from nst_jax.guides import PROPAGATIONS
+from nst_jax.picture import PictureSource
 from nst_jax.solvers import SOLVERS, Solver
 from nst_jax.strategies import STRATEGIES
 
@@ -19,7 +21,7 @@ MOST_STEPS, MOST_MEMBERS = 2**31 - 1, 2**16
 
 
 @dataclasses.dataclass
-class SolverOptions:
+class SolverOptions(Fields):
     """Which solver, and its fields; None leaves a field at the solver's default.
 
     Attributes:
@@ -48,6 +50,10 @@ class SolverOptions:
     decay_rate: float | None = None
     decay_steps: int | None = None
     clip: bool | None = None
+
+    def __post_init__(self) -> None:
+        check_types(self, "solver.")
+        self.solver()
 
     def solver(self) -> Solver:
         """The solver that these options describe.
@@ -87,7 +93,7 @@ class SolverOptions:
 
 
 @dataclasses.dataclass
-class EnsembleOptions:
+class EnsembleOptions(Fields):
     """How the members of a run are computed.
 
     What a member is, is not said here: the same request, computed in another way.
@@ -114,8 +120,17 @@ class EnsembleOptions:
     platform: str = ""
     repeat: int = 0
 
+    def __post_init__(self) -> None:
+        check_types(self, "ensemble.")
+        self._check_values()
+
     def check(self) -> None:
         """Raises RequestError if a field is outside what it allows."""
+        self._check_values()
+        if self.platform:
+            self._check_platform()
+
+    def _check_values(self) -> None:
         for name, value, allowed in (
             ("strategy", self.strategy, STRATEGIES),
             ("process", self.process, PROCESSES),
@@ -145,21 +160,23 @@ class EnsembleOptions:
                 f"ensemble.position is {self.position}, which needs a batch_size above "
                 f"it, got {self.batch_size}"
             )
-        if self.platform:
-            try:
-                jax.local_devices(backend=self.platform)
-            except RuntimeError:
-                clients = jax.extend.backend.backends().values()
-                devices = [device for own in clients for device in own.local_devices()]
-                known = tuple(sorted({device.platform for device in devices}))
-                raise RequestError(
-                    f"ensemble.platform must be one of {known} here, got "
-                    f"{self.platform!r}{nearest(self.platform, known)}"
-                ) from None
+
+    def _check_platform(self) -> None:
+        """Starts JAX's devices, which a cluster's processes have to wait with."""
+        try:
+            jax.local_devices(backend=self.platform)
+        except RuntimeError:
+            clients = jax.extend.backend.backends().values()
+            devices = [device for own in clients for device in own.local_devices()]
+            known = tuple(sorted({device.platform for device in devices}))
+            raise RequestError(
+                f"ensemble.platform must be one of {known} here, got "
+                f"{self.platform!r}{nearest(self.platform, known)}"
+            ) from None
 
 
 @dataclasses.dataclass
-class Masks:
+class Masks(Fields):
     """Which part of the canvas is like which part of the styles.
 
     A mask is a picture of a few flat colours, of the proportions of its picture; each
@@ -169,7 +186,8 @@ class Masks:
     three pixels of its mask wide somewhere.
 
     Attributes:
-      content: the content's mask; "" for none.
+      content: the content's mask; "" for none. A mask is the path of a picture, an
+        array [H, W, 3] as a picture, or bool [H, W], False being black.
       styles: one a style picture. A region that no style has gets no style; a
         warning names it.
       propagation: how regions go down to the layers: "simple", "inside" or "all";
@@ -178,13 +196,18 @@ class Masks:
         half as bright or more in every channel is white.
     """
 
-    content: str = ""
-    styles: tuple[str, ...] = ()
+    content: PictureSource = ""
+    styles: tuple[PictureSource, ...] = ()
     propagation: str = "simple"
-    freeze: str = ""
+    freeze: PictureSource = ""
+
+    def __post_init__(self) -> None:
+        check_types(self, "masks.")
+        self.check(len(self.styles))
 
     def check(self, styles: int) -> None:
         """Raises RequestError if they do not fit so many styles."""
+        check_items("masks.styles", self.styles, str, "a path as a string, or an array")
         if self.propagation not in PROPAGATIONS:
             raise RequestError(
                 f"masks.propagation must be one of {PROPAGATIONS}, got "
@@ -203,7 +226,7 @@ class Masks:
 
 
 @dataclasses.dataclass
-class Smoothing:
+class Smoothing(Fields):
     """A last touch to a photograph: its style smoothed, but for the content's edges.
 
     `nst_jax.guided_filter`, of each result and snapshot, with the content as its guide;
@@ -219,6 +242,10 @@ class Smoothing:
     radius: int = 0
     eps: float = 1e-3
 
+    def __post_init__(self) -> None:
+        check_types(self, "smoothing.")
+        self.check()
+
     def check(self) -> None:
         """Raises RequestError if a field is outside what it allows."""
         if self.radius < 0:
@@ -232,7 +259,7 @@ class Smoothing:
 
 
 @dataclasses.dataclass
-class OutputOptions:
+class OutputOptions(Fields):
     """What a run leaves on the way.
 
     Attributes:
@@ -256,6 +283,33 @@ class OutputOptions:
     checkpoint_every: float = 60.0
     fps: int = 12
     quality: bool = False
+
+    def __post_init__(self) -> None:
+        check_types(self, "output.")
+        self.check()
+
+    def check(self) -> None:
+        """Raises RequestError if a field is outside what it allows."""
+        for name, least, most in (
+            ("log_every", 1, math.inf),
+            ("snapshot_every", 0, math.inf),
+            ("checkpoint_every", 0, math.inf),
+            ("fps", 1, 240),
+        ):
+            number = getattr(self, name)
+            if not number >= least:
+                raise RequestError(
+                    f"output.{name} must be at least {least}, got {number}"
+                )
+            if number > most:
+                raise RequestError(
+                    f"output.{name} must be at most {most}, got {number}"
+                )
+        check_items(
+            "output.snapshots", self.snapshots, int, "a step, an integer from 0"
+        )
+        if min(self.snapshots, default=0) < 0:
+            raise RequestError(f"output.snapshots must be from 0, got {self.snapshots}")
 
     def snapshot_steps(self, steps: int) -> tuple[int, ...]:
         """All steps up to `steps` that a picture is kept of, ascending."""

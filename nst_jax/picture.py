@@ -1,7 +1,8 @@
 """Pictures that a person gives as arrays: their checks, and a name for each."""
 
+import hashlib
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,18 @@ TOLERANCE = 0.01
 MAX_MEDIAN = 2.0
 
 Array = np.ndarray | jax.Array
+
+#: Of a config's field that takes a path or an array. It holds a string: an array is
+#: kept as an `ArrayInput`. Flags read annotations as the program runs.
+if TYPE_CHECKING:
+    PictureSource = Any
+else:
+    PictureSource = str
+#: Those fields.
+SOURCES = (
+    *("content", "styles", "canvas.path"),
+    *("masks.content", "masks.styles", "masks.freeze"),
+)
 
 
 def as_floats(values: Any, argument: str) -> Array:
@@ -108,9 +121,7 @@ def check_sequence(values: Any, argument: str) -> None:
     """Raise RequestError where one picture is given in place of a sequence of them."""
     one = isinstance(values, np.ndarray | jax.Array) and values.ndim < 4
     if isinstance(values, str) or one or not isinstance(values, Iterable):
-        raise RequestError(
-            f"{argument} must be a sequence of pictures, got one"
-        )
+        raise RequestError(f"{argument} must be a sequence of pictures, got one")
 
 
 def check_values(
@@ -157,3 +168,37 @@ def _check_shape(shape: tuple[int, ...], argument: str) -> None:
         f"{argument} must be a picture [H, W, 3], got an array of shape "
         f"{list(shape)}{hint}"
     )
+
+
+class ArrayInput(str):
+    """A picture or mask that is given as an array where a path may stand.
+
+    As a string it is the array's dtype, shape and SHA-256, which is what a record of
+    the run says in place of a path; two that are equal hold the same array.
+
+    Attributes:
+      array: a copy of what was given, read-only.
+      sha256: of its dtype, shape and bytes.
+    """
+
+    array: np.ndarray
+    sha256: str
+
+    def __new__(cls, values: Any) -> "ArrayInput":
+        array = np.array(values, order="C")
+        array.flags.writeable = False
+        kind = f"{array.dtype.name} {list(array.shape)}"
+        digest = hashlib.sha256(f"{kind}\n".encode())
+        digest.update(array.data)
+        self = super().__new__(cls, f"array {kind}, SHA-256 {digest.hexdigest()}")
+        self.array, self.sha256 = array, digest.hexdigest()
+        return self
+
+    def __getnewargs__(self) -> tuple[np.ndarray]:  # type: ignore[override]
+        return (self.array,)  # Of what is unpickled.
+
+    def __copy__(self) -> "ArrayInput":
+        return self
+
+    def __deepcopy__(self, memo: Any) -> "ArrayInput":
+        return self

@@ -23,7 +23,7 @@ def record(cls: type[_T]) -> type[_T]:
     would let pass. Its `repr` shows arrays as dtype and shape.
     """
     if "__repr__" not in vars(cls):
-        cls.__repr__ = short_repr  # type: ignore[assignment]
+        cls.__repr__ = short_repr  # type: ignore[method-assign]
     cls = dataclasses.dataclass(frozen=True)(cls)
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     leaves = [f.name for f in fields if not f.metadata.get("static")]

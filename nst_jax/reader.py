@@ -16,13 +16,14 @@ from nst_jax.errors import RequestError
 from nst_jax.experiment import Experiment
 from nst_jax.losses import Regions
 from nst_jax.numerics import Numerics
+from nst_jax.picture import ArrayInput, as_picture
 from nst_jax.vgg import Network
 from nst_jax.weights import load_weights
 
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """A file that a run has read: its part in it, its path as given, its hash.
+    """A file or array that a run has read: its part in it, its path as given, its hash.
 
     Attributes:
       size: (height, width) of a picture as it was used; None for the weights.
@@ -132,9 +133,12 @@ class Reader:
         def read() -> np.ndarray:
             options: dict[str, Any] = {"fit": fit, "resample": resample}
             options |= {"argument": "content", "max_pixels": limit}
-            if place is not None:
-                options["video"] = self._film(path, limit)
-            picture = film.read_frame(path, place, side, **options)
+            if isinstance(path, ArrayInput):
+                picture = io.sized_array(path, side, **options)
+            else:
+                if place is not None:
+                    options["video"] = self._film(path, limit)
+                picture = film.read_frame(path, place, side, **options)
             frame = experiment.film.frame(picture, experiment.frame)
             self._frames[len(self.inputs)] = place, experiment.film, experiment.frame
             return self._noted(role, path, frame)
@@ -154,9 +158,12 @@ class Reader:
         limit = experiment.max_pixels
 
         def read() -> np.ndarray:
-            options: dict[str, Any] = {"fit": fit, "resample": resample, "fill": True}
+            options: dict[str, Any] = {"fit": fit, "resample": resample}
             options |= {"argument": role, "max_pixels": limit}
-            return self._noted(role, path, io.read_image(path, side, **options))
+            if isinstance(path, ArrayInput):
+                return self._noted(role, path, io.sized_array(path, side, **options))
+            image = io.read_image(path, side, fill=True, **options)
+            return self._noted(role, path, image)
 
         return self._once((role, path, side, fit, resample), read)
 
@@ -165,6 +172,9 @@ class Reader:
         role, path = "canvas.path", experiment.canvas.path
         if experiment.canvas.kind != "file":
             return None
+        if isinstance(path, ArrayInput):
+            start = np.asarray(as_picture(path.array, role, optimised=True), np.float32)
+            return self._once((role, path), lambda: self._noted(role, path, start))
         if pathlib.Path(path).suffix != ".npy":
             return self.picture(role, experiment, path)
         return self._once(
@@ -239,7 +249,9 @@ class Reader:
 
         def read() -> np.ndarray | None:
             path = self.inputs[number].path
-            if place is None:
+            if isinstance(path, ArrayInput):
+                alpha = None
+            elif place is None:
                 alpha = io.read_alpha(path, picture.shape)
             else:
                 alpha = io.alpha_at(self._film(path).picture(place), picture.shape)
@@ -282,7 +294,10 @@ class Reader:
         return self._hashes[file]
 
     def _noted(self, role: str, path: str, image: np.ndarray) -> np.ndarray:
-        sha256 = self._sha256(io.find_file(role, path))
+        if isinstance(path, ArrayInput):
+            sha256 = path.sha256
+        else:
+            sha256 = self._sha256(io.find_file(role, path))
         height, width, _ = image.shape
         self.pictures[len(self.inputs)] = image
         self._places.setdefault(id(image), len(self.inputs))

@@ -63,7 +63,8 @@ class Result(NamedTuple):
     warnings: tuple[RunWarning, ...]
     step: np.ndarray
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def run(
@@ -235,7 +236,9 @@ def _outcomes(
 def _missing(report: Report, count: int) -> Report:
     """Return the report of so many members on a look that they have not come to."""
     return jax.tree.map(
-        lambda leaf: np.full(count, np.nan if leaf.dtype.kind == "f" else 0, leaf.dtype),
+        lambda leaf: np.full(
+            count, np.nan if leaf.dtype.kind == "f" else 0, leaf.dtype
+        ),
         report,
     )
 

@@ -13,7 +13,7 @@ from absl import logging
 from nst_jax.advice import log_warnings, warn_before
 from nst_jax.build import Plan
 from nst_jax.ensemble import Look
-from nst_jax.errors import OutOfMemory
+from nst_jax.errors import OutOfMemory, RequestError
 from nst_jax.group import Group
 from nst_jax.memory import out_of_memory
 from nst_jax.observer import Callback, Observer
@@ -65,6 +65,10 @@ def execute(
       OSError: it cannot be written to any more. What is finished is kept.
       OutOfMemory: there is not enough for the least there is to compute. Likewise.
     """
+    if not isinstance(plan, Plan):
+        raise RequestError(
+            f"plan must be a nst_jax.Plan, made by build, got {type(plan).__name__}"
+        )
     records = Records(workdir, plan, command)
     finished = records.finished(range(len(plan.members)))
     if finished and records.status == records.outcome():

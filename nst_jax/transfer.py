@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -34,7 +35,8 @@ class Held(NamedTuple):
     mask: ArrayLike
     picture: ArrayLike
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 @record
@@ -91,6 +93,24 @@ class Problem:
             objective has no term, or a term cannot use the pictures; or the solver
             keeps pixels in [0, 1], and it is not pixels that it moves.
         """
+        for name, value, kind in (
+            ("network", network, Network),
+            ("objective", objective, Objective),
+        ):
+            if not isinstance(value, kind):
+                raise RequestError(
+                    f"{name} must be a nst_jax.{kind.__name__}, got "
+                    f"{type(value).__name__}"
+                )
+        if not callable(getattr(solver, "step", None)):
+            raise RequestError(
+                f"solver must be one such as nst_jax.Adam(), got {solver!r}"
+            )
+        for name, most in (("tolerance", math.inf), ("averaging", 1.0)):
+            value = options.get(name, 0.0)
+            if isinstance(value, int | float) and not 0 <= value < most:
+                limit = "finite" if most == math.inf else "below 1"
+                raise RequestError(f"{name} must be {limit} and from 0, got {value}")
         moved = options.get("parametrisation", Pixels())
         if getattr(solver, "clip", False) and not isinstance(moved, Pixels):
             raise RequestError(
@@ -178,7 +198,8 @@ class Best(NamedTuple):
     gradient: jax.Array
     step: jax.Array
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class State(NamedTuple):
@@ -206,7 +227,8 @@ class State(NamedTuple):
     best: Best
     rollbacks: jax.Array
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def start(

@@ -284,7 +284,9 @@ def test_canvases_of_another_shape_are_refused(pose, shape, says):
 def test_a_picture_in_place_of_a_list_of_styles_is_refused(network):
     picture = smooth_picture(0, *SIZE)
     objective = nst_jax.Objective(TERMS)
-    with pytest.raises(nst_jax.RequestError, match="styles must be a sequence of pictures"):
+    with pytest.raises(
+        nst_jax.RequestError, match="styles must be a sequence of pictures"
+    ):
         nst_jax.Problem.of(network, objective, picture, picture, nst_jax.Adam())
 
 

@@ -68,7 +68,8 @@ class View(NamedTuple):
     guides: Mapping[str, jax.Array] = {}  # Never written to.
     step: jax.Array | int = 0
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 @term
@@ -122,6 +123,10 @@ class Term:
         if isinstance(value, tuple | list):
             return tuple(self._checked(field, item) for item in value)
         if not isinstance(value, numbers.Real):
+            if value is None or isinstance(value, str):
+                raise RequestError(
+                    f"{self.name}.{field} must be a number, got {value!r}"
+                )
             return value
         value = float(value)
         if not (math.isfinite(value) and value >= 0):
@@ -260,6 +265,15 @@ class Objective:
     """Σ weight · term: a loss over pictures, and a pytree of its terms' leaves."""
 
     terms: tuple[Term, ...]
+
+    def __post_init__(self) -> None:
+        terms = self.terms
+        if not isinstance(terms, tuple | list):
+            raise RequestError(f"terms must be a tuple of loss terms, got {terms!r}")
+        for i, term_ in enumerate(terms):
+            if not isinstance(term_, Term):
+                raise RequestError(f"terms[{i}] is {term_!r}, which is not a loss term")
+        object.__setattr__(self, "terms", tuple(terms))
 
     @property
     def names(self) -> tuple[str, ...]:

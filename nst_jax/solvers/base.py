@@ -1,11 +1,14 @@
 """What a solver is, what it reports, and what all of them share."""
 
+import dataclasses
 import math
+import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from nst_jax.errors import RequestError
 from nst_jax.representation import short_repr
@@ -33,7 +36,8 @@ class Report(NamedTuple):
     evaluations: jax.Array
     failed: jax.Array
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class Solver(Protocol):
@@ -111,16 +115,30 @@ _MOST = 3e38
 
 
 def check_positive(solver: Any, *names: str) -> None:
+    """Raise RequestError unless fields are positive numbers, or arrays of any values.
+
+    Fields of a fixed type, whole numbers and switches, are checked by it.
+    """
+    for field in dataclasses.fields(solver):
+        value, wanted = getattr(solver, field.name), ""
+        if field.metadata.get("static") and isinstance(field.default, bool):
+            wanted = "" if isinstance(value, bool) else "True or False"
+        elif field.metadata.get("static") and isinstance(field.default, int):
+            whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+            wanted = "" if whole else "an integer"
+        elif isinstance(field.default, float):
+            number = isinstance(value, numbers.Real | np.ndarray | jax.Array)
+            wanted = "" if number and not isinstance(value, bool) else "a number"
+        if wanted:
+            raise RequestError(f"solver.{field.name} must be {wanted}, got {value!r}")
     for name in names:
         value = getattr(solver, name)
-        if isinstance(value, int | float) and not 0 < value < float("inf"):
+        if isinstance(value, int | float | np.number) and not 0 < value < math.inf:
             raise RequestError(
                 f"solver.{name} must be positive and finite, got {value}"
             )
-        if isinstance(value, int | float) and value > _MOST:
-            raise RequestError(
-                f"solver.{name} must be at most {_MOST:g}, got {value:g}"
-            )
+        if isinstance(value, int | float | np.number) and value > _MOST:
+            raise RequestError(f"solver.{name} must be at most {_MOST:g}, got {value}")
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -15,6 +15,7 @@ from nst_jax.build import Plan
 from nst_jax.ensemble import Look
 from nst_jax.errors import OutOfMemory, RequestError
 from nst_jax.group import Group
+from nst_jax.manifest import difference, roundtrip
 from nst_jax.memory import out_of_memory
 from nst_jax.observer import Callback, Observer
 from nst_jax.process import check_command, compute_elsewhere
@@ -224,6 +225,12 @@ class _Run:
         if not compute_elsewhere(command, workdir, group.numbers, self.stop):
             return False
         other = read_manifest(workdir)
+        ours = roundtrip(self.records.manifest["config"])
+        if reason := difference(other["config"], ours):
+            raise ChildProcessError(
+                f"{workdir} is of another request ({reason}): a config must give the "
+                "same arrays in every process"
+            )
         self.records.adopt(group.numbers, workdir, other)
         if not self.records.finished(group.numbers):
             raise ChildProcessError(f"{workdir} is done, and not whole")

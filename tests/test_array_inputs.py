@@ -187,6 +187,26 @@ def test_arrays_do_not_reach_a_process_of_its_own(tmp_path):
         nst_jax.execute(nst_jax.build(apart), tmp_path / "run")
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_a_process_of_its_own_must_make_the_same_arrays(tmp_path, monkeypatch, same):
+    """As a config does that another process reads again; here both are this one."""
+    apart = asked()
+    apart.ensemble.process = "fresh"
+    again = apart if same else dataclasses.replace(apart, content=CONTENT[::-1])
+
+    def elsewhere(command, workdir, members, stop):
+        return nst_jax.execute(nst_jax.build(again, only=members), workdir) == "done"
+
+    monkeypatch.setattr("nst_jax.runner.check_command", lambda command: None)
+    monkeypatch.setattr("nst_jax.runner.compute_elsewhere", elsewhere)
+    plan = nst_jax.build(apart)
+    if same:
+        assert nst_jax.execute(plan, tmp_path) == "done"
+    else:
+        with pytest.raises(ChildProcessError, match="content is .* the same arrays"):
+            nst_jax.execute(plan, tmp_path)
+
+
 def test_a_published_tool_takes_arrays():
     gatys = nst_jax.preset(
         "gatys", content=CONTENT, styles=[STYLE], size=32, fit="long"

@@ -627,20 +627,15 @@ WRONG_TYPES = {
     "steps None": ({"steps": None}, "steps must be of type int, got None"),
     "content a path": ({"content": pathlib.Path("x")}, "content must be of type str"),
     "styles a text": ({"styles": "x.png"}, "styles must be of type tuple, got 'x.png'"),
-    "styles a list": ({"styles": ["x.png"]}, "styles must be of type tuple, got"),
     "styles of paths": ({"styles": (pathlib.Path("x"),)}, "not a path as a string"),
     "seeds an integer": ({"seeds": 3}, "seeds must be of type tuple, got 3"),
-    "seeds of NumPy": ({"seeds": tuple(np.arange(2))}, r"seeds holds np.int64\(0\)"),
+    "seeds of fractions": ({"seeds": np.array([0.5])}, "seeds holds 0.5, which is not"),
     "seeds of switches": ({"seeds": (True, False)}, "seeds holds True, which is not"),
     "terms a term": (
         {"terms": nst_jax.Gram()},
         "terms must be of type tuple, got Gram",
     ),
     "terms of classes": ({"terms": (nst_jax.Gram,)}, "terms.0. is .*not a loss term"),
-    "weight a text": (
-        {"terms": (nst_jax.Gram(weight="big"),)},
-        r"terms\[0\].weight must be a number, got 'big'",
-    ),
     "a term that is no pytree": (
         {"terms": (Undecorated(),)},
         "terms.0. is of Undecorated, which is no pytree: write @nst_jax.term above",

@@ -192,12 +192,17 @@ def test_frozen_pixels_are_the_content_s_whatever_is_done_to_a_result(tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("smoothing", "message"),
+    ("fields", "message"),
     [
-        (nst_jax.Smoothing(-1), "smoothing.radius must be at least 0, got -1"),
-        (nst_jax.Smoothing(2, 0.0), "smoothing.eps must be at least 1e-12 and finite"),
+        ((-1,), "smoothing.radius must be at least 0, got -1"),
+        ((2, 0.0), "smoothing.eps must be at least 1e-12 and finite"),
     ],
 )
-def test_a_wrong_smoothing_is_refused_before_anything_is_read(smoothing, message):
+def test_a_wrong_smoothing_is_refused_before_anything_is_read(fields, message):
+    with pytest.raises(nst_jax.RequestError, match=message):
+        nst_jax.Smoothing(*fields)
+    smoothing = nst_jax.Smoothing()
+    for name, value in zip(("radius", "eps"), fields, strict=False):
+        setattr(smoothing, name, value)  # As a flag does.
     with pytest.raises(nst_jax.RequestError, match=message):
         group_of(smoothing=smoothing)

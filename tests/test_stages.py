@@ -113,23 +113,39 @@ def test_a_stage_that_is_too_small_names_what_makes_it_larger(size, sizes, remed
 @pytest.mark.parametrize(
     ("ladder", "says"),
     [
-        (nst_jax.Ladder((64, 64)), "sizes must ascend and end below size 512"),
-        (nst_jax.Ladder((64, 512)), "sizes must ascend and end below size 512"),
-        (nst_jax.Ladder((64,), start=32), "both name the stages"),
-        (nst_jax.Ladder((64.5,)), r"sizes must be integers from 1, got \(64.5,\)"),
-        (nst_jax.Ladder((64, 90), steps=(1, 2, 3)), "steps has 3 entries for the 2"),
-        (nst_jax.Ladder((64,), style_scales=(0,)), "style_scales must be numbers from"),
-        (nst_jax.Ladder(factor=1.0), "factor must be from 1.05 to 16, got 1.0"),
-        (nst_jax.Ladder(start=600), "start must be below size 512, got 600"),
-        (nst_jax.Ladder(start=-1), "start must be at least 0, got -1"),
-        (nst_jax.Ladder(style_scales=(2.0,)), "style_scales is of stages before the"),
-        (nst_jax.Ladder(steps=(2, 3)), "steps is of stages before the last, and neit"),
+        (lambda: nst_jax.Ladder((64, 64)), "sizes must ascend and end below size 512"),
+        (lambda: nst_jax.Ladder((64, 512)), "sizes must ascend and end below size 512"),
+        (lambda: nst_jax.Ladder((64,), start=32), "both name the stages"),
+        (
+            lambda: nst_jax.Ladder((64.5,)),
+            r"sizes must be integers from 1, got \(64.5,\)",
+        ),
+        (
+            lambda: nst_jax.Ladder((64, 90), steps=(1, 2, 3)),
+            "steps has 3 entries for the 2",
+        ),
+        (
+            lambda: nst_jax.Ladder((64,), style_scales=(0,)),
+            "style_scales must be numbers from",
+        ),
+        (lambda: nst_jax.Ladder(factor=1.0), "factor must be from 1.05 to 16, got 1.0"),
+        (lambda: nst_jax.Ladder(start=600), "start must be below size 512, got 600"),
+        (lambda: nst_jax.Ladder(start=-1), "start must be at least 0, got -1"),
+        (
+            lambda: nst_jax.Ladder(style_scales=(2.0,)),
+            "style_scales is of stages before the",
+        ),
+        (
+            lambda: nst_jax.Ladder(steps=(2, 3)),
+            "steps is of stages before the last, and neit",
+        ),
     ],
 )
 def test_a_wrong_ladder_is_refused(ladder, says):
     def checked():
-        ladder.check()
-        return ladder.stages(512, 90, 1.0)
+        made = ladder()
+        made.check()
+        return made.stages(512, 90, 1.0)
 
     with pytest.raises(nst_jax.RequestError, match=says):
         checked()

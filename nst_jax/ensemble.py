@@ -148,8 +148,7 @@ class Ensemble:
     _sent: tuple[Network, Network] | None = None
 
     def __repr__(self) -> str:
-        shape = list(self._structure.canvas.shape)
-        return f"Ensemble(canvases {shape}, compiled in {self.compile_s:.1f} s)"
+        return f"Ensemble(canvases {list(self._structure.canvas.shape)})"
 
     @classmethod
     def compile(
@@ -306,13 +305,11 @@ class Ensemble:
           keep: asked after each chunk; if true, the look at its end bears the state.
 
         Raises:
-          RequestError: the canvases or problems are not those of a batch, or `steps`
-            or `look_every` is no such number.
+          RequestError: an argument is not of a batch, or no such number.
         """
         check_integer("look_every", look_every, 1)
         check_integer("steps", steps, 0)
-        canvases = as_floats(canvases, "canvases")
-        count = len(canvases)
+        count = len(canvases := as_floats(canvases, "canvases"))
         if not 1 <= count <= self.batch_size:
             raise RequestError(
                 f"a batch holds 1 to {self.batch_size} canvases, got {count}"
@@ -335,8 +332,8 @@ class Ensemble:
             step, state = 0, self._start(problem, batch)
         tolerance = np.broadcast_to(problem.tolerance, self.batch_size)[places]
         resting = False
-        shown = every_canvas or step in snapshots
-        pending = self._look(step, state, shown, places)
+        shown = range(steps + 1) if every_canvas else snapshots
+        pending = self._look(step, state, step in shown, places)
         while step < steps and not stop():
             ahead = [s for s in (*snapshots, steps) if s > step]
             following = min(step + look_every, *ahead)
@@ -347,8 +344,7 @@ class Ensemble:
             yield look
             # Once all members rest, or have come to NaN, nothing would change.
             resting = not (look.report.grad_norm > tolerance).any()
-            shown = every_canvas or step in snapshots
-            pending = self._look(step, state, shown, places, keep())
+            pending = self._look(step, state, step in shown, places, keep())
         overflowed = jax.vmap(transfer.overflowed_share)(state)
         last = pending()._replace(
             canvas=_fetch(state.canvas, places),

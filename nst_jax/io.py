@@ -112,8 +112,9 @@ def sized_array(
     fitted = fitted_shape(height, width, size, fit) if size else (height, width)
     if fitted == (height, width):
         return picture
-    check_pixels(f"{argument}: at size {size}, the array", *fitted, max_pixels)
-    size_of_pillow, how = fitted[::-1], RESAMPLERS[resample]
+    height, width = fitted
+    check_pixels(f"{argument}: at size {size}, the array", height, width, max_pixels)
+    size_of_pillow, how = (width, height), RESAMPLERS[resample]
     if source.array.dtype == np.uint8:
         image = Image.fromarray(source.array).resize(size_of_pillow, how)
         return np.asarray(image, np.float32) / 255

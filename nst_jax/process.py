@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import filelock
 from absl import logging
 
 from nst_jax.errors import RequestError
+from nst_jax.manifest import difference, roundtrip
 from nst_jax.runfile import FINISHED, read_manifest
 
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -118,4 +120,13 @@ def check_command(command: str) -> None:
             "ensemble.process='fresh' runs the launch script again, and this run was "
             f"not asked for by one (its command is {command!r}); use launch.py, or "
             "ensemble.process='own'"
+        )
+
+
+def check_same_request(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    """Raise ChildProcessError if run.json of another process is of another request."""
+    if reason := difference(theirs["config"], roundtrip(ours["config"])):
+        raise ChildProcessError(
+            f"the process of its own computed another request ({reason}): a config "
+            "must give the same arrays in every process"
         )

@@ -59,6 +59,8 @@ class Records:
           RequestError: it holds another run, or files that are of no run and that this
             one would overwrite, or cannot be written to.
         """
+        if not isinstance(plan, Plan):
+            raise RequestError(f"plan must be a nst_jax.Plan, got {plan!r}")
         self.workdir = pathlib.Path(workdir)
         self.plan = plan
         self.metrics = Metrics(self.workdir / "metrics.jsonl")

@@ -13,12 +13,11 @@ from absl import logging
 from nst_jax.advice import log_warnings, warn_before
 from nst_jax.build import Plan
 from nst_jax.ensemble import Look
-from nst_jax.errors import OutOfMemory, RequestError
+from nst_jax.errors import OutOfMemory
 from nst_jax.group import Group
-from nst_jax.manifest import difference, roundtrip
 from nst_jax.memory import out_of_memory
 from nst_jax.observer import Callback, Observer
-from nst_jax.process import check_command, compute_elsewhere
+from nst_jax.process import check_command, check_same_request, compute_elsewhere
 from nst_jax.progress import Progress
 from nst_jax.records import Records
 from nst_jax.report import read_run, write_page, write_report
@@ -42,20 +41,15 @@ def execute(
 ) -> str:
     """Runs a plan into a run directory, or goes on with what an earlier call left.
 
-    Ctrl-C is a request to stop, as `stop` is: the run ends with a checkpoint, and the
-    same call goes on with it. A second one raises KeyboardInterrupt at once.
-
     Args:
       plan: from `build`.
       workdir: a new folder, or one that holds an earlier call of the same request.
-      command: how the run was asked for, for the record.
-      stop: asked between chunks of steps; if true, the run ends with a checkpoint.
+      command: how the run was asked for.
+      stop: asked between chunks of steps; if true, or after Ctrl-C, the run ends with a
+        checkpoint. A second Ctrl-C raises KeyboardInterrupt at once.
       progress: whether to show a bar, on a terminal or in a notebook, or log lines.
-      callback: called at every row of metrics, for each batch, with a
-        `nst_jax.observer.StepInfo`: members, step, loss, terms, and the canvas at steps
-        of which `output` keeps a picture and at the end of a stage. An exception in it
-        is logged, and the run goes on without it. Members that are computed in
-        processes of their own are not told of.
+      callback: called at every row of metrics of this process, see `Observer`; the
+        canvas is there where `output` keeps a picture, and at the end of a stage.
 
     Returns:
       The run's status: "done"; "failed" if all members have diverged, so that there is
@@ -66,10 +60,6 @@ def execute(
       OSError: it cannot be written to any more. What is finished is kept.
       OutOfMemory: there is not enough for the least there is to compute. Likewise.
     """
-    if not isinstance(plan, Plan):
-        raise RequestError(
-            f"plan must be a nst_jax.Plan, made by build, got {type(plan).__name__}"
-        )
     records = Records(workdir, plan, command)
     finished = records.finished(range(len(plan.members)))
     if finished and records.status == records.outcome():
@@ -88,11 +78,10 @@ def execute(
         foretold = records.manifest["warnings"]
         log_warnings(foretold)
         write_safely(workdir, _first_page)  # So that there is one, whatever comes.
-        observer = Observer(callback, stop)
-        run = _Run(plan, records, observer)
+        run = _Run(plan, records, Observer(callback, stop))
         status = "failed"
         try:
-            with observer:
+            with run.observer:
                 status = run.all_groups(progress)
         finally:
             try:
@@ -152,8 +141,7 @@ class _Run:
     def __init__(self, plan: Plan, records: Records, observer: Observer):
         self.plan = plan
         self.records = records
-        self.observer = observer
-        self.stop = observer.stop
+        self.observer, self.stop = observer, observer.stop
         self.began = self.reported = self.kept = time.perf_counter()
         self.run_s = self.report_s = self.keep_s = self.elsewhere_s = 0.0
         self.member_steps = 0
@@ -225,12 +213,7 @@ class _Run:
         if not compute_elsewhere(command, workdir, group.numbers, self.stop):
             return False
         other = read_manifest(workdir)
-        ours = roundtrip(self.records.manifest["config"])
-        if reason := difference(other["config"], ours):
-            raise ChildProcessError(
-                f"{workdir} is of another request ({reason}): a config must give the "
-                "same arrays in every process"
-            )
+        check_same_request(other, self.records.manifest)
         self.records.adopt(group.numbers, workdir, other)
         if not self.records.finished(group.numbers):
             raise ChildProcessError(f"{workdir} is done, and not whole")

@@ -19,7 +19,8 @@ from absl import flags
 
 import nst_jax
 from benchmarks import script
-from benchmarks.peer import CONTENT_LAYER, Features, convolutions, network
+from benchmarks.peer import CONTENT_LAYER, Features, convolutions
+from benchmarks.peer import network as peer_network
 from nst_jax.losses.style import STYLE_LAYERS
 from nst_jax.preprocessing import CAFFE
 
@@ -27,6 +28,11 @@ _SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.", lower_bo
 _STEPS = flags.DEFINE_integer("steps", 100, "Iterations of L-BFGS.", lower_bound=1)
 _CONTENT = flags.DEFINE_string("content", "samples/chelsea.png", "Content picture.")
 _STYLE = flags.DEFINE_string("style", "samples/swirls.jpg", "Style picture.")
+
+
+def network(x: torch.Tensor) -> Features:
+    """Return the taps of the bundled network, pooling as the presets do."""
+    return peer_network(x, convolutions(), ceil_mode=False)
 
 
 def gram(features: torch.Tensor) -> torch.Tensor:
@@ -43,7 +49,7 @@ def johnson(x: torch.Tensor, content: Features, style: Features) -> torch.Tensor
     its L-BFGS looks at gradients only.
     """
     mse = torch.nn.functional.mse_loss
-    seen = network(x, convolutions())
+    seen = network(x)
     content_loss = 5 * mse(seen[CONTENT_LAYER], content[CONTENT_LAYER])
     style_loss = sum(
         100 * mse(gram(seen[layer]), gram(style[layer])) for layer in STYLE_LAYERS
@@ -57,7 +63,7 @@ def johnson(x: torch.Tensor, content: Features, style: Features) -> torch.Tensor
 def gordicaleksa(x: torch.Tensor, content: Features, style: Features) -> torch.Tensor:
     """(content, style, variation) losses of a canvas."""
     mse = torch.nn.functional.mse_loss
-    seen = network(x, convolutions())
+    seen = network(x)
     content_loss = mse(content[CONTENT_LAYER], seen[CONTENT_LAYER])
     style_loss = sum(
         mse(gram(style[layer]), gram(seen[layer]), reduction="sum")
@@ -90,8 +96,8 @@ class Theirs:
     def __init__(self, tool: Tool, content: np.ndarray, style: np.ndarray):
         self.tool = tool
         with torch.no_grad():
-            self.content = network(self.tensor(content), convolutions())
-            self.style = network(self.tensor(style), convolutions())
+            self.content = network(self.tensor(content))
+            self.style = network(self.tensor(style))
 
     def tensor(self, image: np.ndarray) -> torch.Tensor:
         """[1, 3, H, W], BGR, less the mean."""

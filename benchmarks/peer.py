@@ -41,8 +41,12 @@ def convolutions() -> Kernels:
     }
 
 
-def network(x: torch.Tensor, kernels: Kernels) -> Features:
-    """The taps [N, C, h, w] of preprocessed pictures in BGR, [N, 3, H, W]."""
+def network(x: torch.Tensor, kernels: Kernels, *, ceil_mode: bool = True) -> Features:
+    """Return the taps [N, C, h, w] of preprocessed pictures in BGR, [N, 3, H, W].
+
+    `ceil_mode` False drops an odd last row or column at a pooling, as
+    `pool_rounding="floor"` does.
+    """
     taps = {}
     for layer in LAYERS[: LAYERS.index("relu5_1") + 1]:
         if layer.startswith("conv"):
@@ -50,7 +54,7 @@ def network(x: torch.Tensor, kernels: Kernels) -> Features:
         elif layer.startswith("relu"):
             x = torch.nn.functional.relu(x, inplace=True)
         else:
-            x = torch.nn.functional.max_pool2d(x, 2)
+            x = torch.nn.functional.max_pool2d(x, 2, ceil_mode=ceil_mode)
         if layer in STYLE_LAYERS or layer == CONTENT_LAYER:
             taps[layer] = x
     return taps

@@ -12,7 +12,10 @@ has the factors. Three minutes on two CPU cores.
 import nst_jax
 
 CONTENT, STYLES = "samples/coffee.png", ("samples/swirls.jpg",)
-FIELDS = ("terms", "pooling", "canvas", "input_scale", "input_centred")
+FIELDS = (
+    *("terms", "pooling", "pool_rounding", "canvas"),
+    *("input_scale", "input_centred"),
+)
 
 
 def get_config(arg: str = "") -> nst_jax.Experiment:

@@ -58,6 +58,10 @@ class Experiment(Fields):
       steps: steps of the solver; 0 evaluates the starting canvas and stops.
       seeds: one member each; a seed decides the noise that it starts from.
       pooling: "max" or "avg".
+      pool_rounding: what pooling makes of an odd last row or column. "ceil" pools what
+        is there, so that all borders are styled at every size; "floor" drops it, as
+        most published tools do, and leaves up to 15 px at the right and the bottom
+        hardly styled. Sizes that are a multiple of 16 have no such row.
       solver: which, and its options.
       terms: the loss terms. They read like the records they are, and flags may
         set their fields.
@@ -108,6 +112,7 @@ class Experiment(Fields):
     colour: str = "style"
     smoothing: Smoothing = dataclasses.field(default_factory=Smoothing)
     padding: str = "zeros"
+    pool_rounding: str = "ceil"
     input_scale: float = 1.0
     input_centred: bool = True
     resample: str = "lanczos"

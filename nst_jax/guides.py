@@ -19,7 +19,10 @@ PROPAGATIONS = ("simple", "inside", "all")
 
 
 def guides(
-    regions: jax.Array, layers: Iterable[str | int], propagation: str = "simple"
+    regions: jax.Array,
+    layers: Iterable[str | int],
+    propagation: str = "simple",
+    rounding: str = "ceil",
 ) -> dict[str, jax.Array]:
     """What each position of each layer belongs to.
 
@@ -28,6 +31,8 @@ def guides(
       layers: the taps, by any name that `vgg.canonical_layer` knows.
       propagation: one of `PROPAGATIONS`. What lies beyond the border counts as what
         is at it.
+      rounding: of the network's poolings at an odd side, "ceil" or "floor"; see
+        `vgg.pool`.
 
     Returns:
       Canonical layer name -> [R, h, w], of that layer's height and width.
@@ -49,7 +54,9 @@ def guides(
             edge = jnp.pad(guide, ((0, 0), (1, 1), (1, 1)), mode="edge")
             guide = _over(edge, propagation, 3, 1)
         elif layer.startswith("pool"):
-            guide = _over(guide, propagation, 2, 2)
+            odd = [side % 2 if rounding == "ceil" else 0 for side in guide.shape[1:]]
+            edge = jnp.pad(guide, ((0, 0), (0, odd[0]), (0, odd[1])), mode="edge")
+            guide = _over(edge, propagation, 2, 2)
         if layer in taps:
             found[layer] = guide
     return found

@@ -4,6 +4,7 @@
 
 And one of this project's own, "nst_jax"; docs/quality.md has how it compares. Numbers
 are converted to this project's units: noise and learning rates to pictures in [0, 1].
+Published tools have `pool_rounding="floor"`, with which their losses were compared.
 docs/conventions.md has the table, and what is not the same.
 """
 
@@ -46,6 +47,7 @@ def paper(content: str, styles: tuple[str, ...]) -> Experiment:
         pooling="avg",
         canvas=Canvas("noise"),
         solver=SolverOptions("lbfgs", history_size=_HISTORY),
+        pool_rounding="floor",
     )
 
 
@@ -60,6 +62,7 @@ def gatys(content: str, styles: tuple[str, ...]) -> Experiment:
         steps=500,
         solver=_torch_lbfgs(),
         resample="bilinear",
+        pool_rounding="floor",
     )
 
 
@@ -82,6 +85,7 @@ def johnson(content: str, styles: tuple[str, ...]) -> Experiment:
         solver=_torch_lbfgs(),
         input_scale=256 / 255,
         resample="bilinear",
+        pool_rounding="floor",
     )
 
 
@@ -99,6 +103,7 @@ def keras(content: str, styles: tuple[str, ...]) -> Experiment:
         steps=4000,
         solver=SolverOptions("sgd"),
         resample="nearest",
+        pool_rounding="floor",
     )
 
 
@@ -113,6 +118,7 @@ def pastiche(content: str, styles: tuple[str, ...]) -> Experiment:
         steps=1000,
         solver=SolverOptions("lbfgs_fixed", history_size=_HISTORY),
         resample="bilinear",
+        pool_rounding="floor",
     )
 
 
@@ -141,6 +147,7 @@ def app(content: str, styles: tuple[str, ...]) -> Experiment:
         input_scale=0.226,
         input_centred=False,
         resample="bilinear",
+        pool_rounding="floor",
     )
 
 
@@ -162,6 +169,7 @@ def gordicaleksa(content: str, styles: tuple[str, ...]) -> Experiment:
         steps=1000,
         solver=SolverOptions("lbfgs", history_size=_HISTORY),
         resample="bicubic",
+        pool_rounding="floor",
     )
 
 

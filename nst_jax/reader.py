@@ -45,6 +45,7 @@ class NetworkFields(NamedTuple):
     padding: str
     input_scale: float
     input_centred: bool
+    pool_rounding: str
 
     @classmethod
     def from_experiment(cls, experiment: Experiment) -> "NetworkFields":
@@ -57,6 +58,7 @@ class NetworkFields(NamedTuple):
             experiment.padding,
             experiment.input_scale,
             experiment.input_centred,
+            experiment.pool_rounding,
         )
 
 

@@ -43,6 +43,9 @@ def conv_shapes() -> dict[str, tuple[int, int]]:
 
 
 POOLINGS = ("max", "avg")
+#: What pooling makes of an odd last row or column: "ceil" pools what is there, as
+#: Caffe does and PyTorch with ceil_mode=True; "floor" drops it.
+ROUNDINGS = ("ceil", "floor")
 #: How a convolution sees beyond the border, and `jnp.pad`'s name for it.
 PADDINGS = {"zeros": "constant", "reflect": "reflect", "replicate": "edge"}
 
@@ -111,21 +114,38 @@ def deepest_layer(layers: Iterable[str]) -> str:
 
 
 def smallest_side(layers: Iterable[str]) -> int:
-    """The least height and width, in pixels, that reaches all of `layers`."""
+    """Return the stride of the deepest of `layers`, in pixels.
+
+    It is the least height and width that a picture may have: with `pool_rounding`
+    "floor" a smaller one has no position at the layer, with "ceil" none that sees as
+    much as the layer's window.
+    """
     above = LAYERS[: LAYERS.index(deepest_layer(layers)) + 1]
     return 2 ** sum(layer.startswith("pool") for layer in above)
 
 
-def check_names(pooling: str, padding: str) -> None:
-    """Raise RequestError unless there are a pooling and a padding of these names."""
-    if pooling not in POOLINGS:
-        raise RequestError(f"pooling must be one of {POOLINGS}, got {pooling!r}")
-    if padding not in PADDINGS:
-        raise RequestError(f"padding must be one of {tuple(PADDINGS)}, got {padding!r}")
+def check_names(pooling: str, padding: str, pool_rounding: str) -> None:
+    """Raise RequestError unless there are options of these names."""
+    for name, value, allowed in (
+        ("pooling", pooling, POOLINGS),
+        ("pool_rounding", pool_rounding, ROUNDINGS),
+        ("padding", padding, tuple(PADDINGS)),
+    ):
+        if value not in allowed:
+            raise RequestError(f"{name} must be one of {allowed}, got {value!r}")
 
 
-def pool(x: jax.Array, pooling: str) -> jax.Array:
-    """2×2 pooling with stride 2 of [H, W, C]; an odd last row or column is dropped.
+def pool(x: jax.Array, pooling: str, rounding: str = "ceil") -> jax.Array:
+    """2×2 pooling with stride 2 of [H, W, C].
+
+    Args:
+      pooling: one of `POOLINGS`.
+      rounding: one of `ROUNDINGS`. With "ceil" a window that reaches beyond the
+        picture pools the values inside: its last row or column is repeated, which
+        changes neither their maximum nor their mean.
+
+    Returns:
+      [⌈H/2⌉, ⌈W/2⌉, C], or [⌊H/2⌋, ⌊W/2⌋, C] with "floor".
 
     Written as four strided slices: nothing here lowers to select-and-scatter,
     whose gradient is not deterministic on a GPU, and it is the fastest form on a
@@ -133,6 +153,9 @@ def pool(x: jax.Array, pooling: str) -> jax.Array:
     halves (¼ each if all four tie), while library poolings send all of it to the
     first: the shared one is the kinder subgradient on flat colour.
     """
+    odd = x.shape[0] % 2, x.shape[1] % 2
+    if rounding == "ceil" and any(odd):
+        x = jnp.pad(x, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge")
     height, width = x.shape[0] // 2 * 2, x.shape[1] // 2 * 2
     a, b, c, d = (x[i:height:2, j:width:2] for i in (0, 1) for j in (0, 1))
     if pooling == "max":
@@ -204,6 +227,7 @@ class VGG19(nn.Module):
     pooling: str = "max"
     padding: str = "zeros"
     numerics: Numerics = Numerics()
+    pool_rounding: str = "ceil"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
@@ -216,7 +240,7 @@ class VGG19(nn.Module):
             elif layer.startswith("relu"):
                 x = nn.relu(x)
             else:
-                x = pool(x, self.pooling)
+                x = pool(x, self.pooling, self.pool_rounding)
             if layer in self.layers:
                 taps[layer] = x
         return taps
@@ -232,6 +256,7 @@ def features(
     padding: str = "zeros",
     numerics: Numerics = Numerics(),
     prepared: Prepared | None = None,
+    pool_rounding: str = "ceil",
 ) -> dict[str, jax.Array]:
     """VGG-19's response to a picture.
 
@@ -247,6 +272,7 @@ def features(
       numerics: precision of the convolutions and dtype of the features.
       prepared: `prepare(params)`; if given, gradients need not turn the kernels anew,
         and `numerics.convolution` may be Winograd's.
+      pool_rounding: "ceil" or "floor", see `pool`.
 
     Returns:
       Canonical layer name -> features [h, w, c].
@@ -262,7 +288,7 @@ def features(
             "preprocessing must be the nst_jax.Preprocessing of the weights, got "
             f"{preprocessing!r}"
         )
-    check_names(pooling, padding)
+    check_names(pooling, padding, pool_rounding)
     image = jnp.asarray(as_picture(image, "image", optimised=True, nan=True))
     taps = canonical_layers(layers)
     if not taps:
@@ -273,7 +299,7 @@ def features(
             f"a picture of {image.shape[1]}×{image.shape[0]} px does not reach "
             f"{deepest_layer(taps)}, which needs at least {side} px each way"
         )
-    model = VGG19(taps, pooling, padding, numerics)
+    model = VGG19(taps, pooling, padding, numerics, pool_rounding)
     variables = {"params": params, "prepared": prepared or {}}
     return model.apply(variables, preprocess(image, preprocessing))  # type: ignore
 
@@ -296,6 +322,7 @@ class Network:
       numerics: precision of the convolutions and dtype of the features.
       layout: how a picture [H, W, 3], and with it all that is made of it, lies on
         devices; None for wherever it lies.
+      pool_rounding: "ceil" or "floor", see `pool`.
     """
 
     params: Params
@@ -305,6 +332,7 @@ class Network:
     padding: str = static(default="zeros")
     numerics: Numerics = static(default=Numerics())
     layout: jax.sharding.Sharding | None = static(default=None)
+    pool_rounding: str = static(default="ceil")
 
     @classmethod
     def of(
@@ -317,6 +345,7 @@ class Network:
         numerics: Numerics = Numerics(),
         input_scale: float = 1.0,
         input_centred: bool = True,
+        pool_rounding: str = "ceil",
     ) -> "Network":
         """The network with these weights, on the device.
 
@@ -327,8 +356,8 @@ class Network:
           input_centred: whether the mean is taken off.
 
         Raises:
-          RequestError: there is no such pooling or padding, or the scale is not
-            positive.
+          RequestError: there is no such pooling, rounding or padding, or the scale
+            is not positive.
         """
         numerics = numerics.on(jax.default_backend())
         prepared = prepare(params, numerics)
@@ -339,6 +368,7 @@ class Network:
             numerics=numerics,
             input_scale=input_scale,
             input_centred=input_centred,
+            pool_rounding=pool_rounding,
         )
 
     def used(
@@ -349,12 +379,13 @@ class Network:
         numerics: Numerics = Numerics(),
         input_scale: float = 1.0,
         input_centred: bool = True,
+        pool_rounding: str = "ceil",
     ) -> "Network":
         """These weights, used in another way; see `of`.
 
         They are not copied, but prepared anew if `numerics.convolution` is another.
         """
-        check_names(pooling, padding)
+        check_names(pooling, padding, pool_rounding)
         numerics = numerics.on(jax.default_backend())
         prepared = self.prepared
         if numerics.convolution != self.numerics.convolution:
@@ -366,6 +397,7 @@ class Network:
             pooling=pooling,
             padding=padding,
             numerics=numerics,
+            pool_rounding=pool_rounding,
         )
 
     def __call__(
@@ -391,4 +423,5 @@ def _of_network(
         padding=network.padding,
         numerics=network.numerics,
         prepared=network.prepared,
+        pool_rounding=network.pool_rounding,
     )

@@ -207,11 +207,13 @@ def load_network(
     pooling: str = "max",
     padding: str = "zeros",
     numerics: Numerics = Numerics(),
+    pool_rounding: str = "ceil",
 ) -> Network:
     """The network of a weight file, on the device; by default the bundled one.
 
     Raises:
-      RequestError: the file is not whole, or there is no such pooling or padding.
+      RequestError: the file is not whole, or there is no such pooling, rounding or
+        padding.
     """
     weights = load_weights(path)
     return Network.of(
@@ -220,6 +222,7 @@ def load_network(
         pooling=pooling,
         padding=padding,
         numerics=numerics,
+        pool_rounding=pool_rounding,
     )
 
 

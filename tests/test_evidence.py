@@ -56,7 +56,7 @@ def changed(run, axes=None, **config):
 def test_the_network_is_the_one_of_the_run(tmp_path, network):
     run = write_run(tmp_path / "run", (("seed", ("0", "1")),))
     eyes = {
-        **{"pooling": "avg", "padding": "replicate"},
+        **{"pooling": "avg", "pool_rounding": "floor", "padding": "replicate"},
         **{"input_scale": 2.0, "input_centred": False},
     }
     # What is no weight is part of the tree.
@@ -68,7 +68,15 @@ def test_the_network_is_the_one_of_the_run(tmp_path, network):
 
 
 @pytest.mark.parametrize(
-    "field", ["pooling", "steps, padding", "input_scale", "input_centred", "weights"]
+    "field",
+    [
+        "pooling",
+        "pool_rounding",
+        "steps, padding",
+        "input_scale",
+        "input_centred",
+        "weights",
+    ],
 )
 def test_there_is_no_network_where_members_have_different_ones(tmp_path, field):
     run = write_run(tmp_path / "run", (("seed", ("0", "1")),))

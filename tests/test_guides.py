@@ -1,5 +1,6 @@
 """Regions of pictures: how they go down to the layers, and what terms make of them."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -8,9 +9,9 @@ import numpy as np
 import pytest
 
 import nst_jax
-from nst_jax.guides import guides
+from nst_jax.guides import PROPAGATIONS, guides
 from nst_jax.losses import Gram, View
-from nst_jax.vgg import LAYERS
+from nst_jax.vgg import LAYERS, ROUNDINGS
 
 rng = np.random.default_rng
 
@@ -49,7 +50,8 @@ def test_a_position_is_judged_by_what_it_sees(layer, propagation, wanted):
 
 def test_a_simple_guide_is_the_share_of_what_is_pooled():
     regions = rng(1).random((2, 22, 37)).astype(np.float32)
-    found = guides(jnp.asarray(regions), ["relu1_2", "relu2_1", "conv_5"])
+    layers = ["relu1_2", "relu2_1", "conv_5"]
+    found = guides(jnp.asarray(regions), layers, rounding="floor")
     assert list(found) == ["relu1_2", "relu2_1", "conv3_1"]
     np.testing.assert_array_equal(found["relu1_2"], regions)
     for layer, side in (("relu2_1", 2), ("conv3_1", 4)):
@@ -57,6 +59,33 @@ def test_a_simple_guide_is_the_share_of_what_is_pooled():
         cut = regions[:, : height * side, : width * side]
         blocks = cut.reshape(2, height, side, width, side)
         np.testing.assert_allclose(found[layer], blocks.mean((2, 4)), rtol=1e-6)
+
+
+def test_a_guide_of_a_partial_window_is_the_share_of_what_is_there():
+    """22×37 → 11×19 → 6×10: the last row and column by the mean of what they pool."""
+    regions = rng(1).random((2, 22, 37)).astype(np.float32)
+    found = guides(jnp.asarray(regions), ["pool2"])["pool2"]
+    half = np.pad(regions, ((0, 0), (0, 0), (0, 1)), mode="edge")
+    half = half.reshape(2, 11, 2, 19, 2).mean((2, 4))
+    half = np.pad(half, ((0, 0), (0, 1), (0, 1)), mode="edge")
+    expected = half.reshape(2, 6, 2, 10, 2).mean((2, 4))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(found[:, -1, -1], regions[:, 20:, 36].mean(1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("propagation", PROPAGATIONS)
+def test_guides_have_the_shapes_of_the_layers(network, propagation, rounding):
+    """All 37, and of regions that are everywhere all is 1."""
+    network = dataclasses.replace(network, pool_rounding=rounding)
+    for height, width in ((33, 47), (32, 63), (45, 32)):
+        picture = jax.ShapeDtypeStruct((height, width, 3), jnp.float32)
+        layers = jax.eval_shape(lambda x: network(x, LAYERS), picture)
+        ones = jnp.ones((1, height, width))
+        found = guides(ones, LAYERS, propagation, rounding)
+        for layer, seen in layers.items():
+            assert found[layer].shape == (1, *seen.shape[:2]), layer
+            assert (found[layer] == 1).all()
 
 
 def test_a_wrong_propagation_is_named():

@@ -42,10 +42,25 @@ def convs():
     }
 
 
-def reference(convs, image, pooling="max", padding="zeros", deepest="pool5"):
+def pooled_by_hand(x, pooling, rounding):
+    """[H, W, C] window by window, each of what the picture has there."""
+    height, width, channels = x.shape
+    if rounding == "floor":
+        height, width = height // 2 * 2, width // 2 * 2
+    found = np.zeros((-(-height // 2), -(-width // 2), channels), x.dtype)
+    for i, j in np.ndindex(*found.shape[:2]):
+        window = x[2 * i : min(2 * i + 2, height), 2 * j : min(2 * j + 2, width)]
+        reduce = np.max if pooling == "max" else np.mean
+        found[i, j] = reduce(window, axis=(0, 1))
+    return found
+
+
+def reference(
+    convs, image, pooling="max", padding="zeros", deepest="pool5", rounding="ceil"
+):
     """VGG-19 in float64 by Simonyan & Zisserman's table 1, column E: name -> [h, w, c].
 
-    A convolution is nine shifted matrix products, a pooling a reshape. Nothing of
+    A convolution is nine shifted matrix products, a pooling a loop over windows. Nothing of
     the package is used, and Caffe's means are written out.
     """
     x = 255 * np.asarray(image, np.float64)[..., ::-1] - [103.939, 116.779, 123.68]
@@ -65,11 +80,7 @@ def reference(convs, image, pooling="max", padding="zeros", deepest="pool5"):
             taps[f"relu{block}_{number}"] = x = np.where(x > 0, x, 0)
             if deepest in taps:
                 return taps
-        height, width, channels = x.shape
-        whole = x[: height // 2 * 2, : width // 2 * 2]
-        cells = whole.reshape(height // 2, 2, width // 2, 2, channels)
-        x = cells.max((1, 3)) if pooling == "max" else cells.mean((1, 3))
-        taps[f"pool{block}"] = x
+        taps[f"pool{block}"] = x = pooled_by_hand(x, pooling, rounding)
     return taps
 
 
@@ -88,24 +99,48 @@ def assert_taps_agree(found, expected):
 # Forward.
 
 
+@pytest.mark.parametrize("rounding", vgg.ROUNDINGS)
 @pytest.mark.parametrize("pooling", ["max", "avg"])
-def test_every_tap_is_that_of_a_network_in_numpy(network, convs, pooling):
-    """All 37, on a picture of which each pooling but two drops a row or a column."""
+def test_every_tap_is_that_of_a_network_in_numpy(network, convs, pooling, rounding):
+    """All 37, on a picture that is odd in rows or columns at each pooling."""
     image = smooth_picture(0, 37, 50)
-    expected = reference(convs, image, pooling)
+    expected = reference(convs, image, pooling, rounding=rounding)
     assert tuple(expected) == LAYERS
-    found = tapped(dataclasses.replace(network, pooling=pooling), image, LAYERS)
+    network = dataclasses.replace(network, pooling=pooling, pool_rounding=rounding)
+    found = tapped(network, image, LAYERS)
     assert_taps_agree(found, expected)
+    assert found["pool5"].shape[:2] == {"ceil": (2, 2), "floor": (1, 1)}[rounding]
+
+
+@pytest.mark.parametrize("pooling", ["max", "avg"])
+def test_a_rounding_says_nothing_of_a_size_that_every_pooling_halves(network, pooling):
+    """To the bit, and in the gradient too."""
+
+    @jax.jit
+    def value_and_grad(network, image):
+        return jax.value_and_grad(lambda x: network(x, ("relu5_1",))["relu5_1"].sum())(
+            image
+        )
+
+    image = smooth_picture(0, 32, 48)
+    ceil, floor = (
+        value_and_grad(
+            dataclasses.replace(network, pooling=pooling, pool_rounding=rounding), image
+        )
+        for rounding in vgg.ROUNDINGS
+    )
+    np.testing.assert_array_equal(ceil[0], floor[0])
+    np.testing.assert_array_equal(ceil[1], floor[1])
 
 
 @pytest.mark.parametrize("padding", ["reflect", "replicate"])
 def test_other_paddings_are_numpys(network, convs, padding):
-    """Down to 1×1, where there is nothing to reflect."""
+    """Down to one row, where there is nothing to reflect."""
     image = smooth_picture(1, 16, 21)
     layers = LAYERS[: LAYERS.index("relu5_1") + 1]
     expected = reference(convs, image, padding=padding, deepest="relu5_1")
     found = tapped(dataclasses.replace(network, padding=padding), image, layers)
-    assert found["relu5_1"].shape == (1, 1, 512)
+    assert found["relu5_1"].shape == (1, 2, 512)
     assert_taps_agree(found, expected)
 
 
@@ -211,7 +246,7 @@ def test_gradient_is_the_finite_difference(network, pooling, padding):
     """
     network = in_float64(dataclasses.replace(network, pooling=pooling, padding=padding))
     rng = np.random.default_rng(5)
-    y = jnp.asarray(rng.normal(size=(2, 3, 256)))
+    y = jnp.asarray(rng.normal(size=(3, 4, 256)))  # The last of each is partial.
 
     @jax.jit
     def value_and_grad(network, image):
@@ -328,21 +363,40 @@ def test_pooling_in_closed_form():
     """Of x + 10·y the maximum is at the lower right, the mean in the middle."""
     y, x = np.mgrid[:5, :7].astype(np.float32)
     ramp = jnp.asarray((x + 10 * y)[..., None])
-    corner = 2 * np.arange(3) + 20 * np.arange(2)[:, None]
-    np.testing.assert_array_equal(vgg.pool(ramp, "max")[..., 0], corner + 11)
-    np.testing.assert_array_equal(vgg.pool(ramp, "avg")[..., 0], corner + 5.5)
+    last = np.arange(1, 9, 2).clip(max=6) + 10 * np.arange(1, 7, 2)[:, None].clip(max=4)
+    middle = np.array([0.5, 2.5, 4.5, 6]) + 10 * np.array([[0.5], [2.5], [4]])
+    for pooling, expected in (("max", last), ("avg", middle)):
+        np.testing.assert_array_equal(vgg.pool(ramp, pooling)[..., 0], expected)
+        dropped = vgg.pool(ramp, pooling, "floor")[..., 0]
+        np.testing.assert_array_equal(dropped, expected[:2, :3])
 
 
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("rounding", vgg.ROUNDINGS)
 @pytest.mark.parametrize("pooling", ["max", "avg"])
-def test_pooling_is_over_cells_of_each_channel(pooling):
-    x = np.random.default_rng(8).normal(size=(7, 10, 3)).astype(np.float32)
-    cells = x[:6].reshape(3, 2, 5, 2, 3)
-    expected = cells.max((1, 3)) if pooling == "max" else cells.mean((1, 3))
-    np.testing.assert_allclose(vgg.pool(jnp.asarray(x), pooling), expected, rtol=1e-6)
+@pytest.mark.parametrize("shape", [(7, 10, 3), (10, 7, 3), (9, 9, 2), (8, 6, 2)])
+def test_pooling_is_over_windows_of_each_channel(pooling, rounding, shape):
+    """In float64, its gradient by finite differences."""
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=shape)
+    found = vgg.pool(jnp.asarray(x), pooling, rounding)
+    expected = pooled_by_hand(x, pooling, rounding)
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
+    y = rng.normal(size=expected.shape)
+    gradient = jax.grad(lambda x: (vgg.pool(x, pooling, rounding) * y).sum())(
+        jnp.asarray(x)
+    )
+    for direction in rng.normal(size=(3, *shape)):
+        ahead, behind = (
+            (pooled_by_hand(x + step * direction, pooling, rounding) * y).sum()
+            for step in (1e-7, -1e-7)
+        )
+        slope = np.vdot(gradient, direction)
+        np.testing.assert_allclose((ahead - behind) / 2e-7, slope, rtol=1e-6, atol=1e-7)
 
 
-def pooled_gradient(x, pooling):
-    return jax.jit(jax.grad(lambda x: vgg.pool(x, pooling).sum()))(x)
+def pooled_gradient(x, pooling, rounding="ceil"):
+    return jax.jit(jax.grad(lambda x: vgg.pool(x, pooling, rounding).sum()))(x)
 
 
 def test_maximum_takes_all_of_the_gradient():
@@ -354,7 +408,16 @@ def test_maximum_takes_all_of_the_gradient():
     marks = cells == cells.max((1, 3), keepdims=True)
     expected[:4, :6] = marks.reshape(4, 6, 2)
     assert expected.sum() == 2 * 3 * 2
-    np.testing.assert_array_equal(pooled_gradient(x, "max"), expected)
+    np.testing.assert_array_equal(pooled_gradient(x, "max", "floor"), expected)
+
+
+def test_the_gradient_of_a_partial_window_is_shared_by_what_is_there():
+    """½ each of two that tie or are averaged, 1 to a corner alone."""
+    x = np.full((5, 5, 1), 0.3, np.float32)
+    expected = np.full((5, 5, 1), 0.25)
+    expected[4], expected[:, 4], expected[4, 4] = 0.5, 0.5, 1
+    for pooling in ("max", "avg"):
+        np.testing.assert_array_equal(pooled_gradient(x, pooling), expected)
 
 
 @pytest.mark.parametrize("pooling", ["max", "avg"])
@@ -362,7 +425,7 @@ def test_flat_colour_shares_the_gradient_equally(pooling):
     """¼ to each of four that tie, as an average pooling gives at any picture."""
     expected = np.full((6, 9, 2), 0.25)
     expected[:, 8] = 0
-    found = pooled_gradient(np.full((6, 9, 2), 0.3, np.float32), pooling)
+    found = pooled_gradient(np.full((6, 9, 2), 0.3, np.float32), pooling, "floor")
     np.testing.assert_array_equal(found, expected)
 
 
@@ -543,6 +606,10 @@ def test_the_input_a_network_was_trained_on_is_the_default():
     [
         ({"input_scale": 0.0}, "input_scale must be positive and finite, got 0.0"),
         ({"pooling": "mean"}, "pooling must be one of .*'avg'.*, got 'mean'"),
+        (
+            {"pool_rounding": "round"},
+            "pool_rounding must be one of .*'ceil'.*, got 'round'",
+        ),
         ({"padding": "same"}, "padding must be one of .*'zeros'.*, got 'same'"),
     ],
 )

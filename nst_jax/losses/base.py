@@ -294,7 +294,10 @@ class Objective:
         step: jax.Array | int = 0,
     ) -> View:
         """A picture [H, W, 3], its regions [R, H, W] if any, as the terms see it."""
-        guided = {} if regions is None else guides(regions, self.layers, propagation)
+        guided = {}
+        if regions is not None:
+            rounding = network.pool_rounding
+            guided = guides(regions, self.layers, propagation, rounding)
         return View(image, network(image, self.layers), guided, step)
 
     def targets(

@@ -26,7 +26,7 @@ from nst_jax.weights import load_network
 #: Pictures that are held in memory, at most.
 HELD = 1024
 #: What of the config says how the network sees, beside its weights.
-_EYES = ("pooling", "padding", "input_scale", "input_centred")
+_EYES = ("pooling", "pool_rounding", "padding", "input_scale", "input_centred")
 
 
 def write_findings(run: Run) -> None:
@@ -123,7 +123,9 @@ def _evidence(run: Run) -> Evidence:
             whole = load_network(find_file("weights", config["weights"]))
         except RequestError:  # The run may have been carried to another machine.
             return None
-        return whole.used(**{name: config[name] for name in _EYES})
+        # A run.json without the field is of a version that dropped odd rows.
+        eyes = {"pool_rounding": "floor"} | {k: config[k] for k in _EYES if k in config}
+        return whole.used(**eyes)
 
     rows = [(number, own) for number, own in run.rows.items() if own]
     return Evidence(

@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 from nst_jax.decoder import list_pictures
 from nst_jax.draft import undraft
@@ -338,6 +339,8 @@ def _text(value: Any, arrays: dict[str, str], in_full: bool = False) -> str:
         their defaults.
     """
     value = undraft(value)
+    if isinstance(value, optax.GradientTransformation):  # A named tuple.
+        return "an optax transformation"
     if isinstance(value, tuple | list):
         return " ".join(_text(item, arrays, in_full) for item in value) or "none"
     if isinstance(value, ArrayInput):

@@ -23,6 +23,7 @@ from nst_jax.masks import check_frozen
 from nst_jax.parametrisation import parametrisation
 from nst_jax.plain import plain
 from nst_jax.reader import Input, NetworkFields, Reader
+from nst_jax.solvers import check_solver
 from nst_jax.vgg import Network, deepest_layer, smallest_side
 
 
@@ -330,6 +331,8 @@ def _check(
         _check_reaches("content", scene.content, objective.layers, remedy)
         for i, style in enumerate(scene.styles):
             _check_reaches(f"styles[{i}]", style, objective.layers, remedy)
+    if member.experiment.solver.custom is not None:
+        check_solver(member.experiment.solver_record())
     # A term refuses what it cannot use when it is traced.
     traced = functools.partial(_traced, objective, network)
     content, regions = scene.content, scene.regions

@@ -58,11 +58,9 @@ class Experiment(Fields):
       steps: steps of the solver; 0 evaluates the starting canvas and stops.
       seeds: one member each; a seed decides the noise that it starts from.
       pooling: "max" or "avg".
-      pool_rounding: what pooling makes of an odd last row or column. "ceil" pools what
-        is there, so that all borders are styled at every size; "floor" drops it, as
-        most published tools do, and leaves up to 15 px at the right and the bottom
-        hardly styled. Sizes that are a multiple of 16 have no such row.
-      solver: which, and its options.
+      pool_rounding: an odd last row or column is pooled by itself ("ceil"), or dropped
+        as most published tools do, which leaves up to 15 px hardly styled ("floor").
+      solver: which, and its options; or an optax transformation, or your own `Solver`.
       terms: the loss terms. They read like the records they are, and flags may
         set their fields.
       canvas: where the optimisation starts.
@@ -131,6 +129,8 @@ class Experiment(Fields):
             value = draft(value)
         elif name == "terms" and isinstance(value, tuple):
             value = tuple(map(draft, value))
+        elif name == "solver" and not isinstance(value, SolverOptions):
+            value = SolverOptions(custom=value)
         object.__setattr__(self, name, value)
 
     __repr__ = short_repr

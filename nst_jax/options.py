@@ -2,15 +2,18 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import jax.extend.backend
+import optax
 
+from nst_jax.draft import draft, undraft
 from nst_jax.errors import RequestError, nearest
 from nst_jax.fields import Fields, check_items, check_types
 from nst_jax.guides import PROPAGATIONS
 from nst_jax.picture import PictureSource
-from nst_jax.solvers import SOLVERS, Solver
+from nst_jax.solvers import SOLVERS, Solver, as_solver
 from nst_jax.strategies import STRATEGIES
 
 PROCESSES = ("own", "fresh")
@@ -27,11 +30,14 @@ class SolverOptions(Fields):
     Attributes:
       name: "lbfgs" (jaxopt, with a line search), "lbfgs_fixed" (without one),
         "lbfgs_optax", "adam" or "sgd"; what the others mean, the classes in
-        `nst_jax.solvers` say.
+        `nst_jax.solvers` say. "custom" where `custom` is given.
       tolerance: stop moving a canvas whose gradient norm is not above it.
       averaging: the result is a running mean of the canvases, of which each step
         weighs that much more than the one after it; 0 for the last canvas alone,
         0.99 to calm Adam. Losses are of the last canvas all the same.
+      custom: a solver of your own: an optax transformation, such as
+        `optax.adan(0.02)`, or a record that derives from `nst_jax.solvers.Solver` or
+        `nst_jax.solvers.OptaxSolver`. The fields above that it has too set its own.
     """
 
     name: str = "lbfgs"
@@ -50,6 +56,16 @@ class SolverOptions(Fields):
     decay_rate: float | None = None
     decay_steps: int | None = None
     clip: bool | None = None
+    custom: object = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "custom" and value is not None:
+            # A solver of another kind is refused by `solver`.
+            refused = not isinstance(value, Solver | optax.GradientTransformation)
+            value = value if refused else draft(as_solver(undraft(value)))
+            if self.name == type(self).name:
+                super().__setattr__("name", "custom")
+        super().__setattr__(name, value)
 
     def __post_init__(self) -> None:
         check_types(self, "solver.")
@@ -61,7 +77,15 @@ class SolverOptions(Fields):
         Raises:
           RequestError: there is no such solver, or it has no such field.
         """
-        if self.name not in SOLVERS:
+        custom = undraft(self.custom)
+        if custom is not None:
+            custom = as_solver(custom)
+            if self.name != "custom":
+                raise RequestError(
+                    f"solver.name={self.name!r} and solver.custom are two solvers; "
+                    "give one of them"
+                )
+        elif self.name not in SOLVERS:
             raise RequestError(
                 f"solver.name must be one of {tuple(SOLVERS)}, got {self.name!r}"
                 f"{nearest(self.name, SOLVERS)}"
@@ -75,21 +99,24 @@ class SolverOptions(Fields):
             raise RequestError(
                 f"solver.averaging must be at least 0 and below 1, got {self.averaging}"
             )
-        solver = SOLVERS[self.name]
+        solver = SOLVERS[self.name] if custom is None else type(custom)
+        title = self.name if custom is None else solver.__name__
         known = {field.name for field in dataclasses.fields(solver)}
         given = {
             field.name: value
             for field in dataclasses.fields(self)
-            if field.name not in ("name", "tolerance", "averaging")
+            if field.name not in ("name", "tolerance", "averaging", "custom")
             and (value := getattr(self, field.name)) is not None
         }
         for field in given:
             if field not in known:
                 raise RequestError(
-                    f"solver.{field} is not a field of {self.name!r}, which has "
+                    f"solver.{field} is not a field of {title!r}, which has "
                     f"{', '.join(sorted(known))}"
                 )
-        return solver(**given)
+        if custom is None:
+            return solver(**given)
+        return dataclasses.replace(custom, **given)
 
 
 @dataclasses.dataclass

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax.typing import ArrayLike
 
 from nst_jax.errors import RequestError
@@ -16,7 +17,14 @@ from nst_jax.parametrisation import Parametrisation, Pixels
 from nst_jax.picture import as_picture, check_sequence
 from nst_jax.pytree import record, static
 from nst_jax.representation import short_repr
-from nst_jax.solvers import Parts, Report, Solver
+from nst_jax.solvers import (
+    SOLVERS,
+    Parts,
+    Report,
+    Solver,
+    as_solver,
+    check_solver,
+)
 from nst_jax.tiles import Tiling
 from nst_jax.vgg import Network
 
@@ -47,7 +55,7 @@ class Problem:
       network: VGG-19; its weights are leaves.
       objective: the sum of terms; their weights are leaves.
       targets: one a term, from `objective.targets`.
-      solver: its numbers are leaves.
+      solver: its numbers are leaves; an optax transformation becomes one.
       tolerance: a canvas whose gradient norm is not above it is left as it is.
         The default stops for nothing but a gradient that is exactly zero.
       averaging: the canvas that is shown is the mean of all so far, each step
@@ -68,6 +76,9 @@ class Problem:
     tiling: Tiling | None = None
     parametrisation: Parametrisation = static(default=Pixels())
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "solver", as_solver(self.solver))
+
     @classmethod
     def of(
         cls,
@@ -75,7 +86,7 @@ class Problem:
         objective: Objective,
         content: ArrayLike,
         styles: Sequence[ArrayLike],
-        solver: Solver,
+        solver: Solver | optax.GradientTransformation,
         *,
         regions: Regions | None = None,
         **options: Any,
@@ -85,13 +96,14 @@ class Problem:
         Args:
           content: [H, W, 3], floats in [0, 1], uint8 or uint16.
           styles: pictures [h, w, 3], likewise, each of its own size.
+          solver: a solver or an optax transformation.
           regions: of these pictures, if each is to be styled for itself.
           options: further fields of the problem.
 
         Raises:
           RequestError: a picture has another shape, type or range, or holds NaN; the
-            objective has no term, or a term cannot use the pictures; or the solver
-            keeps pixels in [0, 1], and it is not pixels that it moves.
+            objective has no term, or a term cannot use the pictures; or `solver` is no
+            solver, or it keeps pixels in [0, 1] and moves no pixels.
         """
         for name, value, kind in (
             ("network", network, Network),
@@ -102,15 +114,14 @@ class Problem:
                     f"{name} must be a nst_jax.{kind.__name__}, got "
                     f"{type(value).__name__}"
                 )
-        if not callable(getattr(solver, "step", None)):
-            raise RequestError(
-                f"solver must be one such as nst_jax.Adam(), got {solver!r}"
-            )
         for name, most in (("tolerance", math.inf), ("averaging", 1.0)):
             value = options.get(name, 0.0)
             if isinstance(value, int | float) and not 0 <= value < most:
                 limit = "finite" if most == math.inf else "below 1"
                 raise RequestError(f"{name} must be {limit} and from 0, got {value}")
+        solver = as_solver(solver)
+        if type(solver) not in SOLVERS.values():
+            check_solver(solver)
         moved = options.get("parametrisation", Pixels())
         if getattr(solver, "clip", False) and not isinstance(moved, Pixels):
             raise RequestError(

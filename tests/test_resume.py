@@ -11,6 +11,7 @@ import itertools
 
 import jax
 import numpy as np
+import optax
 from conftest import smooth_picture
 
 import nst_jax
@@ -28,6 +29,7 @@ SOLVERS = {
     "backtracking": nst_jax.LBFGS(line_search="backtracking"),
     "hager-zhang": nst_jax.LBFGS(line_search="hager-zhang"),
     "optax": nst_jax.OptaxLBFGS(),
+    "adan": nst_jax.solvers.Transformation(optax.adan(0.02)),
 }
 EVERY = [*itertools.product(SOLVERS, STRATEGIES, PARAMETRISATIONS)]
 

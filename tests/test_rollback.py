@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from test_runner import eight as eight_members
 from test_runner import manifest, run
@@ -36,6 +37,7 @@ SOLVERS = {
     "fixed": nst_jax.FixedLBFGS(),
     "lbfgs": nst_jax.LBFGS(),
     "optax": nst_jax.OptaxLBFGS(),
+    "adan": nst_jax.solvers.Transformation(optax.adan(0.05), clip=False),
 }
 
 

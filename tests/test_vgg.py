@@ -60,8 +60,8 @@ def reference(
 ):
     """VGG-19 in float64 by Simonyan & Zisserman's table 1, column E: name -> [h, w, c].
 
-    A convolution is nine shifted matrix products, a pooling a loop over windows. Nothing of
-    the package is used, and Caffe's means are written out.
+    A convolution is nine shifted matrix products, a pooling a loop over windows.
+    Nothing of the package is used, and Caffe's means are written out.
     """
     x = 255 * np.asarray(image, np.float64)[..., ::-1] - [103.939, 116.779, 123.68]
     taps = {}

@@ -9,10 +9,15 @@ shapes the program (history size, line search, schedule) is static. Leaving a
 solver library is a change to one class.
 """
 
+from nst_jax.pytree import record as record
+from nst_jax.pytree import static as static
 from nst_jax.solvers.base import Parts as Parts
 from nst_jax.solvers.base import Report as Report
 from nst_jax.solvers.base import Solver as Solver
 from nst_jax.solvers.base import ValueAndGrad as ValueAndGrad
+from nst_jax.solvers.base import check_solver as check_solver
+from nst_jax.solvers.base import norm as norm
+from nst_jax.solvers.base import start as start
 from nst_jax.solvers.first_order import SCHEDULES as SCHEDULES
 from nst_jax.solvers.first_order import SGD as SGD
 from nst_jax.solvers.first_order import Adam as Adam
@@ -20,6 +25,9 @@ from nst_jax.solvers.lbfgs import LBFGS as LBFGS
 from nst_jax.solvers.lbfgs import LINE_SEARCHES as LINE_SEARCHES
 from nst_jax.solvers.lbfgs import FixedLBFGS as FixedLBFGS
 from nst_jax.solvers.lbfgs import OptaxLBFGS as OptaxLBFGS
+from nst_jax.solvers.transformation import OptaxSolver as OptaxSolver
+from nst_jax.solvers.transformation import Transformation as Transformation
+from nst_jax.solvers.transformation import as_solver as as_solver
 
 #: What a config may call its solver.
 SOLVERS = {

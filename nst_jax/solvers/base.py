@@ -4,7 +4,7 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,31 +40,51 @@ class Report(NamedTuple):
         return short_repr(self)
 
 
-class Solver(Protocol):
-    """Pure functions; `canvas` is what is moved, a float array such as [H, W, 3].
+class Solver:
+    """Base class of solvers: two pure functions, `init` and `step`.
 
-    A state is a named tuple with the last `report` in it.
+    `canvas` is the optimised variable, a float array such as [H, W, 3]. A state is a
+    named tuple with at least the last `report` and the last `gradient`. A solver of
+    your own is a record (`nst_jax.solvers.record`) that derives from this class. The other
+    methods have defaults.
     """
 
     def init(self, fun: ValueAndGrad, canvas: jax.Array) -> tuple[Any, Report]:
-        """The state at a starting canvas, and the report on it."""
+        """Return the state at a starting canvas, and the report on it."""
+        raise NotImplementedError(f"{type(self).__name__} has no init")
 
     def step(
         self, fun: ValueAndGrad, canvas: jax.Array, state: Any
     ) -> tuple[jax.Array, Any, Report]:
-        """One step: the next canvas, its state, its report."""
+        """Return the next canvas, its state and its report."""
+        raise NotImplementedError(f"{type(self).__name__} has no step")
 
     def carried(self, coarse: Any, state: Any) -> Any:
-        """The state at a start, with what is of use of one at another size."""
+        """Return the state at the start of a stage, given the last of a coarser one.
+
+        By default nothing is carried over. Differences of a coarser canvas say nothing
+        of the curvature at finer scales.
+        """
+        return state
 
     def gradient(self, state: Any) -> jax.Array:
-        """The loss's, at the last canvas."""
+        """Return the gradient of the loss at the last canvas; `state.gradient`."""
+        return state.gradient
 
     def damped(self, factor: Any) -> "Solver":
-        """The same with steps shorter by a factor; where it searches, the first one."""
+        """Return the solver with steps shorter by a factor, for use after a rollback.
+
+        By default `learning_rate` is multiplied by it. A solver without such a field
+        is returned as it is: override this, or a rollback repeats the same steps.
+        """
+        if not hasattr(self, "learning_rate"):
+            return self
+        rate = self.learning_rate * factor
+        return dataclasses.replace(self, learning_rate=rate)  # type: ignore[type-var]
 
     def restarted(self, fun: ValueAndGrad, canvas: jax.Array, astray: Any) -> Any:
-        """The state at a canvas from before the state that led astray."""
+        """Return the state at an earlier canvas, given the state that diverged."""
+        return self.init(fun, canvas)[0]
 
 
 def start(loss: jax.Array, parts: Parts, gradient: jax.Array) -> Report:
@@ -144,3 +164,59 @@ def check_positive(solver: Any, *names: str) -> None:
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise RequestError(f"solver.{name} must be one of {choices}, got {value!r}")
+
+
+def check_solver(solver: Solver) -> None:
+    """Trace a solver's `init` and `step` on a small canvas.
+
+    Raises:
+      RequestError: it raises, or returns something else than `Solver` says.
+    """
+    name = type(solver).__name__
+    canvas = jax.ShapeDtypeStruct((8, 8, 3), jnp.float32)
+
+    def bowl(x: jax.Array) -> tuple[tuple[jax.Array, Parts], jax.Array]:
+        return ((x**2).sum(), {"bowl": (x**2).sum()}), 2 * x
+
+    def path(solver: Solver, canvas: jax.Array) -> Any:
+        begun = solver.init(bowl, canvas)
+        if not (isinstance(begun, tuple) and len(begun) == 2):
+            raise RequestError(f"solver: {name}.init must return (state, report)")
+        default = type(solver).gradient is Solver.gradient
+        for field in ("report", *(("gradient",) if default else ())):
+            if field not in getattr(begun[0], "_fields", ()):
+                raise RequestError(
+                    f"solver: the state of {name} must be a named tuple with a field "
+                    f"{field!r}, got {type(begun[0]).__name__}"
+                )
+        stepped = solver.step(bowl, canvas, begun[0])
+        if not (isinstance(stepped, tuple) and len(stepped) == 3):
+            raise RequestError(
+                f"solver: {name}.step must return (canvas, state, report)"
+            )
+        return (canvas, *begun), stepped
+
+    try:
+        before, after = jax.eval_shape(path, solver, canvas)
+    except RequestError:
+        raise
+    except Exception as error:  # A user's solver is code, and may raise anything.
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RequestError(f"solver: {name}: {reason}") from error
+    if not isinstance(before[2], Report) or not isinstance(after[2], Report):
+        raise RequestError(
+            f"solver: {name} must report by nst_jax.solvers.Report, got "
+            f"{type(before[2]).__name__} and {type(after[2]).__name__}"
+        )
+    for what, old, new in zip(
+        ("canvas", "state", "report"), before, after, strict=True
+    ):
+        forms = [
+            jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), tree)
+            for tree in (old, new)
+        ]
+        if forms[0] != forms[1]:
+            raise RequestError(
+                f"solver: {name}.step must return a {what} of the form that it starts "
+                f"from, {forms[0]}, got {forms[1]}"
+            )

@@ -1,7 +1,5 @@
 """Solvers that follow the gradient in the unit it comes in: Adam, and descent."""
 
-import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,8 +8,8 @@ import optax
 
 from nst_jax.errors import RequestError
 from nst_jax.pytree import record, static
-from nst_jax.solvers.base import ValueAndGrad, check_choice, check_positive, norm
-from nst_jax.solvers.transformation import OptaxSolver, OptaxState
+from nst_jax.solvers.base import check_choice, check_positive, norm
+from nst_jax.solvers.transformation import OptaxSolver, OptaxState, replaced
 
 SCHEDULES = ("constant", "exponential", "cosine")
 
@@ -50,29 +48,9 @@ class _FirstOrder(OptaxSolver):
             mu, nu = (jax.image.resize(x, shape, "linear") for x in (old.mu, old.nu))
             return optax.ScaleByAdamState(old.count, gain * mu, gain**2 * nu)
 
-        found = _with(state.inner, coarse.inner, optax.ScaleByAdamState, kept)
+        found = replaced(state.inner, coarse.inner, optax.ScaleByAdamState, kept)
         inner = jax.tree.map(lambda x, y: jnp.where(known, x, y), found, state.inner)
         return state._replace(inner=inner)
-
-    def restarted(
-        self, fun: ValueAndGrad, canvas: jax.Array, astray: OptaxState
-    ) -> OptaxState:
-        """Without moments, but at the same place of its learning rate's schedule."""
-        state, _ = self.init(fun, canvas)
-        schedule = optax.ScaleByScheduleState
-        inner = _with(state.inner, astray.inner, schedule, lambda old: old)
-        return state._replace(inner=inner)
-
-    def damped(self, factor: Any) -> "_FirstOrder":
-        rate = self.learning_rate * factor
-        return dataclasses.replace(self, learning_rate=rate)  # type: ignore[type-var]
-
-    def _scale(self, grad_norm: jax.Array, canvas: jax.Array) -> jax.Array:
-        # Adam scales by itself, but for `eps`; descent's rate is for the loss as it is.
-        return jnp.ones_like(grad_norm)
-
-    def _project(self, canvas: jax.Array) -> jax.Array:
-        return jnp.clip(canvas, 0, 1) if self.clip else canvas
 
 
 @record
@@ -109,7 +87,7 @@ class Adam(_FirstOrder):
                 )
         check_choice("schedule", self.schedule, SCHEDULES)
 
-    def _transformation(self) -> optax.GradientTransformationExtraArgs:
+    def transformation(self) -> optax.GradientTransformationExtraArgs:
         return optax.with_extra_args_support(
             optax.adam(self._rates(), self.b1, self.b2, self.eps)
         )
@@ -140,18 +118,8 @@ class SGD(_FirstOrder):
         check_positive(self, "learning_rate", "decay_rate", "decay_steps")
         check_choice("schedule", self.schedule, SCHEDULES)
 
-    def _transformation(self) -> optax.GradientTransformationExtraArgs:
+    def transformation(self) -> optax.GradientTransformationExtraArgs:
         return optax.with_extra_args_support(optax.sgd(self._rates()))
-
-
-def _with(new: Any, old: Any, kind: type, kept: Callable[[Any], Any]) -> Any:
-    """A new state of optax's, but for its parts of one kind, which are the old ones."""
-    return jax.tree.map(
-        lambda x, y: kept(x) if isinstance(x, kind) else y,
-        old,
-        new,
-        is_leaf=lambda node: isinstance(node, kind),
-    )
 
 
 def _rms(x: jax.Array) -> jax.Array:

@@ -16,6 +16,7 @@ from nst_jax.pytree import record, static
 from nst_jax.solvers.base import (
     FIRST_STEP,
     Report,
+    Solver,
     ValueAndGrad,
     check_choice,
     check_positive,
@@ -41,7 +42,7 @@ class _LBFGSState(NamedTuple):
 
 
 @record
-class LBFGS:
+class LBFGS(Solver):
     """L-BFGS with a line search, by jaxopt (Nocedal & Wright, algorithm 7.5).
 
     Under `vmap` a line search lasts as long as its slowest member's, and both
@@ -115,15 +116,6 @@ class LBFGS:
     def damped(self, factor: Any) -> "LBFGS":
         return dataclasses.replace(self, first_step=self.first_step * factor)
 
-    def restarted(
-        self, fun: ValueAndGrad, canvas: jax.Array, astray: _LBFGSState
-    ) -> _LBFGSState:
-        return self.init(fun, canvas)[0]
-
-    def carried(self, coarse: _LBFGSState, state: _LBFGSState) -> _LBFGSState:
-        # Differences of a coarser canvas say nothing of the curvature at finer scales.
-        return state
-
     def _jaxopt(self, fun: Callable) -> jaxopt.LBFGS:
         return jaxopt.LBFGS(
             fun,
@@ -180,7 +172,7 @@ class FixedLBFGS(_QuasiNewton):
             max_step=self.max_step * factor,
         )
 
-    def _transformation(self) -> optax.GradientTransformationExtraArgs:
+    def transformation(self) -> optax.GradientTransformationExtraArgs:
         lbfgs = optax.scale_by_lbfgs(self.history_size)
 
         def update(gradient: jax.Array, state: Any, canvas: jax.Array) -> Any:
@@ -225,7 +217,7 @@ class OptaxLBFGS(_QuasiNewton):
     def damped(self, factor: Any) -> "OptaxLBFGS":
         return dataclasses.replace(self, first_step=self.first_step * factor)
 
-    def _transformation(self) -> optax.GradientTransformationExtraArgs:
+    def transformation(self) -> optax.GradientTransformationExtraArgs:
         search = optax.scale_by_zoom_linesearch(
             self.max_line_search_steps, initial_guess_strategy="one"
         )

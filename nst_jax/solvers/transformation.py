@@ -7,9 +7,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from nst_jax.errors import RequestError
+from nst_jax.pytree import record, static
 from nst_jax.solvers.base import (
     Report,
+    Solver,
     ValueAndGrad,
+    check_positive,
     count,
     norm,
     start,
@@ -25,25 +29,32 @@ class OptaxState(NamedTuple):
     report: Report
 
 
-class OptaxSolver:
-    """A solver that is an optax transformation, evaluated once after each step."""
+class OptaxSolver(Solver):
+    """A solver that is an optax transformation, evaluated once after each step.
 
-    def _transformation(self) -> optax.GradientTransformationExtraArgs:
-        raise NotImplementedError
+    A record that derives from this class declares numbers as fields and returns the
+    transformation that they describe. Its fields are then leaves of the program, so
+    that `Vary` over them is one batch. A field `clip` that is True keeps the canvas in
+    [0, 1].
+    """
+
+    def transformation(self) -> optax.GradientTransformation:
+        """Return the transformation; it is called wherever the program needs it."""
+        raise NotImplementedError(f"{type(self).__name__} has no transformation")
 
     def _scale(self, grad_norm: jax.Array, canvas: jax.Array) -> jax.Array:
-        """What the solver sees the loss multiplied by, from its first gradient."""
-        raise NotImplementedError
+        """Return the factor on the loss that the transformation sees."""
+        return jnp.ones_like(grad_norm)
 
     def _project(self, canvas: jax.Array) -> jax.Array:
-        return canvas
+        return jnp.clip(canvas, 0, 1) if getattr(self, "clip", False) else canvas
 
     def _searched(self, inner: Any) -> tuple[jax.Array, jax.Array]:
         """(evaluations, failures) of the line search that led to state `inner`."""
         return jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
 
     def init(self, fun: ValueAndGrad, canvas: jax.Array) -> tuple[OptaxState, Report]:
-        inner = self._transformation().init(canvas)
+        inner = self.transformation().init(canvas)
         (loss, parts), gradient = fun(canvas)
         report = start(loss, parts, gradient)
         scale = self._scale(report.grad_norm, canvas)
@@ -53,7 +64,8 @@ class OptaxSolver:
         self, fun: ValueAndGrad, canvas: jax.Array, state: OptaxState
     ) -> tuple[jax.Array, OptaxState, Report]:
         last = state.report
-        update, inner = self._transformation().update(
+        transformation = optax.with_extra_args_support(self.transformation())
+        update, inner = transformation.update(
             state.gradient * state.scale,
             state.inner,
             canvas,
@@ -74,18 +86,73 @@ class OptaxSolver:
         )
         return arrived, OptaxState(inner, state.scale, gradient, report), report
 
-    def gradient(self, state: OptaxState) -> jax.Array:
-        return state.gradient
-
     def restarted(
         self, fun: ValueAndGrad, canvas: jax.Array, astray: OptaxState
     ) -> OptaxState:
-        return self.init(fun, canvas)[0]
+        """Return a fresh state at the same place of the learning rate's schedule."""
+        state, _ = self.init(fun, canvas)
+        schedule = optax.ScaleByScheduleState
+        inner = replaced(state.inner, astray.inner, schedule, lambda old: old)
+        return state._replace(inner=inner)
 
-    def carried(self, coarse: OptaxState, state: OptaxState) -> OptaxState:
-        # A quasi-Newton method begins anew: differences of a coarser canvas say
-        # nothing of the curvature at finer scales.
-        return state
+
+@record
+class Transformation(OptaxSolver):
+    """Any optax transformation as a solver.
+
+        nst_jax.solvers.Transformation(optax.adan(0.02), clip=False)
+
+    Its numbers are constants of the compiled program. A ladder's next stage begins
+    with a fresh state.
+
+    Attributes:
+      rule: the transformation, such as `optax.adan(0.02)`, in [0, 1] picture units.
+      learning_rate: multiplies the transformation's updates; a leaf.
+      clip: project the canvas onto [0, 1] after every step.
+    """
+
+    rule: optax.GradientTransformation = static()
+    learning_rate: float = 1.0
+    clip: bool = static(default=True)
+
+    def __post_init__(self) -> None:
+        check_positive(self, "learning_rate")
+
+    def transformation(self) -> optax.GradientTransformation:
+        return optax.chain(self.rule, optax.scale(self.learning_rate))
+
+
+def as_solver(solver: object) -> Solver:
+    """Return a solver from one, or from an optax transformation.
+
+    Raises:
+      RequestError: it is neither.
+    """
+    if isinstance(solver, optax.GradientTransformation):
+        return Transformation(solver)
+    if not isinstance(solver, Solver):
+        kind = getattr(solver, "__qualname__", None)
+        hint = f"; {kind} has to be called" if callable(solver) and kind else ""
+        raise RequestError(
+            "solver must be an optax transformation, such as optax.adan(0.02), or a "
+            f"record that derives from nst_jax.solvers.Solver, got {solver!r}{hint}"
+        )
+    if jax.tree.leaves(solver)[:1] == [solver]:
+        raise RequestError(
+            f"solver is of {type(solver).__name__}, which is no pytree: write "
+            "@nst_jax.solvers.record above the class"
+        )
+    return solver
+
+
+def replaced(new: Any, old: Any, kind: type, kept: Callable[[Any], Any]) -> Any:
+    """Return a new state with its parts of one kind made from those of an old one."""
+    return jax.tree.map(
+        lambda x, y: kept(x) if isinstance(x, kind) else y,
+        old,
+        new,
+        is_leaf=lambda node: isinstance(node, kind),
+    )
 
 
 def differentiable(

@@ -1,4 +1,4 @@
-"""What the network sees wrongly at a border, where convolutions make values up."""
+"""Borders: wrong features where convolutions make values up, and change of strips."""
 
 from collections.abc import Sequence
 
@@ -53,3 +53,34 @@ def padding_error(
         off, size = (guessed - true)[border], true[border]
         errors[layer] = float(np.sqrt((off**2).mean() / (size**2).mean()))
     return errors
+
+
+def strip_changes(
+    before: np.ndarray, after: np.ndarray, width: int = 4
+) -> dict[str, float]:
+    """Return the mean absolute change of a picture's four outer strips.
+
+    Args:
+      before: [H, W, 3].
+      after: [H, W, 3].
+      width: of a strip, in pixels.
+
+    Returns:
+      "left", "right", "top" and "bottom" -> mean |after − before| of the outermost
+      `width` columns or rows.
+
+    Raises:
+      RequestError: the pictures differ in shape or are narrower than a strip.
+    """
+    if before.shape != after.shape or min(before.shape[:2]) < width:
+        raise RequestError(
+            "strip_changes needs two pictures of one shape, at least "
+            f"{width} px each way, got {before.shape} and {after.shape}"
+        )
+    change = np.abs(np.asarray(after, np.float64) - before).mean(-1)
+    return {
+        "left": float(change[:, :width].mean()),
+        "right": float(change[:, -width:].mean()),
+        "top": float(change[:width].mean()),
+        "bottom": float(change[-width:].mean()),
+    }

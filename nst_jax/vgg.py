@@ -43,8 +43,8 @@ def conv_shapes() -> dict[str, tuple[int, int]]:
 
 
 POOLINGS = ("max", "avg")
-#: What pooling makes of an odd last row or column: "ceil" pools what is there, as
-#: Caffe does and PyTorch with ceil_mode=True; "floor" drops it.
+#: What pooling makes of an odd last row or column: "ceil" pools what is there; "floor"
+#: drops it.
 ROUNDINGS = ("ceil", "floor")
 #: How a convolution sees beyond the border, and `jnp.pad`'s name for it.
 PADDINGS = {"zeros": "constant", "reflect": "reflect", "replicate": "edge"}
@@ -141,8 +141,10 @@ def pool(x: jax.Array, pooling: str, rounding: str = "ceil") -> jax.Array:
     Args:
       pooling: one of `POOLINGS`.
       rounding: one of `ROUNDINGS`. With "ceil" a window that reaches beyond the
-        picture pools the values inside: its last row or column is repeated, which
-        changes neither their maximum nor their mean.
+        picture has the maximum of the values inside, or a quarter of their sum. The
+        latter has zeros outside, as a convolution has, and gives each pixel the weight
+        ¼ that it has elsewhere: a mean of the values inside would pull the last column
+        up to 1.8 times as hard as the first.
 
     Returns:
       [⌈H/2⌉, ⌈W/2⌉, C], or [⌊H/2⌋, ⌊W/2⌋, C] with "floor".
@@ -155,7 +157,8 @@ def pool(x: jax.Array, pooling: str, rounding: str = "ceil") -> jax.Array:
     """
     odd = x.shape[0] % 2, x.shape[1] % 2
     if rounding == "ceil" and any(odd):
-        x = jnp.pad(x, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge")
+        mode = "edge" if pooling == "max" else "constant"
+        x = jnp.pad(x, ((0, odd[0]), (0, odd[1]), (0, 0)), mode=mode)
     height, width = x.shape[0] // 2 * 2, x.shape[1] // 2 * 2
     a, b, c, d = (x[i:height:2, j:width:2] for i in (0, 1) for j in (0, 1))
     if pooling == "max":

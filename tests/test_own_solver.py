@@ -200,31 +200,40 @@ class Bare(nst_jax.solvers.Solver):
 @pytest.mark.parametrize(
     ("solver", "says"),
     [
-        (optax.adan, "solver must be an optax transformation.*adan has to be called"),
         (
-            Adan,
+            lambda: optax.adan,
+            "solver must be an optax transformation.*adan has to be called",
+        ),
+        (
+            lambda: Adan,
             "solver must be .*derives from .*Solver.*Adan has to be called",
         ),
-        ("adam", "solver must be an optax transformation.*got 'adam'"),
+        (lambda: "adam", "solver must be an optax transformation.*got 'adam'"),
         (
-            Bare(),
+            lambda: Bare(),
             "solver is of Bare, which is no pytree: write @nst_jax.solvers.record",
         ),
-        (Short(), "the state of Short must be a named tuple with a field 'report'"),
-        (Narrow(), r"Narrow.step must return a canvas of the form.*\(7, 8, 3\)"),
         (
-            SolverOptions(custom=Adan(), history_size=3),
+            lambda: Short(),
+            "the state of Short must be a named tuple with a field 'report'",
+        ),
+        (
+            lambda: Narrow(),
+            r"Narrow.step must return a canvas of the form.*\(7, 8, 3\)",
+        ),
+        (
+            lambda: SolverOptions(custom=Adan(), history_size=3),
             "solver.history_size is not a field of 'Adan', which has clip, learning",
         ),
         (
-            SolverOptions("adam", custom=Adan()),
+            lambda: SolverOptions(lambda: "adam", custom=Adan()),
             "solver.name='adam' and solver.custom are two solvers",
         ),
     ],
 )
 def test_what_is_no_solver_is_one_sentence(solver, says):
     with pytest.raises(RequestError, match=says) as raised:
-        nst_jax.build(experiment(solver))
+        nst_jax.build(experiment(solver()))
     assert "\n" not in str(raised.value)
 
 

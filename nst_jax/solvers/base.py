@@ -45,8 +45,8 @@ class Solver:
 
     `canvas` is the optimised variable, a float array such as [H, W, 3]. A state is a
     named tuple with at least the last `report` and the last `gradient`. A solver of
-    your own is a record (`nst_jax.solvers.record`) that derives from this class. The other
-    methods have defaults.
+    your own is a record (`nst_jax.solvers.record`) that derives from this class. The
+    other methods have defaults.
     """
 
     def init(self, fun: ValueAndGrad, canvas: jax.Array) -> tuple[Any, Report]:

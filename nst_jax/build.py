@@ -52,6 +52,16 @@ class Plan:
     alphas: dict[int, np.ndarray]
     unstyled: dict[tuple[str, str], float]
 
+    @property
+    def chained(self) -> frozenset[int]:
+        """Numbers of the members that start from the result of another member."""
+        return frozenset(
+            number
+            for group in self.groups
+            for number, before in zip(group.numbers, group.previous, strict=True)
+            if before is not None
+        )
+
     def __repr__(self) -> str:
         count = f"{len(self.members)} members, {len(self.groups)} groups"
         groups = [f"  {group!r}" for group in self.groups]

@@ -34,8 +34,8 @@ class Look(NamedTuple):
       report: the solver's, fetched.
       rollbacks: int [N], how many times each went back to its best canvas.
       stuck: bool [N], whether that is its start, from where no step led to numbers.
-      canvas: float32 [N, H, W, 3] at a step that a snapshot was asked for and at
-        the end, else None.
+      canvas: float32 [N, H, W, 3] at a step that a snapshot was asked for, where
+        `show` asked for one, and at the end; else None.
       state: the batch, on the device at the last look and copied to the host where
         it was asked for, else None (each chunk of steps overwrites the buffers of
         the one before).
@@ -283,6 +283,7 @@ class Ensemble:
         resume: tuple[int, State] | None = None,
         stop: Callable[[], bool] = lambda: False,
         keep: Callable[[], bool] = lambda: False,
+        show: Callable[[], bool] = lambda: False,
     ) -> Iterator[Look]:
         """Optimises one batch, and yields what there is to see on the way.
 
@@ -303,6 +304,7 @@ class Ensemble:
           resume: step and state of an earlier batch to go on from, likewise.
           stop: asked before each chunk; if true, the batch ends early.
           keep: asked after each chunk; if true, the look at its end bears the state.
+          show: asked after each chunk; if true, the look at its end bears the canvases.
 
         Raises:
           RequestError: an argument is not of a batch, or no such number.
@@ -344,7 +346,8 @@ class Ensemble:
             yield look
             # Once all members rest, or have come to NaN, nothing would change.
             resting = not (look.report.grad_norm > tolerance).any()
-            pending = self._look(step, state, step in shown, places, keep())
+            fetched = step in shown or show()
+            pending = self._look(step, state, fetched, places, keep())
         overflowed = jax.vmap(transfer.overflowed_share)(state)
         last = pending()._replace(
             canvas=_fetch(state.canvas, places),

@@ -55,7 +55,8 @@ def forecast(plan: Plan) -> list[Forecast]:
     Raises:
       OutOfMemory: a batch does not fit, which a run would make smaller.
     """
-    with Compiler() as compiler:
+    expected = sum(len(group.stages) for group in plan.groups)
+    with Compiler(expected) as compiler:
         return [
             _forecast_of(number, group, compiler)
             for number, group in enumerate(plan.groups)

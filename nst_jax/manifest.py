@@ -73,13 +73,19 @@ def continued(earlier: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
     """The run.json of a call that goes on with an earlier one.
 
     This call's command, versions and device stand at the top; those of the calls before
-    it, where one was interrupted, under "earlier_calls".
+    it, where one was interrupted, under "earlier_calls". Members whose number of steps
+    changed are waiting again.
     """
     call = {name: earlier[name] for name in ("command", "versions", "device")}
-    kept = "members", "groups", "timings", "member_steps"
+    kept = "groups", "timings", "member_steps"
+    pairs = zip(earlier["members"], ours["members"], strict=True)
     return {
         **ours,
         **{name: earlier[name] for name in kept},
+        "members": [
+            new | (old if earlier_steps(old, new) == new["steps"] else {})
+            for old, new in pairs
+        ],
         "earlier_calls": [*earlier["earlier_calls"], call],
     }
 
@@ -87,7 +93,10 @@ def continued(earlier: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
 def another_run(earlier: dict[str, Any], ours: dict[str, Any]) -> str:
     """What a folder holds if not a call of this request, in words; "" if it does."""
     theirs, here = (list(map(place, run["members"])) for run in (earlier, ours))
-    changed = difference(earlier["config"], roundtrip(ours["config"]))
+    recorded = all("steps" in member for member in earlier["members"])
+    configs = earlier["config"], roundtrip(ours["config"])
+    theirs_fixed, ours_fixed = (fixed_part(config, recorded) for config in configs)
+    changed = difference(theirs_fixed, ours_fixed)
     if not changed and theirs != here:  # Other members have other pictures.
         return "other members of this request"
     changed = changed or _other_file(earlier["inputs"], ours["inputs"])
@@ -112,6 +121,24 @@ def _other_file(
     return ""
 
 
+def fixed_part(config: dict[str, Any], any_steps: bool = False) -> dict[str, Any]:
+    """What of a config decides which run it is.
+
+    Args:
+      any_steps: whether runs of other numbers of steps are the same one.
+    """
+    dropped = {"output", "steps"} if any_steps else {"output"}
+    fixed = {name: value for name, value in config.items() if name not in dropped}
+    if any_steps and isinstance(ladder := config.get("ladder"), dict):
+        fixed["ladder"] = {k: v for k, v in ladder.items() if k != "steps"}
+    return fixed
+
+
+def earlier_steps(old: dict[str, Any], new: dict[str, Any]) -> list[int]:
+    """Steps of an earlier member's stages; as now where they were not recorded."""
+    return old.get("steps", new["steps"])
+
+
 def planned_members(plan: Plan) -> list[dict[str, Any]]:
     group_of = {m: g for g, group in enumerate(plan.groups) for m in group.numbers}
     scene_of, objective_of = (
@@ -133,6 +160,7 @@ def planned_members(plan: Plan) -> list[dict[str, Any]]:
             "content": scene_of[i].content_input,
             "styles": list(scene_of[i].style_inputs),
             "layers": list(objective_of[i].layers),
+            "steps": [stage.steps for stage in member.experiment.stages()],
             "status": "waiting",
         }
         for i, member in enumerate(plan.members)

@@ -289,6 +289,9 @@ class Smoothing(Fields):
 class OutputOptions(Fields):
     """What a run leaves on the way.
 
+    None of it changes a result: a run that is given again may have other values, which
+    hold from where it goes on.
+
     Attributes:
       log_every: steps between two rows of metrics.
       snapshot_every: steps between two pictures in `frames/`; 0 for none.
@@ -298,6 +301,9 @@ class OutputOptions(Fields):
       checkpoint_every: seconds between two checkpoints of a batch under way, which
         a run that was killed goes on from. Writing them takes a twentieth of the time
         at most, but for 0: one at each look. Infinite: at the ends of stages alone.
+      keep_state: gigabytes of solver states of finished members that a run directory
+        holds at most, so that these members can be given more `steps` later. Members
+        without a state are then computed from their start. 0 keeps none.
       fps: pictures a second in the film of a member's making.
       quality: whether the report measures the pictures' quality, which takes a forward
         pass of the network a member.
@@ -308,6 +314,7 @@ class OutputOptions(Fields):
     snapshots: tuple[int, ...] = ()
     exact: bool = False
     checkpoint_every: float = 60.0
+    keep_state: float = 0.5
     fps: int = 12
     quality: bool = False
 
@@ -321,6 +328,7 @@ class OutputOptions(Fields):
             ("log_every", 1, math.inf),
             ("snapshot_every", 0, math.inf),
             ("checkpoint_every", 0, math.inf),
+            ("keep_state", 0, math.inf),
             ("fps", 1, 240),
         ):
             number = getattr(self, name)

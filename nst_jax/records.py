@@ -3,7 +3,9 @@
     run.json          what ran, on what, how long, and how it ended
     metrics.jsonl     one row a member and look
     inputs/           the pictures that it was given, as they were used
-    members/000/      final.png, final.npy (the exact result), frames/, member.json
+    members/000/      final.png, final.npy (the exact result), frames/, member.json;
+                      latest.png until it is finished; state.safetensors, the solver's
+                      after a batch, with its first member
     checkpoint.safetensors    a batch under way, while there is one
     running.json      the process that writes here, while there is one
 
@@ -16,7 +18,6 @@ Files appear under their names only when they are whole.
 import contextlib
 import functools
 import pathlib
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -27,15 +28,16 @@ import numpy as np
 from nst_jax.advice import request_warnings, result_warnings
 from nst_jax.atomic import write_whole
 from nst_jax.build import Plan
-from nst_jax.checkpoint import Checkpoint
+from nst_jax.checkpoint import Checkpoint, KeptStates
 from nst_jax.diagnosis import clipped_share
 from nst_jax.ensemble import Look
 from nst_jax.errors import RequestError
 from nst_jax.folder import Lock, check_contents, check_free, check_writable
 from nst_jax.io import file_sha256, map_array, save_image
-from nst_jax.manifest import another_run, continued, planned
+from nst_jax.manifest import another_run, continued, planned, roundtrip
 from nst_jax.metrics import Metrics, read_metrics
 from nst_jax.runfile import is_whole, read_manifest
+from nst_jax.step_change import StepChange
 from nst_jax.strict_json import to_json
 
 #: Times that run.json is written in any case while all members are computed.
@@ -50,6 +52,7 @@ class Records:
     Attributes:
       manifest: what run.json holds.
       status: the earlier call's status, "new" if there was none.
+      output_changed: whether the earlier call had other `output` options.
     """
 
     def __init__(self, workdir: str | pathlib.Path, plan: Plan, command: str = ""):
@@ -73,6 +76,8 @@ class Records:
             for group in plan.groups
             for number, scene in zip(group.numbers, group.scenes, strict=True)
         }
+        self.states = KeptStates(self.workdir / "members", plan)
+        self._change: StepChange | None = None
         check_writable(self.workdir)
         check_contents(self.workdir)
         check_free(self.workdir)
@@ -80,6 +85,7 @@ class Records:
         earlier = self._earlier()
         self.status: str = earlier["status"] if earlier else "new"
         self.manifest = planned(plan, command)
+        self.output_changed = False
         if earlier:
             if reason := another_run(earlier, self.manifest):
                 raise RequestError(
@@ -88,6 +94,11 @@ class Records:
                 )
             if len(earlier["groups"]) != len(plan.groups):
                 raise self._unreadable("its groups are not those of its config")
+            now = self.manifest["config"]["output"]
+            self.output_changed = earlier["config"]["output"] != roundtrip(now)
+            under_way = Checkpoint.position(self.checkpoint_path)
+            ours = self.manifest
+            self._change = StepChange(self.workdir, plan, earlier, ours, under_way)
             self.manifest = continued(earlier, self.manifest)
 
     def member_dir(self, member: int) -> pathlib.Path:
@@ -124,8 +135,16 @@ class Records:
             self._lock.release()
 
     def begin(self) -> None:
-        """Marks the run as running, and keeps the pictures that it was given."""
+        """Marks the run as running, and keeps the pictures that it was given.
+
+        Members whose number of steps changed are made ready to go on.
+        """
         self.manifest["warnings"] = request_warnings(self.plan)
+        if self._change:
+            if self._change.outdates_checkpoint:
+                self.checkpoint_path.unlink()
+            finish = functools.partial(self.finish, under_way=False)
+            self._change.apply(self.metrics, self.states, finish)
         self.save()
         self.keep_inputs()
 
@@ -175,10 +194,15 @@ class Records:
                     if output.exact:
                         self._array(frame.with_suffix(".npy"), canvas)
 
-    def finish(self, members: Sequence[int], look: Look) -> None:
+    def finish(
+        self, members: Sequence[int], look: Look, *, under_way: bool = True
+    ) -> None:
         """Writes the results of a batch that has made all its steps.
 
         They count as finished together, once all are written.
+
+        Args:
+          under_way: whether the checkpoint, if there is one, is this batch's.
         """
         assert look.canvas is not None
         self.metrics.sync()  # Their number is what proves the results whole.
@@ -201,11 +225,19 @@ class Records:
                 entries[member]["overflowed"] = look.overflowed[i].item()
             if not np.isfinite(look.report.grad_norm[i]):
                 entries[member]["faulty_terms"] = list(look.faulty_terms)
-            self._write_json(folder / "member.json", entries[member])
+            self.write_json(folder / "member.json", entries[member])
         for member, entry in entries.items():
             self.manifest["members"][member] = entry
-        self._checkpoint_is_old = True
+        for member in members:
+            (self.member_dir(member) / "latest.png").unlink(missing_ok=True)
+        self._checkpoint_is_old |= under_way
         self._save_now_and_then(len(members))
+
+    def add_latest(
+        self, member: int, canvas: np.ndarray, alpha: np.ndarray | None
+    ) -> None:
+        """Writes the current picture [H, W, 3] of a member, of any stage's size."""
+        self._picture(self.member_dir(member) / "latest.png", canvas, alpha)
 
     def outcome(self) -> str:
         """Return "done", or "failed" if all members' results are not usable."""
@@ -216,48 +248,6 @@ class Records:
     def result(self, member: int) -> np.ndarray:
         """The exact result [H, W, 3] of a member that is finished."""
         return np.array(map_array(self.member_dir(member) / "final.npy"))
-
-    def adopt(
-        self, members: Sequence[int], workdir: pathlib.Path, other: dict[str, Any]
-    ) -> list[int]:
-        """Takes the finished members of another run directory for members of this.
-
-        Those that are finished here already stay as they are.
-
-        Args:
-          members: what the other's members are here, in their order.
-          workdir: the other run directory.
-          other: what its run.json holds.
-
-        Returns:
-          Those that were taken.
-        """
-        adopted: dict[int, int] = {}
-        theirs = Metrics(workdir / "metrics.jsonl")
-        for number, entry in zip(members, other["members"], strict=True):
-            source = workdir / "members" / f"{entry['member']:03d}"
-            whole = is_whole(entry, source, theirs.counts[entry["member"]])
-            if not whole or self.finished([number]):
-                continue
-            folder = self.member_dir(number)
-            shutil.rmtree(folder, ignore_errors=True)
-            for path in filter(pathlib.Path.is_file, source.rglob("[!.]*")):
-                copy = functools.partial(shutil.copyfile, path)
-                self._whole(folder / path.relative_to(source), copy)
-            ours = self.manifest["members"][number]
-            ended = {k: v for k, v in entry.items() if k not in ours or k == "status"}
-            self.manifest["members"][number] = ours | ended
-            self._write_json(folder / "member.json", self.manifest["members"][number])
-            adopted[entry["member"]] = number
-        self.drop_metrics([*adopted.values()])  # Of a try that was not finished here.
-        self.metrics.add(
-            row | {"member": adopted[row["member"]]}
-            for row in read_metrics(theirs.path)
-            if row["member"] in adopted
-        )
-        self.metrics.sync()
-        self.save()
-        return [*adopted.values()]
 
     def batch_size(self, group: int) -> int | None:
         """How many members of a group are held at a time; None if not chosen yet."""
@@ -315,16 +305,28 @@ class Records:
         self, members: Sequence[int], stage: int, look: Look, seconds: float
     ) -> None:
         """Keeps a batch under way, after so many seconds, to the bit."""
-        leaves = list(map(np.asarray, jax.tree.leaves(look.state)))
-        # Those of this look come once more, for what goes on begins with it.
-        rows = sum(self.metrics.counts[member] - 1 for member in members)
-        at = stage, look.step, seconds, rows
-        checkpoint = Checkpoint(tuple(members), *at, leaves)
-        self.workdir.stat()
-        self.metrics.sync()  # A checkpoint presumes the rows before it.
         if self._unsaved:  # The batch before has no other proof from here on.
             self.save()
+        checkpoint = self._checkpoint(members, stage, look, seconds)
         checkpoint.save(self.checkpoint_path)
+
+    def keep_state(
+        self, members: Sequence[int], stage: int, look: Look, seconds: float
+    ) -> None:
+        """Keeps the solver state of a finished batch."""
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(look.state))
+        if self.states.make_room(members, size):
+            self.states.save(self._checkpoint(members, stage, look, seconds))
+
+    def _checkpoint(
+        self, members: Sequence[int], stage: int, look: Look, seconds: float
+    ) -> Checkpoint:
+        # Those of this look come once more, for what goes on begins with it.
+        rows = sum(self.metrics.counts[member] - 1 for member in members)
+        self.workdir.stat()
+        self.metrics.sync()  # A checkpoint presumes the rows before it.
+        leaves = list(map(np.asarray, jax.tree.leaves(look.state)))
+        return Checkpoint(tuple(members), stage, look.step, seconds, rows, leaves)
 
     def load_checkpoint(self) -> Checkpoint | None:
         """The batch that an earlier call left under way, if there is one."""
@@ -358,16 +360,14 @@ class Records:
         Returns:
           the members that have rows left.
         """
-        under_way = set(checkpoint.members) if checkpoint else set()
+
+        positions = self.states.positions(self.finished, checkpoint)
 
         def kept(row: dict[str, Any]) -> bool:
-            before = (
-                checkpoint is not None
-                and row["member"] in under_way
-                and (row["stage"], row["step"]) < (checkpoint.stage, checkpoint.step)
-            )
+            if position := positions.get(row["member"]):
+                return (row["stage"], row["step"]) < position
             known = row["member"] < len(self.manifest["members"])
-            return before or (known and self.finished([row["member"]]))
+            return known and self.finished([row["member"]])
 
         return {row["member"] for row in self.metrics.keep(kept)}
 
@@ -385,7 +385,7 @@ class Records:
     def _array(self, path: pathlib.Path, canvas: np.ndarray) -> None:
         self._whole(path, lambda partial: np.save(partial, canvas))
 
-    def _write_json(self, path: pathlib.Path, content: object) -> None:
+    def write_json(self, path: pathlib.Path, content: object) -> None:
         text = to_json(content, indent=2) + "\n"
         self._whole(path, lambda partial: partial.write_text(text))
 
@@ -399,7 +399,7 @@ class Records:
     def save(self) -> None:
         """Write run.json as of now."""
         began = time.perf_counter()
-        self._write_json(self.workdir / "run.json", self.manifest)
+        self.write_json(self.workdir / "run.json", self.manifest)
         self._saved = time.perf_counter()
         self._save_s, self._unsaved = self._saved - began, 0
         if self._checkpoint_is_old:

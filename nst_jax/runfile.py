@@ -33,6 +33,7 @@ class MemberEntry(TypedDict):
     content: Count
     styles: list[Count]
     layers: list[str]
+    steps: NotRequired[list[Count]]
     status: Literal["waiting", "done", "diverged"]
     loss: NotRequired[float | None]
     evaluations: NotRequired[Count]

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from absl import logging
 
+from nst_jax.adoption import adopt
 from nst_jax.advice import log_warnings, warn_before
 from nst_jax.build import Plan
 from nst_jax.ensemble import Look
@@ -18,9 +19,15 @@ from nst_jax.group import Group
 from nst_jax.memory import out_of_memory
 from nst_jax.observer import Callback, Observer
 from nst_jax.process import check_command, check_same_request, compute_elsewhere
-from nst_jax.progress import Progress
+from nst_jax.progress import Cadence, Progress
 from nst_jax.records import Records
-from nst_jax.report import read_run, write_page, write_report
+from nst_jax.report import (
+    is_outdated,
+    read_run,
+    remove_page,
+    write_page,
+    write_report,
+)
 from nst_jax.runfile import read_manifest
 from nst_jax.stages import Compiler, Stage, batch_size
 from nst_jax.transfer import Problem, State
@@ -64,9 +71,10 @@ def execute(
     finished = records.finished(range(len(plan.members)))
     if finished and records.status == records.outcome():
         logging.info("%s is done already", workdir)
-        if _stale(records.workdir):
+        if records.output_changed or is_outdated(records.workdir):
             with records.held():
                 records.keep_inputs()
+                records.end(records.status, 0)
                 write_report(records.workdir)
         return records.status
     if any(group.experiment.ensemble.process == "fresh" for group in plan.groups):
@@ -77,7 +85,8 @@ def execute(
         records.begin()
         foretold = records.manifest["warnings"]
         log_warnings(foretold)
-        write_safely(workdir, _first_page)  # So that there is one, whatever comes.
+        # So that there is a page, whatever comes.
+        write_safely(workdir, lambda path: write_page(read_run(path)))
         run = _Run(plan, records, Observer(callback, stop))
         status = "failed"
         try:
@@ -100,17 +109,6 @@ def execute(
     return status
 
 
-def _stale(workdir: pathlib.Path) -> bool:
-    """Whether a finished run's report is missing, or of before its end."""
-    page, sheet = workdir / "report.html", workdir / "sheet.png"
-    ended = (workdir / "run.json").stat().st_mtime_ns
-    return not sheet.exists() or not page.exists() or page.stat().st_mtime_ns < ended
-
-
-def _first_page(workdir: str | pathlib.Path) -> None:
-    write_page(read_run(workdir))
-
-
 def write_safely(
     workdir: str | pathlib.Path,
     write: Callable[[str | pathlib.Path], None] | None = None,
@@ -129,12 +127,6 @@ def write_safely(
         )
 
 
-def remove_page(workdir: str | pathlib.Path) -> None:
-    """Removes a page that says what is no longer so, which a full disk allows too."""
-    with contextlib.suppress(OSError):
-        (pathlib.Path(workdir) / "report.html").unlink(missing_ok=True)
-
-
 class _Run:
     """A run under way, and what it has cost so far."""
 
@@ -142,12 +134,15 @@ class _Run:
         self.plan = plan
         self.records = records
         self.observer, self.stop = observer, observer.stop
-        self.began = self.reported = self.kept = time.perf_counter()
-        self.run_s = self.report_s = self.keep_s = self.elsewhere_s = 0.0
+        self.began = time.perf_counter()
+        self.reports, self.checkpoints = Cadence(), Cadence()
+        self.run_s = self.elsewhere_s = 0.0
         self.member_steps = 0
         #: `run_s` and `member_steps` without the batch under way.
         self.settled = 0.0, 0
-        self.compiler = Compiler()
+        here = [g for g in plan.groups if g.experiment.ensemble.process == "own"]
+        ahead = [group for group in here if not records.finished(group.numbers)]
+        self.compiler = Compiler(sum(len(group.stages) for group in ahead))
         self.logged: set[int] = set()
         self.checkpoint = records.load_checkpoint()
 
@@ -159,12 +154,10 @@ class _Run:
     def all_groups(self, shown: bool) -> str:
         """Optimises every member that is not finished; returns the run's status."""
         self.logged = self.records.trim_metrics(self.checkpoint)
-        waiting = [
-            member.experiment.total_steps
-            for i, member in enumerate(self.plan.members)
-            if not self.records.finished([i])
-        ]
-        with self.compiler, Progress(sum(waiting), shown=shown) as progress:
+        steps = [member.experiment.total_steps for member in self.plan.members]
+        ended = [n for i, n in enumerate(steps) if self.records.finished([i])]
+        with self.compiler, Progress(sum(steps), shown=shown) as progress:
+            progress.skip(sum(ended))
             for number, group in enumerate(self.plan.groups):
                 if self.records.finished(group.numbers):
                     continue
@@ -210,11 +203,19 @@ class _Run:
         """As `_computed`, by a process of its own."""
         workdir = self.records.workdir / "processes" / f"{number:03d}"
         command = self.records.manifest["command"]
-        if not compute_elsewhere(command, workdir, group.numbers, self.stop):
+        count = len(self.plan.groups)
+        logging.info("compiling group %d of %d in another process", number + 1, count)
+        with progress.waiting("in a process of its own"):
+            whole = compute_elsewhere(command, workdir, group.numbers, self.stop)
+        if not whole:
+            with contextlib.suppress(OSError, ValueError):  # It had not begun.
+                other = read_manifest(workdir)
+                check_same_request(other, self.records.manifest)
+                adopt(self.records, group.numbers, workdir, other)
             return False
         other = read_manifest(workdir)
         check_same_request(other, self.records.manifest)
-        self.records.adopt(group.numbers, workdir, other)
+        adopt(self.records, group.numbers, workdir, other)
         if not self.records.finished(group.numbers):
             raise ChildProcessError(f"{workdir} is done, and not whole")
         self.records.set_batch_size(number, other["groups"][0]["batch_size"])
@@ -223,7 +224,8 @@ class _Run:
         self.run_s += other["timings"]["run_s"]
         self.member_steps += other["member_steps"]
         losses = [entry["loss"] for entry in other["members"] if entry["loss"]]
-        progress.update(other["member_steps"], np.asarray(losses))
+        seconds = other["timings"]["run_s"]
+        progress.update(other["member_steps"], np.asarray(losses), seconds)
         return True
 
     def _batch_size(self, number: int, group: Group, problem: Problem) -> int:
@@ -289,25 +291,30 @@ class _Run:
         progress: Progress,
     ) -> bool:
         """Optimises a batch through all stages; False if stopped before its end."""
-        at, resume, spent = self._resumed(stages, numbers)
+        with progress.waiting("compiling"):
+            at, resume, spent = self._resumed(stages, numbers)
+            _ = stages[at].ensemble  # Before the clock of its rows begins.
         if resume:
             progress.skip((stages[at].before + resume[0]) * len(numbers))
         elif not self.logged.isdisjoint(numbers):
             self.records.drop_metrics(numbers)
         self.logged.update(numbers)
-        _ = stages[at].ensemble  # Waited for before the clock of its rows begins.
         began = time.perf_counter() - spent
         look = None
         for stage in stages[at:]:
             coarse = look.state if look else None
-            _ = stage.ensemble  # Compiled before the seconds of running begin.
+            with progress.waiting("compiling"):
+                _ = stage.ensemble  # Compiled before the seconds of running begin.
             with self._running():
                 look = self._batch(stage, places, coarse, resume, began, progress)
             if look.step < stage.before + stage.steps:
+                self._add_latest(stage, places, look)
                 return False
             resume = None
         assert look is not None
         self.records.finish(numbers, look)
+        seconds = time.perf_counter() - began
+        self.records.keep_state(numbers, stages[-1].number, look, seconds)
         return True
 
     def _resumed(
@@ -316,21 +323,11 @@ class _Run:
         """The stage that the members go on in, from what, and its seconds so far."""
         checkpoint = self.checkpoint
         if checkpoint is None or checkpoint.members != numbers:
-            return 0, None, 0.0
-        state, step = None, 0
+            checkpoint = self.records.states.load(numbers)
         rows = sum(self.records.metrics.counts[member] for member in numbers)
-        if rows != checkpoint.rows:
-            logging.warning("rows of metrics are missing; its batch begins anew")
+        resume = checkpoint and checkpoint.restore(stages, rows)
+        if not checkpoint or not resume:
             return 0, None, 0.0
-        if 0 <= checkpoint.stage < len(stages):
-            stage = stages[checkpoint.stage]
-            step = checkpoint.step - stage.before
-            if 0 <= step <= stage.steps:
-                state = stage.ensemble.restore(checkpoint.leaves)
-        if state is None:
-            logging.warning("the checkpoint does not fit this program; starting over")
-            return 0, None, 0.0
-        resume = step, jax.device_put(state)
         return checkpoint.stage, resume, checkpoint.seconds
 
     def _batch(
@@ -351,6 +348,7 @@ class _Run:
         step = stage.before + (resume[0] if resume else 0)
         snapshots = experiment.output.snapshot_steps(stage.before + stage.steps)
         ensemble = stage.ensemble
+        updated = time.perf_counter()
         for look in ensemble.optimise(
             group.starts(places, self.records.result),
             stage.steps,
@@ -362,7 +360,8 @@ class _Run:
             coarse=coarse,
             resume=resume,
             stop=self.stop,
-            keep=self._is_due(experiment.output.checkpoint_every),
+            keep=lambda: self.checkpoints.is_due(experiment.output.checkpoint_every),
+            show=lambda: self.reports.is_due(SECONDS_BETWEEN_REPORTS),
         ):
             look = look._replace(step=stage.before + look.step)
             if look.canvas is not None:
@@ -371,11 +370,15 @@ class _Run:
             self.records.add(numbers, stage.number, shown, time.perf_counter() - began)
             self.observer.tell(numbers, look.step, look.report, look.canvas)
             made = (look.step - step) * len(numbers)
-            progress.update(made, look.report.loss)
+            now = time.perf_counter()
+            progress.update(made, look.report.loss, now - updated)
+            updated = now
             self.member_steps += made
             step = look.step
             if look.state is not None and step < stage.total:
                 self._keep(stage, numbers, look, began)
+            if look.canvas is not None and step < stage.total:
+                self._report_now_and_then(lambda: self._add_latest(stage, places, look))
         return look
 
     @contextlib.contextmanager
@@ -387,34 +390,30 @@ class _Run:
         finally:
             self.run_s += time.perf_counter() - entered
 
+    def _add_latest(self, stage: Stage, places: range, look: Look) -> None:
+        """Writes the current pictures of a batch's members."""
+        assert look.canvas is not None
+        for i, canvas in zip(places, look.canvas, strict=True):
+            number, alpha = stage.group.numbers[i], stage.group.scenes[i].alpha
+            self.records.add_latest(number, canvas, alpha)
+
     def _keep(
         self, stage: Stage, numbers: tuple[int, ...], look: Look, began: float
     ) -> None:
         """A checkpoint of a batch, to go on from whatever comes."""
-        now = time.perf_counter()
-        self.records.save_checkpoint(numbers, stage.number, look, now - began)
-        self.kept = time.perf_counter()
-        self.keep_s = self.kept - now
-        if self.keep_s > SLOW_CHECKPOINT:
+        seconds = time.perf_counter() - began
+        with self.checkpoints.timed():
+            self.records.save_checkpoint(numbers, stage.number, look, seconds)
+        if self.checkpoints.cost > SLOW_CHECKPOINT:
             logging.warning(
                 "a checkpoint took %.0f s to write to %s: there will be fewer",
-                *(self.keep_s, self.records.workdir),
+                *(self.checkpoints.cost, self.records.workdir),
             )
 
-    def _is_due(self, every: float) -> Callable[[], bool]:
-        """Whether it is time for a checkpoint, asked again and again."""
-
-        def due() -> bool:
-            since = time.perf_counter() - self.kept
-            return every == 0 or since > max(every, 20 * self.keep_s)
-
-        return due
-
-    def _report_now_and_then(self) -> None:
-        """A page to look at while a long run goes on, at little of its cost."""
-        began = time.perf_counter()
-        if began - self.reported > max(SECONDS_BETWEEN_REPORTS, 20 * self.report_s):
-            self.records.save()
-            write_safely(self.records.workdir)
-            self.reported = time.perf_counter()
-            self.report_s = self.reported - began
+    def _report_now_and_then(self, before: Callable[[], None] = lambda: None) -> None:
+        """Writes a page to look at during a run, after what `before` writes for it."""
+        if self.reports.is_due(SECONDS_BETWEEN_REPORTS):
+            with self.reports.timed():
+                before()
+                self.records.save()
+                write_safely(self.records.workdir)

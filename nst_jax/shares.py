@@ -11,14 +11,16 @@ from typing import Any
 
 from absl import logging
 
+from nst_jax.adoption import adopt
 from nst_jax.build import Plan
 from nst_jax.errors import RequestError
 from nst_jax.experiment import Member
 from nst_jax.folder import check_contents
-from nst_jax.manifest import difference, place, roundtrip
+from nst_jax.manifest import difference, fixed_part, place, roundtrip
 from nst_jax.records import Records
+from nst_jax.report import remove_page
 from nst_jax.runfile import FINISHED, read_manifest
-from nst_jax.runner import remove_page, write_safely
+from nst_jax.runner import write_safely
 
 
 def share(asked: str, members: Sequence[Member]) -> list[int]:
@@ -92,7 +94,7 @@ def merge(
         steps, spent = 0, dict.fromkeys(("compile_s", "run_s", "total_s"), 0.0)
         for part, run in zip(parts, runs, strict=True):
             members = [numbers[place(entry)] for entry in run["members"]]
-            adopted = records.adopt(members, pathlib.Path(part), run)
+            adopted = adopt(records, members, pathlib.Path(part), run)
             logging.info("%s: %d members", part, len(adopted))
             if not adopted:
                 continue
@@ -162,7 +164,8 @@ def _check_of_one_request(
     numbers: dict[tuple, int],
 ) -> None:
     """Raises RequestError unless a part is of the request that the whole is of."""
-    changed = difference(run["config"], roundtrip(whole["config"]))
+    theirs, ours = fixed_part(run["config"]), fixed_part(roundtrip(whole["config"]))
+    changed = difference(theirs, ours)
     digests = {item["sha256"] for item in whole["inputs"]}
     if not changed and not {item["sha256"] for item in run["inputs"]} <= digests:
         changed = "its pictures or weights are others"

@@ -81,8 +81,13 @@ class Compiler:
       programs: how many there are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int = 0) -> None:
+        """
+        Args:
+          expected: number of programs to come at most, for the log.
+        """
         self.compile_s = 0.0
+        self._expected = expected
         self._programs: dict[Hashable, Future[Ensemble]] = {}
         self._thread = ThreadPoolExecutor(1, "compiler")
 
@@ -140,8 +145,12 @@ class Compiler:
         known = self._programs.get(signature)
         if known is None:
             before = coarser and coarser[1]
-            known = self._thread.submit(_here(self._compiled), posed, options, before)
+            number = len(self._programs) + 1
+            compile_ = _here(self._compiled)
+            known = self._thread.submit(compile_, posed, options, before, number)
             self._programs[signature] = known
+        else:
+            self._expected -= 1
         return signature, known
 
     def _compiled(
@@ -149,9 +158,16 @@ class Compiler:
         posed: tuple[list[Problem], tuple[int, ...]],
         options: dict[str, Any],
         coarser: Future[Ensemble] | None,
+        number: int,
     ) -> Ensemble:
         # What is coarser was asked for before, so that this thread is done with it.
         before = coarser.result() if coarser else None
+        height, width, _ = posed[1]
+        logging.info(
+            "compiling program %d of %d: %d×%d px, batch of %d",
+            *(number, max(number, self._expected), width, height),
+            options["batch_size"],
+        )
         ensemble = Ensemble.compile(*posed, **options, coarser=before)
         self.compile_s += ensemble.compile_s
         logging.info("compiled in %.1f s", ensemble.compile_s)

@@ -1,5 +1,7 @@
 """What a person looks at: page, contact sheet, curves and making-of."""
 
+from nst_jax.report.page import is_outdated as is_outdated
+from nst_jax.report.page import remove_page as remove_page
 from nst_jax.report.page import write_page as write_page
 from nst_jax.report.report import write_report as write_report
 from nst_jax.report.run import Run as Run

@@ -145,11 +145,7 @@ def _trajectory(run: Run, number: int) -> tuple[list[int], list[np.ndarray]]:
     Of its last stage: those before it are of other sizes.
     """
     member = run.members[number]
-    kept = {
-        int(file.stem): file
-        for file in sorted((member.folder / "frames").glob("*.npy"))
-        if file.stem.isdecimal()
-    }
+    kept = {int(file.stem): file for file in member.kept(".npy")}
     final = member.folder / "final.npy"
     if final.is_file():
         kept.setdefault(_steps(run, member), final)

@@ -18,7 +18,8 @@ function select(member) {
   find("#label").textContent = members[member].caption;
   find("#facts").textContent = members[member].facts;
   find("#file").hidden = !picture(member);
-  find("#file").href = `members/${member.padStart(3, "0")}/final.png`;
+  find("#file").href = `members/${members[member].file}`;
+  find("#file").textContent = members[member].file.split("/").pop();
   film();
   view();
   drawCurves();

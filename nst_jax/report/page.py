@@ -1,6 +1,7 @@
 """The page: one self-contained HTML file a run."""
 
 import base64
+import contextlib
 import datetime
 import gzip
 import itertools
@@ -69,6 +70,19 @@ def write_page(run: Run) -> None:
     )
 
 
+def is_outdated(workdir: pathlib.Path) -> bool:
+    """Whether a finished run's report is missing, or of before its end."""
+    page, sheet = workdir / "report.html", workdir / "sheet.png"
+    ended = (workdir / "run.json").stat().st_mtime_ns
+    return not sheet.exists() or not page.exists() or page.stat().st_mtime_ns < ended
+
+
+def remove_page(workdir: str | pathlib.Path) -> None:
+    """Removes a page that says what is no longer so, which a full disk allows too."""
+    with contextlib.suppress(OSError):
+        (pathlib.Path(workdir) / "report.html").unlink(missing_ok=True)
+
+
 def _pages(run: Run) -> list[dict[str, Any]]:
     """The grids of panels, one a place along the outer axes; none for a flow."""
     if len(run.axes) < 2:
@@ -112,6 +126,9 @@ def _data(run: Run, shown: list[Member]) -> dict[str, Any]:
                 "content": run.content_input(member),
                 "index": member.index,
                 "facts": _facts(member),
+                "file": f"{member.folder.name}/{member.picture.name}"
+                if member.picture
+                else "",
             }
             for member in run.members
         },

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import pathlib
 from typing import Any
 
@@ -45,7 +46,7 @@ class Member:
     def caption(self) -> str:
         """The label, and how it ended or that it has not."""
         if self.entry["status"] == "waiting":
-            return f"{self.label} · waiting"
+            return f"{self.label} · {'not finished' if self.picture else 'waiting'}"
         loss = self.entry["loss"]
         diverged = " · diverged" if self.entry["status"] == "diverged" else ""
         return f"{self.label}{diverged} · loss " + (
@@ -54,16 +55,24 @@ class Member:
 
     @functools.cached_property
     def picture(self) -> pathlib.Path | None:
-        """`final.png`; None while there is none."""
-        path = self.folder / "final.png"
+        """`final.png`, and `latest.png` until it is finished; None without one."""
         finished = self.entry["status"] in FINISHED
-        return path if finished and is_picture(path) else None
+        path = self.folder / ("final.png" if finished else "latest.png")
+        return path if is_picture(path) else None
 
     @functools.cached_property
     def frames(self) -> tuple[pathlib.Path, ...]:
         """The pictures kept on the way, in the order of their steps."""
-        frames = sorted((self.folder / "frames").glob("*.png"))
-        return tuple(f for f in frames if f.stem.isdecimal() and is_picture(f))
+        return tuple(filter(is_picture, self.kept(".png")))
+
+    def kept(self, suffix: str) -> list[pathlib.Path]:
+        """Files in `frames/`, in the order of their steps.
+
+        Those of later steps, which a run of more steps left, are left out.
+        """
+        most = sum(self.entry.get("steps", ())) or math.inf
+        frames = sorted((self.folder / "frames").glob(f"*{suffix}"))
+        return [f for f in frames if f.stem.isdecimal() and int(f.stem[:12]) <= most]
 
     @property
     def start(self) -> pathlib.Path | None:

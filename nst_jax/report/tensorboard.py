@@ -15,7 +15,8 @@ def write_tensorboard(workdir: str | pathlib.Path) -> None:
     """Writes `tensorboard/` into a run directory: a TensorBoard run a member.
 
     Scalars are the loss, each term, and the norm of the gradient; the picture is
-    `final.png`. Earlier contents of the folder are replaced.
+    `final.png`, or `latest.png` of a member that is not finished. Earlier contents of
+    the folder are replaced.
 
     Raises:
       RequestError: it is no run directory, or tensorboardX is not installed.
@@ -47,4 +48,4 @@ def write_tensorboard(workdir: str | pathlib.Path) -> None:
                 with Image.open(member.picture) as image:
                     pixels = np.asarray(as_seen(image))
                 step = rows[-1]["step"] if rows else 0
-                writer.add_image("final", pixels, step, dataformats="HWC")
+                writer.add_image(member.picture.stem, pixels, step, dataformats="HWC")

@@ -56,7 +56,7 @@ class Progress:
         self._total = total
         self._done = self._made = 0
         self._seconds = 0.0
-        self._line = time.monotonic()
+        self._line = self._updated = time.monotonic()
         self._pause = seconds_between_lines
         self._shown = shown
         bar = shown and (sys.stderr.isatty() or "ipykernel" in sys.modules)
@@ -91,14 +91,19 @@ class Progress:
         self._done += member_steps
         self._bar.update(member_steps)
 
-    def update(self, member_steps: int, losses: ArrayLike, seconds: float) -> None:
+    def update(
+        self, member_steps: int, losses: ArrayLike, seconds: float | None = None
+    ) -> None:
         """Counts member-steps of this call, and shows where the run is.
 
         Args:
           member_steps: made since the last update.
           losses: of the members, after these steps.
-          seconds: spent on these steps.
+          seconds: spent on these steps; None for all since the last update.
         """
+        now = time.monotonic()
+        seconds = now - self._updated if seconds is None else seconds
+        self._updated = now
         self._done += member_steps
         self._made += member_steps
         self._seconds += seconds
@@ -116,7 +121,6 @@ class Progress:
             return
         if not self._shown:
             return
-        now = time.monotonic()
         if now - self._line < self._pause and self._done < self._total:
             return
         self._line = now

@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -347,9 +348,8 @@ class _Run:
         numbers = tuple(group.numbers[i] for i in places)
         step = stage.before + (resume[0] if resume else 0)
         snapshots = experiment.output.snapshot_steps(stage.before + stage.steps)
-        ensemble = stage.ensemble
         updated = time.perf_counter()
-        for look in ensemble.optimise(
+        for look in stage.ensemble.optimise(
             group.starts(places, self.records.result),
             stage.steps,
             problems=[stage.problems[i] for i in places],
@@ -378,7 +378,7 @@ class _Run:
             if look.state is not None and step < stage.total:
                 self._keep(stage, numbers, look, began)
             if look.canvas is not None and step < stage.total:
-                self._report_now_and_then(lambda: self._add_latest(stage, places, look))
+                self._report_now_and_then(stage, places, look)
         return look
 
     @contextlib.contextmanager
@@ -410,10 +410,11 @@ class _Run:
                 *(self.checkpoints.cost, self.records.workdir),
             )
 
-    def _report_now_and_then(self, before: Callable[[], None] = lambda: None) -> None:
-        """Writes a page to look at during a run, after what `before` writes for it."""
+    def _report_now_and_then(self, *latest: Any) -> None:
+        """Writes a page during a run, and before the pictures of `_add_latest`."""
         if self.reports.is_due(SECONDS_BETWEEN_REPORTS):
             with self.reports.timed():
-                before()
+                if latest:
+                    self._add_latest(*latest)
                 self.records.save()
                 write_safely(self.records.workdir)

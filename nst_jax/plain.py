@@ -45,11 +45,14 @@ def plain(node: Any) -> Any:
         return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": sha256}
     if isinstance(node, functools.partial):
         return {"partial": plain(node.func), "args": plain([node.args, node.keywords])}
-    if callable(node) and inspect.isfunction(function := inspect.unwrap(node)):
-        return _function(function)
+    if callable(node):
+        function = inspect.unwrap(node)
+        if inspect.isfunction(function):
+            return _function(function)
+        # An address is another one in the next process.
+        return re.sub(r" at 0x[0-9a-f]+", "", repr(node))
     simple = node is None or isinstance(node, bool | int | float | str)
-    # An address is another one in the next process.
-    return node if simple else re.sub(r" at 0x[0-9a-f]+", "", repr(node))
+    return node if simple else repr(node)
 
 
 def _function(function: types.FunctionType) -> Any:

@@ -335,6 +335,7 @@ ALTERNATIVES = {
     "max_pixels": (("max_pixels", 10**8, 10**6),),
     "steps": (("steps", 2, 3),),
     "pooling": (("pooling", "max", "avg"),),
+    "pool_rounding": (("pool_rounding", "ceil", "floor"),),
     "solver": (
         ("solver.name", "adam", "lbfgs_fixed"),
         ("solver.learning_rate", 0.01, 0.02),

@@ -57,7 +57,7 @@ def execute(
         checkpoint. A second Ctrl-C raises KeyboardInterrupt at once.
       progress: whether to show a bar, on a terminal or in a notebook, or log lines.
       callback: called at every row of metrics of this process, see `Observer`; the
-        canvas is there where `output` keeps a picture, and at the end of a stage.
+        canvas is there where a picture is kept or shown, and at the end of a stage.
 
     Returns:
       The run's status: "done"; "failed" if all members have diverged, so that there is

@@ -286,6 +286,9 @@ def features(
     """
     if isinstance(params, Network):
         return params(image, layers)
+    taps = canonical_layers(layers)
+    if not taps:
+        return {}
     if not isinstance(preprocessing, Preprocessing):
         raise RequestError(
             "preprocessing must be the nst_jax.Preprocessing of the weights, got "
@@ -293,9 +296,6 @@ def features(
         )
     check_names(pooling, padding, pool_rounding)
     image = jnp.asarray(as_picture(image, "image", optimised=True, nan=True))
-    taps = canonical_layers(layers)
-    if not taps:
-        return {}
     side = smallest_side(taps)
     if min(image.shape[:2]) < side:
         raise RequestError(

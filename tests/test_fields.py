@@ -35,7 +35,7 @@ NONSENSE = [
     (
         nst_jax.SolverOptions,
         {"name": "adam", "learning_rate": -1.0},
-        "solver.learning_rate must be positive, got -1",
+        "solver.learning_rate must be positive and finite, got -1",
     ),
     (nst_jax.EnsembleOptions, {"strategy": "vmp"}, "ensemble.strategy must be one of"),
     (nst_jax.EnsembleOptions, {"batch_size": -1}, "ensemble.batch_size must be at l"),
@@ -59,7 +59,7 @@ NONSENSE = [
     (nst_jax.FixedLBFGS, {"history_size": 0}, "solver.history_size must be positive"),
     (nst_jax.OptaxLBFGS, {"history_size": -1}, "solver.history_size must be positive"),
     (nst_jax.Content, {"weight": "much"}, "content.weight must be a number"),
-    (nst_jax.Content, {"weight": -1.0}, "content.weight must be a number"),
+    (nst_jax.Content, {"weight": -1.0}, "content.weight must be finite and not neg"),
     (nst_jax.Content, {"weight": None}, "content.weight must be a number, got None"),
     (nst_jax.Gram, {"layers": ["relu9_9"]}, "unknown layer 'relu9_9'"),
     (nst_jax.TotalVariation, {"weight": "x"}, "must be a number, got 'x'"),

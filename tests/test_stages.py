@@ -126,7 +126,7 @@ def test_a_stage_that_is_too_small_names_what_makes_it_larger(size, sizes, remed
         ),
         (
             lambda: nst_jax.Ladder((64,), style_scales=(0,)),
-            "style_scales must be numbers from",
+            "style_scales must be finite numbers",
         ),
         (lambda: nst_jax.Ladder(factor=1.0), "factor must be from 1.05 to 16, got 1.0"),
         (lambda: nst_jax.Ladder(start=600), "start must be below size 512, got 600"),

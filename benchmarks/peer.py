@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from benchmarks.evaluation import inner
+from nst_jax.layers import LAYERS
 from nst_jax.losses.style import STYLE_LAYERS
 from nst_jax.preprocessing import CAFFE
-from nst_jax.vgg import LAYERS
 from nst_jax.weights import load_weights
 
 # On a GPU the two share the memory; JAX would take three quarters of it at once.

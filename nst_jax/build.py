@@ -3,8 +3,6 @@
 import dataclasses
 import functools
 import json
-import pathlib
-import traceback
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -17,14 +15,15 @@ from nst_jax.errors import RequestError
 from nst_jax.experiment import Experiment, Member
 from nst_jax.group import Group, Scene
 from nst_jax.image import FITS
-from nst_jax.losses import Objective, Regions, Term
-from nst_jax.losses.traced import UNKNOWN, raised, unknown
+from nst_jax.layers import deepest_layer, smallest_side
+from nst_jax.losses import Objective, Regions
+from nst_jax.losses.traced import trace
 from nst_jax.masks import check_frozen
 from nst_jax.parametrisation import parametrisation
 from nst_jax.plain import plain
 from nst_jax.reader import Input, NetworkFields, Reader
 from nst_jax.solvers import check_solver
-from nst_jax.vgg import Network, deepest_layer, smallest_side
+from nst_jax.vgg import Network
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -344,7 +343,7 @@ def _check(
     if member.experiment.solver.custom is not None:
         check_solver(member.experiment.solver_record())
     # A term refuses what it cannot use when it is traced.
-    traced = functools.partial(_traced, objective, network)
+    traced = functools.partial(trace, objective, network)
     content, regions = scene.content, scene.regions
     if tile:
         height, width = (min(tile, side) for side in content.shape[:2])
@@ -356,66 +355,6 @@ def _check(
             raise RequestError(
                 f"term {name!r} must be a scalar, is an array of shape {part.shape}"
             )
-
-
-def _traced(
-    objective: Objective, network: Network, function: Callable[..., Any], *args: Any
-) -> Any:
-    """The shapes of a function's results, its numbers unknown as in the program."""
-    try:
-        return jax.eval_shape(function, objective, network, *args)
-    except UNKNOWN as error:
-        name, leaf = _undecided(objective, network, function, args)
-        raise RequestError(f"terms ({name}): {unknown(error, leaf)}") from None
-    except RequestError:
-        raise
-    except (Exception, SystemExit) as error:  # A term is code, and may raise anything.
-        place = _place(error) or f"one of {', '.join(objective.names)}"
-        raise RequestError(f"terms: {place}: {raised(error)}") from error
-
-
-def _undecided(
-    objective: Objective, network: Network, function: Callable[..., Any], args: Any
-) -> tuple[str, str]:
-    """The name of the term whose number Python asks for, and the number's field.
-
-    All names and "" where what is in the pictures is asked for.
-    """
-
-    def is_traced(*unknown_leaves: int) -> bool:
-        """Whether a trace succeeds in which all leaves but these have their numbers."""
-
-        def with_given(numbers: dict[int, Any], *args: Any) -> Any:
-            given = [numbers.get(i, leaf) for i, leaf in enumerate(leaves)]
-            return function(jax.tree.unflatten(tree, given), *args)
-
-        try:
-            jax.eval_shape(
-                with_given, {i: leaves[i] for i in unknown_leaves}, network, *args
-            )
-        except UNKNOWN:
-            return False
-        return True
-
-    leaves, tree = jax.tree.flatten(objective)
-    names = ", ".join(objective.names)
-    if not is_traced():
-        return names, ""
-    for i, (path, _) in enumerate(jax.tree_util.tree_leaves_with_path(objective)):
-        if not is_traced(i):
-            keys = jax.tree_util.keystr(path, simple=True, separator=".").split(".", 2)
-            return objective.terms[int(keys[1])].name, keys[2]
-    return names, ""
-
-
-def _place(error: BaseException) -> str | None:
-    """The innermost of the terms' methods that raised, and where; None if none did."""
-    place = None
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        if isinstance(term := frame.f_locals.get("self"), Term):
-            file = pathlib.PurePath(frame.f_code.co_filename).name
-            place = f"{type(term).__name__} ({file}, line {line})"
-    return place
 
 
 def _check_reaches(

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax import strategies, transfer
+from nst_jax.batching import as_list, member_axes, share_weights, stack
 from nst_jax.diagnosis import faulty_terms
 from nst_jax.errors import RequestError, check_integer
 from nst_jax.picture import as_floats
@@ -65,64 +66,6 @@ class Look(NamedTuple):
 
     def __repr__(self) -> str:
         return short_repr(self)
-
-
-def _along(problems: Sequence[Problem]) -> Problem:
-    """Which leaves differ among the problems: 0 in their places, None elsewhere.
-
-    Raises:
-      RequestError: the problems differ in more than numbers: no program has them all.
-    """
-    first, *others = problems
-    if not all(_same(first.network, other.network) for other in others):
-        raise RequestError("problems of one ensemble must share one network")
-    leaves: list[Any] = jax.tree.leaves(first)
-    tree: Any = jax.tree.structure(first)
-    for other in others:
-        if jax.tree.structure(other) != tree or any(
-            jnp.shape(a) != jnp.shape(b)
-            for a, b in zip(leaves, jax.tree.leaves(other), strict=True)
-        ):
-            raise RequestError(
-                "problems of one ensemble may differ in numbers alone, not in layers, "
-                "switches or shapes"
-            )
-    columns = zip(*map(jax.tree.leaves, problems), strict=True)
-    axes = [None if _alike(column) else 0 for column in columns]
-    return jax.tree.unflatten(tree, axes)
-
-
-def _same(one: Network, other: Network) -> bool:
-    """Whether the weights are one's and the other's, which are not copied."""
-    leaves = jax.tree.leaves(one), jax.tree.leaves(other)
-    return all(a is b for a, b in zip(*leaves, strict=True))
-
-
-def _alike(column: Sequence[Any]) -> bool:
-    """Whether the members' entries are one: numbers by value, arrays by identity."""
-    first = column[0]
-    if isinstance(first, jax.Array | np.ndarray):
-        return all(leaf is first for leaf in column)
-    return all(leaf == first for leaf in column)
-
-
-def _stacked(problems: Sequence[Problem], along: Problem) -> Problem:
-    """One problem with a member axis where `along` says 0."""
-
-    def stack(axis: int | None, *entries: Any) -> Any:
-        if axis is None:
-            return entries[0]
-        if isinstance(entries[0], jax.Array | np.ndarray):
-            return jnp.stack(entries)
-        # As a number by itself is computed with, also where 64 bits are enabled.
-        wide = problems[0].network.numerics.feature_dtype == "float64"
-        return np.asarray(entries, np.float64 if wide else np.float32)
-
-    return jax.tree.map(stack, along, *problems, is_leaf=lambda node: node is None)
-
-
-def _listed(problems: Problem | Sequence[Problem]) -> Sequence[Problem]:
-    return [problems] if isinstance(problems, Problem) else problems
 
 
 @dataclasses.dataclass
@@ -183,10 +126,10 @@ class Ensemble:
         batch_size = strategies.batch_size(strategy, batch_size, len(devices))
         if strategy in ("vmap", "map") and batch_size == 1:
             strategy = "loop"  # One picture is computed alone.
-        problems = _listed(problems)
-        along = _along(problems)
+        problems = as_list(problems)
+        along = member_axes(problems)
         home = strategies.home(strategy, shape, devices)
-        problem = _stacked([problems[0]] * batch_size, along)
+        problem = stack([problems[0]] * batch_size, along)
         numerics = problem.network.numerics
         together = strategy in ("vmap", "shard") and not numerics.batch_invariant
 
@@ -240,13 +183,15 @@ class Ensemble:
 
         Where it is equal, one ensemble serves both.
         """
-        problems = _listed(problems)
+        problems = as_list(problems)
         leaves, tree = jax.tree.flatten(problems[0])
         kinds = tuple(
             (jnp.shape(leaf), str(jnp.result_type(leaf)), isinstance(leaf, float))
             for leaf in leaves
         )
-        axes = tuple(jax.tree.leaves(_along(problems), is_leaf=lambda x: x is None))
+        axes = tuple(
+            jax.tree.leaves(member_axes(problems), is_leaf=lambda x: x is None)
+        )
         where = tuple(devices or jax.local_devices())
         static = tuple(shape), batch_size, strategy, where
         return tree, kinds, axes, *static
@@ -358,7 +303,7 @@ class Ensemble:
         if faulty.size and step >= steps:
             asked = self.problem if problems is None else problems
             assert asked is not None
-            first, listed = faulty[0], _listed(asked)
+            first, listed = faulty[0], as_list(asked)
             own = listed[first if len(listed) > 1 else 0]
             at = (state.variable[places[first]], state.step[places[first]])
             last = last._replace(faulty_terms=faulty_terms(own, *at))
@@ -375,23 +320,23 @@ class Ensemble:
             problems = self.problem
         if problems is None:
             raise RequestError("problems is None, and the members do not share one")
-        listed = list(_listed(problems))
+        listed = list(as_list(problems))
         listed = listed * count if len(listed) == 1 else listed
         if len(listed) != count:
             raise RequestError(
                 f"problems has {len(listed)} entries for {count} canvases"
             )
-        differing = jax.tree.leaves(_along(listed), is_leaf=lambda x: x is None)
+        differing = jax.tree.leaves(member_axes(listed), is_leaf=lambda x: x is None)
         batched = jax.tree.leaves(self._along, is_leaf=lambda x: x is None)
         if any(a == 0 and b is None for a, b in zip(differing, batched, strict=True)):
             raise RequestError(
                 "problems differ in numbers that those compiled for had in common"
             )
-        posed = _stacked([listed[i] for i in order], self._along)
+        posed = stack([listed[i] for i in order], self._along)
         if self._home is None:
             return posed
         # Sent to the devices once, not with each batch.
-        if self._sent is None or not _same(self._sent[0], posed.network):
+        if self._sent is None or not share_weights(self._sent[0], posed.network):
             self._sent = posed.network, jax.device_put(posed.network, self._home)
         return dataclasses.replace(posed, network=self._sent[1])
 

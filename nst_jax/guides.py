@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from nst_jax.errors import RequestError
-from nst_jax.vgg import LAYERS, canonical_layers, deepest_layer
+from nst_jax.layers import LAYERS, canonical_layers, deepest_layer
 
 #: How regions go down to a layer: by their share of what a position is pooled from
 #: ("simple"); where its whole receptive field lies in the region ("inside"); where
@@ -28,7 +28,7 @@ def guides(
 
     Args:
       regions: [R, H, W] from 0 to 1, how much of each pixel belongs to each region.
-      layers: the taps, by any name that `vgg.canonical_layer` knows.
+      layers: the taps, by any name that `layers.canonical_layer` knows.
       propagation: one of `PROPAGATIONS`. What lies beyond the border counts as what
         is at it.
       rounding: of the network's poolings at an odd side, "ceil" or "floor"; see

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import psutil
 
 from nst_jax import transfer
+from nst_jax.layers import LAYERS, deepest_layer
 from nst_jax.transfer import Problem
-from nst_jax.vgg import LAYERS, deepest_layer
 
 
 def fitting_batch(

@@ -26,11 +26,11 @@ import safetensors
 import safetensors.numpy
 
 from nst_jax.errors import RequestError
+from nst_jax.layers import conv_shapes as conv_shapes
 from nst_jax.numerics import Numerics
 from nst_jax.preprocessing import Preprocessing
 from nst_jax.representation import short_repr
 from nst_jax.vgg import Network, Params
-from nst_jax.vgg import conv_shapes as conv_shapes
 
 FORMAT = "nst_jax/vgg19"
 FORMAT_VERSION = "1"

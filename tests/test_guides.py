@@ -10,8 +10,9 @@ import pytest
 
 import nst_jax
 from nst_jax.guides import PROPAGATIONS, guides
+from nst_jax.layers import LAYERS
 from nst_jax.losses import Gram, View
-from nst_jax.vgg import LAYERS, ROUNDINGS
+from nst_jax.vgg import ROUNDINGS
 
 rng = np.random.default_rng
 

@@ -227,7 +227,7 @@ class Bare(nst_jax.solvers.Solver):
             "solver.history_size is not a field of 'Adan', which has clip, learning",
         ),
         (
-            lambda: SolverOptions(lambda: "adam", custom=Adan()),
+            lambda: SolverOptions("adam", custom=Adan()),
             "solver.name='adam' and solver.custom are two solvers",
         ),
     ],

@@ -14,8 +14,14 @@ from conftest import ROOT, smooth_picture
 
 import nst_jax
 from nst_jax import Network, RequestError, vgg
+from nst_jax.layers import (
+    LAYERS,
+    canonical_layer,
+    canonical_layers,
+    deepest_layer,
+    smallest_side,
+)
 from nst_jax.preprocessing import CAFFE, TORCHVISION, preprocess
-from nst_jax.vgg import LAYERS
 
 HIGHEST = jax.lax.Precision.HIGHEST
 PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge"}
@@ -334,7 +340,7 @@ def test_gradient_fills_the_receptive_field(network):
 def test_features_move_with_the_picture(network):
     """By one unit for each stride of pixels, where no border is seen; by 1 px not."""
     wide = smooth_picture(7, 48, 56)
-    stride = vgg.smallest_side(["relu3_1"])
+    stride = smallest_side(["relu3_1"])
     assert stride == 4
     here, there, between = (
         np.asarray(tapped(network, wide[y:, x:][:36, :44], ("relu3_1",))["relu3_1"])
@@ -516,7 +522,7 @@ def test_vmapped_convolutions_are_plain(network):
     ],
 )
 def test_aliases(name, layer):
-    assert vgg.canonical_layer(name) == layer
+    assert canonical_layer(name) == layer
 
 
 @pytest.mark.parametrize(
@@ -535,24 +541,24 @@ def test_aliases(name, layer):
 def test_unknown_layer_is_refused_with_the_nearest(name, near):
     message = f"unknown layer '{name}'; did you mean '{near}"
     with pytest.raises(RequestError, match=message):
-        vgg.canonical_layer(name)
+        canonical_layer(name)
 
 
 @pytest.mark.parametrize("name", [37, -1, "", "fc6", "4.5", None, "²"])
 def test_what_resembles_no_layer_is_refused(name):
     with pytest.raises(RequestError, match=r"unknown layer .*layers are conv1_1 … "):
-        vgg.canonical_layer(name)
+        canonical_layer(name)
 
 
 def test_layer_named_twice_is_refused():
     """Under two names as well."""
     with pytest.raises(RequestError, match="'relu4_2' is named twice"):
-        vgg.canonical_layers(["relu4_2", "relu1_1", "block4_conv2"])
+        canonical_layers(["relu4_2", "relu1_1", "block4_conv2"])
 
 
 def test_deepest_is_by_computation_not_by_name():
-    assert vgg.deepest_layer(["relu5_1", "pool4", "conv5_2"]) == "conv5_2"
-    assert vgg.deepest_layer(["pool1", "relu1_2"]) == "pool1"
+    assert deepest_layer(["relu5_1", "pool4", "conv5_2"]) == "conv5_2"
+    assert deepest_layer(["pool1", "relu1_2"]) == "pool1"
 
 
 @pytest.mark.parametrize("padding", ["zeros", "reflect"])
@@ -564,7 +570,7 @@ def test_smallest_side_is_exact(network, padding):
         [0, *pools], [*pools, 37], [1, 2, 4, 8, 16, 32], strict=True
     ):
         layers = LAYERS[first:last]
-        assert {vgg.smallest_side([layer]) for layer in layers} == {side}
+        assert {smallest_side([layer]) for layer in layers} == {side}
         image = jax.ShapeDtypeStruct((side + 5, side, 3), jnp.float32)
         taps = jax.eval_shape(lambda image, to=layers: network(image, to), image)
         assert {tap.shape[1] for tap in taps.values()} == {1}

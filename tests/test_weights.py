@@ -8,8 +8,8 @@ import pytest
 import safetensors.numpy
 
 from nst_jax import RequestError, weights
+from nst_jax.layers import conv_shapes
 from nst_jax.preprocessing import Preprocessing
-from nst_jax.vgg import conv_shapes
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nst_jax.layers import smallest_side
 from nst_jax.losses import Term, View
 from nst_jax.losses.base import Target, total
 from nst_jax.numerics import Numerics
-from nst_jax.vgg import Network, smallest_side
+from nst_jax.vgg import Network
 
 #: Height and width of the pictures, which reach every layer.
 SIZE = (32, 40)

@@ -30,12 +30,13 @@ import numpy as np
 
 from nst_jax.errors import RequestError
 from nst_jax.guides import guides
+from nst_jax.layers import canonical_layers
 from nst_jax.losses.normalised import normalised_gradient, self_scaled
 from nst_jax.pytree import record
 from nst_jax.pytree import record as term
 from nst_jax.pytree import static as static
 from nst_jax.representation import short_repr
-from nst_jax.vgg import Network, canonical_layers
+from nst_jax.vgg import Network
 
 Target = Any
 
@@ -81,7 +82,7 @@ class Term:
 
     Attributes:
       weight: what the term counts for in the sum; a leaf.
-      layers: the features it looks at, by any name `vgg.canonical_layer` knows.
+      layers: the features it looks at, by any name `layers.canonical_layer` knows.
       name: what its rows in the metrics are called.
     """
 

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from nst_jax.errors import RequestError
+from nst_jax.layers import LAYERS, canonical_layers
 from nst_jax.losses.base import Target, View, static, term
 from nst_jax.losses.statistics import as_weights, products
 from nst_jax.losses.style import Gram, Region
-from nst_jax.vgg import LAYERS, canonical_layers
 
 
 class Neighbours(NamedTuple):

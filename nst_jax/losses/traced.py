@@ -1,9 +1,16 @@
 """What a term's own code raises while a program is traced, in words."""
 
+import re
+import traceback
+from collections.abc import Callable
+from typing import Any
+
 import jax
 
 from nst_jax.errors import RequestError
-from nst_jax.vgg import canonical_layer
+from nst_jax.layers import canonical_layer
+from nst_jax.losses.base import Objective, Term
+from nst_jax.vgg import Network
 
 #: What JAX raises where Python asks for a number that is not there yet.
 UNKNOWN = (
@@ -50,3 +57,70 @@ def _is_layer(name: str) -> bool:
     except RequestError:
         return False
     return True
+
+
+def trace(
+    objective: Objective, network: Network, function: Callable[..., Any], *args: Any
+) -> Any:
+    """Return the shapes of a function's results, traced as in the compiled program.
+
+    Args:
+      function: takes the objective, the network and `args`.
+
+    Raises:
+      RequestError: a term's code raises, or decides by a number that is traced.
+    """
+    try:
+        return jax.eval_shape(function, objective, network, *args)
+    except UNKNOWN as error:
+        name, leaf = _undecided(objective, network, function, args)
+        raise RequestError(f"terms ({name}): {unknown(error, leaf)}") from None
+    except RequestError:
+        raise
+    except (Exception, SystemExit) as error:  # A term is code, and may raise anything.
+        place = _place(error) or f"one of {', '.join(objective.names)}"
+        raise RequestError(f"terms: {place}: {raised(error)}") from error
+
+
+def _undecided(
+    objective: Objective, network: Network, function: Callable[..., Any], args: Any
+) -> tuple[str, str]:
+    """The name of the term whose number Python asks for, and the number's field.
+
+    All names and "" where what is in the pictures is asked for.
+    """
+
+    def is_traced(*unknown_leaves: int) -> bool:
+        """Whether a trace succeeds in which all leaves but these have their numbers."""
+
+        def with_given(numbers: dict[int, Any], *args: Any) -> Any:
+            given = [numbers.get(i, leaf) for i, leaf in enumerate(leaves)]
+            return function(jax.tree.unflatten(tree, given), *args)
+
+        try:
+            jax.eval_shape(
+                with_given, {i: leaves[i] for i in unknown_leaves}, network, *args
+            )
+        except UNKNOWN:
+            return False
+        return True
+
+    leaves, tree = jax.tree.flatten(objective)
+    names = ", ".join(objective.names)
+    if not is_traced():
+        return names, ""
+    for i, (path, _) in enumerate(jax.tree_util.tree_leaves_with_path(objective)):
+        if not is_traced(i):
+            keys = jax.tree_util.keystr(path, simple=True, separator=".").split(".", 2)
+            return objective.terms[int(keys[1])].name, keys[2]
+    return names, ""
+
+
+def _place(error: BaseException) -> str | None:
+    """The innermost of the terms' methods that raised, and where; None if none did."""
+    place = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if isinstance(term := frame.f_locals.get("self"), Term):
+            file = re.split(r"[/\\]", frame.f_code.co_filename)[-1]
+            place = f"{type(term).__name__} ({file}, line {line})"
+    return place

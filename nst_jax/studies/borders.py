@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from nst_jax.errors import RequestError
+from nst_jax.layers import smallest_side
 from nst_jax.studies.quality import seen
-from nst_jax.vgg import Network, smallest_side
+from nst_jax.vgg import Network
 
 
 def padding_error(

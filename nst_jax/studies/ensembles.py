@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from nst_jax.layers import smallest_side
 from nst_jax.studies.courses import change, courses, plot
 from nst_jax.studies.dispersion import mean_picture, relative_spread, std_picture
 from nst_jax.studies.estimate import LEAST, Estimate, mean_of_pairs
@@ -12,7 +13,6 @@ from nst_jax.studies.found import Evidence, Findings, Line, Matrix, Picture, Plo
 from nst_jax.studies.lines import bars, few, text
 from nst_jax.studies.perception import layer_distances
 from nst_jax.studies.spread import CUTOFF, pairwise
-from nst_jax.vgg import smallest_side
 
 #: Lines, at most, that are shown in pictures, as matrices and by layer.
 PICTURED, MATRICES, BY_LAYER = 4, 2, 8

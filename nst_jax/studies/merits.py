@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nst_jax.layers import smallest_side
 from nst_jax.losses import Photorealism
 from nst_jax.studies.estimate import Estimate, jackknife
 from nst_jax.studies.faults import (
@@ -18,7 +19,6 @@ from nst_jax.studies.lines import text
 from nst_jax.studies.photographs import edge_distortion
 from nst_jax.studies.quality import content_distance, seen, style_distance
 from nst_jax.studies.trade import CONTENT, STYLE, Setting, trade
-from nst_jax.vgg import smallest_side
 
 #: Where pictures are compared with their style and content, unless a term looks there.
 HELD_OUT = ("relu1_2", "relu2_2", "relu3_2", "relu3_4", "relu4_2", "relu4_4")

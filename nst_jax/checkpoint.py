@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 from collections.abc import Callable, Sequence
 
 import jax
@@ -153,7 +154,10 @@ class KeptStates:
         if path.exists():
             self._bytes -= path.stat().st_size
             path.unlink()
-        room = size <= self._limit - self._bytes and self._chained.isdisjoint(members)
+        # Results come first: a state never takes the last of a disk.
+        free = shutil.disk_usage(self._folder).free
+        fits = size <= min(self._limit - self._bytes, free / 4)
+        room = fits and self._chained.isdisjoint(members)
         self._bytes += size if room else 0
         return room
 

@@ -303,7 +303,8 @@ class OutputOptions(Fields):
         at most, but for 0: one at each look. Infinite: at the ends of stages alone.
       keep_state: gigabytes of solver states of finished members that a run directory
         holds at most, so that these members can be given more `steps` later. Members
-        without a state are then computed from their start. 0 keeps none.
+        without a state are then computed from their start. 0 keeps none; nor is a
+        state kept that takes more than a quarter of the free disk.
       fps: pictures a second in the film of a member's making.
       quality: whether the report measures the pictures' quality, which takes a forward
         pass of the network a member.

@@ -271,6 +271,8 @@ def test_a_slow_file_system_gets_fewer_checkpoints(
 
     watch = types.SimpleNamespace(perf_counter=tick)
     monkeypatch.setattr(runner, "time", watch)
+    watch = types.SimpleNamespace(perf_counter=tick, monotonic=tick)
+    monkeypatch.setattr("nst_jax.progress.time", watch)
     monkeypatch.setattr(Records, "save_checkpoint", slowly)
     monkeypatch.setattr(runner, "SLOW_CHECKPOINT", 0.2)
     asked = four()

@@ -1,6 +1,7 @@
 """Pictures of a run under way, and a run that is given other steps or other output."""
 
 import json
+import types
 
 import numpy as np
 import pytest
@@ -148,6 +149,13 @@ def test_states_are_kept_within_the_limit(tmp_path):
     assert run(asked, tmp_path / "one") == "done"
     kept = [path.parent.name for path in (tmp_path / "one").rglob(STATE)]
     assert kept == ["000"]
+
+
+def test_a_state_does_not_take_the_last_of_a_disk(tmp_path, monkeypatch):
+    usage = types.SimpleNamespace(free=100_000)
+    monkeypatch.setattr("nst_jax.checkpoint.shutil.disk_usage", lambda _: usage)
+    assert run(four(4), tmp_path) == "done"
+    assert not list(tmp_path.rglob(STATE))
 
 
 def test_a_state_that_cannot_be_written_is_no_failure(tmp_path, monkeypatch, caplog):

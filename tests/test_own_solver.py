@@ -1,5 +1,6 @@
 """Solvers of the user's own: optax transformations and records, by docs/solvers.md."""
 
+import dataclasses
 import json
 import re
 
@@ -244,6 +245,16 @@ def test_a_problem_refuses_what_is_no_solver():
         Problem.of(network, objective, picture(0), [], optax.adan)
     with pytest.raises(RequestError, match="the state of Short must be"):
         Problem.of(network, objective, picture(0), [], Short())
+
+
+def test_a_record_of_several_members_is_a_solver():
+    """As of a sharded batch, whose problem is put together again on the host."""
+    rates = np.asarray([0.1, 0.2], np.float32)
+    solvers = jax.tree.map(lambda rate: rate * rates, Adan(1.0))
+    assert nst_jax.solvers.as_solver(solvers) is solvers
+    network, objective = nst_jax.Network({}, {}, None), nst_jax.Objective((Towards(),))
+    problem = Problem(network, objective, (jnp.asarray(picture(0)),), solvers)
+    assert dataclasses.replace(problem, network=None).solver is solvers
 
 
 def test_the_default_damps_the_learning_rate():

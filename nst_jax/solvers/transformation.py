@@ -137,7 +137,8 @@ def as_solver(solver: object) -> Solver:
             "solver must be an optax transformation, such as optax.adan(0.02), or a "
             f"record that derives from nst_jax.solvers.Solver, got {solver!r}{hint}"
         )
-    if jax.tree.leaves(solver)[:1] == [solver]:
+    # By identity: the first leaf may be an array, whose == is not one truth value.
+    if any(leaf is solver for leaf in jax.tree.leaves(solver)[:1]):
         raise RequestError(
             f"solver is of {type(solver).__name__}, which is no pytree: write "
             "@nst_jax.solvers.record above the class"

@@ -31,7 +31,7 @@ from nst_jax.plain import plain
 from nst_jax.records import Records
 from nst_jax.runfile import read_manifest
 from nst_jax.runner import execute
-from nst_jax.shares import merge, share
+from nst_jax.shares import has_other_steps, merge, share
 from nst_jax.strict_json import to_json
 
 _SECONDS_BETWEEN_BEATS = 1.0
@@ -116,7 +116,12 @@ def execute_share(
                     *(lost + 1, cluster.patience),
                 )
             begun = sorted(workdir.glob("processes/*of*/run.json"))
-            folders = [path.parent for path in begun]
+            # Parts of an earlier call may be of fewer steps, or of other processes.
+            folders = [
+                path.parent
+                for path in begun
+                if not has_other_steps(path.parent, experiment)
+            ]
             missing = merge(build(experiment), folders, workdir, command=command)
         whole = read_manifest(workdir)["status"]
         if "failed" in (whole, status):

@@ -14,7 +14,7 @@ from absl import logging
 from nst_jax.adoption import adopt
 from nst_jax.build import Plan
 from nst_jax.errors import RequestError
-from nst_jax.experiment import Member
+from nst_jax.experiment import Experiment, Member
 from nst_jax.folder import check_contents
 from nst_jax.manifest import difference, fixed_part, place, roundtrip
 from nst_jax.records import Records
@@ -112,6 +112,20 @@ def merge(
         records.end(status, steps, **spent)
         write_safely(records.workdir)
     return missing
+
+
+def has_other_steps(part: pathlib.Path, experiment: Experiment) -> bool:
+    """Whether a run directory is of this experiment with other numbers of steps."""
+    try:
+        theirs = read_manifest(part)["config"]
+    except (OSError, ValueError):
+        return False  # `merge` says what is wrong with it.
+    ours = roundtrip(experiment.resolved().to_dict())
+    differs, differs_otherwise = (
+        difference(fixed_part(theirs, any_steps), fixed_part(ours, any_steps))
+        for any_steps in (False, True)
+    )
+    return bool(differs and not differs_otherwise)
 
 
 def _add_costs(

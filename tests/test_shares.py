@@ -11,7 +11,7 @@ import pytest
 from test_runner import after, eight, finals, manifest, rows, run
 
 import nst_jax
-from nst_jax.shares import merge, share
+from nst_jax.shares import has_other_steps, merge, share
 
 
 def asked(**fields):
@@ -179,3 +179,13 @@ def test_a_part_of_another_request_is_refused(parts, tmp_path):
     assert not (tmp_path / "joined").exists(), "nothing is written before"
     with pytest.raises(nst_jax.RequestError, match="no run that can be read"):
         merge(plan, [tmp_path / "nowhere"], tmp_path / "joined")
+
+
+def test_a_part_of_other_steps_is_told_from_one_of_another_request(parts, tmp_path):
+    """Process 0 of a cluster leaves such parts of an earlier call out."""
+    longer, other = asked(), asked(pooling="avg")
+    longer.steps += 2
+    assert has_other_steps(parts[0], longer)
+    assert not has_other_steps(parts[0], asked())
+    assert not has_other_steps(parts[0], other)
+    assert not has_other_steps(tmp_path, longer)

@@ -127,7 +127,8 @@ def fixed_part(config: dict[str, Any], any_steps: bool = False) -> dict[str, Any
     Args:
       any_steps: whether runs of other numbers of steps are the same one.
     """
-    dropped = {"output", "steps"} if any_steps else {"output"}
+    # What changes no result: the limit has been kept by all that was read.
+    dropped = {"output", "max_pixels"} | ({"steps"} if any_steps else set())
     fixed = {name: value for name, value in config.items() if name not in dropped}
     if any_steps and isinstance(ladder := config.get("ladder"), dict):
         fixed["ladder"] = {k: v for k, v in ladder.items() if k != "steps"}

@@ -11,6 +11,7 @@ from PIL import Image
 import nst_jax
 from nst_jax.advice import warn_before
 from nst_jax.image import to_bytes
+from nst_jax.manifest import fixed_part
 
 SHAPES = {"a2.png": (24, 32), "a10.png": (32, 24), "a1.jpg": (24, 32)}
 
@@ -221,3 +222,10 @@ def test_max_pixels_is_a_field(tmp_path):
             nst_jax.build(asked)
     with pytest.raises(nst_jax.RequestError, match="max_pixels must be at least 1"):
         nst_jax.build(experiment(path, max_pixels=0))
+
+
+def test_another_limit_of_pixels_is_the_same_run():
+    """It changes no result, so a run goes on."""
+    few, many = (experiment("x.png", max_pixels=limit).to_dict() for limit in (9, 10))
+    assert few != many
+    assert fixed_part(few) == fixed_part(many)

@@ -189,7 +189,7 @@ class ArrayInput(str):
         array.flags.writeable = False
         kind = f"{array.dtype.name} {list(array.shape)}"
         digest = hashlib.sha256(f"{kind}\n".encode())
-        digest.update(array.data)
+        digest.update(array.tobytes())  # bfloat16 has no buffer of its own type.
         self = super().__new__(cls, f"array {kind}, SHA-256 {digest.hexdigest()}")
         self.array, self.sha256 = array, digest.hexdigest()
         return self

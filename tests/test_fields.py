@@ -148,6 +148,9 @@ def test_a_picture_given_as_an_array_is_named_by_its_hash():
     assert source != ArrayInput(picture.reshape(4, 2, 3))
     assert source != ArrayInput(picture.astype(np.int8))
     assert source == f"array uint8 [2, 4, 3], SHA-256 {source.sha256}"
+    half = ArrayInput(jnp.asarray(picture, jnp.bfloat16))
+    assert half.startswith("array bfloat16 [2, 4, 3], ")
+    assert half != ArrayInput(jnp.zeros_like(half.array))
     picture[:] = 0
     assert source.array.any()
     with pytest.raises(ValueError, match="read-only"):

@@ -153,8 +153,10 @@ def is_film(path: str) -> bool:
 
     Pages of a TIFF and pictures of an MPO are no frames.
     """
-    if not isinstance(path, str) or _is_video(path):
-        return isinstance(path, str)
+    if not isinstance(path, str) or isinstance(path, ArrayInput):
+        return False
+    if _is_video(path):
+        return True
     try:
         return is_animated(find_file("content", path))
     except RequestError:

@@ -19,7 +19,7 @@ import optax
 
 from nst_jax.decoder import list_pictures
 from nst_jax.draft import undraft
-from nst_jax.errors import RequestError, nearest
+from nst_jax.errors import RequestError, check_integer, nearest
 from nst_jax.fields import Fields, normalised
 from nst_jax.film import find_folder
 from nst_jax.losses.base import unique_names
@@ -144,8 +144,7 @@ def Seeds(count: int) -> Vary:  # It reads like the axis it makes.
     Raises:
       RequestError: there would be none.
     """
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise RequestError(f"Seeds(count) needs an integer from 1, got {count!r}")
+    check_integer("Seeds(count)", count, 1)
     return Vary("seeds", tuple(range(count)), name="seed")
 
 
@@ -155,8 +154,7 @@ def Frames(count: int) -> Vary:
     Raises:
       RequestError: there would be none.
     """
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise RequestError(f"Frames(count) needs an integer from 1, got {count!r}")
+    check_integer("Frames(count)", count, 1)
     return Vary("frame", tuple(range(count)))
 
 

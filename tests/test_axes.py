@@ -248,7 +248,7 @@ def test_a_word_of_a_configs_own_is_an_axis_and_what_follows_from_it_is_not():
 
 @pytest.mark.parametrize("count", [0, -1, 2.5, True, "3"])
 def test_seeds_are_at_least_one(count):
-    with pytest.raises(nst_jax.RequestError, match="needs an integer from 1"):
+    with pytest.raises(nst_jax.RequestError, match="must be an integer from 1"):
         nst_jax.Seeds(count)
 
 

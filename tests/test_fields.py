@@ -65,8 +65,8 @@ NONSENSE = [
     (nst_jax.TotalVariation, {"weight": "x"}, "must be a number, got 'x'"),
     (nst_jax.Objective, {"terms": nst_jax.Gram()}, "terms must be a tuple"),
     (nst_jax.Objective, {"terms": ["gram"]}, r"terms\[0\] is 'gram', which is not"),
-    (nst_jax.Seeds, {"count": 0}, "needs an integer from 1, got 0"),
-    (nst_jax.Frames, {"count": 2.5}, "needs an integer from 1, got 2.5"),
+    (nst_jax.Seeds, {"count": 0}, "must be an integer from 1, got 0"),
+    (nst_jax.Frames, {"count": 2.5}, "must be an integer from 1, got 2.5"),
     (nst_jax.build, {"experiment": "x"}, "experiment must be a nst_jax.Experiment"),
     (nst_jax.execute, {"plan": "x", "workdir": "y"}, "plan must be a nst_jax.Plan"),
 ]

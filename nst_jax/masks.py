@@ -27,8 +27,8 @@ _FLAT = 16
 _CORE = 6
 #: Least share of a mask's pixels that has one of its flat colours.
 _LEAST_COVERED = 0.5
-#: By how much a mask's proportions may differ from its picture's.
-_TOLERANCE = 0.03
+#: Largest difference in the logarithm of the aspect ratio of a mask and its picture.
+_MAX_STRETCH = 0.03
 
 
 @dataclasses.dataclass(frozen=True)
@@ -279,7 +279,7 @@ def _check_proportions(mask: np.ndarray, shape: tuple[int, ...], name: str) -> N
     stretch = mask.shape[1] / mask.shape[0] * shape[0] / shape[1]
     # A side of n pixels is exact to half of one.
     least = min(*mask.shape[:2], *shape[:2])
-    if abs(np.log(stretch)) > _TOLERANCE + 1 / least:
+    if abs(np.log(stretch)) > _MAX_STRETCH + 1 / least:
         raise RequestError(
             f"{name} is {mask.shape[1]}×{mask.shape[0]} px, and its picture "
             f"{shape[1]}×{shape[0]}: a mask must have the proportions of its picture"

@@ -65,8 +65,10 @@ _DISTRIBUTED = flags.DEFINE_bool(
 _COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "HOST:PORT of process 0, where --distributed cannot find it."
 )
-_PROCESSES = flags.DEFINE_integer("processes", None, "How many there are, likewise.")
-_PROCESS = flags.DEFINE_integer("process", None, "The number of this one, from 0.")
+_PROCESSES = flags.DEFINE_integer(
+    "processes", None, "Number of processes in the cluster."
+)
+_PROCESS = flags.DEFINE_integer("process", None, "Number of this process, from 0.")
 _PATIENCE = flags.DEFINE_float(
     "patience", 60.0, "Seconds without a sign of life until a process is lost."
 )

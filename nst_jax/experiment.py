@@ -234,7 +234,7 @@ class Experiment(Fields):
             raise RequestError(
                 f"style_scale must be above 0 and at most 100, got {self.style_scale}"
             )
-        check_items("styles", self.styles, str, "a path as a string")
+        check_items("styles", self.styles, str, "a path as a string, or an array")
         check_items("seeds", self.seeds, int, "an integer from 0 to 2³²−1")
         if not self.seeds or not all(0 <= seed < 2**32 for seed in self.seeds):
             raise RequestError(

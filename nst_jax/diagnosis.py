@@ -76,6 +76,16 @@ class Trace(NamedTuple):
         """Whether the start has no finite gradient, so that no step was made."""
         return not (math.isfinite(self.gradients[0]) or self.longest_step)
 
+    @property
+    def is_standstill(self) -> bool:
+        """Whether no step changed the picture.
+
+        The recorded steps alone do not tell: a run that has converged may have recorded
+        none but the last ones. Its loss is another one than at the start.
+        """
+        is_short = self.steps > 0 and self.longest_step < _UNSEEN
+        return is_short and math.isclose(*self.losses, rel_tol=_ROUNDING)
+
 
 class Outcome(NamedTuple):
     """How a member ended.
@@ -266,7 +276,7 @@ def _faults(outcome: Outcome) -> Iterator[_Fault]:
             "Numbers of the solver, such as Adam's squares of gradients, are beyond "
             "float32 (3.4e38): " + _smaller_weights(outcome.objective),
         )
-    elif last.steps and last.longest_step < _UNSEEN and not searches_fail:
+    elif last.is_standstill and not searches_fail:
         yield from _standstill(outcome, last.gradients[0])
     for (before, after), *_ in reversed(outcome.stages):
         if after > before + _ROUNDING * abs(before):

@@ -404,6 +404,7 @@ def stage(*losses, gradients=(1.0, 0.5), longest=1.0):
             ["zero_gradient"],
         ),
         ({"stages": stage(1.0, 1.0, longest=0.0)}, ["steps_too_short"]),
+        ({"stages": stage(1.0, 1e-9, longest=1e-7)}, []),  # It has converged.
         ({"stages": stage(1.0, 1.0, longest=0.0), "tolerance": 2.0}, []),
         ({"diverged": True}, ["diverged"]),
         (

@@ -119,7 +119,7 @@ def pillow_limit(pixels: int | None) -> Iterator[None]:
 
 
 def _unidentified(path: pathlib.Path) -> str:
-    """What a file is that Pillow has no reader for."""
+    """Describe a file that Pillow cannot read."""
     with path.open("rb") as file:
         start = file.read(12)
     if start[4:8] == b"ftyp" and start[8:] in _HEIC_BRANDS:
@@ -132,7 +132,7 @@ def _unidentified(path: pathlib.Path) -> str:
 
 @functools.cache
 def formats() -> list[str]:
-    """Those of them that this Pillow has, and HEIC where its plugin is installed."""
+    """Return the `FORMATS` that this Pillow reads, and HEIF if its plugin is there."""
     Image.init()
     with contextlib.suppress(ImportError):
         importlib.import_module("pillow_heif").register_heif_opener()
@@ -175,7 +175,7 @@ def upright(image: ImageFile.ImageFile) -> Image.Image:
 
 
 def _whites(mode: str, file_format: str | None) -> tuple[int, ...]:
-    """What white may be in a greyscale of more than 8 bits, ascending."""
+    """Return the values that may be white in more than 8 bits of grey, ascending."""
     if mode == "F":
         return 1, 255, 65535
     if mode == "I" and file_format == "TIFF":  # 32 bits, of which few may be used.

@@ -88,7 +88,7 @@ class Trace(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a member ended.
+    """The end of a member's optimisation.
 
     Attributes:
       solver, objective, tolerance: as they were asked for.

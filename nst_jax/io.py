@@ -141,7 +141,7 @@ def read_alpha(path: str | pathlib.Path, shape: tuple[int, ...]) -> np.ndarray |
 
 
 def alpha_at(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray | None:
-    """How opaque an upright picture is, float32 [H, W] at a shape; None for all."""
+    """Return an upright picture's alpha, float32 [H, W] at a shape; None if opaque."""
     if not image.has_transparency_data:
         return None
     alpha = image.convert("RGBA").getchannel("A")

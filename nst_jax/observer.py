@@ -14,7 +14,7 @@ from nst_jax.solvers import Report
 
 
 class StepInfo(NamedTuple):
-    """What a callback is told of a batch after some steps.
+    """A batch's progress, as a callback is given it.
 
     Attributes:
       members: numbers of the batch's n members.

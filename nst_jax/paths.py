@@ -1,4 +1,4 @@
-"""Where the paths of a request lead."""
+"""Search for the files that relative paths of a request name."""
 
 import glob
 import os

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     PictureSource = Any
 else:
     PictureSource = str
-#: Those fields.
+#: The names of these fields.
 SOURCES = (
     *("content", "styles", "canvas.path"),
     *("masks.content", "masks.styles", "masks.freeze"),

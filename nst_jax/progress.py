@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal or in a notebook, plain lines elsewhere."""
+"""Progress of a run: a bar on a terminal or in a notebook, log lines elsewhere."""
 
 import contextlib
 import sys

@@ -1,4 +1,4 @@
-"""What a term's own code raises while a program is traced, in words."""
+"""Errors that a term's code raises while it is traced, each as one sentence."""
 
 import re
 import traceback

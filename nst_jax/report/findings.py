@@ -94,7 +94,7 @@ class Pictures(Mapping[int, np.ndarray]):
 
 
 def _evidence(run: Run) -> Evidence:
-    """What a run has left, as the studies ask for it."""
+    """Return a run's results in the form that the studies read."""
     members = {
         m.number: m for m in run.members if m.picture and m.entry["status"] == "done"
     }

@@ -248,7 +248,7 @@ def _warn_of_regions_without_style(plan: Plan) -> None:
     """Names the regions of content masks that no style's mask has."""
     for (path, colour), share in plan.unstyled.items():
         logging.warning(
-            "masks.content: the region %s of %r, %.2g %% of the canvas, has no style: "
+            "masks.content: the region %s of %r, %.3g %% of the canvas, has no style: "
             "no mask in masks.styles has this colour, to %d of 255 levels",
             *(colour, path, 100 * share, TOLERANCE),
         )

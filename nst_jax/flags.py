@@ -28,6 +28,17 @@ _ENTRY = re.compile(r"--?config\.([^=]*\[-?\d+\])(=|$)(.*)", re.DOTALL)
 _WORDS = {"int": "an integer", "float": "a number", "bool": "true or false"}
 
 
+def _last_of_each(argv: Sequence[str]) -> list[str]:
+    """Drop a flag for a field of the config where a later one sets the same field.
+
+    ml_collections would add the values of a tuple's flags up.
+    """
+    names = [re.match(r"--?(config\.[^=]+)=", arg) for arg in argv]
+    last = {name[1]: i for i, name in enumerate(names) if name}
+    pairs = enumerate(zip(argv, names, strict=True))
+    return [arg for i, (arg, name) in pairs if not name or last[name[1]] == i]
+
+
 def parse_flags(argv: Sequence[str]) -> list[str]:
     """For `absl.app.run(flags_parser=…)`: what is wrong exits with status 2.
 
@@ -38,6 +49,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     try:
         flags.FLAGS["config"].parser = _ConfigParser(argv)
         whole, entries = _split_entries(argv)
+        whole = _last_of_each(whole)
         with _as_sys_argv(whole):
             flags.FLAGS.set_default("config", DEFAULT_CONFIG)
             rest = flags.FLAGS(whole)

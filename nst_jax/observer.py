@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
+from nst_jax.errors import RequestError
 from nst_jax.representation import short_repr
 from nst_jax.solvers import Report
 
@@ -21,7 +22,7 @@ class StepInfo(NamedTuple):
       step: steps that each has made; 0 at the start.
       loss: float [n].
       terms: name of a summand of the loss -> float [n].
-      canvas: float32 [n, H, W, 3]; None at a step of which no picture is kept.
+      canvas: float32 [n, H, W, 3], a copy; None at a step of which no picture is kept.
     """
 
     members: tuple[int, ...]
@@ -55,7 +56,14 @@ class Observer:
           callback: called with a `StepInfo`. An exception in it is logged, and it is
             not called again; a KeyboardInterrupt in it is a request to stop.
           stop: asked too; if true, the computation is to stop.
+
+        Raises:
+          RequestError: the callback cannot be called.
         """
+        if callback is not None and not callable(callback):
+            raise RequestError(
+                f"callback must be a function of a StepInfo, got {callback!r}"
+            )
         self._callback = callback
         self._stop = stop
         self._interrupted = False
@@ -104,7 +112,9 @@ class Observer:
         """Call the callback; nothing that is raised in it gets out."""
         if self._callback is None:
             return
-        info = StepInfo(members, step, report.loss, report.parts, canvas)  # type: ignore[arg-type]
+        # The canvas may share memory with the one that is optimised.
+        copied = None if canvas is None else np.array(canvas)
+        info = StepInfo(members, step, report.loss, report.parts, copied)  # type: ignore[arg-type]
         try:
             self._callback(info)
         except KeyboardInterrupt:

@@ -246,11 +246,22 @@ def _missing(report: Report, count: int) -> Report:
 def _compiled(
     problems: list[Problem], shape: Sequence[int], **options: Any
 ) -> Ensemble:
-    """Return the ensemble of these problems; its programs may be another call's."""
+    """Return the ensemble of these problems; its programs may be another call's.
+
+    Raises:
+      RequestError: the problems have no program in common, or none for the shape.
+    """
     settings = tuple(getattr(jax.config, name, None) for name in _SETTINGS)
     key = Ensemble.signature(problems, shape, **options), settings
     if key not in _programs:
-        ensemble = Ensemble.compile(problems, shape, **options)
+        try:
+            ensemble = Ensemble.compile(problems, shape, **options)
+        except TypeError as error:
+            reason = " ".join(str(error).split())
+            raise RequestError(
+                f"canvases of shape {list(shape)} do not fit the problem, whose "
+                f"targets may be of another size: {reason}"
+            ) from error
         # The pictures and weights of this call's problems are not kept.
         _programs[key] = dataclasses.replace(ensemble, problem=None)
     _programs.move_to_end(key)

@@ -56,15 +56,18 @@ class StepChange:
         }
         #: Member that has made more steps than are asked for -> how many are.
         self._fewer: dict[int, int] = {}
+        most_made = 0
         for member, (old_steps, new_steps) in self._steps.items():
             self._check_stages(old_steps, new_steps)
-            begun = under_way and member in under_way[0]
-            done = earlier["members"][member]["status"] in FINISHED
-            if (begun and under_way and under_way[2] > sum(new_steps)) or (
-                done and old_steps > new_steps
-            ):
+            made = 0
+            if earlier["members"][member]["status"] in FINISHED:
+                made = sum(old_steps)
+            elif under_way and member in under_way[0]:
+                made = under_way[2]
+            if made > sum(new_steps):
                 self._fewer[member] = sum(new_steps)
-        self._check_frames()
+                most_made = max(most_made, made)
+        self._check_frames(most_made)
         stale = self._steps.keys() & {*self._chained, *self._fewer}
         #: Whether the checkpoint is of steps that this run does not make.
         self.outdates_checkpoint = bool(under_way and stale & {*under_way[0]})
@@ -77,7 +80,7 @@ class StepChange:
                 f"ladder.steps={tuple(old[:-1])}, or a new --workdir"
             )
 
-    def _check_frames(self) -> None:
+    def _check_frames(self, most_made: int) -> None:
         if all(self._has_frame(member, step) for member, step in self._fewer.items()):
             return
         first = min(self._fewer)
@@ -88,13 +91,14 @@ class StepChange:
         kept = [
             str(step - coarse)
             for step in steps
-            if step >= coarse and all(self._has_frame(m, step) for m in self._fewer)
+            if coarse <= step < most_made
+            and all(self._has_frame(m, step) for m in self._fewer)
         ]
+        found = f"give {', '.join(kept)}, or " if kept else "none was kept; give "
         raise RequestError(
-            f"steps is {old[-1]} there and {new[-1]} here: fewer need a picture of "
-            "that step that was kept exactly (output.exact), and those kept are of "
-            f"steps {', '.join(kept) or 'none'}; give one of these, {old[-1]} or more, "
-            "or a new --workdir"
+            f"steps is {old[-1]} there and {new[-1]} here: fewer than were made need a "
+            f"picture of that step that was kept exactly (output.exact); {found}"
+            f"{most_made - coarse} or more, or a new --workdir"
         )
 
     def _folder(self, member: int) -> pathlib.Path:

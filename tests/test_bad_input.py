@@ -343,7 +343,7 @@ REFUSED = {
     ),
     "layer weight a text": (
         "--config.terms[1].layer_weights=a,b,c,d,e",
-        "terms[1].layer_weights[0] must be a number, got 'a'",
+        "style.layer_weights must be a number, got 'a'",
     ),
     "blend too long": (
         "--config.terms[1].blend=1,2",

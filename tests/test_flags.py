@@ -7,7 +7,13 @@ import pytest
 import nst_jax
 from configs.transfer import get_config
 from nst_jax import paths
-from nst_jax.flags import _load, _set_entry, _split_entries, _TupleParser
+from nst_jax.flags import (
+    _last_of_each,
+    _load,
+    _set_entry,
+    _split_entries,
+    _TupleParser,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +124,14 @@ def test_entries_come_after_the_flags_of_whole_fields(tmp_path):
     assert whole == [
         *("launch.py", "--config.size=32", "--config.terms[1].weight=2"),
         "--config.styles=x.png,y.png",
+    ]
+
+
+def test_the_last_flag_for_a_field_counts():
+    flags = ("launch.py", "--config.styles=a.png,b.png", "--config.size=32")
+    later = ("--config.styles=c.png", "--workdir=x", "--config.styles=d.png")
+    assert _last_of_each([*flags, *later]) == [
+        *("launch.py", "--config.size=32", "--workdir=x", "--config.styles=d.png")
     ]
 
 

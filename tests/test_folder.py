@@ -185,6 +185,6 @@ def test_a_report_on_a_folder_without_a_run_says_so(tmp_path, write):
     for folder in (tmp_path, pathlib.Path("/"), pathlib.Path(".")):
         with pytest.raises(
             nst_jax.RequestError,
-            match=r"is no run directory of this version: run\.json",
+            match=r"is no run directory: it holds no run\.json",
         ):
             write(folder)

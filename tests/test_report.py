@@ -499,7 +499,7 @@ def test_the_report_is_made_again_from_the_command_line(tmp_path):
     assert len(list((run / "tensorboard").iterdir())) == 12
     status, _, err = launch(f"--tensorboard={tmp_path}")
     assert status == 2
-    assert f"workdir '{tmp_path}' is no run directory of this version: run.json" in err
+    assert f"workdir '{tmp_path}' is no run directory: it holds no run.json" in err
     assert len(err.splitlines()) == 1
 
 

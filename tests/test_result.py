@@ -126,6 +126,26 @@ def test_a_callback_sees_every_entry_of_the_history(network):
     np.testing.assert_array_equal(told[3].canvas, found.canvas[:2])
 
 
+def test_a_callback_may_write_into_its_canvas(network):
+    def paint(info):
+        info.canvas[:] = 0
+
+    options = {"steps": 3, "look_every": 1, "progress": False}
+    painted = nst_jax.run(pose(network), STARTS, **options, callback=paint)
+    alone = nst_jax.run(pose(network), STARTS, **options)
+    np.testing.assert_array_equal(painted.canvas, alone.canvas)
+
+
+def test_a_callback_must_be_callable(network):
+    with pytest.raises(nst_jax.RequestError, match="callback must be a function"):
+        nst_jax.run(pose(network), STARTS, steps=1, callback=3)
+
+
+def test_canvases_of_another_size_than_the_targets_are_refused(network):
+    with pytest.raises(nst_jax.RequestError, match=r"shape \[12, 16, 3\] do not fit"):
+        nst_jax.run(pose(network), STARTS[:, :12], steps=1)
+
+
 def test_a_callback_that_fails_costs_nothing(network, caplog):
     told = []
 

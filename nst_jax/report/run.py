@@ -144,6 +144,9 @@ def read_run(workdir: str | pathlib.Path) -> Run:
     """
     workdir = pathlib.Path(workdir)
     check_contents(workdir)
+    if not (workdir / "run.json").exists():
+        lack = "it holds no run.json" if workdir.is_dir() else "there is no folder"
+        raise RequestError(f"workdir {str(workdir)!r} is no run directory: {lack}")
     try:
         manifest = read_manifest(workdir)
     except (OSError, ValueError) as error:

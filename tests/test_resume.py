@@ -29,7 +29,7 @@ SOLVERS = {
     "backtracking": nst_jax.LBFGS(line_search="backtracking"),
     "hager-zhang": nst_jax.LBFGS(line_search="hager-zhang"),
     "optax": nst_jax.OptaxLBFGS(),
-    "adan": nst_jax.solvers.Transformation(optax.adan(0.02)),
+    "adan": nst_jax.solvers.Transformation(optax.adan(0.02), clip=False),
 }
 EVERY = [*itertools.product(SOLVERS, STRATEGIES, PARAMETRISATIONS)]
 

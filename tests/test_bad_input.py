@@ -648,7 +648,7 @@ WRONG_TYPES = {
         {"terms": (Leaving(),)},
         "takes what is in a picture out of JAX, as np.asarray does; compute with jax.",
     ),
-    "solver a name": ({"solver": "adam"}, "solver must be of type SolverOptions"),
+    "solver a name": ({"solver": "adam"}, "solver must be an optax transformation"),
     "canvas a name": ({"canvas": "noise"}, "canvas must be of type Canvas, got"),
     "numerics a name": ({"numerics": "high"}, "numerics must be of type Numerics, got"),
     "mix a text": (

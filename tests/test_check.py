@@ -229,6 +229,11 @@ class Broken(Contrast):
         return image.reshape(7, 7).mean()
 
 
+def test_a_switch_that_is_not_static_is_refused_where_it_is_made():
+    with pytest.raises(nst_jax.RequestError, match="mode must be a number.* static"):
+        Wordy()
+
+
 @pytest.mark.parametrize(
     ("term", "line", "sentence"),
     [
@@ -243,7 +248,6 @@ class Broken(Contrast):
         (Row, "scalar", r"contrast must be one real number, is of shape \(3,\)"),
         (WeightTwice, "weight", "twice the weight is 4 times the loss"),
         (Counted, "gradient", "it is 0 in every direction"),
-        (Wordy, "pytree", "'mode' holds 'soft', which is no number: declare it static"),
         (Unhashable, "pytree", "'shifts' is a list, which cannot be hashed: a tuple"),
         (Broken, "fields", "TypeError: cannot reshape array of shape"),
         (Leaves, "fields", "SystemExit: 0"),

@@ -22,6 +22,7 @@ from nst_jax import runner, stages, strategies
 from nst_jax.canvas import nudged
 from nst_jax.ensemble import Ensemble
 from nst_jax.metrics import read_metrics
+from nst_jax.observer import Observer
 from nst_jax.process import compute_elsewhere
 from nst_jax.records import Records
 from nst_jax.studies.divergence import divergence
@@ -328,7 +329,7 @@ def test_the_batch_size_is_recorded_as_it_is(
     plan = nst_jax.build(wanted)
     records = Records(tmp_path / "run", plan)
     (tmp_path / "run").mkdir()
-    under_way = runner._Run(plan, records, lambda: False)
+    under_way = runner._Run(plan, records, Observer())
     assert under_way._batch_size(0, plan.groups[0], None) == size
     assert records.batch_size(0) == size
 
@@ -366,10 +367,8 @@ def test_some_of_the_members():
     ],
 )
 def test_what_is_no_way_of_computing(options, reason):
-    asked = experiment()
-    asked.ensemble = nst_jax.EnsembleOptions(**options)
     with pytest.raises(nst_jax.RequestError, match=reason):
-        nst_jax.build(asked)
+        nst_jax.build(experiment(ensemble=nst_jax.EnsembleOptions(**options)))
 
 
 def test_no_promise_is_made_that_is_not_kept():

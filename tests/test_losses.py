@@ -766,7 +766,7 @@ def test_what_a_subclass_has_to_write(call, missing):
         ),
         (
             lambda: TotalVariation(exponent=0.5),
-            r"total_variation\.exponent must be at least 1, .* got 0\.5",
+            r"total_variation\.exponent must be finite and at least 1, .* got 0\.5",
         ),
         (lambda: TotalVariation(exponent=float("nan")), r"exponent must .* got nan"),
     ],

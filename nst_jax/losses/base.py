@@ -126,7 +126,8 @@ class Term:
         if not isinstance(value, numbers.Real):
             if value is None or isinstance(value, str):
                 raise RequestError(
-                    f"{self.name}.{field} must be a number, got {value!r}"
+                    f"{self.name}.{field} must be a number, got {value!r}; a switch is "
+                    "declared static"
                 )
             return value
         value = float(value)

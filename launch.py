@@ -28,17 +28,17 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 import nst_jax
-from nst_jax.cluster import Cluster, execute_share
-from nst_jax.devices import check_devices
-from nst_jax.errors import OutOfMemory
-from nst_jax.flags import parse_flags
-from nst_jax.forecast import forecast, outlook
-from nst_jax.memory import out_of_memory
-from nst_jax.programs import keep_programs
-from nst_jax.records import Records
+from nst_jax.config.flags import parse_flags
+from nst_jax.core.errors import OutOfMemory
+from nst_jax.ensemble.memory import out_of_memory
+from nst_jax.launch.cluster import Cluster, execute_share
+from nst_jax.launch.compilation_cache import keep_programs
+from nst_jax.launch.devices import check_devices
+from nst_jax.launch.dry_run import forecast, outlook
+from nst_jax.launch.shards import merge, share
 from nst_jax.report import write_report, write_tensorboard
-from nst_jax.runfile import read_manifest
-from nst_jax.shares import merge, share
+from nst_jax.workdir.schema import read_manifest
+from nst_jax.workdir.writer import Records
 
 try:
     _CONFIG = config_flags.DEFINE_config_file(

@@ -18,8 +18,8 @@ from benchmarks import script
 from benchmarks.evaluation import ARITHMETICS
 from benchmarks.lists import names, numbers
 from benchmarks.table import Table
-from nst_jax.ensemble import Ensemble
-from nst_jax.solvers import SOLVERS
+from nst_jax.ensemble.ensemble import Ensemble
+from nst_jax.optim.solvers import SOLVERS
 
 _SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.", lower_bound=32)
 _STEPS = flags.DEFINE_integer(

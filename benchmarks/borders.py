@@ -12,8 +12,8 @@ from absl import flags
 
 import nst_jax
 from benchmarks import script
-from nst_jax.studies.borders import padding_error
-from nst_jax.vgg import PADDINGS
+from nst_jax.metrics.padding_error import padding_error
+from nst_jax.models.vgg import PADDINGS
 
 _PICTURES = flags.DEFINE_list(
     "pictures",

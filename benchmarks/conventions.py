@@ -7,7 +7,7 @@ Theirs follows the tool: its preprocessing, its formulas as it writes them, and
 torch.optim.LBFGS as it calls it. Ours is `nst_jax.preset`. Both have the bundled
 weights, the same pictures and the same start. The last line of each tool is our
 canvas in their formula, so that the losses are told apart from the solvers. The
-goldens of tests/test_conventions.py are the lines of step 0.
+goldens of tests/losses/test_conventions.py are the lines of step 0.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from benchmarks import script
 from benchmarks.peer import CONTENT_LAYER, Features, convolutions
 from benchmarks.peer import network as peer_network
 from nst_jax.losses.style import STYLE_LAYERS
-from nst_jax.preprocessing import CAFFE
+from nst_jax.models.preprocessing import CAFFE
 
 _SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.", lower_bound=32)
 _STEPS = flags.DEFINE_integer("steps", 100, "Iterations of L-BFGS.", lower_bound=1)

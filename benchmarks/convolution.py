@@ -18,7 +18,7 @@ from absl import flags
 from benchmarks import script
 from benchmarks.lists import numbers
 from benchmarks.table import Table
-from nst_jax import convolution, winograd
+from nst_jax.models import convolution, winograd
 
 _SIDES = numbers("sides", (8, 16, 32, 64, 128), "Of square maps.")
 _CHANNELS = numbers("channels", (128, 256, 512), "In and out.")

@@ -17,7 +17,7 @@ import nst_jax
 from benchmarks import lists, script
 from benchmarks.table import Table
 from configs import pastiche
-from nst_jax.ensemble import Ensemble
+from nst_jax.ensemble.ensemble import Ensemble
 
 _CONTENT = flags.DEFINE_string("content", "samples/chelsea.png", "A picture.")
 _STYLE = flags.DEFINE_string("style", "samples/swirls.jpg", "A picture.")

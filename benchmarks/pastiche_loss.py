@@ -6,7 +6,7 @@
 
 Pictures are resized by Pillow's bilinear filter first, as configs/pastiche.py does,
 so that the figures can be laid beside the `loss` of that config's metrics.jsonl. The
-goldens of tests/test_pastiche.py are its first line.
+goldens of tests/losses/test_pastiche.py are its first line.
 """
 
 import pathlib

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from benchmarks.evaluation import inner
-from nst_jax.layers import LAYERS
 from nst_jax.losses.style import STYLE_LAYERS
-from nst_jax.preprocessing import CAFFE
-from nst_jax.weights import load_weights
+from nst_jax.models.layers import LAYERS
+from nst_jax.models.preprocessing import CAFFE
+from nst_jax.models.weights import load_weights
 
 # On a GPU the two share the memory; JAX would take three quarters of it at once.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

@@ -18,7 +18,7 @@ import nst_jax
 from benchmarks import script
 from benchmarks.table import Table
 from configs import seeds
-from nst_jax.ensemble import Ensemble
+from nst_jax.ensemble.ensemble import Ensemble
 
 _SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.", lower_bound=32)
 _STEPS = flags.DEFINE_integer("steps", 60, "Steps of the solver.", lower_bound=1)

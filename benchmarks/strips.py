@@ -18,8 +18,8 @@ from absl import flags
 
 import nst_jax
 from benchmarks import lists, script
-from nst_jax.studies.borders import strip_changes
-from nst_jax.vgg import POOLINGS, ROUNDINGS
+from nst_jax.metrics.padding_error import strip_changes
+from nst_jax.models.vgg import POOLINGS, ROUNDINGS
 
 _CONTENT = flags.DEFINE_string("content", "samples/chelsea.png", "Content picture.")
 _STYLE = flags.DEFINE_string("style", "samples/swirls.jpg", "Style picture.")

@@ -11,7 +11,7 @@ them, with three members each. Five minutes on two CPU cores.
 """
 
 import nst_jax
-from nst_jax.axes import assigned
+from nst_jax.config.axes import assigned
 
 
 def get_config(arg: str = "") -> nst_jax.Experiment:

@@ -12,7 +12,7 @@ features are those after it.) Three minutes on two CPU cores.
 import dataclasses
 
 import nst_jax
-from nst_jax.axes import assigned
+from nst_jax.config.axes import assigned
 
 
 @dataclasses.dataclass

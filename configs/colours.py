@@ -10,7 +10,7 @@ CPU cores.
 """
 
 import nst_jax
-from nst_jax.colour import COLOURS
+from nst_jax.images.colour import COLOURS
 
 
 def get_config(arg: str = "") -> nst_jax.Experiment:

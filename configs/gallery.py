@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import nst_jax
 from nst_jax import losses
-from nst_jax.draft import undraft
+from nst_jax.core.draft import undraft
 
 
 class Method(NamedTuple):

@@ -29,10 +29,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nst_jax.checkpoint import Checkpoint
-from nst_jax.io import is_picture
+from nst_jax.images.io import is_picture
+from nst_jax.workdir.checkpoint import Checkpoint
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = """
 import nst_jax
 from configs import transfer

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT, launch
 
 import nst_jax
-from nst_jax.losses import check
+from nst_jax.check import __main__ as check
 
 README = (ROOT / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -65,9 +65,9 @@ def test_the_loss_of_ones_own_is_part_of_an_objective(network):
 
 def test_the_loss_of_ones_own_is_sound(capsys):
     """The command as it stands, in this process."""
-    (command,) = (c for c in COMMANDS if "nst_jax.losses.check" in c)
+    (command,) = (c for c in COMMANDS if "nst_jax.check" in c)
     python, flag, module, *terms = command.split()
-    assert (python, flag, module) == (".venv/bin/python", "-m", "nst_jax.losses.check")
+    assert (python, flag, module) == (".venv/bin/python", "-m", "nst_jax.check")
     assert check.main([module, *terms]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == terms[0]

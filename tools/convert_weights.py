@@ -32,9 +32,9 @@ import scipy.io
 # A script is given its own folder, not the project's.
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from nst_jax import weights
-from nst_jax.errors import RequestError
-from nst_jax.preprocessing import CAFFE, TORCHVISION
+from nst_jax.core.errors import RequestError
+from nst_jax.models import weights
+from nst_jax.models.preprocessing import CAFFE, TORCHVISION
 from tools import torch_archive
 
 VGG = "VGG-19 by Karen Simonyan and Andrew Zisserman, original Caffe release"

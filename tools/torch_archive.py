@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from nst_jax.errors import RequestError
+from nst_jax.core.errors import RequestError
 
 ZIP_MAGIC = b"PK\x03\x04"
 #: How a stream of the older kind starts: with a pickle of this number.

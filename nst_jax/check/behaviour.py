@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from jax.flatten_util import ravel_pytree
 
-from nst_jax.check.ground import (
+from nst_jax.check.result import FAILED, OK, REMARK, Line
+from nst_jax.check.sample_inputs import (
     SIZE,
     Ground,
     apart,
@@ -18,9 +19,8 @@ from nst_jax.check.ground import (
     slope,
     target,
 )
-from nst_jax.check.line import FAILED, OK, REMARK, Line
-from nst_jax.guides import guides
 from nst_jax.losses import StyleTerm, Term, View
+from nst_jax.losses.guides import guides
 
 #: Steps of the differences, relative to what is stepped from; the one that agrees best
 #: counts. Large ones suit a loss that rounds to float32 inside, small ones a bent one.

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 
 import jax
 
-from nst_jax.check import behaviour, form
-from nst_jax.check.ground import Ground
-from nst_jax.check.line import FAILED, Line
+from nst_jax.check import behaviour
+from nst_jax.check import structure as form
+from nst_jax.check.result import FAILED, Line
+from nst_jax.check.sample_inputs import Ground
 from nst_jax.losses import Term
-from nst_jax.losses.traced import raised
-from nst_jax.vgg import Network
+from nst_jax.losses.trace_errors import raised
+from nst_jax.models.vgg import Network
 
 #: Where one of these fails, the others cannot be looked at.
 FORM = (form.fields, form.scalar)

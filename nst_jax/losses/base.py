@@ -28,15 +28,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nst_jax.errors import RequestError
-from nst_jax.guides import guides
-from nst_jax.layers import canonical_layers
-from nst_jax.losses.normalised import normalised_gradient, self_scaled
-from nst_jax.pytree import record
-from nst_jax.pytree import record as term
-from nst_jax.pytree import static as static
-from nst_jax.representation import short_repr
-from nst_jax.vgg import Network
+from nst_jax.core.errors import RequestError
+from nst_jax.core.pytree import record
+from nst_jax.core.pytree import record as term
+from nst_jax.core.pytree import static as static
+from nst_jax.core.representation import short_repr
+from nst_jax.losses.guides import guides
+from nst_jax.losses.scaling import normalised_gradient, self_scaled
+from nst_jax.models.layers import canonical_layers
+from nst_jax.models.vgg import Network
 
 Target = Any
 

@@ -11,7 +11,7 @@ content's (keras, app; the paper): theirs is ours at that size.
 import dataclasses
 from collections.abc import Callable
 
-from nst_jax.errors import RequestError, nearest
+from nst_jax.core.errors import RequestError, nearest
 from nst_jax.losses.base import View
 
 

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nst_jax.errors import RequestError
-from nst_jax.layers import LAYERS, canonical_layers
+from nst_jax.core.errors import RequestError
 from nst_jax.losses.base import Target, View, static, term
 from nst_jax.losses.statistics import as_weights, products
 from nst_jax.losses.style import Gram, Region
+from nst_jax.models.layers import LAYERS, canonical_layers
 
 
 class Neighbours(NamedTuple):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nst_jax.errors import RequestError
+from nst_jax.core.errors import RequestError
 from nst_jax.losses.base import Term, View, check_integers, static, term
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from nst_jax.keys import seed_key
+from nst_jax.core.keys import seed_key
 from nst_jax.losses.base import Target, View, check_integers, static, term
 from nst_jax.losses.quantiles import Bag, Quantiles, bag, quantiles, transport
 from nst_jax.losses.style import StyleTerm

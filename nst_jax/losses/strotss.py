@@ -12,11 +12,11 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nst_jax.keys import seed_key
-from nst_jax.layers import LAYERS, smallest_side
+from nst_jax.core.keys import seed_key
 from nst_jax.losses.base import Target, Term, View, check_integers, static, term, total
 from nst_jax.losses.statistics import as_weights, covariance, root, widened
 from nst_jax.losses.style import Region, StyleTerm
+from nst_jax.models.layers import LAYERS, smallest_side
 
 #: The paper's, which has them of VGG-16.
 HYPERCOLUMN_LAYERS = (

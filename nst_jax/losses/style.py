@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nst_jax.errors import RequestError
+from nst_jax.core.errors import RequestError
 from nst_jax.losses.base import LayerTerm, View, static, term, total
 from nst_jax.losses.conventions import Site, convention
 from nst_jax.losses.statistics import as_weights, gram, widened

@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from nst_jax.errors import RequestError
+from nst_jax.core.errors import RequestError
 from nst_jax.losses.base import Target, Term, View, static, term, total
 from nst_jax.losses.conventions import CONVENTIONS, Variation, convention
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import sequential_vmap
 
-from nst_jax.errors import RequestError
+from nst_jax.core.errors import RequestError
 from nst_jax.losses.base import check_integers, static, term
 from nst_jax.losses.statistics import mean, widened
 from nst_jax.losses.style import StyleTerm

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from nst_jax.atomic import write_whole
-from nst_jax.report.run import Run
+from nst_jax.report.run_data import Run
+from nst_jax.workdir.atomic import write_whole
 
 #: Up to so many members each has a line of its own; more show a band.
 LINES = 24

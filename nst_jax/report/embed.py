@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from nst_jax.io import as_seen
+from nst_jax.images.io import as_seen
 
 #: The longer side of an embedded picture at most, in pixels; and at least, for
 #: smaller ones show nothing.

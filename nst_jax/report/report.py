@@ -2,13 +2,13 @@
 
 import pathlib
 
-from nst_jax.atomic import write_whole
 from nst_jax.report.curves import write_curves
-from nst_jax.report.findings import write_findings
 from nst_jax.report.page import write_page
-from nst_jax.report.run import read_run
+from nst_jax.report.run_data import read_run
 from nst_jax.report.sheet import run_sheet
+from nst_jax.report.study_results import write_findings
 from nst_jax.report.video import write_gif, write_mp4
+from nst_jax.workdir.atomic import write_whole
 
 
 def write_report(workdir: str | pathlib.Path) -> None:

@@ -10,11 +10,11 @@ import matplotlib.font_manager
 from jax.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFont
 
-from nst_jax.errors import RequestError, check_integer
-from nst_jax.image import to_bytes
-from nst_jax.io import as_seen
-from nst_jax.picture import as_picture
-from nst_jax.report.run import Run
+from nst_jax.core.errors import RequestError, check_integer
+from nst_jax.core.image_array import as_picture
+from nst_jax.images.image import to_bytes
+from nst_jax.images.io import as_seen
+from nst_jax.report.run_data import Run
 
 _GAP = 8
 _BACKGROUND, _EMPTY = (24, 24, 27), (52, 52, 58)

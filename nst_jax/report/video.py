@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from nst_jax.atomic import write_whole
+from nst_jax.workdir.atomic import write_whole
 
 _SMALL = 256
 #: A GIF is for sending around: its longer side in pixels, and its frames, at most.

@@ -8,10 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from nst_jax.studies.dispersion import variance_components
-from nst_jax.studies.divergence import Divergence, Growth
-from nst_jax.studies.estimate import Estimate
-from nst_jax.studies.found import (
+from nst_jax.metrics.dispersion import variance_components
+from nst_jax.metrics.divergence import Divergence, Growth
+from nst_jax.metrics.statistics import Estimate
+from nst_jax.studies.execution_pairs import (
+    Compared,
+    Place,
+    is_execution,
+    places,
+    planted,
+)
+from nst_jax.studies.results import (
     Evidence,
     Findings,
     Plot,
@@ -20,7 +27,6 @@ from nst_jax.studies.found import (
     percent,
     rounded,
 )
-from nst_jax.studies.ways import Compared, Place, is_execution, places, planted
 
 
 def execution(evidence: Evidence) -> Findings:

@@ -1,243 +1,214 @@
-"""How a film flickers: what changes from frame to frame, and how fast.
+"""How films flicker, and what of it is due to what their frames start from."""
 
-A film is [T, H, W, 3], at least two frames, taken as a person sees it: clipped to
-[0, 1], as in `spread`. All sums are float64, of a frame or a row of pixels at a time.
-"""
-
-import dataclasses
-import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from nst_jax.errors import RequestError
+from nst_jax.metrics.flicker import aligned, flicker_map, side_by_side
+from nst_jax.metrics.statistics import jackknife
+from nst_jax.studies.frame_sequences import Take, takes
+from nst_jax.studies.results import (
+    Clip,
+    Evidence,
+    Findings,
+    Picture,
+    Plot,
+    Series,
+    Table,
+    levels,
+    percent,
+    rounded,
+)
 
-#: The share of all changes that the gain of `side_by_side` keeps in the gamut.
-QUANTILE = 0.999
+#: Pictures of where films flicker, and films beside their contents, at most.
+MAPS, CLIPS = 6, 4
 
 
-@dataclasses.dataclass(frozen=True)
-class Flicker:
-    """How much a film changes, beside the one that it was made from.
+def films(evidence: Evidence) -> Findings:
+    """How much a film changes from frame to frame, beside its content.
 
-    Attributes:
-      change: mean absolute difference of consecutive frames, 0 to 1.
-      content_change: that of the contents.
-      ratio: the first by the second, None if the contents do not change.
-      std: root mean square of the temporal standard deviation.
-      spectrum: (frequencies, power) of the frames, as from `spectrum`.
+    Of the exact canvases; a film of which a frame is missing is left out. What the
+    camera moved is taken back before anything is measured.
     """
-
-    change: float
-    content_change: float
-    ratio: float | None
-    std: float
-    spectrum: tuple[tuple[float, ...], tuple[float, ...]]
-
-
-def flicker(
-    frames: ArrayLike, contents: ArrayLike, motion: ArrayLike | None = None
-) -> Flicker:
-    """Measures a film against its contents.
-
-    Args:
-      frames: [T, H, W, 3].
-      contents: [T, H, W, 3], what each frame was made from.
-      motion: [T, 2] integers as for `aligned`, taken back from both; None for a
-        camera that stands still.
-
-    Raises:
-      RequestError: the shapes differ, one is no film, or as `aligned`.
-    """
-    frames, contents = _pair(frames, contents)
-    if motion is not None:
-        frames, contents = aligned(frames, motion), aligned(contents, motion)
-    ours, theirs = change(frames), change(contents)
-    frequencies, power = spectrum(frames)
-    return Flicker(
-        change=ours,
-        content_change=theirs,
-        ratio=ours / theirs if theirs else None,
-        std=math.sqrt(np.mean(temporal_std(frames) ** 2)),
-        spectrum=(tuple(frequencies.tolist()), tuple(power.tolist())),
+    axis = evidence.axis("frame")
+    if axis is None or evidence.trajectory is None:
+        return Findings()
+    there = takes(evidence, axis)
+    if not there:
+        return Findings()
+    names = [evidence.run["axes"][i]["name"] for i in evidence.other_axes(axis)]
+    return Findings(
+        (*_still(there), *_said(there)),
+        (_table(there, names),),
+        _spectra(there),
+        pictures=_maps(there),
+        clips=_clips(there),
     )
 
 
-def change(frames: ArrayLike) -> float:
-    """Mean absolute difference of consecutive frames, 0 to 1.
-
-    Raises:
-      RequestError: `frames` is no film [T, H, W, 3].
-    """
-    film = _film("frames", frames)
-    return float(np.mean([difference.mean() for difference in _differences(film)]))
-
-
-def flicker_map(frames: ArrayLike) -> np.ndarray:
-    """Where a film [T, H, W, 3] changes: [H, W], the mean of which is `change`.
-
-    Raises:
-      RequestError: `frames` is no film [T, H, W, 3].
-    """
-    film = _film("frames", frames)
-    total = sum(_differences(film), np.zeros(film.shape[1:]))
-    return total.mean(2) / (len(film) - 1)
-
-
-def temporal_std(frames: ArrayLike) -> np.ndarray:
-    """Standard deviation over time [H, W, 3] of a film [T, H, W, 3].
-
-    Of the T frames themselves (ddof 0): the mean of its square is the sum of
-    `spectrum`.
-
-    Raises:
-      RequestError: `frames` is no film [T, H, W, 3].
-    """
-    return np.stack([row.std(0) for row in _rows(_film("frames", frames))])
-
-
-def spectrum(frames: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """The temporal power spectrum of a film [T, H, W, 3].
-
-    One-sided, mean over pixels and channels: a sinusoid of amplitude a that fits T
-    has a²/2 at its frequency, and by Parseval the sum is the mean temporal variance.
-    There is no window: what does not come back to where it was after T frames, a pan
-    for instance, counts at all frequencies.
-
-    Returns:
-      (frequencies [T // 2 + 1] in cycles per frame from 0 to at most ½, power), that
-      of frequency 0, the mean, left out: 0.
-
-    Raises:
-      RequestError: `frames` is no film [T, H, W, 3].
-    """
-    film = _film("frames", frames)
-    count, height = film.shape[:2]
-    power = np.zeros(count // 2 + 1)
-    for row in _rows(film):
-        coefficients = np.fft.rfft(row, axis=0)
-        power += (np.abs(coefficients) ** 2).mean((1, 2)) / (count**2 * height)
-    power[1 : (count + 1) // 2] *= 2  # Each stands for −f too; ½ is its own.
-    power[0] = 0
-    return np.fft.rfftfreq(count), power
-
-
-def aligned(frames: ArrayLike, motion: ArrayLike) -> np.ndarray:
-    """A film with its motion taken back, cut to what all frames show.
-
-    Args:
-      frames: [T, H, W, 3].
-      motion: [T, 2] integers (dy, dx): frames[t][y + dy, x + dx] shows what
-        frames[0][y, x] does; (0, 0) for the first.
-
-    Returns:
-      [T, h, w, 3] of the same type, h = H − (largest dy − least dy), w likewise.
-
-    Raises:
-      RequestError: `frames` is no film, `motion` is not such an array, or no pixel is
-        in all frames.
-    """
-    film, moves = _film("frames", frames), np.asarray(motion)
-    if moves.shape != (len(film), 2) or moves.dtype.kind not in "iu":
-        raise RequestError(
-            f"motion must be integers [{len(film)}, 2], a pair a frame, got "
-            f"{moves.dtype} {list(moves.shape)}"
-        )
-    if moves[0].any():
-        raise RequestError(
-            f"motion is counted from frame 0, whose own must be (0, 0), got "
-            f"{tuple(moves[0].tolist())}"
-        )
-    moves = moves.astype(np.int64)
-    corners = moves - moves.min(0)
-    height, width = np.array(film.shape[1:3]) - corners.max(0)
-    if min(height, width) <= 0:
-        raise RequestError(
-            f"motion must leave a part that all frames show, got a range of "
-            f"{tuple(corners.max(0).tolist())} for {list(film.shape[1:3])} pixels"
-        )
-    return np.stack(
-        [
-            frame[y : y + height, x : x + width]
-            for frame, (y, x) in zip(film, corners, strict=True)
-        ]
+def _table(there: Sequence[Take], names: Sequence[str]) -> Table:
+    bars = any(take.change.low is not None for take in there)
+    return Table(
+        "How much films change from frame to frame (levels of 255; what the camera "
+        "moved is taken back)",
+        (
+            *(names or ("film",)),
+            *("change of the content", "change of the result"),
+            *(("95 % from", "to") if bars else ()),
+            *("ratio", "temporal std"),
+        ),
+        tuple(
+            (
+                *(take.labels or ("all",)),
+                *map(levels, (take.content_change, take.change.value)),
+                *(map(levels, (take.change.low, take.change.high)) if bars else ()),
+                *(rounded(take.ratio), levels(take.std)),
+            )
+            for take in there
+        ),
     )
 
 
-def side_by_side(
-    contents: ArrayLike, frames: ArrayLike, gain: float | None = None
-) -> tuple[np.ndarray, float]:
-    """A film to look at: content, result, and what changed in the result.
-
-    Args:
-      contents: [T, H, W, 3].
-      frames: [T, H, W, 3].
-      gain: of the absolute difference to the frame before; None for the largest that
-        keeps `QUANTILE` of all of them in the gamut, or if that quantile is 0 then the
-        largest of them; 1 if nothing changes.
-
-    Returns:
-      (float32 [T, H, 3W, 3] within [0, 1], the gain). The first frame has none before
-      it: black.
-
-    Raises:
-      RequestError: the shapes differ, one is no film, or the gain is not positive and
-        finite.
-    """
-    frames, contents = _pair(frames, contents)
-    differences = np.zeros(frames.shape, np.float32)
-    for t, difference in enumerate(_differences(frames), start=1):
-        differences[t] = difference
-    if gain is None:
-        fit = np.quantile(differences[1:], QUANTILE) or differences.max()
-        gain = 1 / float(fit) if fit else 1.0
-    if not 0 < gain < math.inf:
-        raise RequestError(f"gain must be positive and finite, got {gain}")
-    panels = np.concatenate([contents, frames, gain * differences], axis=2)
-    return np.clip(panels, 0, 1).astype(np.float32), gain
+def _said(there: Sequence[Take]) -> list[str]:
+    """A sentence for each policy, over all films."""
+    said = []
+    for policy in dict.fromkeys(take.policy for take in there):
+        own = [take for take in there if take.policy == policy]
+        head = f"{policy[:1].upper()}{policy[1:]}: from" if policy else "From"
+        changes = [_amount(own[0], " of 255 levels"), *map(_amount, own[1:])]
+        listed = ", ".join(changes)
+        said.append(f"{head} frame to frame a value changes by {listed}.")
+    return said
 
 
-def _seen(picture: np.ndarray) -> np.ndarray:
-    return np.clip(picture.astype(np.float64), 0, 1)
+def _amount(take: Take, unit: str = "") -> str:
+    change = take.change
+    notes = [take.film] if take.film else []
+    if change.low is not None:
+        notes.append(f"95 %: {levels(change.low)} to {levels(change.high)}")
+    if take.motion is not None:
+        notes.append("the motion taken back")
+    if take.ratio is not None:
+        notes.append(f"{take.ratio:.2g} times what the content does")
+    elif take.still or take.motion is not None:
+        notes.append("the content does not change")
+    else:
+        notes.append("the content changes by less than a level")
+    return f"{levels(change.value)}{unit} ({'; '.join(notes)})"
 
 
-def _differences(film: np.ndarray) -> Iterator[np.ndarray]:
-    """|Δ| [H, W, 3] of each frame and the one before it."""
-    for before, after in itertools.pairwise(map(_seen, film)):
-        yield np.abs(after - before)
+def _still(there: Sequence[Take]) -> list[str]:
+    """What the noise alone does to films of which the content does not change."""
+    alike: dict[tuple[str, ...], dict[str, Take]] = {}
+    for take in there:
+        unchanged = take.still and take.motion is None and not take.content_change
+        if unchanged and take.canvas["kind"] in ("noise", "blend"):
+            same_start = _start(take)
+            own = alike.setdefault((take.film, take.rest, *same_start), {})
+            own.setdefault(take.canvas["new"], take)
+    starts = [set(start) for _, _, *start in alike]
+    said = []
+    for (_, rest, *start), own in alike.items():
+        # What all start from needs no word.
+        apart = [x for x in start if not all(x in other for other in starts)]
+        words = ", ".join(filter(None, (rest, *apart)))
+        where = f" ({words})" if words else ""
+        new, rounding, same = map(own.get, ("noise", "rounding", "nothing"))
+        if new:
+            said.append(
+                f"The same content in every frame{where}, and new noise to start from: "
+                f"it flickers by {levels(new.change.value)} of 255 levels."
+            )
+        if rounding:
+            share = ""
+            if new and new.change.value:
+                share = f", {_percent(rounding, new)} of what new noise makes"
+            said.append(
+                f"The same content and the same noise{where}, but one starting value "
+                "one unit in the last place further in each frame: it flickers by "
+                f"{levels(rounding.change.value)} of 255 levels{share}."
+            )
+        if same:
+            said.append(
+                f"The same content, the same noise and nothing new{where}: "
+                + (
+                    "all frames are the same to the last bit."
+                    if all((film == film[0]).all() for film in same.frames)
+                    else "the frames are not the same to the last bit, and it flickers "
+                    f"by {levels(same.change.value)} of 255 levels."
+                )
+            )
+    return said
 
 
-def _rows(film: np.ndarray) -> Iterator[np.ndarray]:
-    """Each row of pixels over time [T, W, 3], from where it starts.
-
-    To count from the first frame moves no variance, and what stands still is 0.
-    """
-    for y in range(film.shape[1]):
-        row = _seen(film[:, y])
-        yield row - row[0]
+def _start(take: Take) -> list[str]:
+    """What a take starts from, but for what each frame has of its own."""
+    return [f"canvas.{k} {v}" for k, v in take.canvas.items() if k != "new"]
 
 
-def _pair(frames: ArrayLike, contents: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    film, other = _film("frames", frames), _film("contents", contents)
-    if film.shape != other.shape:
-        raise RequestError(
-            f"frames and contents must be of one shape, got {list(film.shape)} and "
-            f"{list(other.shape)}"
-        )
-    return film, other
+def _percent(take: Take, other: Take) -> str:
+    """What one changes by that of the other, the same seeds being left out of both."""
+    if take.seeds != other.seeds:
+        return f"{percent(take.change.value / other.change.value)} %"
+    changes = np.array([[own.change for own in x.flickers] for x in (take, other)])
+
+    def ratio(seeds: np.ndarray) -> float:
+        above, below = changes[:, seeds].mean(1)
+        return float(above / below) if below else math.inf
+
+    share = jackknife(ratio, len(take.seeds), positive=True)
+    bars = ""
+    if share.low is not None and share.high is not None:
+        bars = f" (95 %: {percent(share.low)} to {percent(share.high)})"
+    return f"{percent(share.value)} %{bars}"
 
 
-def _film(name: str, frames: ArrayLike) -> np.ndarray:
-    film = np.asarray(frames)
-    if film.ndim != 4 or film.shape[3] != 3 or len(film) < 2 or 0 in film.shape:
-        raise RequestError(
-            f"{name} must be of shape [T, H, W, 3] with 2 frames or more, got "
-            f"{list(film.shape)}"
-        )
-    if film.dtype.kind != "f":
-        raise RequestError(f"{name} must be floats in [0, 1], got {film.dtype}")
-    if not np.isfinite(film).all():
-        raise RequestError(f"{name} holds NaN or infinity, wanted finite pictures")
-    return film
+def _spectra(there: Sequence[Take]) -> tuple[Plot, ...]:
+    """Power against frequency: a plot for each film, a curve for each policy."""
+    plots = []
+    for film in dict.fromkeys(take.film for take in there):
+        series = []
+        for take in there:
+            power = 255**2 * take.power[1:]  # The first is the mean's, left out.
+            if take.film == film and power.any():
+                y = tuple(float(p) if p > 0 else None for p in power)
+                x = take.flickers[0].spectrum[0][1:]
+                series.append(Series(take.policy, x, y))
+        if series:
+            title = "How fast it flickers" + (f": {film}" if film else "")
+            axes = "cycles per frame", "power (levels of 255, squared)"
+            plots.append(Plot(title, tuple(series), *axes))
+    return tuple(plots)
+
+
+def _shown(there: Sequence[Take]) -> list[Take]:
+    """For each policy the first film that flickers."""
+    shown: dict[str, Take] = {}
+    for take in there:
+        if take.flickers[0].change:
+            shown.setdefault(take.policy, take)
+    return list(shown.values())
+
+
+def _maps(there: Sequence[Take]) -> tuple[Picture, ...]:
+    pictures = []
+    for take in _shown(there)[:MAPS]:
+        frames = take.frames[0]
+        if take.motion is not None:
+            frames = aligned(frames, take.motion)
+        where = flicker_map(frames)
+        gain = 1 / where.max()
+        title = f"{take.title}: where it flickers, × {gain:.3g}"
+        shades = np.repeat((gain * where)[..., None], 3, axis=2)
+        pictures.append(Picture(title, shades.astype(np.float32)))
+    return tuple(pictures)
+
+
+def _clips(there: Sequence[Take]) -> tuple[Clip, ...]:
+    clips = []
+    for take in _shown(there)[:CLIPS]:
+        frames, gain = side_by_side(take.contents, take.frames[0])
+        title = f"{take.title}: content, result, and its change × {gain:.3g}"
+        clips.append(Clip(title, frames))
+    return tuple(clips)

@@ -1,146 +1,197 @@
-"""How good a picture is: how near it is to its style, and how near to its content.
+"""How good the pictures of each setting are."""
 
-No number is a judgement of taste. The distances are between features, at each of some
-layers of the network, and say most at those that no term looks at: what is optimised is
-small because it is optimised. Pictures are taken as a person sees them, clipped to
-[0, 1]; what can be wrong with their pixels is in `faults`.
-"""
+from collections.abc import Sequence
 
-import functools
-import math
-from collections.abc import Mapping, Sequence
-
-import jax
-import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike
 
-from nst_jax.errors import RequestError
-from nst_jax.picture import as_picture
-from nst_jax.vgg import Network
+from nst_jax.losses import Photorealism
+from nst_jax.metrics.artefacts import (
+    WINDOW,
+    border_error,
+    gamut_share,
+    grey_patch_share,
+    smallest_framed,
+)
+from nst_jax.metrics.photorealism import edge_distortion
+from nst_jax.metrics.quality import content_distance, seen, style_distance
+from nst_jax.metrics.statistics import Estimate, jackknife
+from nst_jax.models.layers import smallest_side
+from nst_jax.studies.formatting import text
+from nst_jax.studies.results import Evidence, Findings, Table
+from nst_jax.studies.tradeoff import CONTENT, STYLE, Setting, trade
 
-#: Directions that features are projected to, the same ones for all pictures.
-DIRECTIONS = 64
-#: Positions each way, at most, whose features are compared with each other.
-GRID = 32
-#: A mean cosine distance below which all features point in one direction.
-_ALIKE = 1e-9
+#: Where pictures are compared with their style and content, unless a term looks there.
+HELD_OUT = ("relu1_2", "relu2_2", "relu3_2", "relu3_4", "relu4_2", "relu4_4")
+#: Asked where a term is `Photorealism`.
+EDGES, WINDOWS = "edges turned (°)", "no colour map (%)"
+#: What is measured of a picture: its column, and what it is multiplied by there.
+COLUMNS = {
+    STYLE: 1,
+    CONTENT: 1,
+    EDGES: 1,
+    WINDOWS: 100,
+    "border (levels)": 255,
+    "its floor": 255,
+    "grey (%)": 100,
+    "out of gamut (%)": 100,
+    "by (levels)": 255,
+}
 
-Features = Mapping[str, np.ndarray]
 
+def merits(evidence: Evidence) -> Findings:
+    """How near pictures are to style and content, and what is wrong with them.
 
-def seen(network: Network, picture: ArrayLike, layers: Sequence[str]) -> Features:
-    """What the network sees in a picture [H, W, 3]: layer -> features [h, w, c].
-
-    Raises:
-      RequestError: a layer is unknown or beyond the picture's size.
+    Asked where the config has `output.quality`. The distances are those of
+    `quality`, mean over the layers of `HELD_OUT` that no term looks at, if the weights
+    are there.
     """
-    checked = as_picture(picture, "picture", optimised=True, nan=True)
-    return jax.device_get(_features(network, jnp.asarray(checked), tuple(layers)))
-
-
-def style_distance(picture: Features, styles: Sequence[Features]) -> dict[str, float]:
-    """`sliced_distance` from a style at each layer, mean over the styles."""
-    return {
-        layer: float(np.mean([sliced_distance(own, style[layer]) for style in styles]))
-        for layer, own in picture.items()
-    }
-
-
-def content_distance(picture: Features, content: Features) -> dict[str, float]:
-    """`self_similarity_distance` from the content at each layer."""
-    return {
-        layer: self_similarity_distance(own, content[layer])
-        for layer, own in picture.items()
-    }
-
-
-def sliced_distance(features: np.ndarray, style: np.ndarray) -> float:
-    """Sliced Wasserstein distance of features [..., c] over the norm of the style's.
-
-    Heitz, Vanhoey, Chambon and Belcour 2021, "A Sliced Wasserstein Loss for Neural
-    Texture Synthesis", equation 5: features are projected to random directions, and
-    the squares of the distances between quantiles averaged. Here the directions are
-    fixed, and the root is taken of the average over that of the squares of the style's
-    own projections, so layers of any unit compare: 0 for one distribution, 1 for no
-    features at all or for those of the style doubled. Where features are, and how many,
-    says nothing.
-
-    Raises:
-      RequestError: the channels differ, or there are no features.
-    """
-    ours, theirs = (f.reshape(-1, f.shape[-1]) for f in (features, style))
-    if ours.shape[1] != theirs.shape[1] or not ours.size or not theirs.size:
-        raise RequestError(
-            "features and style must be of shape [..., c] with the same c, "
-            f"got {list(features.shape)} and {list(style.shape)}"
-        )
-    directions = _directions(ours.shape[1])
-    projected, wanted = (np.sort(directions @ f.T, axis=1) for f in (ours, theirs))
-    energy = np.square(wanted, dtype=np.float64).mean()
-    return math.sqrt(_transport(projected, wanted) / (energy or 1))
-
-
-def self_similarity_distance(features: np.ndarray, content: np.ndarray) -> float:
-    """How differently two pictures' features [h, w, c] are like each other, 0 to 2.
-
-    Kolkin, Salavon and Shakhnarovich 2019, "Style Transfer by Relaxed Optimal
-    Transport and Self-Similarity", equation 7, times the number of positions n, as in
-    their program: the mean over positions j of Σᵢ |Dᵢⱼ / ΣᵢDᵢⱼ − D′ᵢⱼ / ΣᵢD′ᵢⱼ|, D
-    and D′ the cosine distances between positions. Taken on a grid of at most `GRID`
-    positions each way. A position without any feature is at distance 1 from the others,
-    and where all features point in one direction every Dᵢⱼ / ΣᵢDᵢⱼ is 0.
-
-    Raises:
-      RequestError: the heights or widths differ.
-    """
-    if features.shape[:2] != content.shape[:2]:
-        raise RequestError(
-            "features and content must be of one height and width, "
-            f"got {list(features.shape)} and {list(content.shape)}"
-        )
-    here, there = _relative_cosines(features), _relative_cosines(content)
-    return float(np.abs(here - there).sum(0).mean())
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _features(
-    network: Network, picture: jax.Array, layers: tuple[str, ...]
-) -> dict[str, jax.Array]:
-    with jax.default_matmul_precision(network.numerics.precision):
-        return network(jnp.clip(picture, 0, 1), layers)
-
-
-@functools.cache
-def _directions(channels: int) -> np.ndarray:
-    """[K, c], float32, of length 1 and evenly distributed, always the same."""
-    drawn = np.random.default_rng(channels).normal(size=(DIRECTIONS, channels))
-    return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
-
-
-def _transport(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Mean over rows of W₂² between the values [K, m] and [K, n], sorted in each row.
-
-    The quantile functions are staircases, m values that last n ticks each and n that
-    last m, of m n ticks in all.
-    """
-    m, n = ours.shape[1], theirs.shape[1]
-    ends = np.union1d(n * np.arange(1, m + 1), m * np.arange(1, n + 1))
-    lasting = np.diff(ends, prepend=0) / (m * n)
-    steps = ours[:, (ends - 1) // n] - theirs[:, (ends - 1) // m]
-    return float((np.square(steps, dtype=np.float64) @ lasting).mean())
-
-
-def _relative_cosines(features: np.ndarray) -> np.ndarray:
-    """Dᵢⱼ / ΣᵢDᵢⱼ [n, n] of the positions of a grid in features [h, w, c]."""
-    rows, columns = (
-        np.linspace(0, side - 1, min(side, GRID)).round().astype(int)
-        for side in features.shape[:2]
+    if not evidence.run.get("config", {}).get("output", {}).get("quality"):
+        return Findings()
+    layers = _held_out(evidence)
+    fields = evidence.fields
+    seeds = fields.index(("seeds",)) if ("seeds",) in fields else len(fields)
+    settings = [
+        Setting(label, _place(evidence, there[0]), len(there), _means(own))
+        for label, members in evidence.lines(seeds)
+        if (there := [m for m in members if m in evidence.finals])
+        and (own := _measured(evidence, there, layers))
+    ]
+    if not settings:
+        return Findings()
+    told = [s for s in settings if {STYLE, CONTENT} <= s.merits.keys()]
+    columns = [name for name in COLUMNS if any(name in s.merits for s in settings)]
+    title = "How good the pictures are (means over seeds, with 95 % intervals"
+    if any(name in columns for name in (STYLE, CONTENT)):
+        title += f"; distances at {', '.join(layers)}, where no term looks"
+    table = Table(
+        f"{title})",
+        (evidence.other_names(seeds), "seeds", *columns),
+        tuple(
+            (
+                *(s.label, s.finished),
+                *(text(s.merits.get(name), COLUMNS[name]) for name in columns),
+            )
+            for s in settings
+        ),
     )
-    chosen = features[np.ix_(rows, columns)].reshape(-1, features.shape[-1])
-    chosen = chosen.astype(np.float64)
-    norms = np.linalg.norm(chosen, axis=1, keepdims=True)
-    units = chosen / np.where(norms > 0, norms, 1)
-    cosines = np.maximum(1 - units @ units.T, 0)
-    np.fill_diagonal(cosines, 0)
-    return cosines / np.maximum(cosines.sum(0), _ALIKE * len(cosines))
+    return Findings(tuple(_nearest(told)), (table,)) + trade(evidence, told, seeds)
+
+
+def _place(evidence: Evidence, member: int) -> list[int]:
+    return evidence.run["members"][member]["index"]
+
+
+def _held_out(evidence: Evidence) -> list[str]:
+    """Those of `HELD_OUT` that no term looks at, before the ReLU or after it.
+
+    Empty where that is not known.
+    """
+    members = evidence.run["members"]
+    if any("layers" not in member for member in members):
+        return []
+    used = {layer for member in members for layer in member["layers"]}
+    used |= {layer.replace("conv", "relu") for layer in used}
+    return [layer for layer in HELD_OUT if layer not in used]
+
+
+def _measured(
+    evidence: Evidence, members: Sequence[int], layers: Sequence[str]
+) -> list[dict[str, float]]:
+    """Column -> value, of members that differ in their seeds alone."""
+    distances = _distances(evidence, members, layers)
+    return [
+        own | _lines(evidence, member) | _faults(evidence, member)
+        for member, own in zip(members, distances, strict=True)
+    ]
+
+
+def _distances(
+    evidence: Evidence, members: Sequence[int], layers: Sequence[str]
+) -> list[dict[str, float]]:
+    """How far each is from the pictures that all of them were given."""
+    finals = [evidence.finals[m] for m in members]
+    content = evidence.contents.get(members[0])
+    styles = evidence.styles.get(members[0], ())
+    if content is not None and content.shape != finals[0].shape:
+        content = None
+    shown = [*finals, *styles, *([] if content is None else [content])]
+    network = evidence.network() if layers else None
+    if network is None or min(min(x.shape[:2]) for x in shown) < smallest_side(layers):
+        return [{} for _ in finals]
+    goals = [seen(network, style, layers) for style in styles]
+    goal = None if content is None else seen(network, content, layers)
+    found = []
+    for final in finals:
+        features = seen(network, final, layers)
+        own: dict[str, dict[str, float]] = {}
+        if goals:
+            own[STYLE] = style_distance(features, goals)
+        if goal is not None:
+            own[CONTENT] = content_distance(features, goal)
+        found.append({k: float(np.mean([*v.values()])) for k, v in own.items()})
+    return found
+
+
+def _lines(evidence: Evidence, member: int) -> dict[str, float]:
+    """What became of a photograph's, where that is what a term is for."""
+    terms = evidence.run["config"].get("terms", [])
+    final, content = evidence.finals[member], evidence.contents.get(member)
+    if all(term.get("type") != Photorealism.__name__ for term in terms):
+        return {}
+    if content is None or content.shape != final.shape or min(final.shape[:2]) < 3:
+        return {}
+    found = edge_distortion(final, content)
+    return {EDGES: found.angle, WINDOWS: found.residual}
+
+
+def _faults(evidence: Evidence, member: int) -> dict[str, float]:
+    final = evidence.finals[member]
+    found: dict[str, float] = {}
+    if min(final.shape[:2]) >= smallest_framed():
+        border = border_error(final)
+        found |= {"border (levels)": border.error, "its floor": border.floor}
+    if min(final.shape[:2]) >= WINDOW:
+        found["grey (%)"] = grey_patch_share(final)
+    canvas = _last_canvas(evidence, member)
+    if canvas is not None and np.isfinite(canvas).all():
+        gamut = gamut_share(canvas)
+        found |= {"out of gamut (%)": gamut.share, "by (levels)": gamut.excess}
+    return found
+
+
+def _last_canvas(evidence: Evidence, member: int) -> np.ndarray | None:
+    """As it was computed, if it was kept: it is of no step, or of the last."""
+    rows = evidence.rows.get(member)
+    if evidence.trajectory is None:
+        return None
+    steps, canvases = evidence.trajectory(member)
+    last = {-1, rows[-1]["step"]} if rows else {-1}
+    return canvases[-1] if steps and steps[-1] in last else None
+
+
+def _means(own: list[dict[str, float]]) -> dict[str, Estimate]:
+    """Of those columns that all members have a finite value in."""
+    means = {}
+    for name in own[0]:
+        values = np.array([one.get(name, np.nan) for one in own])
+        if np.isfinite(values).all():
+            means[name] = _mean(values)
+    return means
+
+
+def _mean(values: np.ndarray) -> Estimate:
+    return jackknife(lambda chosen: float(values[chosen].mean()), len(values))
+
+
+def _nearest(settings: list[Setting]) -> list[str]:
+    """Which settings are nearest to what, if there is a choice."""
+    if len(settings) < 2:
+        return []
+    style, content = (
+        min(settings, key=lambda s: s.merits[name].value) for name in (STYLE, CONTENT)
+    )
+    return [
+        f"At layers where no term looks, “{style.label}” is nearest to the style "
+        f"({text(style.merits[STYLE])}) and “{content.label}” to the content "
+        f"({text(content.merits[CONTENT])})."
+    ]

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import scipy
 
-from nst_jax.studies.estimate import RankCorrelation, rank_correlation
-from nst_jax.studies.found import Evidence, Findings, Line, Plot, Table, rounded
-from nst_jax.studies.lines import bars, text
-from nst_jax.studies.perception import gram_traces
-from nst_jax.vgg import Network
+from nst_jax.metrics.feature_distances import gram_traces
+from nst_jax.metrics.statistics import RankCorrelation, rank_correlation
+from nst_jax.models.vgg import Network
+from nst_jax.studies.formatting import bars, text
+from nst_jax.studies.results import Evidence, Findings, Line, Plot, Table, rounded
 
 #: What makes a style setting.
 STYLES = {"styles", "style_scale"}

@@ -1,0 +1,91 @@
+"""Names of VGG-19's layers: convolutions, ReLUs and poolings."""
+
+import re
+from collections.abc import Iterable
+
+from nst_jax.core.errors import RequestError, nearest
+
+
+def conv_shapes() -> dict[str, tuple[int, int]]:
+    """(inputs, outputs) of each of VGG-19's sixteen convolutions, in order."""
+    blocks = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
+    shapes, channels = {}, 3
+    for block, (width, depth) in enumerate(blocks, start=1):
+        for conv in range(1, depth + 1):
+            shapes[f"conv{block}_{conv}"] = (channels, width)
+            channels = width
+    return shapes
+
+
+def _layer_table() -> tuple[str, ...]:
+    names: list[str] = []
+    for conv in conv_shapes():
+        block = conv[4]
+        if names and names[-1][4] != block:
+            names.append(f"pool{names[-1][4]}")
+        names += [conv, conv.replace("conv", "relu")]
+    return (*names, "pool5")
+
+
+#: Canonical names in the order of computation: conv1_1, relu1_1, … relu5_4, pool5.
+LAYERS = _layer_table()
+CONVS = tuple(conv_shapes())
+
+
+def canonical_layer(name: str | int) -> str:
+    """The canonical name of a layer, from any name that the field gives it.
+
+    Accepted: `relu4_2`, `conv4_2`, `pool4`; Keras' `block4_conv2` (its
+    convolutions include the ReLU, so this is `relu4_2`) and `block4_pool`;
+    `conv_9` and `relu_9`, the ninth of the sixteen convolutions counted from 1;
+    and a bare index into the list of 37 stages, as torchvision's `features[21]`.
+
+    Raises:
+      RequestError: no layer has this name; the message holds the nearest one.
+    """
+    text = str(name)
+    if text in LAYERS:
+        return text
+    if text.isdecimal() and int(text) < len(LAYERS):
+        return LAYERS[int(text)]
+    if match := re.fullmatch(r"(conv|relu)_(\d+)", text):
+        kind, count = match[1], int(match[2])
+        if 1 <= count <= len(CONVS):
+            return CONVS[count - 1].replace("conv", kind)
+    if match := re.fullmatch(r"block(\d)_(?:conv|relu)(\d)", text):
+        text = f"relu{match[1]}_{match[2]}"
+    elif match := re.fullmatch(r"block(\d)_pool", text):
+        text = f"pool{match[1]}"
+    if text in LAYERS:
+        return text
+    raise RequestError(
+        f"unknown layer {str(name)!r}{nearest(text, LAYERS)} (layers are conv1_1 … "
+        "conv5_4, relu1_1 … relu5_4, pool1 … pool5)"
+    )
+
+
+def canonical_layers(names: Iterable[str | int]) -> tuple[str, ...]:
+    """`canonical_layer` of each name, or of the one; a layer twice is refused."""
+    if isinstance(names, str):
+        names = (names,)
+    layers = tuple(canonical_layer(name) for name in names)
+    for layer in layers:
+        if layers.count(layer) > 1:
+            raise RequestError(f"layer {layer!r} is named twice in {tuple(names)}")
+    return layers
+
+
+def deepest_layer(layers: Iterable[str]) -> str:
+    """The one of `layers` (canonical) that is computed last."""
+    return max(layers, key=LAYERS.index)
+
+
+def smallest_side(layers: Iterable[str]) -> int:
+    """Return the stride of the deepest of `layers`, in pixels.
+
+    It is the least height and width that a picture may have: with `pool_rounding`
+    "floor" a smaller one has no position at the layer, with "ceil" none that sees as
+    much as the layer's window.
+    """
+    above = LAYERS[: LAYERS.index(deepest_layer(layers)) + 1]
+    return 2 ** sum(layer.startswith("pool") for layer in above)

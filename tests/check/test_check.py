@@ -1,0 +1,444 @@
+"""The check of a term: what is sound passes, and each fault is told by its own line."""
+
+import itertools
+import re
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.custom_batching import custom_vmap
+
+import nst_jax
+from nst_jax.check import __main__ as command
+from nst_jax.check import behaviour, check
+from nst_jax.check.sample_inputs import Ground, picture
+
+static = nst_jax.static
+
+
+@nst_jax.term
+class Contrast(nst_jax.Term):
+    """Sound: squared difference of the variances, softened; all faults start here."""
+
+    name: str = static(default="contrast")
+    softness: float = 1.0
+
+    def target(self, content, styles):
+        return self.measure(styles[0].image)
+
+    def __call__(self, view, target):
+        return (self.measure(view.image) - target) ** 2 / self.softness
+
+    def measure(self, image):
+        return ((image - image.mean((0, 1), keepdims=True)) ** 2).mean()
+
+
+def no_network():
+    raise AssertionError("a term without layers needs no network")
+
+
+def verdicts(term, network=no_network):
+    """Line by line: name -> (verdict, text)."""
+    return {line.name: (line.verdict, line.text) for line in check(term, network)}
+
+
+def looked(look, term, network=None):
+    """One line alone."""
+    with jax.enable_x64(True):
+        return look(Ground.of(term, network))
+
+
+def failed(lines):
+    return [name for name, (verdict, _) in lines.items() if verdict == "FAILED"]
+
+
+# What is sound.
+
+
+def test_a_sound_term_passes():
+    lines = verdicts(Contrast())
+    assert list(lines) == [
+        *("pytree", "fields", "scalar", "gradient", "own target", "vmap", "weight"),
+        *("size", "degenerate"),
+    ]
+    assert {verdict for verdict, _ in lines.values()} == {"ok"}
+    assert lines["pytree"][1] == "leaves: 2, all numbers; static fields: 2"
+
+
+def test_a_style_term_passes_with_its_network_and_regions(network):
+    lines = verdicts(nst_jax.Gram(layers=("relu1_1",)), lambda: network)
+    assert [verdict for verdict, _ in lines.values()] == ["ok"] * 10
+    assert "at the style itself" in lines["own target"][1]
+    assert "one region is off by" in lines["regions"][1]
+
+
+def test_a_term_of_the_content_is_tried_at_the_content(network):
+    content = nst_jax.Content(layers=("relu1_1",))
+    line = looked(behaviour.own_target, content, network)
+    assert line.verdict == "ok"
+    assert line.text.startswith("0.0e+00 at the content itself")
+
+
+def test_a_term_without_a_target_has_a_remark():
+    line = looked(behaviour.own_target, nst_jax.TotalVariation())
+    assert line.verdict == "remark" and line.text.startswith("it has none")
+    assert line.text.endswith("0 where all is flat")
+
+
+def test_the_weight_that_a_term_has_does_not_count():
+    """And an axis starts at no weight more often than not."""
+    assert Ground.of(Contrast(weight=0.0), None) == Ground(Contrast(), None)
+
+
+def test_float32_within_a_term_is_no_wrong_gradient():
+    @nst_jax.term
+    class Rounded(Contrast):
+        def measure(self, image):
+            return super().measure(image.astype(jnp.float32))
+
+    assert looked(behaviour.gradient, Rounded()).verdict == "ok"
+
+
+# Faults.
+
+
+@jax.custom_vjp
+def half(x):
+    return x
+
+
+half.defvjp(lambda x: (x, None), lambda _, cotangent: (0.99 * cotangent,))
+
+
+@nst_jax.term
+class WrongGradient(Contrast):
+    """One percent less than it is."""
+
+    def __call__(self, view, target):
+        return half(super().__call__(view, target))
+
+
+class Undecorated(Contrast):
+    sharpness: float = 2.0
+
+
+@custom_vmap
+def shared(x):
+    return x
+
+
+@shared.def_vmap
+def _shared_over_a_batch(axis_size, in_batched, x):
+    return x / axis_size, in_batched[0]
+
+
+@nst_jax.term
+class OfTheBatch(Contrast):
+    """Divided by the number of pictures in its batch."""
+
+    def __call__(self, view, target):
+        ones = jax.lax.stop_gradient(jnp.ones_like(view.image[0, 0, 0]))
+        return super().__call__(view, target) * shared(ones + 0 * target)
+
+
+@nst_jax.term
+class LeafDecides(Contrast):
+    sharpness: float = 2.0
+
+    def __call__(self, view, target):
+        if self.sharpness > 1:
+            return super().__call__(view, target)
+        return view.image.sum()
+
+
+@nst_jax.term
+class PictureDecides(Contrast):
+    def __call__(self, view, target):
+        return super().__call__(view, target) if view.image[0, 0, 0] > 0 else target
+
+
+@nst_jax.term
+class Root(Contrast):
+    """Its standard deviation has no gradient at 0."""
+
+    def measure(self, image):
+        return jnp.sqrt(super().measure(image))
+
+
+@nst_jax.term
+class Offset(Contrast):
+    def __call__(self, view, target):
+        return super().__call__(view, target) + 0.01
+
+
+@nst_jax.term
+class Unsquared(Contrast):
+    """Below 0 where a picture has less contrast than the target."""
+
+    def __call__(self, view, target):
+        return self.measure(view.image) - target
+
+
+@nst_jax.term
+class Row(Contrast):
+    def __call__(self, view, target):
+        return ((view.image - target) ** 2).mean((0, 1))
+
+
+@nst_jax.term
+class WeightTwice(Contrast):
+    def __call__(self, view, target):
+        return self.weight * super().__call__(view, target)
+
+
+@nst_jax.term
+class Counted(Contrast):
+    """Steps, which no gradient sees."""
+
+    def measure(self, image):
+        return (image > 0.5).mean(dtype=image.dtype)
+
+
+@nst_jax.term
+class Wordy(Contrast):
+    mode: str = "soft"
+
+
+@nst_jax.term
+class Unhashable(Contrast):
+    shifts: tuple = static(default_factory=lambda: [1, 2])
+
+
+@nst_jax.term
+class Leaves(Contrast):
+    def measure(self, image):
+        raise SystemExit(0)
+
+
+@nst_jax.term
+class Leaving(Contrast):
+    def measure(self, image):
+        return jnp.asarray(np.asarray(image).mean())
+
+
+@nst_jax.term
+class Broken(Contrast):
+    def measure(self, image):
+        return image.reshape(7, 7).mean()
+
+
+def test_a_switch_that_is_not_static_is_refused_where_it_is_made():
+    with pytest.raises(nst_jax.RequestError, match="mode must be a number.* static"):
+        Wordy()
+
+
+@pytest.mark.parametrize(
+    ("term", "line", "sentence"),
+    [
+        (WrongGradient, "gradient", "off by 1.0e-02 of central differences"),
+        (Undecorated, "pytree", "write @nst_jax.term above the class"),
+        (OfTheBatch, "vmap", "from a loop over 3 pictures"),
+        (LeafDecides, "fields", "leaf 'sharpness', .* declare it static"),
+        (PictureDecides, "fields", "what is in a picture, .* jnp.where"),
+        (Root, "degenerate", "at 23×17 px, the canvas being flat grey and the target"),
+        (Offset, "own target", "1.0e-02 at the style itself.* should be 0"),
+        (Unsquared, "own target", "it is lower there"),
+        (Row, "scalar", r"contrast must be one real number, is of shape \(3,\)"),
+        (WeightTwice, "weight", "twice the weight is 4 times the loss"),
+        (Counted, "gradient", "it is 0 in every direction"),
+        (Unhashable, "pytree", "'shifts' is a list, which cannot be hashed: a tuple"),
+        (Broken, "fields", "TypeError: cannot reshape array of shape"),
+        (Leaves, "fields", "SystemExit: 0"),
+        (Leaving, "fields", "takes what is in a picture out of JAX.*jax.numpy"),
+        (lambda: check, "pytree", "function is no nst_jax.Term"),
+    ],
+)
+def test_a_fault_is_told_by_its_line_alone(term, line, sentence):
+    lines = verdicts(term())
+    assert failed(lines) == [line]
+    assert re.search(sentence, lines[line][1])
+
+
+@nst_jax.term
+class Blind(nst_jax.Term):
+    """A term that does not name the layer it looks at."""
+
+    name: str = static(default="blind")
+
+    def __call__(self, view, target):
+        return view.features["relu1_1"].mean()
+
+
+def test_a_layer_that_is_not_named_has_a_remedy():
+    text = verdicts(Blind())["fields"][1]
+    assert "'relu1_1': the term looks at a layer that its field layers does not" in text
+    with pytest.raises(nst_jax.RequestError, match="add 'relu1_1' there"):
+        nst_jax.build(small_experiment(Blind()))
+
+
+def small_experiment(term):
+    return nst_jax.Experiment(
+        "samples/chelsea.png", ("samples/swirls.jpg",), (term,), size=16, steps=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("term", "field"), [(LeafDecides, "sharpness"), (PictureDecides, None)]
+)
+def test_a_plan_gives_the_hint_that_a_check_gives(term, field):
+    hint = verdicts(term())["fields"][1]
+    with pytest.raises(nst_jax.RequestError) as caught:
+        nst_jax.build(small_experiment(term()))
+    assert str(caught.value) == f"terms (contrast): {hint}"
+    assert "jnp.where" in hint
+    assert ("declare it static" in hint) == (field is not None)
+
+
+def test_a_loss_that_goes_with_the_size_has_a_remark():
+    @nst_jax.term
+    class Summed(Contrast):
+        def measure(self, image):
+            return super().measure(image) * image.shape[0]
+
+    line = looked(behaviour.size, Summed())
+    assert line.verdict == "remark" and "4 times the loss of 40×32 px" in line.text
+
+
+@nst_jax.term
+class Means(nst_jax.StyleTerm):
+    layers: tuple[str, ...] = static(default=("relu1_1",))
+
+    def statistic(self, features):
+        return features.mean((0, 1))
+
+    def distance(self, statistic, target):
+        return ((statistic - target) ** 2).mean()
+
+
+@nst_jax.term
+class Normalised(Means):
+    """NaN where a region is empty."""
+
+    def statistic(self, features, weights=None):
+        if weights is None:
+            return super().statistic(features)
+        return (features * (weights / weights.sum())[..., None]).sum((0, 1))
+
+
+@nst_jax.term
+class Unweighted(Means):
+    """A sum that is no mean: of one region another number than of none."""
+
+    def statistic(self, features, weights=None):
+        weights = jnp.full(features.shape[:2], 1 / 7) if weights is None else weights
+        return (features * weights[..., None]).sum((0, 1))
+
+
+def test_a_statistic_without_weights_has_a_remark(network):
+    line = looked(behaviour.regions, Means(), network)
+    assert line.verdict == "remark" and "takes no weights" in line.text
+
+
+@pytest.mark.parametrize(
+    ("term", "sentence"),
+    [(Normalised, "its weights are all 0"), (Unweighted, "one region is off by")],
+)
+def test_regions_that_are_wrong(term, sentence, network):
+    line = looked(behaviour.regions, term(), network)
+    assert line.verdict == "FAILED" and sentence in line.text
+
+
+def test_the_pictures_are_the_same_at_any_size():
+    small, large = picture(3), picture(3, (96, 120))
+    blocks = large.reshape(32, 3, 40, 3, 3)[:, 1, :, 1]
+    np.testing.assert_allclose(small, blocks, atol=1e-12)
+    for one, other in itertools.combinations(map(picture, range(4)), 2):
+        assert abs(one.mean() - other.mean()) > 0.005
+        assert abs(one.std() - other.std()) > 0.005
+        assert np.abs(one - other).mean() > 0.1
+
+
+# The command.
+
+FILE = """
+import dataclasses
+import nst_jax
+from neighbour import power
+
+
+@nst_jax.term
+class Grey(nst_jax.Term):
+    def target(self, content, styles):
+        return content.image.mean()
+
+    def __call__(self, view, target):
+        return abs(view.image.mean() - target) ** power
+
+
+@nst_jax.term
+class Worse(Grey):
+    def __call__(self, view, target):
+        return super().__call__(view, target) + 1
+
+
+@nst_jax.term
+class Needy(nst_jax.Term):
+    angle: float = dataclasses.field(kw_only=True)
+
+
+def helper():
+    pass
+"""
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.path", sys.path.copy())
+    (tmp_path / "neighbour.py").write_text("power = 2")
+    (tmp_path / "mine.py").write_text(FILE)
+    return tmp_path / "mine.py"
+
+
+def test_the_command_says_it_line_by_line(file, capsys):
+    assert command.main(["check", f"{file}:Grey"]) == 0
+    assert command.main(["check", f"{file}:Grey", f"{file}:Worse"]) == 1
+    out = capsys.readouterr().out
+    assert out.count(f"{file}:Grey\n  ok     pytree: leaves: 1, all numbers") == 2
+    assert "\n  FAILED own target: 1.0e+00 at the content itself" in out
+    assert out.count("FAILED") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "name a term: FILE.py:CLASS or package.module:CLASS"),
+        (["{file}"], "is given as FILE.py:CLASS or package.module:CLASS, got"),
+        (["{file}:Gray"], "has no class 'Gray'; did you mean 'Grey'"),
+        (["{file}:helper"], "has no class 'helper'"),
+        (["{file}:Needy"], "'angle': give each field a default"),
+        (["{file}s.py:Grey"], "no file"),
+        (
+            ["nst_jax.loses:Gram"],
+            "ModuleNotFoundError: No module named 'nst_jax.loses'",
+        ),
+        (["{file}:Grey", "{broken}:X"], "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence(arguments, sentence, file, capsys):
+    broken = file.with_name("broken.py")
+    broken.write_text("1 / 0")
+    given = [argument.format(file=file, broken=broken) for argument in arguments]
+    assert command.main(["check", *given]) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.startswith("nst_jax.check: ") and err.count("\n") == 1
+    assert sentence in err
+
+
+def test_a_wrong_flag_is_one_sentence(capsys):
+    with pytest.raises(SystemExit) as raised:
+        command.parse(["check", "--nonsense=1"])
+    assert raised.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1

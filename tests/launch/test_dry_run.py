@@ -1,0 +1,118 @@
+"""What a dry run says, beside the run."""
+
+import types
+
+import numpy as np
+import pytest
+from conftest import launch
+from test_runner import eight, manifest, run, short_of_memory
+
+import nst_jax
+from nst_jax.core.errors import OutOfMemory
+from nst_jax.ensemble.ensemble import Ensemble
+from nst_jax.launch.dry_run import Forecast, forecast, outlook
+
+
+def test_groups_batches_and_programs_are_those_of_the_run(tmp_path):
+    """Two poolings are two groups; a ladder has a program a stage."""
+    asked = eight(size=48, ladder=nst_jax.Ladder(sizes=(32,), steps=(2,)))
+    asked.axes = (*asked.axes, nst_jax.Vary("pooling", ("max", "avg")))
+    asked.ensemble.batch_size = 3
+    told = forecast(nst_jax.build(asked))
+    assert run(asked, tmp_path) == "done"
+    ran = manifest(tmp_path)
+    for ours, theirs in zip(told, ran["groups"], strict=True):
+        assert ours.members == theirs["count"] == 8
+        assert ours.batch_size == theirs["batch_size"] == 3
+        assert list(ours.sizes[-1]) == theirs["size"]
+        assert ours.programs == len(ours.sizes) == len(ours.step_s) == 2
+        assert ours.batches == 3
+
+
+def test_memory_is_what_the_program_takes():
+    """A batch of eight takes eight times as much as one, but for what they share."""
+    needed = []
+    for seeds in (1, 2, 8):
+        asked = eight(size=64)
+        asked.axes, asked.seeds = (), tuple(range(seeds))
+        group = nst_jax.build(asked).groups[0]
+        problem = group.problems()[:1]
+        shape = group.content.shape
+        program = nst_jax.Ensemble.compile(problem, shape, batch_size=seeds)
+        needed.append(program.needed_bytes)
+    assert needed[0] > 20 * group.content.nbytes
+    np.testing.assert_allclose(
+        (needed[2] - needed[1]) / 6, needed[1] - needed[0], rtol=0.2
+    )
+
+
+def test_seconds_are_of_all_steps_of_all_batches(monkeypatch):
+    """By a clock that is 10 s on after each call, 1 s a step at 32 px and 4 at 48."""
+    clock = types.SimpleNamespace(now=0.0)
+    optimise = Ensemble.optimise
+
+    def timed(self, starts, steps, **kwargs):
+        clock.now += 10 + steps * {32: 1, 48: 4}[max(starts.shape[1:3])]
+        return optimise(self, starts, steps, **kwargs)
+
+    monkeypatch.setattr(Ensemble, "optimise", timed)
+    monkeypatch.setattr(Ensemble, "needed_bytes", 7)
+    monkeypatch.setattr("nst_jax.launch.dry_run.used_bytes", lambda device: 1000)
+    watch = types.SimpleNamespace(perf_counter=lambda: clock.now)
+    monkeypatch.setattr("nst_jax.launch.dry_run.time", watch)
+    asked = eight(size=48, ladder=nst_jax.Ladder(sizes=(32,), steps=(2,)))
+    asked.ensemble.batch_size = 3
+    (told,) = forecast(nst_jax.build(asked))
+    assert told.step_s == (1, 4)
+    assert told.run_s == 3 * ((10 + 2 * 1) + (10 + asked.steps * 4))
+    assert told.peak_bytes == 1007
+
+
+def test_steps_that_are_over_too_soon_are_timed_by_more_of_them(monkeypatch):
+    """1 ms each, and the clock shows whole hundredths of a second."""
+    clock = types.SimpleNamespace(now=0.0)
+    optimise = Ensemble.optimise
+
+    def timed(self, starts, steps, **kwargs):
+        clock.now += 0.001 * steps
+        return optimise(self, starts, 1, **kwargs | {"look_every": 1})
+
+    monkeypatch.setattr(Ensemble, "optimise", timed)
+    watch = types.SimpleNamespace(perf_counter=lambda: round(clock.now, 2))
+    monkeypatch.setattr("nst_jax.launch.dry_run.time", watch)
+    asked = eight(size=32)
+    asked.steps = 500
+    (told,) = forecast(nst_jax.build(asked))
+    assert told.step_s == (pytest.approx(0.001, rel=0.1),)
+
+
+def test_a_batch_without_room_is_one_sentence(monkeypatch):
+    short_of_memory(monkeypatch, 4)
+    with pytest.raises(OutOfMemory, match="^a batch of group 0 does not fit"):
+        forecast(nst_jax.build(eight()))
+
+
+def test_a_dry_run_says_it_in_words_and_writes_nothing(tmp_path):
+    status, out, err = launch(
+        *("--config=configs/seeds.py:smoke", f"--workdir={tmp_path / 'run'}"),
+        *("--dry_run", "--config.size=48"),
+    )
+    assert status == 0, err
+    assert not list(tmp_path.iterdir())
+    first, group, last = out.strip().splitlines()
+    assert first.startswith("8 members in 1 group, 1 program, compiled in ")
+    assert " 8 members of 48×32 px in 1 batch of 8, " in group
+    assert last.startswith("optimising ") and last.endswith(" GiB of memory")
+
+
+def test_words_are_of_all_groups():
+    one = Forecast(7, 3, ((32, 48), (64, 96)), 2, 4.0, (0.1, 0.25), 30.0, 2**30)
+    other = one._replace(members=1, programs=0, peak_bytes=3 * 2**29, run_s=9.0)
+    assert outlook([one, other]).splitlines() == [
+        "8 members in 2 groups, 2 programs, compiled in 8 s",
+        "  group 0: 7 members of 48×32 → 96×64 px in 3 batches of 3, 0.1 → 0.25 s "
+        "a batch's step, 30 s",
+        "  group 1: 1 member of 48×32 → 96×64 px in 1 batch of 3, 0.1 → 0.25 s "
+        "a batch's step, 9 s",
+        "optimising 39 s, at most 1.50 GiB of memory",
+    ]

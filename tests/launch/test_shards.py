@@ -1,0 +1,191 @@
+"""A run's members, computed by jobs that know nothing of each other."""
+
+import errno
+import itertools
+import json
+import os
+import pathlib
+import shutil
+
+import pytest
+from test_runner import after, eight, finals, manifest, rows, run
+
+import nst_jax
+from nst_jax.launch.shards import has_other_steps, merge, share
+
+
+def asked(**fields):
+    experiment = eight(**fields)
+    experiment.ensemble.batch_size = 4
+    return experiment
+
+
+def part(number, workdir, of=2, **fields):
+    only = share(f"{number}/{of}", asked().members())
+    status = nst_jax.execute(nst_jax.build(asked(**fields), only=only), workdir)
+    assert status == "done"
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parts")
+    return [part(number, folder / str(number)) for number in (1, 2)]
+
+
+@pytest.mark.parametrize("shares", [1, 2, 3, 5, 8])
+def test_every_member_is_of_one_share(shares):
+    members = asked().members()
+    own = [share(f"{number + 1}/{shares}", members) for number in range(shares)]
+    assert [*itertools.chain(*own)] == [*range(8)]
+    assert max(map(len, own)) - min(map(len, own)) <= 1
+
+
+@pytest.mark.parametrize(
+    "said", ["3", "0/2", "3/2", "1/", "/2", "-1/2", "a/b", "1/2/3"]
+)
+def test_a_share_that_is_none_is_refused(said):
+    with pytest.raises(nst_jax.RequestError, match="shard must be K/N"):
+        share(said, asked().members())
+
+
+def test_a_share_without_a_member_is_refused():
+    with pytest.raises(nst_jax.RequestError, match="has none of the 8 members"):
+        share("1/9", asked().members())
+
+
+def test_processes_of_their_own_are_not_shared():
+    experiment = asked()
+    experiment.ensemble.process = "fresh"
+    with pytest.raises(nst_jax.RequestError, match="in a process of its own"):
+        share("1/2", experiment.members())
+
+
+def test_shares_make_the_run_that_one_job_makes(parts, tmp_path):
+    """To the bit, where the shares are of whole batches."""
+    assert run(asked(), tmp_path / "whole") == "done"
+    plan = nst_jax.build(asked())
+    assert merge(plan, parts, tmp_path / "joined") == []
+    joined, whole = tmp_path / "joined", tmp_path / "whole"
+    for ours, theirs in zip(finals(joined), finals(whole), strict=True):
+        assert (ours == theirs).all()
+    assert rows(joined) == rows(whole)
+    ours, theirs = manifest(joined), manifest(whole)
+    assert ours["status"] == "done"
+    for name in ("config", "inputs", "members", "member_steps", "axes"):
+        assert ours[name] == theirs[name], name
+    (group,), parted = ours["groups"], [manifest(part) for part in parts]
+    for name in ("batch_size", "member_steps", "size", "count"):
+        assert group[name] == theirs["groups"][0][name], name
+    for name in ("compile_s", "run_s"):
+        spent = sum(part["timings"][name] for part in parted)
+        assert group[name] == pytest.approx(spent, abs=1e-3)
+        assert ours["timings"][name] == pytest.approx(spent, abs=1e-3)
+    assert [call["device"] for call in ours["earlier_calls"]] == [
+        part["device"] for part in parted
+    ]
+    told = json.loads((joined / "members/005/member.json").read_text())
+    assert told == ours["members"][5]
+    assert (joined / "report.html").exists()
+    assert manifest(parts[0])["status"] == "done", "parts stay as they are"
+
+
+def test_what_is_missing_is_told_and_can_be_computed(parts, tmp_path):
+    plan = nst_jax.build(asked())
+    assert merge(plan, parts[1:], tmp_path) == [0, 1, 2, 3]
+    assert manifest(tmp_path)["status"] == "interrupted"
+    (entry,) = [m for m in manifest(tmp_path)["members"] if m["member"] == 3]
+    assert entry["status"] == "waiting"
+    assert merge(plan, [*parts, *parts], tmp_path) == []
+    assert manifest(tmp_path)["member_steps"] == 8 * 6
+    assert len(rows(tmp_path)) == 8 * 4
+
+
+def test_what_was_begun_here_gives_way_to_what_is_finished_there(parts, tmp_path):
+    """An interrupted run leaves no row twice, no steps twice and no checkpoint."""
+    asked_ = asked()
+    assert run(asked_, tmp_path, stop=after(6)) == "interrupted"
+    assert (tmp_path / "checkpoint.safetensors").exists()
+    begun = manifest(tmp_path)["member_steps"]
+    assert 0 < begun < 8 * 6
+    plan = nst_jax.build(asked_)
+    assert merge(plan, parts, tmp_path) == []
+    assert len(rows(tmp_path)) == len({row[:2] for row in rows(tmp_path)}) == 8 * 4
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+    finished_before = 4 if begun >= 4 * 6 else 0
+    assert manifest(tmp_path)["member_steps"] == begun + (8 - finished_before) * 6
+
+
+def test_members_without_a_loss_cost_what_they_cost(parts, tmp_path):
+    """Two of a share of four that came to NaN: its steps are counted once."""
+    shutil.copytree(parts[0], tmp_path / "part")
+    run_ = manifest(parts[0])
+    for entry in run_["members"][:2]:
+        entry |= {"status": "diverged", "loss": None}
+    (tmp_path / "part" / "run.json").write_text(json.dumps(run_))
+    merge(nst_jax.build(asked()), [tmp_path / "part"], tmp_path / "joined")
+    assert manifest(tmp_path / "joined")["member_steps"] == run_["member_steps"]
+
+
+def test_a_merge_that_finds_the_disk_full_leaves_nothing_half(
+    parts, tmp_path, monkeypatch
+):
+    plan, copied = nst_jax.build(asked()), itertools.count()
+
+    def copy(source, target):
+        """Of the fifth file half."""
+        content = pathlib.Path(source).read_bytes()
+        if next(copied) == 4:
+            target.write_bytes(content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        target.write_bytes(content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", copy)
+        with pytest.raises(OSError, match="No space left"):
+            merge(plan, parts, tmp_path)
+    names = ("final.npy", "final.png", "member.json")
+    written = [path for path in tmp_path.rglob("members/*/*") if path.is_file()]
+    assert 4 <= len(written) < 8 * len(names)
+    for path in written:
+        assert path.name in names
+        number = int(path.parent.name)
+        theirs = parts[number // 4] / "members" / f"{number % 4:03d}" / path.name
+        assert path.name == "member.json" or path.read_bytes() == theirs.read_bytes()
+    assert merge(plan, parts, tmp_path) == []
+    assert len(rows(tmp_path)) == 8 * 4
+
+
+def test_shares_do_not_share_a_folder(parts):
+    """The second is told, not taken for the first."""
+    plan = nst_jax.build(asked(), only=share("2/2", asked().members()))
+    with pytest.raises(nst_jax.RequestError, match="holds other members of this"):
+        nst_jax.execute(plan, parts[0])
+
+
+def test_frames_that_start_from_each_other_are_not_shared():
+    experiment = asked()
+    experiment.canvas = nst_jax.Canvas("previous")
+    experiment.axes = (nst_jax.Frames(2),)
+    with pytest.raises(nst_jax.RequestError, match="start from the one before"):
+        share("1/2", experiment.members())
+
+
+def test_a_part_of_another_request_is_refused(parts, tmp_path):
+    plan = nst_jax.build(asked())
+    other = part(1, tmp_path / "other", of=8, pooling="avg")
+    with pytest.raises(nst_jax.RequestError, match="holds another run: pooling"):
+        merge(plan, [parts[0], other], tmp_path / "joined")
+    assert not (tmp_path / "joined").exists(), "nothing is written before"
+    with pytest.raises(nst_jax.RequestError, match="no run that can be read"):
+        merge(plan, [tmp_path / "nowhere"], tmp_path / "joined")
+
+
+def test_a_part_of_other_steps_is_told_from_one_of_another_request(parts, tmp_path):
+    """Process 0 of a cluster leaves such parts of an earlier call out."""
+    longer, other = asked(), asked(pooling="avg")
+    longer.steps += 2
+    assert has_other_steps(parts[0], longer)
+    assert not has_other_steps(parts[0], asked())
+    assert not has_other_steps(parts[0], other)
+    assert not has_other_steps(tmp_path, longer)

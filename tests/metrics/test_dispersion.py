@@ -1,0 +1,383 @@
+"""Ensembles: against direct loops, and noise and waves whose dispersion is known."""
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+from conftest import smooth_picture
+from scipy import stats
+
+import nst_jax
+from nst_jax.metrics import distances as spread
+from nst_jax.metrics.dispersion import (
+    Dispersion,
+    dispersion,
+    mean_picture,
+    pairwise_ssim,
+    relative_distances,
+    relative_spread,
+    std_picture,
+    variance_components,
+)
+from nst_jax.metrics.distances import band_rms, rms
+from nst_jax.metrics.statistics import Estimate
+
+A, B = smooth_picture(1, 13, 15), smooth_picture(2, 13, 15)
+#: Some of it beyond the gamut.
+NOISE = np.random.default_rng(0).normal(0.5, 0.4, (6, 12, 14, 3)).astype("f4")
+
+
+def ssim(a, b) -> float:
+    """Of two pictures."""
+    return float(pairwise_ssim(np.stack([a, b]))[0, 1])
+
+
+def holds(found: Estimate, truth: float) -> bool:
+    assert found.low is not None
+    assert found.high is not None
+    return found.low <= truth <= found.high
+
+
+def assert_close(here, there, scale: float = 1) -> None:
+    """Two records of estimates are equal, their numbers up to a scale."""
+    for one, other in zip(
+        dataclasses.astuple(here), dataclasses.astuple(there), strict=True
+    ):
+        assert np.multiply(scale, one) == pytest.approx(np.array(other), rel=1e-6)
+
+
+# Pictures of an ensemble.
+
+
+def test_mean_and_deviation_are_of_what_is_seen():
+    seen = np.clip(np.float64(NOISE), 0, 1)
+    np.testing.assert_allclose(mean_picture(NOISE), seen.mean(0), rtol=1e-13)
+    np.testing.assert_allclose(std_picture(NOISE), seen.std(0, ddof=1), rtol=1e-12)
+    assert mean_picture(NOISE).dtype == std_picture(NOISE).dtype == np.float64
+
+
+def test_a_deviation_far_below_float32_is_not_lost():
+    close = 0.7 + 1e-12 * np.array([1, 2, 3]).reshape(3, 1, 1, 1) * np.ones((2, 2, 3))
+    np.testing.assert_allclose(std_picture(close), 1e-12, rtol=1e-3)
+    assert (std_picture(np.stack([A, A, A])) == 0).all()
+
+
+# Structural similarity.
+
+
+def direct_ssim(a: np.ndarray, b: np.ndarray) -> float:
+    """Wang et al. 2004, equations 13 to 16, one window at a time."""
+    offsets = np.arange(-5, 6)
+    weights = np.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * 1.5**2))
+    weights /= weights.sum()
+    height, width, channels = a.shape
+    values = []
+    for y, x, c in itertools.product(
+        range(height - 10), range(width - 10), range(channels)
+    ):
+        p, q = (np.float64(z[y : y + 11, x : x + 11, c]) for z in (a, b))
+        mean_p, mean_q = (weights * p).sum(), (weights * q).sum()
+        var_p = (weights * (p - mean_p) ** 2).sum()
+        var_q = (weights * (q - mean_q) ** 2).sum()
+        covariance = (weights * (p - mean_p) * (q - mean_q)).sum()
+        luminance = (2 * mean_p * mean_q + 1e-4) / (mean_p**2 + mean_q**2 + 1e-4)
+        rest = (2 * covariance + 9e-4) / (var_p + var_q + 9e-4)
+        values.append(luminance * rest)
+    return float(np.mean(values))
+
+
+@pytest.mark.parametrize(("a", "b"), [(A, B), (A, 1 - A), tuple(NOISE[:2].clip(0, 1))])
+def test_ssim_is_the_direct_formula(a: np.ndarray, b: np.ndarray):
+    assert ssim(a, b) == pytest.approx(direct_ssim(a, b), rel=1e-11)
+    assert ssim(a, b) == ssim(b, a)
+    assert ssim(a, a) == 1
+
+
+def test_flat_pictures_have_the_similarity_of_their_brightness():
+    flat = np.ones((11, 11, 3))
+    for p, q in ((0.2, 0.5), (0, 1), (0.4, 0.4)):
+        wanted = (2 * p * q + 1e-4) / (p**2 + q**2 + 1e-4)
+        assert ssim(p * flat, q * flat) == pytest.approx(wanted, rel=1e-10)
+    assert ssim(flat + 1, 5 * flat) == 1  # Both are white.
+
+
+def test_channels_count_alike():
+    mixed = A.copy()
+    mixed[..., 1] = B[..., 1]
+    gray_a, gray_b = (np.repeat(z[..., 1:2], 3, axis=-1) for z in (A, B))
+    assert ssim(A, mixed) == pytest.approx((2 + ssim(gray_a, gray_b)) / 3, rel=1e-12)
+
+
+def test_pairwise_ssim_has_every_pair():
+    wanted = [[ssim(a, b) for b in NOISE] for a in NOISE]
+    np.testing.assert_allclose(pairwise_ssim(NOISE), wanted, rtol=1e-13)
+
+
+# Arrays of any size.
+
+
+def test_relative_distances_have_no_unit():
+    rng = np.random.default_rng(1)
+    arrays = rng.normal(3, 1, (5, 7, 4))
+    found = relative_distances(arrays)
+    scale = math.sqrt((arrays**2).sum() / 5)
+    wanted = [[np.linalg.norm(a - b) / scale for b in arrays] for a in arrays]
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-7)
+    np.testing.assert_allclose(relative_distances(1e-9 * arrays), found, atol=1e-7)
+
+
+def test_relative_distances_of_known_arrays():
+    first, second = np.eye(2)
+    np.testing.assert_allclose(
+        relative_distances(7 * np.stack([first, second, -first])),
+        [[0, math.sqrt(2), 2], [math.sqrt(2), 0, math.sqrt(2)], [2, math.sqrt(2), 0]],
+        atol=1e-7,
+    )
+    assert (relative_distances(np.zeros((3, 2, 2))) == 0).all()
+    assert relative_distances(np.ones((1, 4))).tolist() == [[0.0]]
+
+
+def test_arrays_that_are_all_close_are_told_apart():
+    """What is common to all of them cancels before anything is squared."""
+    rng = np.random.default_rng(2)
+    close = 5 + 1e-9 * rng.normal(size=(4, 100))
+    wanted = [[np.linalg.norm(a - b) / 50 for b in close] for a in close]
+    np.testing.assert_allclose(relative_distances(close), wanted, rtol=1e-5)
+    # A square that rounds to less than nothing is nothing.
+    far = np.concatenate([close, -close]) + 1e-14 * rng.normal(size=(8, 100))
+    assert np.isfinite(relative_distances(np.repeat(far, 9, axis=0))).all()
+
+
+def test_arrays_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch):
+    arrays = np.random.default_rng(2).normal(size=(4, 31)).astype("f4")
+    whole = relative_distances(arrays)
+    monkeypatch.setattr(spread, "_BLOCK", 4 * 7)  # 7 does not divide 31.
+    np.testing.assert_allclose(relative_distances(arrays), whole, rtol=1e-12)
+
+
+# Ensembles.
+
+
+def test_dispersion_is_of_all_pairs():
+    found = dispersion(NOISE, 0.2)
+    pairs = list(itertools.combinations(NOISE, 2))
+    low, high = np.array([band_rms(a, b, 0.2) for a, b in pairs]).T
+    assert found.rms.value == pytest.approx(np.mean([rms(*p) for p in pairs]))
+    assert found.coarse.value == pytest.approx(math.sqrt((low**2).mean()), rel=1e-10)
+    assert found.fine.value == pytest.approx(math.sqrt((high**2).mean()), rel=1e-10)
+    assert found.ssim.value == pytest.approx(np.mean([ssim(*p) for p in pairs]))
+    variance = (std_picture(NOISE) ** 2).mean()
+    assert found.std.value == pytest.approx(math.sqrt(variance), rel=1e-10)
+
+
+def test_the_bands_are_those_of_the_cutoff_and_add_up():
+    for cutoff in (0, 0.1, 1):
+        found = dispersion(NOISE, cutoff)
+        both = math.hypot(found.coarse.value, found.fine.value)
+        assert both == pytest.approx(math.sqrt(2) * found.std.value, rel=1e-12)
+    assert found.fine.value < 1e-12  # All is below a cycle per pixel.
+
+
+def test_white_noise_has_its_deviation_and_its_share_of_the_frequencies():
+    sigma, cutoff = 0.05, 1 / 8
+    rng = np.random.default_rng(3)
+    noise = 0.5 + sigma * rng.normal(size=(8, 48, 64, 3))
+    radius = np.hypot(np.fft.fftfreq(48)[:, None], np.fft.fftfreq(64))
+    share = np.mean(radius <= cutoff)
+    found = dispersion(noise, cutoff)
+    apart = sigma * math.sqrt(2)
+    assert found.rms.value == pytest.approx(apart, rel=0.01)
+    assert found.std.value == pytest.approx(sigma, rel=0.01)
+    assert found.coarse.value == pytest.approx(apart * math.sqrt(share), rel=0.05)
+    assert found.fine.value == pytest.approx(apart * math.sqrt(1 - share), rel=0.01)
+    assert 0.02 < share < 0.1
+
+
+@pytest.mark.parametrize(("frequency", "coarse"), [((1, 2), True), ((5, 3), False)])
+def test_a_wave_of_any_phase_lies_in_one_band(frequency: tuple, coarse: bool):
+    """Phases 2πk/N: the mean over pairs of 1 − cos of their difference is N/(N − 1)."""
+    count, amplitude = 5, 0.3
+    y, x = np.mgrid[:32, :32] / 32
+    turns = frequency[0] * y + frequency[1] * x
+    waves = [
+        0.5 + amplitude * np.sin(2 * np.pi * (turns + k / count)) for k in range(count)
+    ]
+    found = dispersion(np.repeat(np.stack(waves)[..., None], 3, axis=-1), 1 / 8)
+    inside, outside = (found.coarse, found.fine)[:: 1 if coarse else -1]
+    wanted = amplitude * math.sqrt(count / (count - 1))
+    assert inside.value == pytest.approx(wanted, rel=1e-10)
+    assert outside.value < 1e-7
+    assert found.std.value == pytest.approx(wanted / math.sqrt(2), rel=1e-10)
+
+
+def test_members_may_stand_in_any_order_and_lie_at_any_scale():
+    order = np.random.default_rng(4).permutation(6)
+    small = 0.5 + (np.float64(NOISE) - 0.5) / 10
+    here = dispersion(small, 0.1)
+    assert_close(here, dispersion(small[order], 0.1))
+    without = dataclasses.replace(here, ssim=Estimate(0, 0, 0))  # It has constants.
+    half = dispersion(0.5 + (small - 0.5) / 2, 0.1)
+    assert_close(without, dataclasses.replace(half, ssim=Estimate(0, 0, 0)), 0.5)
+
+
+def test_two_members_have_no_interval_and_equal_ones_no_distance():
+    two = dispersion(NOISE[:2], 0.1)
+    assert all(getattr(two, f.name).low is None for f in dataclasses.fields(Dispersion))
+    equal = dispersion(np.stack([A] * 4), 0.1)
+    for found in (equal.rms, equal.coarse, equal.fine, equal.std):
+        assert 0 <= found.value < 1e-7
+    assert equal.ssim == Estimate(1, 1, 1)
+
+
+def test_the_intervals_of_an_ensemble_hold_the_truth():
+    """Noise of a random strength each, so that members differ in more than a draw."""
+    rng = np.random.default_rng(5)
+    shape, sigma = (11, 12, 3), 0.05
+    radius = np.hypot(np.fft.fftfreq(11)[:, None], np.fft.fftfreq(12))
+    share = np.mean(radius <= 0.2)
+    # |strength|² is 1 on average, and each band has its share of the energy.
+    truth = {
+        "std": sigma,
+        "coarse": sigma * math.sqrt(2 * share),
+        "fine": sigma * math.sqrt(2 * (1 - share)),
+    }
+    held = dict.fromkeys(truth, 0)
+    for _ in range(300):
+        strength = np.sqrt(rng.uniform(0.5, 1.5, (8, 1, 1, 1)))
+        found = dispersion(0.5 + sigma * strength * rng.normal(size=(8, *shape)), 0.2)
+        for name, value in truth.items():
+            held[name] += holds(getattr(found, name), value)
+    for name, times in held.items():
+        assert 0.90 <= times / 300 <= 0.99, name
+
+
+# Losses.
+
+
+def test_relative_spread_is_deviation_over_mean():
+    values = np.array([4.0, 5, 6, 9])
+    found = relative_spread(values)
+    assert found.value == pytest.approx(math.sqrt(14 / 3) / 6, rel=1e-14)
+    assert_close(found, relative_spread(1e9 * values[::-1]))
+    assert relative_spread([3, 3, 3]) == Estimate(0, 0, 0)
+    assert relative_spread([0, 0, 0]) == Estimate(0, 0, 0)
+    assert relative_spread([1, 3]) == Estimate(math.sqrt(2) / 2)
+
+
+def test_the_interval_of_a_relative_spread_holds_the_truth():
+    """Of 8 normal values: 0.90 without the logarithm."""
+    rng = np.random.default_rng(6)
+    found = [relative_spread(values) for values in rng.normal(10, 1, (2000, 8))]
+    assert 0.92 <= np.mean([holds(one, 0.1) for one in found]) <= 0.97
+    assert all(one.low is not None and one.low > 0 for one in found)
+
+
+# Seeds and arithmetic.
+
+
+def planted(
+    rng: np.random.Generator, seed: float, arithmetic: float, shape: tuple
+) -> np.ndarray:
+    """0.5, a deviation of each seed's own, and one of each execution's."""
+    seeds, _, *rest = shape
+    return (
+        0.5
+        + seed * rng.normal(size=(seeds, 1, *rest))
+        + arithmetic * rng.normal(size=shape)
+    )
+
+
+def test_components_are_those_of_the_f_test():
+    """On a picture of one value: F = 1 + A seed / arithmetic."""
+    values = planted(np.random.default_rng(7), 0.05, 0.03, (5, 4, 1, 1, 1))
+    found = variance_components(values)
+    wanted = stats.f_oneway(*values.reshape(5, 4)).statistic
+    ratio = found.seed.value / found.arithmetic.value
+    assert 1 + 4 * ratio == pytest.approx(wanted, rel=1e-10)
+    within = np.mean([group.var(ddof=1) for group in values.reshape(5, 4)])
+    assert found.arithmetic.value == pytest.approx(within, rel=1e-12)
+    assert found.share.value == pytest.approx(1 / (1 + ratio), rel=1e-12)
+
+
+def test_planted_components_are_found_and_held():
+    rng = np.random.default_rng(8)
+    truth = {"seed": 0.05**2, "arithmetic": 0.03**2, "share": 9 / 34}
+    held = dict.fromkeys(truth, 0)
+    values: dict[str, list[float]] = {name: [] for name in truth}
+    for _ in range(300):
+        found = variance_components(planted(rng, 0.05, 0.03, (8, 3, 5, 4, 3)))
+        for name, value in truth.items():
+            held[name] += holds(getattr(found, name), value)
+            values[name].append(getattr(found, name).value)
+    for name, value in truth.items():
+        assert np.mean(values[name]) == pytest.approx(value, rel=0.02), name
+        assert 0.90 <= held[name] / 300 <= 0.99, name
+
+
+def test_seeds_without_effect_have_no_variance_on_average():
+    """It is as often negative: with the executions' share left in it, it were not."""
+    rng = np.random.default_rng(9)
+    found = [
+        variance_components(planted(rng, 0, 0.1, (4, 2, 2, 2, 3))) for _ in range(300)
+    ]
+    seeds = np.array([one.seed.value for one in found])
+    assert abs(seeds.mean()) < 3 * seeds.std() / math.sqrt(300)
+    assert 0.3 < (seeds < 0).mean() < 0.7
+    assert all((one.share.value > 1) == (one.seed.value < 0) for one in found)
+
+
+def test_exact_arithmetic_has_no_variance():
+    seeds = NOISE[:, None].repeat(3, axis=1)
+    found = variance_components(seeds)
+    assert found.arithmetic == found.share == Estimate(0, 0, 0)
+    variance = (std_picture(NOISE) ** 2).mean()
+    assert found.seed.value == pytest.approx(variance, rel=1e-10)
+    equal = variance_components(np.stack([A] * 6).reshape(3, 2, *A.shape))
+    assert equal.seed.value == pytest.approx(0, abs=1e-15)
+    assert equal.share == Estimate(0, 0, 0)
+
+
+def test_executions_an_ulp_apart_are_told_from_equal_ones():
+    half = np.full((3, 2, 4, 4, 3), 0.5, np.float32)
+    half[:, 1] = np.nextafter(np.float32(0.5), np.float32(1))
+    found = variance_components(half)
+    assert found.arithmetic.value == pytest.approx((2.0**-24) ** 2 / 2, rel=1e-12)
+
+
+def test_components_do_not_see_an_order_and_grow_as_squares():
+    rng = np.random.default_rng(10)
+    pictures = planted(rng, 0.05, 0.03, (5, 3, 4, 4, 3))
+    here = variance_components(pictures)
+    assert_close(here, variance_components(pictures[rng.permutation(5)][:, ::-1]))
+    twice = variance_components(0.5 + 2 * (pictures - 0.5))
+    assert_close(here.seed, twice.seed, 4)
+    assert_close(here.arithmetic, twice.arithmetic, 4)
+    assert_close(here.share, twice.share)
+
+
+# Requests.
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: mean_picture(A), r"\[N, H, W, 3\] with N at least 1, got \[13, 15, 3"),
+        (lambda: std_picture(NOISE[:1]), "with N at least 2, got"),
+        (lambda: mean_picture(NOISE * np.nan), r"pictures\[0\] holds NaN or infinity"),
+        (lambda: ssim(A[:10], B[:10]), "sides of 11 pixels or more .* got 10×15"),
+        (lambda: pairwise_ssim(NOISE[:, :, :3]), "11 pixels or more .* got 12×3"),
+        (lambda: relative_distances(np.float64(1)), r"\[N, ...\] with N at least 1"),
+        (lambda: relative_distances(np.array([1, np.inf])), r"arrays\[1\] holds NaN"),
+        (lambda: dispersion(NOISE[:1], 0.1), "with N at least 2, got"),
+        (lambda: dispersion(NOISE, -1), "cutoff must be finite and not negative"),
+        (lambda: relative_spread([1]), r"2 or more in a row, got \[1.0\]"),
+        (lambda: relative_spread([1, -1]), r"not negative, got \[1.0, -1.0\]"),
+        (lambda: variance_components(NOISE), r"must be of shape \[S, A, H, W, 3\]"),
+        (lambda: variance_components(NOISE[:, None]), "2 executions a seed, got 1"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(call, sentence: str):
+    with pytest.raises(nst_jax.RequestError, match=sentence):
+        call()

@@ -1,0 +1,257 @@
+"""What is said of the quality of pictures, where it is planted."""
+
+import itertools
+import re
+
+import numpy as np
+import pytest
+from conftest import smooth_picture
+from scipy import stats
+
+from nst_jax.metrics.artefacts import border_error, grey_patch_share
+from nst_jax.metrics.photorealism import edge_distortion
+from nst_jax.metrics.quality import content_distance, seen, style_distance
+from nst_jax.studies.quality import EDGES, HELD_OUT, WINDOWS, merits
+from nst_jax.studies.registry import findings
+from nst_jax.studies.results import Evidence, Findings
+from nst_jax.studies.tradeoff import STYLE, bargain
+
+#: All that could be held out but relu1_2, which keeps the network small.
+LAYERS = ["relu4_2", "conv2_2", *HELD_OUT[2:4], "relu4_4"]
+ROWS = [{"step": 9, "terms": {"variation": 2.0}}]
+SEED = ("seeds", "seed", ["0", "1", "2"])
+WEIGHT = ("terms.style.weight", "weight", ["1", "10"])
+CONTENT, PAINTING = (smooth_picture(i, 16, 16) for i in (8, 9))
+
+
+def run_of(*axes, layers=LAYERS, terms=(), quality=True):
+    """A manifest with a grid of (field, name, labels)."""
+    places = itertools.product(*(range(len(labels)) for _, _, labels in axes))
+    return {
+        "config": {"terms": list(terms), "output": {"quality": quality}},
+        "axes": [dict(zip(("field", "name", "labels"), a, strict=True)) for a in axes],
+        "members": [
+            {"member": i, "index": list(p), "layers": list(layers)}
+            for i, p in enumerate(places)
+        ],
+        "groups": [],
+    }
+
+
+def mixed(share, seed=0):
+    """Nearer to the style the larger the share is."""
+    noise = np.random.default_rng(seed).normal(0, 0.02, PAINTING.shape)
+    return ((1 - share) * CONTENT + share * PAINTING + noise).astype(np.float32)
+
+
+def evidence_of(run, finals, network=None, **more):
+    members = range(len(finals))
+    return Evidence(
+        run,
+        dict(enumerate(finals)),
+        dict.fromkeys(members, ROWS),
+        dict.fromkeys(members, CONTENT),
+        {member: [PAINTING] for member in members},
+        network=lambda: network,
+        **more,
+    )
+
+
+def distances(network, picture):
+    """(from the style, from the content) at relu1_2."""
+    a, style, content = (
+        seen(network, x, ["relu1_2"]) for x in (picture, PAINTING, CONTENT)
+    )
+    return (
+        style_distance(a, [style])["relu1_2"],
+        content_distance(a, content)["relu1_2"],
+    )
+
+
+def parsed(cell):
+    """(value, half of its interval), of "12.3 (11.5 to 13.1)"."""
+    value, low, high = map(float, re.findall(r"[-\d.e]+", cell))
+    return value, (high - low) / 2
+
+
+def test_the_table_has_means_over_seeds_with_their_interval(network):
+    run = run_of(WEIGHT, SEED)
+    finals = [mixed(*key) for key in itertools.product((0.1, 0.9), range(3))]
+    (table,) = merits(evidence_of(run, finals, network)).tables
+    assert "distances at relu1_2, where no term looks" in table.title
+    assert table.columns[:4] == (
+        "weight",
+        "seeds",
+        "from the style",
+        "from the content",
+    )
+    for row, pictures in zip(table.rows, (finals[:3], finals[3:]), strict=True):
+        assert row[1] == 3
+        measured = np.transpose([distances(network, x) for x in pictures])
+        for cell, values in zip(row[2:4], measured, strict=True):
+            value, error = parsed(cell)
+            half = stats.t.ppf(0.975, 2) * values.std(ddof=1) / np.sqrt(3)
+            assert value == pytest.approx(values.mean(), abs=0.1 * half)
+            assert error == pytest.approx(half, rel=0.1)
+    assert [row[0] for row in table.rows] == ["1", "10"]
+
+
+def test_a_weight_trades_the_content_for_the_style(network):
+    """A plot for each pair, a curve for each method, and their ends in words."""
+    axes = ("content, styles", "pair", ["cat", "cup"]), ("method", "method", ["a", "b"])
+    run = run_of(*axes, WEIGHT)
+    shares = [0.1, 0.9, 0.3, 0.8, 0.2, 0.7, 0.4, 0.6]
+    finals = [mixed(share) for share in shares]
+    evidence = evidence_of(run, finals, network)
+    found = merits(evidence)
+    measured = np.array([distances(network, x) for x in finals])
+    pairs = measured.reshape(2, 2, 2, 2)
+    for plot, name, pair in zip(found.plots, ("cat", "cup"), pairs, strict=True):
+        assert plot.title == f"Distances along weight: {name}"
+        assert [series.label for series in plot.series] == ["a", "b"]
+        for series, curve in zip(plot.series, pair, strict=True):
+            style, content = curve.T
+            assert series.y == pytest.approx(style, rel=1e-6)
+            assert series.x == pytest.approx(content, rel=1e-6)
+            assert style[0] > style[1] and content[0] < content[1]
+            assert series.low == ()
+    near, traded, compared = found.summary
+    style, content = measured.T
+    assert f"“cat, a, 10” is nearest to the style ({style.min():.3g})" in near
+    assert f"and “cat, a, 1” to the content ({content.min():.3g})" in near
+    (one, other), (first, last) = pairs.mean((0, 1)).T
+    assert traded == (
+        f"From weight 1 to 10 the distance from the style goes from {one:.3g} to "
+        f"{other:.3g} and that from the content goes from {first:.3g} to {last:.3g} "
+        "(mean of 4 curves)."
+    )
+    assert near in findings(evidence).summary
+    (table,) = found.tables[1:]
+    assert table.title.endswith("over that of a")
+    bargains = [bargain(*(c[:, ::-1].tolist() for c in pair[::-1])) for pair in pairs]
+    wanted = [f"{own.mean:.2f}" for own in bargains]
+    assert [row[:3] for row in table.rows] == [
+        ("cat", "b", wanted[0]),
+        ("cup", "b", wanted[1]),
+    ]
+    mean = np.mean([own.mean for own in bargains])
+    nearer = sum(own.mean < 1 for own in bargains)
+    assert compared == (
+        f"At equal distance from the content, b has {mean:.2f} of the distance from "
+        f"the style that a has, and is nearer on {nearer} of 2."
+    )
+
+
+def test_curves_have_the_intervals_of_seeds_and_the_order_of_the_weight(network):
+    run = run_of(SEED, WEIGHT, ("terms.content.weight", "other", ["1"]))
+    finals = [mixed(share, seed) for seed in range(3) for share in (0.2, 0.8)]
+    (plot,) = merits(evidence_of(run, finals, network)).plots
+    (series,) = plot.series
+    assert series.label == "1" and "weight" in plot.title
+    assert series.y[0] > series.y[1]
+    for low, y, high in zip(series.low, series.y, series.high, strict=True):
+        assert low < y < high and y - low == pytest.approx(high - y)
+
+
+def test_without_a_weight_there_is_no_curve_and_without_a_choice_no_winner(network):
+    finals = [mixed(share) for share in (0.1, 0.5, 0.9)]
+    found = merits(evidence_of(run_of(("size", "size", list("abc"))), finals, network))
+    assert found.plots == () and len(found.summary) == 1
+    found = merits(evidence_of(run_of(SEED), finals, network))
+    assert found.plots == found.summary == ()
+    assert found.tables[0].rows[0][:2] == ("all", 3)
+
+
+def test_without_weights_or_held_out_layers_the_pixels_are_measured(network):
+    finals = [np.full((64, 60, 3), 0.5, np.float32), np.zeros((64, 60, 3), np.float32)]
+    finals[1][8:-8, 8:-8] = 0.2
+    finals[1][:8, :8, 0] = 1.0
+    everything = run_of(WEIGHT, layers=["conv1_2", *HELD_OUT[1:]])
+    for run, own in ((run_of(WEIGHT), None), (everything, network)):
+        found = merits(evidence_of(run, finals, own))
+        assert found.summary == () and found.plots == ()
+        (table,) = found.tables
+        assert table.columns[2:] == ("border (levels)", "its floor", "grey (%)")
+        border = border_error(finals[1])
+        assert float(table.rows[1][2]) == pytest.approx(255 * border.error, rel=5e-3)
+        assert float(table.rows[1][3]) == pytest.approx(255 * border.floor, abs=1e-6)
+        shares = [100 * grey_patch_share(x) for x in finals]
+        found = [float(row[4]) for row in table.rows]
+        assert found == pytest.approx(shares, rel=5e-3)
+
+
+def test_the_last_canvas_is_seen_beyond_the_gamut():
+    canvas = np.full((16, 16, 3), 0.5, np.float32)
+    canvas[:4] = 1.2
+    for steps, there in (([-1], True), ([0, 9], True), ([0, 8], False), ([], False)):
+        kept = [canvas * 0, canvas][-len(steps) :] if steps else []
+        evidence = evidence_of(
+            run_of(), [canvas], trajectory=lambda _, s=steps, k=kept: (s, k)
+        )
+        (table,) = merits(evidence).tables
+        cells = dict(zip(table.columns, table.rows[0], strict=True))
+        assert ("out of gamut (%)" in cells) == there
+        if there:
+            assert float(cells["out of gamut (%)"]) == pytest.approx(25)
+            assert float(cells["by (levels)"]) == pytest.approx(255 * 0.05, rel=5e-3)
+
+
+def test_another_size_than_the_contents_has_no_distance_from_it(network):
+    run = run_of(SEED)
+    large = [np.pad(mixed(0.5, s), ((0, 1), (0, 0), (0, 0))) for s in range(3)]
+    (table,) = merits(evidence_of(run, large, network)).tables
+    assert "from the style" in table.columns
+    assert "from the content" not in table.columns
+
+
+def test_it_is_asked_where_the_config_wants_it(network):
+    finals = [mixed(0.1), mixed(0.9)]
+    for run in (run_of(WEIGHT, quality=False), run_of(WEIGHT) | {"config": {}}):
+        assert merits(evidence_of(run, finals, network)) == Findings()
+    assert merits(evidence_of(run_of(WEIGHT), [], network)) == Findings()
+
+
+def test_of_a_photograph_is_said_what_became_of_its_lines(network):
+    """Where a term is for them. Darker by half, all edges stay; transposed, none do."""
+    terms = [{"type": "Photorealism"}]
+    finals = [CONTENT / 2, CONTENT.swapaxes(0, 1)]
+    (table,) = merits(evidence_of(run_of(WEIGHT, terms=terms), finals, network)).tables
+    edges, windows = (table.columns.index(name) for name in (EDGES, WINDOWS))
+    kept, turned = table.rows
+    assert float(kept[edges]) < 0.1 and float(kept[windows]) < 0.1
+    expected = edge_distortion(finals[1], CONTENT)
+    assert float(turned[edges]) == pytest.approx(expected.angle, rel=5e-3)
+    assert float(turned[windows]) == pytest.approx(100 * expected.residual, rel=5e-3)
+    (table,) = merits(evidence_of(run_of(WEIGHT), finals, network)).tables
+    assert EDGES not in table.columns
+
+
+def test_curves_are_compared_at_equal_distance_from_the_content():
+    """y = 3 − x against y = 2 (3 − x), from 1 to 2: half of it, on half the range."""
+    ours, theirs = [(2.0, 1.0), (1.0, 2.0), (0.5, 2.5)], [(1.0, 4.0), (3.0, 0.0)]
+    assert bargain(ours, theirs) == pytest.approx((0.5, 0.5, 0.5, 0.5))
+    # 2 − x/2 against 2: 1 − x/4, whose mean from 0 to 2 is 3/4.
+    assert bargain([(0, 2), (4, 0)], [(0, 2), (2, 2)]) == pytest.approx(
+        (0.75, 0.5, 1.0, 1.0)
+    )
+
+
+def test_curves_that_share_no_distance_are_not_compared(network):
+    assert bargain([(0, 1), (1, 0.5)], [(2, 1), (3, 0.5)]) is None
+    assert bargain([(0, 1)], [(0, 1), (3, 0.5)]) is None
+    axes = ("method", "method", ["a", "b"]), WEIGHT
+    finals = [mixed(share) for share in (0.1, 0.3, 0.8, 0.9)]
+    found = merits(evidence_of(run_of(*axes), finals, network))
+    assert len(found.tables) == 1 and len(found.summary) == 2
+
+
+def test_what_is_looked_at_is_what_the_objective_says(network):
+    """A member's own layers, whatever its config and its rows call them."""
+    run = run_of(WEIGHT)
+    run["members"][1]["layers"] = ["conv1_2"]
+    finals = [mixed(share) for share in (0.2, 0.8)]
+    (table,) = merits(evidence_of(run, finals, network)).tables
+    assert "relu1_2" not in table.title and STYLE not in table.columns
+    del run["members"][0]["layers"]  # Of another version: not known.
+    (table,) = merits(evidence_of(run, finals, network)).tables
+    assert STYLE not in table.columns

@@ -1,0 +1,57 @@
+"""Whether large pictures are said to look like their previews, where it is planted."""
+
+import numpy as np
+from conftest import smooth_picture
+
+from nst_jax.metrics.artefacts import scale_consistency
+from nst_jax.studies.registry import findings
+from nst_jax.studies.results import Evidence, Findings
+from nst_jax.studies.scale_consistency import scales
+
+SMALL, OTHER = (smooth_picture(seed, 16, 24) for seed in (0, 1))
+
+
+def larger(picture):
+    return picture.repeat(2, 0).repeat(2, 1)
+
+
+def evidence_of(finals, *ways):
+    axes = [
+        {"field": "ladder.start", "name": "way", "labels": list(ways)},
+        {"field": "size", "name": "size", "labels": ["24", "48"]},
+    ]
+    members = [
+        {"member": 2 * way + size, "index": [way, size]}
+        for way in range(len(ways))
+        for size in range(2)
+    ]
+    run = {"config": {}, "axes": axes, "members": members, "groups": []}
+    return Evidence(run, dict(enumerate(finals)))
+
+
+def test_a_picture_is_like_the_one_that_it_was_made_from():
+    finals = [SMALL, larger(SMALL), SMALL, larger(OTHER)]
+    evidence = evidence_of(finals, "coarse to fine", "one size")
+    found = scales(evidence)
+    (table,) = found.tables
+    assert table.rows[0] == ("coarse to fine", "48×32", "24×16", 0.0, 1.0)
+    expected = scale_consistency(OTHER, SMALL)
+    label, *_, distance, alike = table.rows[1]
+    assert label == "one size"
+    np.testing.assert_allclose(distance, 255 * expected.rms, rtol=5e-3)
+    np.testing.assert_allclose(alike, expected.ssim, atol=5e-4)
+    assert found.summary == (
+        "Brought to the size of their previews, large pictures have the structure of "
+        "these most at “coarse to fine” (SSIM 1.00) and least at “one size” "
+        f"({expected.ssim:.2f}).",
+    )
+    assert found.summary[0] in findings(evidence).summary
+
+
+def test_there_is_nothing_to_say_of_one_size():
+    evidence = evidence_of([SMALL, OTHER], "one size")
+    assert scales(evidence) == Findings()
+    axes = [{"field": "seeds", "name": "seed", "labels": ["0", "1"]}]
+    members = [{"member": m, "index": [m]} for m in range(2)]
+    run = {"axes": axes, "members": members}
+    assert scales(Evidence(run, {0: SMALL, 1: larger(SMALL)})) == Findings()

@@ -1,0 +1,475 @@
+"""What is said of ensembles, where their dispersion is planted."""
+
+import dataclasses
+import itertools
+import math
+import re
+
+import numpy as np
+import pytest
+from conftest import smooth_picture
+from scipy import stats
+
+import nst_jax
+from nst_jax.metrics.feature_distances import gram_traces, layer_distances
+from nst_jax.metrics.statistics import Estimate
+from nst_jax.studies.formatting import text
+from nst_jax.studies.registry import findings
+from nst_jax.studies.results import Evidence, Findings
+from nst_jax.studies.seed_dispersion import GAP, dispersed
+from nst_jax.studies.stability import stability
+
+LEVELS = (100, 103, 108, 104)
+SEED = ("seeds", "seed", ["0", "1", "2", "3"])
+LAYERS = ("relu1_1", "relu2_1")
+A, B, C = (smooth_picture(i, 16, 20) for i in range(3))
+
+
+def run_of(*axes, terms=()):
+    """A manifest with a grid of (field, name, labels)."""
+    places = itertools.product(*(range(len(labels)) for _, _, labels in axes))
+    return {
+        "config": {"terms": list(terms)},
+        "axes": [dict(zip(("field", "name", "labels"), a, strict=True)) for a in axes],
+        "members": [{"member": i, "index": list(p)} for i, p in enumerate(places)],
+        "groups": [],
+    }
+
+
+def flat(level, size=16):
+    return np.full((size, size, 3), level / 255, np.float32)
+
+
+def scaled(run, factors):
+    """Finals whose levels are around 104, by a factor for each line."""
+    return {
+        m["member"]: flat(104 + factors[m["index"][0]] * (LEVELS[m["index"][1]] - 104))
+        for m in run["members"]
+    }
+
+
+def factor(statistic, values):
+    """By which a 95 % interval goes up and down, by leaving out one value at a time."""
+    without = [math.log(statistic(np.delete(values, i))) for i in range(len(values))]
+    error = math.sqrt((len(values) - 1) * np.var(without))
+    return math.exp(stats.t.ppf(0.975, len(values) - 1) * error)
+
+
+def pair_mean(values):
+    return np.mean([abs(a - b) for a, b in itertools.combinations(values, 2)])
+
+
+def pair_rms(values):
+    pairs = itertools.combinations(values, 2)
+    return math.sqrt(np.mean([(a - b) ** 2 for a, b in pairs]))
+
+
+def parsed(cell):
+    """A value, and the ends of its interval."""
+    return tuple(float(number) for number in re.findall(r"[\d.]+", cell))
+
+
+# How dispersed seeds are.
+
+
+def test_flat_pictures_differ_by_what_their_levels_do():
+    run = run_of(SEED)
+    finals = {m: flat(level) for m, level in enumerate(LEVELS)}
+    found = dispersed(Evidence(run, finals))
+    (table,) = found.tables
+    (row,) = table.rows
+    assert row[:2] == ("all", 4)
+    deviation = np.std(LEVELS, ddof=1)
+    wanted = [
+        (deviation, factor(lambda x: np.std(x, ddof=1), LEVELS)),
+        (pair_mean(LEVELS), factor(pair_mean, LEVELS)),
+        (pair_rms(LEVELS), factor(pair_rms, LEVELS)),
+    ]
+    for cell, (value, by) in zip(row[2:5], wanted, strict=True):
+        assert parsed(cell) == pytest.approx((value, value / by, value * by), abs=0.06)
+    assert parsed(row[5])[0] == pytest.approx(0, abs=1e-3)  # A flat one has no grain.
+    c1 = (0.01 * 255) ** 2
+    likeness = [
+        (2 * a * b + c1) / (a * a + b * b + c1)
+        for a, b in itertools.combinations(LEVELS, 2)
+    ]
+    assert parsed(row[6])[0] == pytest.approx(np.mean(likeness), abs=1e-4)
+    assert found.summary[0].startswith(
+        "The 4 seeds have a standard deviation of 3.3 (0.7 to 15.7) "
+    )
+    (matrix,) = found.matrices
+    assert matrix.labels == ("0", "1", "2", "3")
+    differences = np.abs(np.subtract.outer(LEVELS, LEVELS))
+    np.testing.assert_allclose(matrix.values, differences, atol=1e-4)
+
+
+def test_the_pictures_are_the_mean_and_the_deviation():
+    run = run_of(SEED)
+    finals = {m: flat(level) for m, level in enumerate(LEVELS)}
+    for final in finals.values():
+        final[:8] = 0.5  # Where the seeds agree.
+    mean, deviation = dispersed(Evidence(run, finals)).pictures
+    assert mean.title == "all: mean of 4 seeds"
+    assert mean.picture[12, 3] == pytest.approx(np.mean(LEVELS) / 255)
+    gain = float(deviation.title.rsplit("× ", 1)[1])
+    assert gain == pytest.approx(255 / np.std(LEVELS, ddof=1), rel=5e-3)
+    assert deviation.picture[:8].max() == 0
+    assert deviation.picture[8:] == pytest.approx(1)
+
+
+def test_the_members_are_shown_in_the_order_of_their_loss():
+    run = run_of(SEED)
+    finals = {m: flat(level) for m, level in enumerate(LEVELS)}
+    losses = {0: 3.0, 1: 1.0, 2: 4.0, 3: 2.0}
+    rows = {m: [{"loss": loss, "terms": {}}] for m, loss in losses.items()}
+    shown = dispersed(Evidence(run, finals, rows)).pictures[0]
+    assert shown.title.endswith("row by row, from 1 to 4")
+    side = finals[0].shape[1]
+    order = sorted(losses, key=losses.__getitem__)
+    found = [shown.picture[0, i * (side + GAP) + 1, 0] * 255 for i in range(4)]
+    assert found == pytest.approx([LEVELS[m] for m in order])
+    missing = {m: own for m, own in rows.items() if m != 2}
+    titles = [p.title for p in dispersed(Evidence(run, finals, missing)).pictures]
+    assert not any("order of their loss" in title for title in titles)
+
+
+@pytest.mark.parametrize(
+    ("labels", "x", "scale"),
+    [
+        (["0.01", "1", "100"], (0.01, 1, 100), "log"),
+        (["1", "2", "3"], (1, 2, 3), "linear"),
+        (["-1", "0", "1000"], (-1, 0, 1000), "linear"),
+        (["none", "1", "2"], ("none", "1", "2"), "linear"),
+    ],
+)
+def test_dispersion_is_drawn_against_the_other_axis(labels, x, scale):
+    run = run_of(("canvas.amplitude", "amplitude", labels), SEED)
+    found = dispersed(Evidence(run, scaled(run, (0, 1, 4))))
+    (plot,) = found.plots
+    assert (plot.x_label, plot.x_scale, plot.y_scale) == ("amplitude", scale, "log")
+    (series,) = plot.series
+    deviation = np.std(LEVELS, ddof=1)
+    assert series.x == x
+    assert series.y[0] is None  # A logarithm has no place for 0.
+    assert series.y[1:] == pytest.approx((deviation, 4 * deviation), rel=1e-5)
+    by = factor(lambda v: np.std(v, ddof=1), LEVELS)
+    assert series.high[2] / series.y[2] == pytest.approx(by, rel=1e-4)
+    assert series.y[2] / series.low[2] == pytest.approx(by, rel=1e-4)
+    assert f"least dispersed at {labels[0]}, " in found.summary[0]
+    assert f"most at {labels[2]}, with 13 (" in found.summary[0]
+
+
+def test_extremes_are_named_where_their_intervals_are_apart():
+    run = run_of(("x", "x", ["a", "b", "c"]), SEED)
+    (close,) = dispersed(Evidence(run, scaled(run, (1, 1.1, 1.2)))).summary
+    assert close.startswith("No two of the 3 settings can be told from each other")
+    (apart,) = dispersed(Evidence(run, scaled(run, (0.05, 1.1, 20)))).summary
+    assert apart.startswith("Seeds are least dispersed at a, ") and "at c, " in apart
+
+
+def test_settings_between_the_extremes_are_compared_too():
+    """The extremes tell nothing, and two between them do not overlap."""
+    spreads = {
+        "a": Estimate(0.10, 0.01, 0.40),
+        "b": Estimate(0.12, 0.119, 0.121),
+        "c": Estimate(0.30, 0.29, 0.31),
+        "d": Estimate(0.31, 0.05, 0.60),
+    }
+    run = run_of(("x", "x", list(spreads)), SEED)
+    evidence = Evidence(run, scaled(run, (1, 1, 1, 1)))
+    vars(evidence)["seed_lines"] = [
+        line._replace(
+            dispersion=dataclasses.replace(line.dispersion, std=spreads[line.label])
+        )
+        for line in evidence.seed_lines
+    ]
+    (said,) = dispersed(evidence).summary
+    assert said.startswith("Seeds are least dispersed at b, ") and "at c, " in said
+
+
+def test_two_other_axes_have_no_plot():
+    other = ("terms.style.weight", "weight", ["1", "2"])
+    run = run_of(other, ("size", "size", ["16", "24"]), SEED)
+    finals = {m["member"]: flat(LEVELS[m["index"][2]]) for m in run["members"]}
+    found = dispersed(Evidence(run, finals))
+    assert found.plots == ()
+    labels = [row[0] for row in found.tables[0].rows]
+    assert labels == ["1, 16", "1, 24", "2, 16", "2, 24"]
+
+
+def test_of_many_lines_a_few_are_pictured_with_both_ends():
+    run = run_of(("x", "x", list("abcdefg")), SEED)
+    found = dispersed(Evidence(run, scaled(run, range(1, 8))))
+    assert len(found.tables[0].rows) == 7
+    assert [p.title[0] for p in found.pictures] == list("aacceegg")
+    assert [m.title[0] for m in found.matrices] == ["a", "g"]
+
+
+def test_dispersion_follows_the_steps():
+    """Lines that halve, double and triple at every step that was kept."""
+    run = run_of(("x", "x", ["calm", "wild", "wilder"]), SEED)
+    steps = [0, 1, 5, 9]
+
+    def trajectory(member):
+        line, seed = run["members"][member]["index"]
+        rate = (0.5, 2.0, 2.5)[line]
+        levels = [104 + rate**k * (LEVELS[seed] - 104) for k in range(4)]
+        return steps, [flat(level) for level in levels]
+
+    evidence = Evidence(run, scaled(run, (1, 2, 3)), trajectory=trajectory)
+    found = dispersed(evidence)
+    calm, wild, _ = found.plots[1].series
+    assert (calm.label, wild.label, calm.x) == ("calm", "wild", tuple(steps))
+    deviation = np.std(LEVELS, ddof=1)
+    falls = [deviation / 2**k for k in range(4)]
+    assert calm.y == pytest.approx(falls, rel=1e-4)
+    assert wild.y == pytest.approx([deviation * 2**k for k in range(4)], rel=1e-4)
+    by = factor(lambda v: np.std(v, ddof=1), LEVELS)
+    assert calm.high[3] / calm.y[3] == pytest.approx(by, rel=1e-3)
+    ends = re.search(r"becomes ([\d.]+) .* to ([\d.]+) .*it grows", found.summary[1])
+    assert ends.groups() == ("0.1250", "15.63")
+    assert "of 3 settings it grows at 2 and falls at 1" in found.summary[1]
+
+
+@pytest.mark.parametrize(
+    ("last", "way"),
+    [
+        ([100, 103.1, 107.9, 104.1], "which way cannot be told"),
+        ([90, 105, 124, 104], "it grows"),
+        ([103.6, 103.9, 104.4, 104], "it falls"),
+    ],
+)
+def test_growth_is_what_excludes_none(last, way):
+    """A member is left out of both ends: what they have in common cancels."""
+    run = run_of(SEED)
+    paths = {m: ([0, 9], [flat(LEVELS[m]), flat(last[m])]) for m in range(4)}
+    finals = {m: path[1] for m, (_, path) in paths.items()}
+    found = dispersed(Evidence(run, finals, trajectory=paths.__getitem__))
+
+    def ratio(members):
+        return np.std(np.take(last, members)) / np.std(np.take(LEVELS, members))
+
+    by, value = factor(ratio, range(4)), ratio(range(4))
+    (numbers,) = re.findall(r"becomes (.*) times what", found.summary[1])
+    assert parsed(numbers) == pytest.approx((value, value / by, value * by), rel=0.1)
+    assert found.summary[1].endswith(f"times what it was: {way}.")
+
+
+def test_a_line_whose_members_kept_other_steps_is_not_followed():
+    run = run_of(SEED)
+    finals = {m: flat(level) for m, level in enumerate(LEVELS)}
+
+    def trajectory(member):
+        steps = [0, 5 if member == 3 else 4]
+        return steps, [flat(LEVELS[member])] * 2
+
+    def last(member):
+        return [-1], [flat(LEVELS[member])]
+
+    for way in (trajectory, last, None):
+        found = dispersed(Evidence(run, finals, trajectory=way))
+        assert found.plots == () and len(found.summary) == 1
+
+
+def test_the_terms_differ_by_their_relative_deviation():
+    run = run_of(SEED)
+    finals = {m: flat(level) for m, level in enumerate(LEVELS)}
+    losses = (10.0, 12.0, 11.0, 13.0)
+    rows = {
+        m: [
+            {"step": 0, "loss": 1e6, "terms": {"style": 1e6}},
+            {"step": 9, "loss": x, "terms": {"style": x - 5, "content": 5.0}},
+        ]
+        for m, x in enumerate(losses)
+    }
+    first, terms = dispersed(Evidence(run, finals, rows)).tables
+    spread = 100 * np.std(losses, ddof=1)
+    assert parsed(first.rows[0][-1])[0] == pytest.approx(spread / 11.5, abs=0.5)
+    assert terms.columns == ("member", "style", "content")
+    _, style, content = terms.rows[0]
+    assert parsed(style)[0] == pytest.approx(spread / 6.5, abs=0.5)
+    assert content == "0 (0 to 0)"
+    rows[2][-1] = {"step": 9, "loss": None, "terms": {"style": 1.0}}
+    first, terms = dispersed(Evidence(run, finals, rows)).tables
+    assert first.rows[0][-1] is None and terms.rows[0][2] is None
+
+
+def test_two_seeds_are_no_ensemble():
+    run = run_of(SEED)
+    finals = {m: flat(level) for m, level in enumerate(LEVELS)}
+    assert dispersed(Evidence(run, {m: finals[m] for m in (0, 2)})) == Findings()
+    (row,) = dispersed(Evidence(run, {m: finals[m] for m in (0, 2, 3)})).tables[0].rows
+    assert row[1] == 3
+    together = run_of(("seeds, size", "seed", ["0", "1", "2", "3"]))
+    assert dispersed(Evidence(together, finals)) == Findings()
+    small = {m: final[:10] for m, final in finals.items()}  # Less than SSIM's window.
+    assert dispersed(Evidence(run, small)) == Findings()
+
+
+@pytest.mark.parametrize(
+    ("estimate", "words"),
+    [
+        (Estimate(12.3456, 11.5, 13.1912), "12.35 (11.50 to 13.19)"),
+        (Estimate(123.4, 100, 156.8), "123 (100 to 157)"),
+        (Estimate(0.00123, 0.00120, 0.00126), "0.001230 (0.001200 to 0.001260)"),
+        (Estimate(0.0, 0.0, 0.0), "0 (0 to 0)"),
+        (Estimate(1.2345, 1.2344999, 1.2345001), "1.234 (1.234 to 1.235)"),
+        (Estimate(1.2345), "1.23"),
+        (None, None),
+    ],
+)
+def test_a_number_has_the_digits_that_its_error_leaves(estimate, words):
+    assert text(estimate) == words
+
+
+# To the network.
+
+
+def test_distances_are_those_of_features_and_grams(network):
+    found = layer_distances(network, np.stack([A, B, A, C]), LAYERS)
+    assert tuple(found) == LAYERS
+    for layer, (features, grams) in found.items():
+        seen = [
+            np.float64(network(x, LAYERS)[layer]).reshape(-1, 64 * int(layer[4]))
+            for x in (A, B, A, C)
+        ]
+        for matrix, arrays in (
+            (features, seen),
+            (grams, [f.T @ f / len(f) for f in seen]),
+        ):
+            norm = math.sqrt(np.mean([(x**2).sum() for x in arrays]))
+            wanted = [[np.linalg.norm(a - b) / norm for b in arrays] for a in arrays]
+            np.testing.assert_allclose(matrix, wanted, rtol=1e-4, atol=1e-7)
+            assert matrix[0, 2] < 1e-7 < matrix[0, 1]
+
+
+def test_the_trace_is_the_mean_energy_of_a_position(network):
+    found = gram_traces(network, A, LAYERS)
+    for layer in LAYERS:
+        features = np.float64(network(A, LAYERS)[layer])
+        assert found[layer] == pytest.approx((features**2).sum(2).mean(), rel=1e-5)
+
+
+def test_the_table_of_layers_is_by_the_terms(network):
+    terms = [{"layers": ["relu2_1"]}, {"layers": ["relu1_1", "relu2_1"]}, {}]
+    run = run_of(("seeds", "seed", ["0", "1", "2"]), terms=terms)
+    finals = dict(enumerate((A, B, C)))
+    table = dispersed(Evidence(run, finals, network=lambda: network)).tables[-1]
+    assert [row[:2] for row in table.rows] == [("all", "relu2_1"), ("all", "relu1_1")]
+    apart = layer_distances(network, np.stack([A, B, C]), LAYERS)
+    for _, layer, *cells in table.rows:
+        for cell, matrix in zip(cells, apart[layer], strict=True):
+            mean = matrix[np.triu_indices(3, 1)].mean()
+            value, low, high = parsed(cell)
+            assert value == pytest.approx(mean, abs=max(0.06 * (high - low), 1e-3))
+    assert len(dispersed(Evidence(run, finals)).tables) < 3  # There are no weights.
+
+
+# Whether styles make seeds disperse.
+
+CONTRASTS = (0.5, 0.1, 1.1, 0.3, 0.9, 0.7)
+
+
+def styled(network, order, axes=None, count=6, of=1):
+    """Styles, and a dispersion that is as large as their trace's rank is in `order`."""
+    axes = axes or [("styles", "style", list("abcdef")[:count])]
+    run = run_of(*axes, SEED, terms=[{"layers": list(LAYERS), "blend": []}, {}])
+    pictures = [0.5 + c * (smooth_picture(9, 16, 16) - 0.5) for c in CONTRASTS]
+    traces = [
+        math.prod(gram_traces(network, picture, LAYERS).values()) ** 0.5
+        for picture in pictures
+    ]
+    ranks = np.argsort(np.argsort(traces))
+    finals, styles = {}, {}
+    for m in run["members"]:
+        setting, seed = m["member"] // 4, m["index"][-1]
+        m["varies"] = {"styles": [f"{setting // of}.jpg"]}
+        times = 1 + order[ranks[setting]]
+        finals[m["member"]] = flat(104 + times * (LEVELS[seed] - 104))
+        styles[m["member"]] = [pictures[setting]]
+    evidence = Evidence(run, finals, styles=styles, network=lambda: network)
+    return evidence, traces
+
+
+def test_styles_that_disperse_by_their_trace_are_found_to(network):
+    evidence, traces = styled(network, range(6))
+    found = stability(evidence)
+    (sentence,) = found.summary
+    assert "Over 6 styles seeds are the more dispersed the larger" in sentence
+    assert "rho 1.00" in sentence and "p = 0.0028" in sentence  # 2 of 6! orders.
+    assert "Gupta et al. 2017 (arXiv 1705.02092) report this for the sta" in sentence
+    assert "one point a style" not in sentence
+    (series,) = found.plots[0].series
+    assert series.x == pytest.approx(traces, rel=1e-5)
+    factors = 1 + np.argsort(np.argsort(traces))
+    assert series.y == pytest.approx(factors * np.std(LEVELS, ddof=1), rel=1e-4)
+    column = [row[1] for row in found.tables[0].rows]
+    assert column == pytest.approx(sorted(traces), rel=5e-3)
+    assert sentence in findings(evidence).summary
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        ((5, 4, 3, 2, 1, 0), "less dispersed the larger"),
+        ((5, 4, 3, 2, 1, 0), "report the opposite for"),
+        ((2, 0, 5, 3, 1, 4), "can be told from 6 styles"),
+        ((2, 0, 5, 3, 1, 4), "Gupta et al. 2017 (arXiv 1705.02092) report one for"),
+    ],
+)
+def test_the_result_is_told_whichever_way_it_falls(network, order, words):
+    (sentence,) = stability(styled(network, order)[0]).summary
+    assert words in sentence
+    rho = stats.spearmanr(range(6), order).statistic
+    assert f"rho {rho:.2f}" in sentence
+
+
+def test_settings_of_one_picture_are_one_point(network):
+    """Six settings in order, of three pictures: 2 of 6 orders are as extreme."""
+    axes = [("styles", "style", list("abc")), ("style_scale", "scale", ["1", "0.5"])]
+    both = [("styles, style_scale", "style", list("abcdef"))]
+    for own in (axes, both):
+        (sentence,) = stability(styled(network, range(6), own, of=2)[0]).summary
+        assert "can be told from 6 settings of 3 styles. Gupta" in sentence
+
+
+def test_scales_of_a_style_do_not_make_it_surer(network, monkeypatch):
+    """Twelve settings of six styles have the p of six points, 2 of 6! orders."""
+    monkeypatch.setitem(globals(), "CONTRASTS", tuple(np.linspace(0.2, 1.1, 12)))
+    axes = [
+        ("styles", "style", list("abcdef")),
+        ("style_scale", "scale", ["1", "0.5"]),
+    ]
+    (sentence,) = stability(styled(network, range(12), axes, of=2)[0]).summary
+    assert "Over 12 settings of 6 styles seeds are the more dispersed" in sentence
+    assert "p = 0.0028, of one point a style" in sentence
+
+
+def test_it_is_not_asked_of_anything_else(network):
+    assert stability(styled(network, range(6), count=4)[0]) == Findings()
+    assert stability(styled(network, (1,) * 6)[0]) == Findings()
+    other = [("terms.style.weight", "weight", list("abcdef"))]
+    assert stability(styled(network, range(6), other)[0]) == Findings()
+    mixed = [("styles", "style", list("abc")), ("size", "size", ["1", "2"])]
+    assert stability(styled(network, range(6), mixed)[0]) == Findings()
+
+
+def test_a_picture_too_small_for_a_layer_is_refused(network):
+    with pytest.raises(nst_jax.RequestError, match=r"does not reach relu5_1"):
+        gram_traces(network, A[:8], ["relu5_1"])
+
+
+def test_of_very_many_seeds_the_first_are_compared():
+    """Their pairs would be too many; the seeds left out would change every number."""
+    few, many = (
+        dispersed(
+            Evidence(
+                run_of(("seeds", "seed", list(map(str, range(count))))),
+                {i: flat(100 + i % 7 if i < 64 else 250) for i in range(count)},
+            )
+        )
+        for count in (64, 90)
+    )
+    label, *numbers = many.tables[0].rows[0]
+    assert label == "all (the first 64 of 90 seeds)"
+    assert numbers == list(few.tables[0].rows[0][1:])

@@ -1,0 +1,356 @@
+"""Disks that fill, folders that go, memory that ends, clocks that jump.
+
+What a run cannot go on from is an error with the file's name, what it has finished is
+kept, and the same command comes to the same bits.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import types
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT, launch
+from test_runner import eight, finals, manifest, rows, run
+
+import nst_jax
+from nst_jax.launch import runner
+from nst_jax.workdir import atomic, strict_json
+from nst_jax.workdir.atomic import PARTIAL, write_whole
+from nst_jax.workdir.checkpoint import Checkpoint
+from nst_jax.workdir.metrics_log import Metrics
+from nst_jax.workdir.writer import Records
+
+
+def four():
+    """Eight members in batches of four, with a checkpoint at every look."""
+    asked = eight(size=32, terms=(nst_jax.Gram(layers=("relu1_1",), name="style"),))
+    asked.ensemble.batch_size = 4
+    asked.output.checkpoint_every = 0.0
+    return asked
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("whole")
+    assert run(four(), workdir) == "done"
+    return workdir
+
+
+def assert_goes_on(workdir, whole):
+    """The same request ends as one that nothing happened to."""
+    assert not list(workdir.rglob(f"{PARTIAL}*")) or (workdir / "running.json").exists()
+    assert run(four(), workdir) == "done"
+    assert rows(workdir) == rows(whole)
+    np.testing.assert_array_equal(finals(workdir), finals(whole))
+    assert not list(workdir.rglob(f"{PARTIAL}*"))
+
+
+class Device:
+    """A device that fails from the so-manieth write on, or in that one alone."""
+
+    def __init__(self, monkeypatch, code, first, *, once):
+        self.left, self.once, self.code, self.failed = first, once, code, 0
+        sync, add = os.fsync, Metrics.add
+
+        def fsync(handle):
+            self.write()
+            sync(handle)
+
+        def append(metrics, lines):
+            self.write()
+            add(metrics, lines)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(Metrics, "add", append)
+
+    def write(self):
+        self.left -= 1
+        if self.left < 0 and not (self.once and self.failed):
+            self.failed += 1
+            raise OSError(self.code, os.strerror(self.code), "somewhere")
+
+
+@pytest.mark.parametrize("first", [0, 2, 5, 9, 14, 20, 27, 35, 44])
+@pytest.mark.parametrize(
+    ("code", "once"),
+    [(errno.ENOSPC, False), (errno.EIO, True), (errno.EROFS, False)],
+    ids=["full", "broken once", "read-only"],
+)
+def test_a_device_that_fails(tmp_path, whole, monkeypatch, first, code, once):
+    """At any of a run's writes: of notes, pictures, rows, checkpoints and results."""
+    with monkeypatch.context() as patch:
+        device = Device(patch, code, first, once=once)
+        with pytest.raises(OSError, match=os.strerror(code)) as caught:
+            run(four(), tmp_path)
+    assert device.failed
+    assert caught.value.errno == code
+    assert_goes_on(tmp_path, whole)
+
+
+def test_a_report_that_cannot_be_written_is_no_failure(
+    tmp_path, whole, monkeypatch, caplog
+):
+    """Only said, for all results are there."""
+    monkeypatch.setattr(
+        runner, "write_report", lambda _: (_ for _ in ()).throw(OSError(28, "No space"))
+    )
+    with caplog.at_level("ERROR", "absl"):
+        assert run(four(), tmp_path) == "done"
+    assert "the report could not be written (OSError: [Errno 28] No space" in (
+        caplog.text
+    )
+    np.testing.assert_array_equal(finals(tmp_path), finals(whole))
+
+
+def test_a_page_during_a_run_says_as_of_when(tmp_path):
+    """And at the end it does not."""
+    pages = []
+
+    def look():
+        pages.append((tmp_path / "report.html").read_text())
+        return False
+
+    assert run(four(), tmp_path, stop=look) == "done"
+    for page in pages:
+        assert re.search(r"unfinished run as of \d{4}-\d\d-\d\d \d\d:\d\d", page)
+    assert "unfinished run" not in (tmp_path / "report.html").read_text()
+
+
+def test_a_page_that_is_no_longer_true_is_removed(tmp_path, monkeypatch):
+    """The last report fails, then the record of the end does."""
+
+    def broken(*_, **__):
+        assert (tmp_path / "report.html").exists()
+        raise OSError(errno.ENOSPC, "No space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "write_report", broken)
+        assert run(four(), tmp_path) == "done"
+    assert not (tmp_path / "report.html").exists()
+    (tmp_path / "members" / "000" / "final.npy").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(Records, "end", broken)
+        with pytest.raises(OSError, match="No space left"):
+            run(four(), tmp_path)
+    assert not (tmp_path / "report.html").exists()
+    assert run(four(), tmp_path) == "done"
+    assert "</html>" in (tmp_path / "report.html").read_text()
+
+
+@contextlib.contextmanager
+def disk(folder, size):
+    """A file system of so many bytes."""
+    folder.mkdir()
+    options = "mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)
+    if subprocess.run(options, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small file system")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+CONFIG = """
+import nst_jax
+from configs import transfer
+
+def get_config():
+    config = transfer.get_config()
+    config.size, config.steps, config.seeds = 48, 4, tuple(range(6))
+    config.terms = (nst_jax.Gram(layers=("relu1_1",)),)
+    config.canvas = nst_jax.Canvas("noise")
+    config.ensemble.batch_size = 2
+    return config
+"""
+
+
+def test_a_disk_that_is_full(tmp_path):
+    """By the launch script: a sentence, status 1, and on it goes when there is room."""
+    (tmp_path / "config.py").write_text(CONFIG)
+    flags = [f"--config={tmp_path / 'config.py'}"]
+    assert launch(*flags, f"--workdir={tmp_path / 'whole'}")[0] == 0
+    with disk(tmp_path / "small", "128k") as small:
+        workdir = small / "run"
+        status, out, err = launch(*flags, f"--workdir={workdir}")
+        assert status == 1, err
+        assert out == ""
+        assert "Traceback" not in err
+        told = [line for line in err.splitlines() if line.startswith("launch.py: ")]
+        assert len(told) == 1
+        assert "No space left on device" in told[0] and str(small) in told[0]
+        if (workdir / "run.json").exists():
+            assert (
+                f"is kept, and to go on, give the same command with --workdir={workdir}"
+                in told[0]
+            )
+        subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
+        status, _, err = launch(*flags, f"--workdir={workdir}")
+        assert status == 0, err
+        for number in range(6):
+            name = f"members/{number:03d}/final.npy"
+            np.testing.assert_array_equal(
+                np.load(workdir / name), np.load(tmp_path / "whole" / name)
+            )
+
+
+def test_a_disk_that_the_report_fills_has_no_page_that_says_running(tmp_path, caplog):
+    with disk(tmp_path / "small", "1m") as small:
+        assert run(four(), small / "run") == "done"
+        assert "the report could not be written" in caplog.text
+        assert manifest(small / "run")["status"] == "done"
+        assert not (small / "run" / "report.html").exists()
+
+
+def test_what_counts_bytes_says_where(tmp_path):
+    """NumPy and safetensors know no errno of a disk that is full."""
+    canvas = np.zeros((200, 300, 3), np.float32)
+    with disk(tmp_path / "small", "64k") as small:
+        for write in (
+            lambda path: write_whole(path, lambda part: np.save(part, canvas)),
+            Checkpoint((0,), 0, 0, 0.0, 0, [canvas]).save,
+        ):
+            with pytest.raises(OSError, match="file") as caught:
+                write(small / "file.npy")
+            assert caught.value.errno == errno.EIO
+            assert not list(small.iterdir())
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o077, 0o600), (0o002, 0o664)])
+def test_files_are_for_whom_the_user_lets_them_be(tmp_path, monkeypatch, mask, mode):
+    monkeypatch.setattr(atomic, "_UMASK", mask)
+    atomic.write_whole(tmp_path / "a", lambda partial: partial.write_text("b"))
+    assert (tmp_path / "a").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("text", ["NaN", "[1, -Infinity]", '{"a": Infinity}'])
+def test_what_is_no_number_is_no_json(text):
+    with pytest.raises(ValueError, match="is no JSON"):
+        strict_json.from_json(text)
+
+
+@pytest.mark.parametrize("looks", [1, 3, 6])
+def test_a_folder_that_someone_removes(tmp_path, whole, looks):
+    """It is not made anew with half of a run in it."""
+    workdir = tmp_path / "run"
+    asked = iter(range(10**6))
+
+    def remove():
+        if next(asked) == looks:
+            shutil.rmtree(workdir)
+        return False
+
+    with pytest.raises(FileNotFoundError, match=re.escape(str(workdir))):
+        run(four(), workdir, stop=remove)
+    assert not (workdir / "run.json").exists()
+    shutil.rmtree(workdir, ignore_errors=True)
+    assert_goes_on(workdir, whole)
+
+
+def test_a_slow_file_system_gets_fewer_checkpoints(
+    tmp_path, whole, monkeypatch, caplog
+):
+    """Never more than a twentieth of the time is spent on them, and it is said."""
+    save, saved = Records.save_checkpoint, []
+    clock = types.SimpleNamespace(now=0.0)
+
+    def tick():
+        clock.now += 0.001
+        return clock.now
+
+    def slowly(self, *args):
+        clock.now += 1.0
+        saved.append(args)
+        save(self, *args)
+
+    watch = types.SimpleNamespace(perf_counter=tick)
+    monkeypatch.setattr(runner, "time", watch)
+    watch = types.SimpleNamespace(perf_counter=tick, monotonic=tick)
+    monkeypatch.setattr("nst_jax.ensemble.progress.time", watch)
+    monkeypatch.setattr(Records, "save_checkpoint", slowly)
+    monkeypatch.setattr(runner, "SLOW_CHECKPOINT", 0.2)
+    asked = four()
+    asked.output.checkpoint_every = 1e-6
+    with caplog.at_level("WARNING", "absl"):
+        assert run(asked, tmp_path) == "done"
+    # By the test's clock a look comes every few milliseconds, and the next checkpoint
+    # is due after twenty seconds.
+    assert len(saved) == 1
+    assert "a checkpoint took" in caplog.text
+    np.testing.assert_array_equal(finals(tmp_path), finals(whole))
+
+
+def test_memory_of_the_host_that_ends_halves_the_batch(tmp_path, monkeypatch, caplog):
+    """As that of a device does."""
+    optimise = nst_jax.Ensemble.optimise
+
+    def limited(self, *args, **options):
+        for look in optimise(self, *args, **options):
+            yield look
+            if self.batch_size > 2:
+                raise MemoryError("Unable to allocate 3.1 GiB")
+
+    monkeypatch.setattr(nst_jax.Ensemble, "optimise", limited)
+    with caplog.at_level("WARNING", "absl"):
+        assert run(four(), tmp_path) == "done"
+    assert manifest(tmp_path)["groups"][0]["batch_size"] == 2
+    assert "no longer promised to be the same" in caplog.text
+
+
+LIMITED = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_AS, (5 * 2**30, 5 * 2**30))
+sys.argv[0] = "launch.py"
+runpy.run_path("launch.py", run_name="__main__")
+"""
+
+
+def test_a_request_that_no_memory_holds(tmp_path):
+    """A real allocation that fails: a sentence, status 1, and no traceback."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-W", "ignore", "-c", LIMITED),
+            *("--config=configs/transfer.py", "--config.size=2000"),
+            *("--config.steps=1", "--config.solver.name=adam"),
+            f"--workdir={tmp_path / 'run'}",
+        ],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    told = [s for s in done.stderr.splitlines() if s.startswith("launch.py: ")]
+    assert len(told) == 1 and "memory" in told[0]
+
+
+@pytest.mark.parametrize("jump", [-1e9, 1e9])
+def test_a_clock_that_jumps(tmp_path, whole, monkeypatch, jump):
+    """Durations are of a clock that does not."""
+    real, asked = time.time, iter(range(10**9))
+    monkeypatch.setattr(time, "time", lambda: real() + jump * (next(asked) % 3))
+    assert run(four(), tmp_path) == "done"
+    assert rows(tmp_path) == rows(whole)
+    timings = manifest(tmp_path)["timings"]
+    assert all(0 <= seconds < 1e6 for seconds in timings.values())
+
+
+def test_an_error_that_is_no_want_of_memory_is_not_taken_for_one(tmp_path, monkeypatch):
+    def broken(self, *args, **options):
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+        yield
+
+    monkeypatch.setattr(nst_jax.Ensemble, "optimise", broken)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
+        run(four(), tmp_path)
+    assert manifest(tmp_path)["status"] == "failed"

@@ -1,0 +1,536 @@
+"""Input that means harm: thousands of files, configs and run directories.
+
+Whatever comes, there is a result or one sentence, nothing hangs, and nothing is
+left under a name that promises something whole.
+"""
+
+import contextlib
+import copy
+import io
+import itertools
+import json
+import shutil
+import signal
+import struct
+import warnings
+
+import hypothesis
+import numpy as np
+import pytest
+from conftest import smooth_picture
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+from run_directory import write_run
+from test_axes import experiment
+from test_runner import run
+from test_weights import PREPROCESSING
+
+import nst_jax
+from nst_jax.images.io import read_alpha, read_array
+from nst_jax.images.video import Video
+from nst_jax.models import weights
+from nst_jax.report import read_run, write_page, write_report
+from nst_jax.report.study_results import _trajectory
+from nst_jax.workdir.atomic import PARTIAL
+from nst_jax.workdir.checkpoint import Checkpoint
+from nst_jax.workdir.writer import Records
+
+#: (format, mode, options) of every kind of picture that Pillow writes and reads.
+KINDS = [
+    *(("PNG", mode, {}) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")),
+    *(("TIFF", mode, {}) for mode in ("1", "L", "RGB", "RGBA", "CMYK", "I", "F")),
+    ("TIFF", "RGB", {"compression": "tiff_lzw"}),
+    *(("JPEG", mode, {}) for mode in ("L", "RGB", "CMYK")),
+    ("JPEG", "RGB", {"progressive": True}),
+    *(("WEBP", mode, {"lossless": True}) for mode in ("RGB", "RGBA")),
+    *(("GIF", mode, {}) for mode in ("L", "P")),
+    *(("BMP", mode, {}) for mode in ("1", "L", "P", "RGB")),
+    *(("TGA", mode, {}) for mode in ("L", "RGB", "RGBA")),
+    *(("PPM", mode, {}) for mode in ("1", "L", "RGB", "I;16", "F")),
+    *(("PCX", mode, {}) for mode in ("1", "L", "P", "RGB")),
+    *(("SGI", mode, {}) for mode in ("L", "RGB", "RGBA")),
+    *(("DDS", mode, {}) for mode in ("L", "RGB", "RGBA")),
+    *(("IM", mode, {}) for mode in ("L", "RGB", "CMYK", "F")),
+    *(("JPEG2000", mode, {}) for mode in ("L", "RGB", "RGBA")),
+    *((name, "1", {}) for name in ("XBM", "MSP")),
+    ("SPIDER", "F", {}),
+    ("ICO", "RGBA", {"sizes": [(24, 16)]}),
+    ("MPO", "RGB", {}),
+    ("AVIF", "RGB", {}),
+    ("EPS", "RGB", {}),
+]
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def encoded(name, mode, options):
+    """A picture of 24×16 px in that format, as bytes."""
+    values = smooth_picture(3, 16, 24)
+    if mode == "F":
+        grey = values.mean(-1)
+        grey[3, 4:9] = np.nan, np.inf, -np.inf, 1e38, -1
+        picture = Image.fromarray(grey.astype(np.float32))
+    elif mode in ("I", "I;16"):
+        kind = np.uint16 if mode == "I;16" else np.int32
+        picture = Image.fromarray((values.mean(-1) * 65535).astype(kind))
+    else:
+        picture = Image.fromarray((values * 255).astype(np.uint8)).convert(mode)
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    extra = {}
+    if name in ("PNG", "JPEG", "WEBP", "TIFF") and mode in ("RGB", "RGBA"):
+        extra = {"exif": exif, "icc_profile": PROFILE}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Old kinds are still read.
+        picture.save(buffer, name, **options, **extra)
+    return buffer.getvalue()
+
+
+def harmed(data, generator, *, cuts):
+    """The data cut at every so many bytes, and with bytes of its own changed."""
+    yield from (data[:end] for end in range(0, len(data), cuts))
+    for _ in range(20):
+        changed = bytearray(data)
+        for place in generator.integers(min(len(data), 200), size=3):
+            changed[place] = generator.integers(256)
+        yield bytes(changed)
+    yield b"\x00" * 16 + data[16:]
+    yield data + data
+
+
+#: Seconds after which a test is taken to hang: far more than any machine needs.
+HANG = 120
+
+
+class Late(BaseException):
+    """A hang; no part of the program takes it for a broken file."""
+
+
+@contextlib.contextmanager
+def no_hang():
+    """Fail after `HANG` seconds."""
+
+    def late(*_):
+        raise Late
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(HANG)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def told():
+    """A result, or one sentence."""
+    refused = None
+    with no_hang():
+        try:
+            yield
+        except nst_jax.RequestError as error:
+            refused = str(error)
+    assert refused is None or (refused and "\n" not in refused), repr(refused)
+
+
+def test_pictures(tmp_path):
+    """Every kind, cut at every tenth byte, and with bytes changed."""
+    generator = np.random.default_rng(0)
+    path = tmp_path / "picture"
+    tried = read = 0
+    for kind in KINDS:
+        whole = encoded(*kind)
+        step = max(10, len(whole) // 60 // 10 * 10)
+        for data in harmed(whole, generator, cuts=step):
+            path.write_bytes(data)
+            tried += 1
+            with told():
+                image = nst_jax.read_image(path, 24)
+                alpha = read_alpha(path, image.shape)
+                assert image.dtype == np.float32 and image.ndim == 3
+                assert image.min() >= 0 and image.max() <= 1, kind
+                assert alpha is None or alpha.shape == image.shape[:2]
+                read += 1
+    assert tried >= 1500
+    assert 50 < read < tried / 2
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def iptc(inner):
+    """A news agency's envelope around a picture of any kind."""
+
+    def field(record, dataset, data):
+        return struct.pack(">BBBH", 0x1C, record, dataset, len(data)) + data
+
+    head = field(3, 60, bytes([3, 1])) + field(3, 20, struct.pack(">H", 24))
+    head += field(3, 30, struct.pack(">H", 16)) + field(3, 120, b"\x01")
+    return head + field(8, 10, inner)
+
+
+@pytest.mark.parametrize("wrap", [bytes, iptc])
+def test_what_another_program_would_draw_is_not_read(tmp_path, monkeypatch, wrap):
+    """PostScript is a program, which Pillow has Ghostscript run."""
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", pytest.fail)
+    path = tmp_path / "picture.png"
+    path.write_bytes(wrap(encoded("EPS", "RGB", {})))
+    with pytest.raises(nst_jax.RequestError, match="not a picture that Pillow can"):
+        nst_jax.read_image(path)
+    assert read_run_of(tmp_path, path).members[0].picture is None
+
+
+def read_run_of(folder, picture):
+    """A run directory whose result is that file."""
+    workdir = write_run(folder / "run", [])
+    shutil.copy(picture, workdir / "members" / "000" / "final.png")
+    return read_run(workdir)
+
+
+def test_declared_sizes(tmp_path):
+    """Any width and height that a header may say, over little data."""
+    path = tmp_path / "picture"
+    sides = 0, 1, 2**15, 2**16 - 1, 2**31 - 1, 2**32 - 1
+    for name, (width, height) in itertools.product(
+        ("PNG", "BMP"), itertools.product(sides, sides)
+    ):
+        data = bytearray(encoded(name, "RGB", {}))
+        if name == "PNG":
+            data[16:24] = struct.pack(">II", width, height)
+        else:
+            data[18:26] = struct.pack("<II", width, height)
+        path.write_bytes(data)
+        with told():
+            nst_jax.read_image(path, 24)
+
+
+def test_arrays(tmp_path):
+    """A final.npy with each byte of its header changed, and cut anywhere."""
+    path = tmp_path / "final.npy"
+    np.save(path, smooth_picture(1, 4, 5))
+    data = path.read_bytes()
+    for place, value in itertools.product(range(128), (0, 0x27, 0x39, 0xFF)):
+        path.write_bytes(data[:place] + bytes([value]) + data[place + 1 :])
+        with told():
+            array = read_array(path)
+            assert array.ndim == 3 and np.isfinite(array).all()
+    for end in range(0, len(data), 10):
+        path.write_bytes(data[:end])
+        with told():
+            read_array(path)
+
+
+def test_weight_files(tmp_path, monkeypatch):
+    """Each byte of a header changed; each of its values by each other kind of value.
+
+    Of a file that is whole, of a network with one convolution.
+    """
+    monkeypatch.setattr(weights, "conv_shapes", lambda: {"conv1_1": (3, 4)})
+    path = tmp_path / "weights.safetensors"
+    tensors = {
+        "conv1_1/kernel": np.ones((4, 3, 3, 3), np.float32),
+        "conv1_1/bias": np.ones(4, np.float32),
+    }
+    weights.save_weights(path, tensors, PREPROCESSING, source="a test", licence="no")
+    small = path.read_bytes()
+    weights.load_weights(path)
+    length = struct.unpack("<Q", small[:8])[0]
+    files = [
+        small[:place] + bytes([value]) + small[place + 1 :]
+        for place, value in itertools.product(range(8 + length), (0, 0x22, 0x39, 0xFF))
+    ]
+    header = json.loads(small[8 : 8 + length])
+    for changed in tampered(header):
+        text = json.dumps(changed).encode()
+        files.append(struct.pack("<Q", len(text)) + text + small[8 + length :])
+    reasons = set()
+    for data in files:
+        path.write_bytes(data)
+        with told():
+            try:
+                found = weights.load_weights(path)
+            except nst_jax.RequestError as error:
+                reasons.add(str(error).replace(str(path), "")[:40])
+                raise
+            np.testing.assert_array_equal(found.params["conv1_1"]["bias"], 1)
+    assert len(reasons) >= 8, "they come to every check"
+
+
+#: What a field may be changed to.
+EVIL = (None, True, -1, 10**30, 1.5, "", "../../etc/passwd", [], {}, [[[]]])
+
+
+def tampered(tree):
+    """The tree with each node left out or replaced by each kind of value."""
+
+    def places(node, path=()):
+        yield path
+        if isinstance(node, dict):
+            for key, child in node.items():
+                yield from places(child, (*path, key))
+        elif isinstance(node, list):
+            for i, child in enumerate(node[:2]):
+                yield from places(child, (*path, i))
+
+    for *parents, last in filter(None, places(tree)):
+        for value in (*EVIL, "leave it out"):
+            changed = copy.deepcopy(tree)
+            holder = changed
+            for key in parents:
+                holder = holder[key]
+            if value == "leave it out":
+                del holder[last]
+            else:
+                holder[last] = value
+            yield changed
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A run of two members, and its plan."""
+    workdir = tmp_path_factory.mktemp("run") / "run"
+    asked = tiny()
+    asked.seeds = (0, 1)
+    assert run(asked, workdir) == "done"
+    return workdir, nst_jax.build(asked)
+
+
+def tiny():
+    asked = experiment(steps=2, terms=(nst_jax.Gram(layers=("relu1_1",)),))
+    asked.size = 24
+    asked.canvas = nst_jax.Canvas("noise")
+    return asked
+
+
+def test_run_directories(tmp_path, done):
+    """Each field of run.json changed: opened to go on with, and read for a report."""
+    whole, plan = done
+    manifest = json.loads((whole / "run.json").read_text())
+    workdir = tmp_path / "deep" / "run"
+    shutil.copytree(whole, workdir)
+    around = sorted(tmp_path.rglob("*"))
+    tried = 0
+    for changed in tampered(manifest):
+        (workdir / "run.json").write_text(json.dumps(changed))
+        tried += 1
+        with told():
+            records = Records(workdir, plan)
+            records.load_checkpoint()
+            records.finished([0, 1])
+        with told():
+            read = read_run(workdir)
+            for member in read.members:
+                own = workdir / "members" / f"{member.number:03d}" / "final.png"
+                assert member.picture in (None, own)
+            for number in range(len(read.manifest["inputs"])):
+                kept = read.input_picture(number)
+                assert kept is None or kept.parent == workdir / "inputs"
+    assert tried > 1000
+    assert sorted(tmp_path.rglob("*")) == around
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_reports_of_run_directories(tmp_path, done, seed):
+    """Whole reports, of a few of these."""
+    whole, _ = done
+    manifest = json.loads((whole / "run.json").read_text())
+    every = list(tampered(manifest))
+    workdir = tmp_path / "run"
+    shutil.copytree(whole, workdir)
+    generator = np.random.default_rng(seed)
+    for i in generator.choice(len(every), 2, replace=False):
+        (workdir / "run.json").write_text(json.dumps(every[i]))
+        with told():
+            write_report(workdir)
+    assert not list(tmp_path.rglob(f"{PARTIAL}*"))
+
+
+def test_text_that_is_no_run(tmp_path, done):
+    whole, plan = done
+    workdir = tmp_path / "run"
+    shutil.copytree(whole, workdir)
+    data = (whole / "run.json").read_bytes()
+    texts = [data[:end] for end in range(0, len(data), 50)]
+    texts += [b"[" * 100_000, b"\xff" * 99, b"NaN", b'{"a":' * 9_999, b"1" * 5_000]
+    for text in texts:
+        (workdir / "run.json").write_bytes(text)
+        with pytest.raises(nst_jax.RequestError), no_hang():
+            Records(workdir, plan)
+        with pytest.raises(nst_jax.RequestError), no_hang():
+            read_run(workdir)
+
+
+def test_rows_and_findings(tmp_path, done):
+    """Each field of metrics.jsonl and study.json changed, and nested without end."""
+    whole, _ = done
+    workdir = tmp_path / "run"
+    shutil.copytree(whole, workdir)
+    first, *others = (whole / "metrics.jsonl").read_text().splitlines()
+    rows = [json.dumps(row) for row in tampered(json.loads(first))]
+    (workdir / "metrics.jsonl").write_text("\n".join(["[" * 200_000, *rows, *others]))
+    with told():
+        read = read_run(workdir)
+        assert {row["step"] for row in read.rows[0]} >= {0, 2}
+        write_page(read)
+    study = {
+        "summary": ["words"],
+        "tables": [{"title": "a", "columns": ["b"], "rows": [[1]]}],
+        "pictures": [{"title": "c", "file": "study/000.png"}],
+        "films": [{"title": "d", "file": "study/000.mp4"}],
+    }
+    texts = [json.dumps(changed) for changed in tampered(study)]
+    for text in [*texts[::3], "[" * 200_000, "null"]:
+        (workdir / "study.json").write_text(text)
+        with told():
+            write_page(read_run(workdir))
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("members/000/making_of.mp4", "../../../secret"),
+        ("metrics.jsonl", "../secret"),
+        ("metrics.jsonl", "metrics.jsonl"),
+        ("beside", "run.json"),
+        ("members/001", "000"),
+    ],
+)
+def test_links(tmp_path, done, name, target):
+    """Elsewhere, to themselves, and to what another name is there for."""
+    whole, plan = done
+    workdir, secret = tmp_path / "run", tmp_path / "secret"
+    shutil.copytree(whole, workdir)
+    secret.write_text("secret")
+    with contextlib.suppress(FileNotFoundError):
+        shutil.move(workdir / name, tmp_path / "away")
+    (workdir / name).symlink_to(target)
+    for use in (lambda: Records(workdir, plan), lambda: read_run(workdir)):
+        with pytest.raises(nst_jax.RequestError, match="a link where none belongs"):
+            use()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("metrics.jsonl", ".lock", "checkpoint.safetensors", "report.html"),
+        *("members/000/final.npy", "members/000/final.png", "members/000/member.json"),
+        *("members", "members/000", "inputs"),
+    ],
+)
+def test_folders_for_files_and_files_for_folders(tmp_path, done, name):
+    whole, plan = done
+    workdir = tmp_path / "run"
+    shutil.copytree(whole, workdir)
+    path = workdir / name
+    wanted = "a folder" if path.is_dir() else "a file"
+    if path.exists():
+        shutil.move(path, tmp_path / "away")
+    path.write_text("") if wanted == "a folder" else path.mkdir()
+    for use in (lambda: Records(workdir, plan), lambda: read_run(workdir)):
+        with pytest.raises(nst_jax.RequestError, match=f"where {wanted} belongs"):
+            use()
+
+
+def test_results(tmp_path, done):
+    """A final.npy of any kind is computed again, and left out of findings."""
+    whole, plan = done
+    workdir = tmp_path / "run"
+    shutil.copytree(whole, workdir)
+    path = workdir / "members" / "000" / "final.npy"
+    data = path.read_bytes()
+    records = Records(workdir, plan)
+    assert records.finished([0])
+    files = [data[:60], b"PK\x03\x04junk", b"", data[:128]]
+    for place, value in itertools.product(range(128), (0, 0x27, 0xFF)):
+        files.append(data[:place] + bytes([value]) + data[place + 1 :])
+    for changed in files:
+        path.write_bytes(changed)
+        with no_hang():
+            assert not Records(workdir, plan).finished([0]) or changed == data
+            _trajectory(read_run(workdir), 0)
+
+
+def test_a_checkpoint_is_whole_or_none(tmp_path):
+    """No changed byte of it goes unnoticed."""
+    path = tmp_path / "checkpoint.safetensors"
+    leaves = [np.arange(6, dtype=np.float32), np.zeros((), np.int32)]
+    Checkpoint((0, 1), 0, 5, 1.5, 4, leaves).save(path)
+    assert Checkpoint.load(path) is not None
+    data = path.read_bytes()
+    for place in range(len(data)):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        with no_hang():
+            assert Checkpoint.load(path) is None, place
+    for end in range(len(data)):
+        path.write_bytes(data[:end])
+        assert Checkpoint.load(path) is None
+
+
+def test_leaves_of_a_checkpoint_keep_their_order(tmp_path):
+    """Also beyond the 999th, whose numbers have four digits."""
+    path = tmp_path / "checkpoint.safetensors"
+    leaves = [np.full(2, i, np.int32) for i in range(1101)]
+    Checkpoint((0,), 0, 5, 1.5, 4, leaves).save(path)
+    found = Checkpoint.load(path)
+    assert found is not None
+    np.testing.assert_array_equal(found.leaves, leaves)
+
+
+def test_videos(tmp_path):
+    """Cut at every hundredth byte, and with bytes changed."""
+    film = pytest.importorskip("av")
+    path = tmp_path / "film.mp4"
+    with film.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=8)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        for i in range(4):
+            pixels = (smooth_picture(i, 32, 32) * 255).astype(np.uint8)
+            frame = film.VideoFrame.from_ndarray(pixels, format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    data = path.read_bytes()
+    for harm in harmed(data, np.random.default_rng(1), cuts=100):
+        path.write_bytes(harm)
+        with told():
+            assert Video(str(path), "content").picture(2).size == (32, 32)
+
+
+FIELDS = st.sampled_from(
+    [
+        *("content", "styles", "size", "steps", "seeds", "pooling", "padding", "terms"),
+        *("weights", "colour", "resample", "fit", "axes", "canvas", "canvas.kind"),
+        *("canvas.path", "canvas.share", "canvas.ulps", "solver", "solver.name"),
+        *("solver.learning_rate", "solver.history_size", "solver.tolerance"),
+        *("solver.averaging", "ladder", "ladder.start", "ladder.factor"),
+        *("ladder.steps", "ensemble.strategy", "ensemble.batch_size", "tile"),
+        *("ensemble.process", "output.log_every", "output.fps", "output.frames"),
+        *("masks.content", "masks.styles", "masks.freeze", "numerics.precision"),
+        *("numerics.feature_dtype", "film.motion", "film.amount", "parametrisation"),
+        *("smoothing.radius", "output.checkpoint_every", "input_scale"),
+    ]
+)
+VALUES = st.one_of(
+    st.sampled_from([*EVIL, b"x", (), (None,), ("",), (0,) * 3, object, np.nan, 1e308]),
+    st.integers(-(10**20), 10**20),
+    st.floats(),
+    st.text(max_size=8),
+    st.tuples(st.integers(-3, 3)),
+    st.lists(st.text(max_size=3), max_size=3),
+)
+
+
+@hypothesis.given(st.lists(st.tuples(FIELDS, VALUES), min_size=1, max_size=3))
+@hypothesis.settings(max_examples=400, deadline=None, derandomize=True)
+def test_configs(changes):
+    """Any fields set to anything: built, or refused in a sentence."""
+    asked = tiny()
+    with told():
+        for path, value in changes:
+            *parents, last = path.split(".")
+            holder = asked
+            for name in parents:
+                holder = getattr(holder, name)
+                if not hasattr(holder, "__dataclass_fields__"):
+                    return
+            setattr(holder, last, value)
+        nst_jax.build(asked)

@@ -1,0 +1,190 @@
+"""Whose a run directory is."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+from test_runner import eight, manifest, run
+
+import nst_jax
+from nst_jax.report import write_report, write_tensorboard
+from nst_jax.workdir.atomic import PARTIAL
+from nst_jax.workdir.lock import Lock
+from nst_jax.workdir.writer import Records
+
+HOLD = """
+import pathlib, sys, time
+from nst_jax.workdir.lock import Lock
+lock = Lock(pathlib.Path(sys.argv[1]))
+lock.acquire()
+print("held", flush=True)
+time.sleep(300)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process that has the folder until it is killed."""
+    command = [sys.executable, "-W", "ignore", "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_run_is_refused_and_told_of_the_first(tmp_path, holder):
+    asked = eight()
+    with pytest.raises(
+        nst_jax.RequestError, match=f"in use by process {holder.pid} on .* since 20"
+    ):
+        run(asked, tmp_path)
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_a_lock_ends_with_its_process_however_that_ends(tmp_path, holder, caplog):
+    """The note is left, and what the killed process had half done is cleared."""
+    half = tmp_path / "members" / "000" / f"{PARTIAL}abc.npy"
+    other = tmp_path / "processes" / "001of002" / f"{PARTIAL}abc.npy"
+    for path in (half, other):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"half")
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    lock = Lock(tmp_path)
+    with caplog.at_level("INFO", "absl"):
+        lock.acquire()
+    assert f"left by process {holder.pid}" in caplog.text
+    assert not half.exists()
+    assert other.exists(), "that is another process's"
+    note = json.loads((tmp_path / "running.json").read_text())
+    assert note["process"] == os.getpid()
+    lock.release()
+    assert not (tmp_path / "running.json").exists()
+
+
+@pytest.mark.parametrize("note", [b"", b"{}", b"[1]", b"\xff", None])
+def test_a_note_that_says_nothing_does_no_harm(tmp_path, holder, note):
+    (tmp_path / "running.json").unlink()
+    if note is not None:
+        (tmp_path / "running.json").write_bytes(note)
+    with pytest.raises(nst_jax.RequestError, match="in use by another process"):
+        Lock(tmp_path).acquire()
+
+
+def test_what_was_written_since_the_folder_was_opened_is_not_overwritten(tmp_path):
+    """Two that were started together: the second one comes when the first is done."""
+    asked = eight(size=48)
+    asked.axes, asked.seeds, asked.steps = (), (0,), 1
+    plan = nst_jax.build(asked)
+    late = nst_jax.workdir.writer.Records(tmp_path, plan)
+    assert nst_jax.execute(plan, tmp_path) == "done"
+    before = (tmp_path / "run.json").read_bytes()
+    time.sleep(0.01)
+    refused = pytest.raises(nst_jax.RequestError, match="by another run just now")
+    with refused, late.held():
+        late.begin()
+    assert (tmp_path / "run.json").read_bytes() == before
+    assert manifest(tmp_path)["status"] == "done"
+    Lock(tmp_path).acquire()
+
+
+def test_a_run_leaves_its_folder_free(tmp_path):
+    asked = eight(size=48)
+    asked.axes, asked.seeds, asked.steps = (), (0,), 1
+    assert run(asked, tmp_path) == "done"
+    assert not (tmp_path / "running.json").exists()
+    lock = Lock(tmp_path)
+    lock.acquire()
+    lock.release()
+
+
+def small_plan():
+    asked = eight(size=24)
+    asked.axes, asked.seeds, asked.steps = (), (0,), 0
+    return nst_jax.build(asked)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("report.html", "sheet.png", "curves.svg", "metrics.jsonl", "study.json"),
+        *("checkpoint.safetensors", "running.json", "inputs/photo.png"),
+        *("members/notes.txt", "study/1.png", "tensorboard/x", "processes/list.txt"),
+    ],
+)
+def test_files_that_are_of_no_run_are_not_overwritten(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("precious")
+    named = name if name.startswith("processes") else name.split("/")[0]
+    with pytest.raises(
+        nst_jax.RequestError, match=f"is no run directory .*overwrite '{named}' in it"
+    ):
+        Records(tmp_path, small_plan())
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files == [tmp_path / name]
+    assert files[0].read_text() == "precious"
+
+
+def test_the_first_of_several_foreign_files_is_named(tmp_path):
+    for name in ("sheet.png", "report.html"):
+        (tmp_path / name).write_text("")
+    with pytest.raises(nst_jax.RequestError, match=r"overwrite 'report\.html'"):
+        Records(tmp_path, small_plan())
+
+
+def test_files_with_other_names_may_be_in_the_folder(tmp_path):
+    """A job's log, pictures, links; and what a killed process left before its run."""
+    (tmp_path / "slurm-1.out").write_text("log")
+    (tmp_path / "photo.png").symlink_to(tmp_path / "slurm-1.out")
+    (tmp_path / ".lock").write_text("")
+    (tmp_path / "running.json").write_text("{}")
+    (tmp_path / "processes" / "000of002").mkdir(parents=True)
+    assert nst_jax.execute(small_plan(), tmp_path) == "done"
+    assert (tmp_path / "slurm-1.out").read_text() == "log"
+
+
+@pytest.mark.parametrize("name", [".lock", "running.json", "processes"])
+def test_a_link_in_the_place_of_a_note_is_refused(tmp_path, name):
+    workdir, precious = tmp_path / "run", tmp_path / "precious"
+    workdir.mkdir()
+    precious.write_text("precious")
+    (workdir / name).symlink_to(precious)
+    with pytest.raises(nst_jax.RequestError, match="a link where none belongs"):
+        Records(workdir, small_plan())
+    assert precious.read_text() == "precious"
+
+
+def test_the_current_folder_and_those_around_it_are_no_run(tmp_path, monkeypatch):
+    """With links in them, which nobody is told to take away."""
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "link").symlink_to(tmp_path)
+    monkeypatch.chdir(inner)
+    for workdir, says in (
+        ("/", "'/' is no run directory .* contains the current folder"),
+        ("..", r"'\.\.' is no run directory .* contains the current folder"),
+        (".", r"'\.' is no run directory .* is the current folder"),
+    ):
+        with pytest.raises(nst_jax.RequestError, match=says):
+            Records(workdir, small_plan())
+    assert [path.name for path in inner.iterdir()] == ["link"]
+    (inner / "link").unlink()
+    Records(".", small_plan())  # An empty folder is as good as a new one.
+
+
+@pytest.mark.parametrize("write", [write_report, write_tensorboard])
+def test_a_report_on_a_folder_without_a_run_says_so(tmp_path, write):
+    (tmp_path / "link").symlink_to("/")
+    for folder in (tmp_path, pathlib.Path("/"), pathlib.Path(".")):
+        with pytest.raises(
+            nst_jax.RequestError,
+            match=r"is no run directory: it holds no run\.json",
+        ):
+            write(folder)

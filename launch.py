@@ -32,9 +32,9 @@ from nst_jax.config.flags import parse_flags
 from nst_jax.core.errors import OutOfMemory
 from nst_jax.ensemble.memory import out_of_memory
 from nst_jax.launch.cluster import Cluster, execute_share
-from nst_jax.launch.compilation_cache import keep_programs
+from nst_jax.launch.compilation_cache import enable_compilation_cache
 from nst_jax.launch.devices import check_devices
-from nst_jax.launch.dry_run import forecast, outlook
+from nst_jax.launch.dry_run import forecast, format_forecast
 from nst_jax.launch.shards import merge, share
 from nst_jax.report import write_report, write_tensorboard
 from nst_jax.workdir.schema import read_manifest
@@ -222,7 +222,7 @@ def main(_: list[str]) -> int:
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
-    keep_programs()
+    enable_compilation_cache()
     running = None
     try:
         _check_flags()
@@ -243,7 +243,7 @@ def main(_: list[str]) -> int:
         if _DRY_RUN.value:
             if _WORKDIR.value:
                 Records(_WORKDIR.value, plan)  # Or the run itself would be refused.
-            _say(outlook(forecast(plan)))
+            _say(format_forecast(forecast(plan)))
             return 0
         workdir = _WORKDIR.value or _new_workdir()
         if _MERGE.value is not None:

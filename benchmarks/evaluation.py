@@ -56,7 +56,9 @@ def ours(
     """
     objective = nst_jax.Objective((nst_jax.Content(), nst_jax.Gram()))
     network = nst_jax.load_network(numerics=ARITHMETICS[arithmetic])
-    problem = nst_jax.Problem.of(network, objective, content, [style], nst_jax.Adam())
+    problem = nst_jax.Problem.from_images(
+        network, objective, content, [style], nst_jax.Adam()
+    )
 
     @jax.jit
     def evaluate(

@@ -42,7 +42,9 @@ def changes(size: int, pooling: str, rounding: str) -> np.ndarray:
     objective = nst_jax.Objective((nst_jax.Content(weight=20.0), nst_jax.Gram()))
     contents = [np.ascontiguousarray(np.rot90(square, turn)) for turn in range(4)]
     problems = [
-        nst_jax.Problem.of(network, objective, x, [style], nst_jax.FixedLBFGS())
+        nst_jax.Problem.from_images(
+            network, objective, x, [style], nst_jax.FixedLBFGS()
+        )
         for x in contents
     ]
     steps = _STEPS.value

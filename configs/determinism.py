@@ -24,7 +24,7 @@ import nst_jax
 ARMS: dict[str, dict[str, object]] = {
     "alone": {},
     "alone again": {"repeat": 1},
-    "alone in a fresh process": {"process": "fresh"},
+    "alone in a fresh process": {"process": "subprocess"},
     "one after the other": {"strategy": "map", "batch_size": 2},
     "in a batch of 2": {"strategy": "vmap", "batch_size": 2},
     "in a batch of 4": {"strategy": "vmap", "batch_size": 4},
@@ -47,7 +47,7 @@ SETTINGS = {
     "ensemble.strategy": "loop",
     "ensemble.batch_size": 0,
     "ensemble.position": 0,
-    "ensemble.process": "own",
+    "ensemble.process": "inline",
     "ensemble.platform": "",
     "ensemble.repeat": 0,
     "numerics.precision": "highest",

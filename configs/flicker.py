@@ -50,7 +50,7 @@ def axes(films: dict[str, tuple[str, float]], frames: int) -> tuple[nst_jax.Vary
             ("film.motion", "film.amount"), tuple(films.values()), tuple(films), "film"
         ),
         nst_jax.Vary(
-            ("canvas.kind", "canvas.new"),
+            ("canvas.kind", "canvas.per_frame"),
             tuple(POLICIES.values()),
             tuple(POLICIES),
             "policy",

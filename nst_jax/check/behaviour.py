@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from nst_jax.check.result import FAILED, OK, REMARK, Line
 from nst_jax.check.sample_inputs import (
     SIZE,
-    Ground,
+    SampleInputs,
     apart,
     finite,
     loss,
@@ -34,10 +34,10 @@ ZERO = 1e-4
 ROUNDING = 1e-5
 
 
-def gradient(ground: Ground) -> Line:
+def gradient(inputs: SampleInputs) -> Line:
     """The gradient is what differences are, in random directions."""
-    canvas, content, style = ground.views(3)
-    goal = target(ground.term, content, [style])
+    canvas, content, style = inputs.views(3)
+    goal = target(inputs.term, content, [style])
     rng = np.random.default_rng(0)
     seen = jax.tree.map(
         # Off the zeros of a ReLU, where an absolute value has a kink.
@@ -51,14 +51,14 @@ def gradient(ground: Ground) -> Line:
     def at(point: jax.Array) -> View:
         return View(*unravel(point))
 
-    found, _ = ravel_pytree(_slope(ground.term, at(point), goal)[1])
+    found, _ = ravel_pytree(_slope(inputs.term, at(point), goal)[1])
     slopes, differences = [], []
     for direction in directions:
         slopes.append(float(found @ direction))
         by_step = []
         for step in STEPS:
-            ahead = _value(ground.term, at(point + step * direction), goal)
-            behind = _value(ground.term, at(point - step * direction), goal)
+            ahead = _value(inputs.term, at(point + step * direction), goal)
+            behind = _value(inputs.term, at(point - step * direction), goal)
             by_step.append(float(ahead - behind) / (2 * step))
         differences.append(min(by_step, key=lambda x: abs(x - slopes[-1])))
     if not finite((slopes, differences)):
@@ -76,30 +76,30 @@ def gradient(ground: Ground) -> Line:
     )
 
 
-def own_target(ground: Ground) -> Line:
+def own_target(inputs: SampleInputs) -> Line:
     """The loss is 0 at the picture that the target is of, and above it elsewhere."""
     name = "own target"
-    one, two, three, four = ground.views(4)
-    goal = target(ground.term, one, [two])
-    flat = ground.view(np.full((*SIZE, 3), 0.5))
+    one, two, three, four = inputs.views(4)
+    goal = target(inputs.term, one, [two])
+    flat = inputs.view(np.full((*SIZE, 3), 0.5))
     if not jax.tree.leaves(goal):
-        there, nothing = (_value(ground.term, view, goal) for view in (one, flat))
+        there, nothing = (_value(inputs.term, view, goal) for view in (one, flat))
         return Line(
             name,
             f"it has none; the loss is {there:.3g} at a picture, {nothing:.3g} where "
             "all is flat",
             REMARK,
         )
-    of_content = apart(goal, target(ground.term, three, [two])) > 0
-    of_style = apart(goal, target(ground.term, one, [three])) > 0
+    of_content = apart(goal, target(inputs.term, three, [two])) > 0
+    of_style = apart(goal, target(inputs.term, one, [three])) > 0
     if not (of_content or of_style):
         return Line(name, "it is of neither picture", REMARK)
     own, whose, seed = (one, "content", 0) if of_content else (two, "style", 1)
     if of_content and of_style:
-        goal, whose = target(ground.term, one, [one]), "content and style"
-    near = ground.view(picture(seed) + 0.1 * picture(9))
-    at = float(_value(ground.term, own, goal))
-    others = [float(_value(ground.term, v, goal)) for v in (three, four, flat, near)]
+        goal, whose = target(inputs.term, one, [one]), "content and style"
+    near = inputs.view(picture(seed) + 0.1 * picture(9))
+    at = float(_value(inputs.term, own, goal))
+    others = [float(_value(inputs.term, v, goal)) for v in (three, four, flat, near)]
     least, most = min(others), max(map(abs, others))
     text = f"{at:.1e} at the {whose} itself, {least:.3g} to {most:.3g} elsewhere"
     if least < min(at, 0.0) - ROUNDING * most:
@@ -109,21 +109,21 @@ def own_target(ground: Ground) -> Line:
     return Line(name, text)
 
 
-def vmap(ground: Ground) -> Line:
+def vmap(inputs: SampleInputs) -> Line:
     """A batch, of pictures or of values of the leaves, is its members one by one."""
-    views = ground.views(4)
-    goals = [target(ground.term, views[i], [views[i + 1]]) for i in range(3)]
+    views = inputs.views(4)
+    goals = [target(inputs.term, views[i], [views[i + 1]]) for i in range(3)]
     stacked_views, stacked_goals = (
         jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
         for trees in ([views[i] for i in (2, 3, 0)], goals)
     )
-    found = _over_pictures(ground.term, stacked_views, stacked_goals)
+    found = _over_pictures(inputs.term, stacked_views, stacked_goals)
     alone = [
-        _slope(ground.term, views[i], goal)
+        _slope(inputs.term, views[i], goal)
         for i, goal in zip((2, 3, 0), goals, strict=True)
     ]
     pictures = apart(found, jax.tree.map(lambda *leaves: np.stack(leaves), *alone))
-    terms = _with_other_leaves(ground)
+    terms = _with_other_leaves(inputs)
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *terms)
     values = [_value(term, views[2], goals[0]) for term in terms]
     leaves = apart(_over_terms(stacked, views[2], goals[0]), np.stack(values))
@@ -135,12 +135,12 @@ def vmap(ground: Ground) -> Line:
     )
 
 
-def weight(ground: Ground) -> Line:
+def weight(inputs: SampleInputs) -> Line:
     """The loss goes with the weight, which the objective multiplies it by."""
-    canvas, content, style = ground.views(3)
-    goal = target(ground.term, content, [style])
+    canvas, content, style = inputs.views(3)
+    goal = target(inputs.term, content, [style])
     once, twice = (
-        float(_value(dataclasses.replace(ground.term, weight=factor), canvas, goal))
+        float(_value(dataclasses.replace(inputs.term, weight=factor), canvas, goal))
         for factor in (1.0, 2.0)
     )
     if abs(twice - 2 * once) <= ROUNDING * abs(twice):
@@ -153,14 +153,14 @@ def weight(ground: Ground) -> Line:
     )
 
 
-def size(ground: Ground) -> Line:
+def size(inputs: SampleInputs) -> Line:
     """What the same pictures at twice the side make of the loss."""
     losses = []
     for side in (1, 2):
-        views = ground.views(3, (side * SIZE[0], side * SIZE[1]))
+        views = inputs.views(3, (side * SIZE[0], side * SIZE[1]))
         canvas, content, style = views
-        goal = target(ground.term, content, [style])
-        losses.append(float(_value(ground.term, canvas, goal)))
+        goal = target(inputs.term, content, [style])
+        losses.append(float(_value(inputs.term, canvas, goal)))
     height, width = SIZE
     text = (
         f"at {2 * width}×{2 * height} px {_times(losses[1], losses[0])} the loss of "
@@ -171,9 +171,9 @@ def size(ground: Ground) -> Line:
     return Line("size", f"{text}: another size wants another weight", REMARK)
 
 
-def degenerate(ground: Ground) -> Line:
+def degenerate(inputs: SampleInputs) -> Line:
     """Loss and gradient are finite, as float32 has them, where little is to be seen."""
-    height, width = ground.odd
+    height, width = inputs.odd
     images = {
         "a picture": picture(0, (height, width)),
         "flat grey": np.full((height, width, 3), 0.5),
@@ -181,17 +181,17 @@ def degenerate(ground: Ground) -> Line:
     }
     where = f"{width}×{height} px"
     with jax.enable_x64(False):
-        views = {name: ground.view(image) for name, image in images.items()}
-        turned = ground.view(picture(1, (width, height)))
+        views = {name: inputs.view(image) for name, image in images.items()}
+        turned = inputs.view(picture(1, (width, height)))
         goals = {
-            name: target(ground.term, view, [view]) for name, view in views.items()
+            name: target(inputs.term, view, [view]) for name, view in views.items()
         }
         goals["a style of another size"] = target(
-            ground.term, views["a picture"], [turned]
+            inputs.term, views["a picture"], [turned]
         )
         for goal_name, goal in goals.items():
             for name, view in views.items():
-                if not finite(_slope(ground.term, view, goal)):
+                if not finite(_slope(inputs.term, view, goal)):
                     return Line(
                         "degenerate",
                         f"NaN or infinity at {where}, the canvas being {name} and the "
@@ -201,9 +201,9 @@ def degenerate(ground: Ground) -> Line:
     return Line("degenerate", f"finite at {where}, flat, zeros, and styles of any size")
 
 
-def regions(ground: Ground) -> Line | None:
+def regions(inputs: SampleInputs) -> Line | None:
     """One region is none, and one that a style lacks does no harm."""
-    term = ground.term
+    term = inputs.term
     if not isinstance(term, StyleTerm):
         return None
     if not term.knows_regions:
@@ -212,7 +212,7 @@ def regions(ground: Ground) -> Line | None:
             "statistic takes no weights, so it is not for pictures with regions",
             REMARK,
         )
-    canvas, content, style = ground.views(3)
+    canvas, content, style = inputs.views(3)
 
     def guided(view: View, regions: np.ndarray) -> View:
         return view._replace(guides=guides(jnp.asarray(regions), term.layers))
@@ -243,9 +243,9 @@ _over_pictures = jax.jit(jax.vmap(slope, in_axes=(None, 0, 0)))
 _over_terms = jax.jit(jax.vmap(loss, in_axes=(0, None, None)))
 
 
-def _with_other_leaves(ground: Ground) -> list[Term]:
+def _with_other_leaves(inputs: SampleInputs) -> list[Term]:
     """The term with half of each leaf, with the leaf itself and with twice of it."""
-    leaves, tree = jax.tree.flatten(ground.term)
+    leaves, tree = jax.tree.flatten(inputs.term)
     return [
         jax.tree.unflatten(tree, [*leaves[:i], value, *leaves[i + 1 :]])
         for i, leaf in enumerate(leaves)

@@ -7,7 +7,7 @@ import jax
 from nst_jax.check import behaviour
 from nst_jax.check import structure as form
 from nst_jax.check.result import FAILED, Line
-from nst_jax.check.sample_inputs import Ground
+from nst_jax.check.sample_inputs import SampleInputs
 from nst_jax.losses import Term
 from nst_jax.losses.trace_errors import raised
 from nst_jax.models.vgg import Network
@@ -43,19 +43,21 @@ def check(term: object, network: Callable[[], Network]) -> Iterator[Line]:
     yield first
     if first.verdict == FAILED or not isinstance(term, Term):
         return
-    ground = Ground.of(term, network() if term.layers else None)
+    inputs = SampleInputs.from_term(term, network() if term.layers else None)
     for look in (*FORM, *BEHAVIOUR):
         # Not around the loop: what is yielded goes to code of its own numerics.
         with jax.enable_x64(True):
-            line = _looked(look, ground)
+            line = _looked(look, inputs)
         if line is not None:
             yield line
             if line.verdict == FAILED and look in FORM:
                 return
 
 
-def _looked(look: Callable[[Ground], Line | None], ground: Ground) -> Line | None:
+def _looked(
+    look: Callable[[SampleInputs], Line | None], inputs: SampleInputs
+) -> Line | None:
     try:
-        return look(ground)
+        return look(inputs)
     except (Exception, SystemExit) as error:  # A term is code, and may raise anything.
         return Line(look.__name__.replace("_", " "), raised(error), FAILED)

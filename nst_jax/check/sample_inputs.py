@@ -40,7 +40,7 @@ def picture(seed: int, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True)
-class Ground:
+class SampleInputs:
     """A term, and the network that it looks through.
 
     Attributes:
@@ -52,7 +52,7 @@ class Ground:
     network: Network | None
 
     @classmethod
-    def of(cls, term: Term, network: Network | None) -> "Ground":
+    def from_term(cls, term: Term, network: Network | None) -> "SampleInputs":
         """For a term of any weight."""
         return cls(dataclasses.replace(term, weight=1.0), network)
 
@@ -67,7 +67,9 @@ class Ground:
         seen = jnp.asarray(image, jnp.result_type(float))
         if self.network is None:
             return View(seen, {})
-        network = self.network.used(numerics=Numerics(feature_dtype=str(seen.dtype)))
+        network = self.network.with_options(
+            numerics=Numerics(feature_dtype=str(seen.dtype))
+        )
         return View(seen, _features(network, seen, self.term.layers))
 
     def views(self, count: int, size: tuple[int, int] = SIZE) -> list[View]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax.check.result import FAILED, Line
-from nst_jax.check.sample_inputs import Ground
+from nst_jax.check.sample_inputs import SampleInputs
 from nst_jax.losses import Term, View
 from nst_jax.losses.trace_errors import UNKNOWN, unknown
 
@@ -51,16 +51,16 @@ def pytree(term: object) -> Line:
     return Line("pytree", f"leaves: {leaves}, all numbers; static fields: {static}")
 
 
-def fields(ground: Ground) -> Line:
+def fields(inputs: SampleInputs) -> Line:
     """Python asks neither for a leaf nor for what is in a picture."""
-    pictures = ground.views(3)
-    leaves, tree = jax.tree.flatten(ground.term)
+    pictures = inputs.views(3)
+    leaves, tree = jax.tree.flatten(inputs.term)
     names = [
         jax.tree_util.keystr(path, simple=True)
-        for path, _ in jax.tree.leaves_with_path(ground.term)
+        for path, _ in jax.tree.leaves_with_path(inputs.term)
     ]
     try:
-        jax.eval_shape(lambda pictures: _parts(ground.term, pictures), pictures)
+        jax.eval_shape(lambda pictures: _parts(inputs.term, pictures), pictures)
     except UNKNOWN as error:
         return Line("fields", unknown(error), FAILED)
     for i, name in enumerate(names):
@@ -76,10 +76,10 @@ def fields(ground: Ground) -> Line:
     return Line("fields", f"of {', '.join(names)} one program takes any value")
 
 
-def scalar(ground: Ground) -> Line:
+def scalar(inputs: SampleInputs) -> Line:
     """Each part of the loss is one number."""
     parts = jax.eval_shape(
-        lambda pictures: _parts(ground.term, pictures), ground.views(3)
+        lambda pictures: _parts(inputs.term, pictures), inputs.views(3)
     )
     for name, part in parts.items():
         if part.shape or not jnp.issubdtype(part.dtype, jnp.floating):

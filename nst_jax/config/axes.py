@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import optax
 
-from nst_jax.config.jsonable import plain
+from nst_jax.config.jsonable import to_jsonable
 from nst_jax.core.config_record import Fields, normalised
 from nst_jax.core.draft import undraft
 from nst_jax.core.errors import RequestError, check_integer, nearest
@@ -322,7 +322,7 @@ def _ambiguous(values: Sequence[Any], texts: Sequence[str]) -> list[int]:
         places.setdefault(text, []).append(place)
     ambiguous = []
     for first, *others in places.values():
-        if any(plain(values[i]) != plain(values[first]) for i in others):
+        if any(to_jsonable(values[i]) != to_jsonable(values[first]) for i in others):
             ambiguous += [first, *others]
     return ambiguous
 
@@ -360,5 +360,6 @@ def _changed_fields(record: Any) -> list[str]:
     return [
         f"{field.name} {_text(content, {}, in_full=True)}"
         for field in dataclasses.fields(record)
-        if plain(content := getattr(record, field.name)) != plain(field.default)
+        if to_jsonable(content := getattr(record, field.name))
+        != to_jsonable(field.default)
     ]

@@ -21,10 +21,10 @@ from nst_jax.config.axes import (
     grid,
     value_at,
 )
-from nst_jax.config.jsonable import plain
+from nst_jax.config.jsonable import to_jsonable
 from nst_jax.config.ladder import Ladder
 from nst_jax.config.options import (
-    MOST_STEPS,
+    MAX_STEPS,
     EnsembleOptions,
     Masks,
     OutputOptions,
@@ -176,11 +176,11 @@ class Experiment(Fields):
                 for path, value in settings.items():
                     one = assigned(one, path, value)
                 one.check_types()
-                wanted = {path: plain(value_at(one, path)) for path in settings}
+                wanted = {path: to_jsonable(value_at(one, path)) for path in settings}
                 one = one.resolved()
                 one.check()
                 for path, value in wanted.items():
-                    if plain(value_at(one, path)) != value:
+                    if to_jsonable(value_at(one, path)) != value:
                         raise RequestError(
                             f"axes: {path!r} cannot be varied here, for this config "
                             "derives it from other fields"
@@ -224,7 +224,7 @@ class Experiment(Fields):
         for name, number, least, most in (
             ("size", self.size, 0, math.inf),
             ("style_size", self.style_size, 0, math.inf),
-            ("steps", self.steps, 0, MOST_STEPS),
+            ("steps", self.steps, 0, MAX_STEPS),
             ("max_pixels", self.max_pixels, 1, math.inf),
             ("frame", self.frame, 0, math.inf),
             ("tile", self.tile, 0, math.inf),
@@ -233,9 +233,9 @@ class Experiment(Fields):
                 raise RequestError(f"{name} must be at least {least}, got {number}")
             if number > most:
                 raise RequestError(f"{name} must be at most {most}, got {number}")
-        if max(self.ladder.steps, default=0) > MOST_STEPS:
+        if max(self.ladder.steps, default=0) > MAX_STEPS:
             raise RequestError(
-                f"ladder.steps must be at most {MOST_STEPS}, got {self.ladder.steps}"
+                f"ladder.steps must be at most {MAX_STEPS}, got {self.ladder.steps}"
             )
         if not 0 < self.style_scale <= 100:
             raise RequestError(
@@ -284,9 +284,9 @@ class Experiment(Fields):
             self.stages()
         if self.canvas.kind == "style" and not self.styles:
             raise RequestError("canvas.kind='style' needs a style picture, got none")
-        if self.canvas.kind == "previous" and self.ensemble.process != "own":
+        if self.canvas.kind == "previous" and self.ensemble.process != "inline":
             raise RequestError(
-                "canvas.kind='previous' needs ensemble.process='own': a process of "
+                "canvas.kind='previous' needs ensemble.process='inline': a process of "
                 "its own has no results of frames before"
             )
         if (
@@ -352,7 +352,7 @@ class Experiment(Fields):
 
     def to_dict(self) -> dict[str, Any]:
         """The tree in JSON's terms; a term says of which class it is."""
-        return plain(self)
+        return to_jsonable(self)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ml_collections.config_flags import config_flags, config_path, tuple_parser
 
 from nst_jax.config.axes import Vary, check_apart
 from nst_jax.config.experiment import Experiment
-from nst_jax.config.jsonable import plain
+from nst_jax.config.jsonable import to_jsonable
 from nst_jax.core.draft import undraft
 from nst_jax.core.errors import RequestError, nearest
 from nst_jax.core.paths import candidates, find_file, search_beside
@@ -298,7 +298,7 @@ def _derives_terms(experiment: Experiment) -> bool:
         without = dataclasses.replace(experiment, terms=()).resolved()
     except RequestError:  # It looks for one among them.
         return False
-    return plain(without.terms) == plain(experiment.resolved().terms)
+    return to_jsonable(without.terms) == to_jsonable(experiment.resolved().terms)
 
 
 def _names(record: type) -> Iterator[str]:

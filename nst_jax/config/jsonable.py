@@ -17,7 +17,7 @@ from nst_jax.losses import Term
 from nst_jax.optim.solvers import Solver
 
 
-def plain(node: Any) -> Any:
+def to_jsonable(node: Any) -> Any:
     """A value of a config in JSON's terms; an array by its hash.
 
     An optax transformation is named by its functions and what they close over, so
@@ -26,7 +26,7 @@ def plain(node: Any) -> Any:
     node = undraft(node)
     if dataclasses.is_dataclass(node) and not isinstance(node, type):
         fields = {
-            f.name: plain(getattr(node, f.name)) for f in dataclasses.fields(node)
+            f.name: to_jsonable(getattr(node, f.name)) for f in dataclasses.fields(node)
         }
         return (
             {"type": type(node).__name__, **fields}
@@ -34,17 +34,20 @@ def plain(node: Any) -> Any:
             else fields
         )
     if isinstance(node, dict):
-        return {key: plain(value) for key, value in node.items()}
+        return {key: to_jsonable(value) for key, value in node.items()}
     if isinstance(node, optax.GradientTransformation):
-        return {"init": plain(node.init), "update": plain(node.update)}
+        return {"init": to_jsonable(node.init), "update": to_jsonable(node.update)}
     if isinstance(node, tuple | list):
-        return [plain(item) for item in node]
+        return [to_jsonable(item) for item in node]
     if isinstance(node, np.ndarray | jax.Array):
         array = np.asarray(node)
         sha256 = hashlib.sha256(array.tobytes()).hexdigest()
         return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": sha256}
     if isinstance(node, functools.partial):
-        return {"partial": plain(node.func), "args": plain([node.args, node.keywords])}
+        return {
+            "partial": to_jsonable(node.func),
+            "args": to_jsonable([node.args, node.keywords]),
+        }
     if callable(node):
         function = inspect.unwrap(node)
         if inspect.isfunction(function):
@@ -67,5 +70,5 @@ def _function(function: types.FunctionType) -> Any:
         except ValueError:  # Not assigned yet.
             continue
         if value is not function:  # It may call itself.
-            values[variable] = plain(value)
+            values[variable] = to_jsonable(value)
     return {"function": name, **values} if values else name

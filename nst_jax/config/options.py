@@ -16,9 +16,9 @@ from nst_jax.ensemble.strategies import STRATEGIES
 from nst_jax.losses.guides import PROPAGATIONS
 from nst_jax.optim.solvers import SOLVERS, Solver, as_solver
 
-PROCESSES = ("own", "fresh")
+PROCESSES = ("inline", "subprocess")
 #: Steps of a stage, which a program counts in 32 bits, and members of a batch.
-MOST_STEPS, MOST_MEMBERS = 2**31 - 1, 2**16
+MAX_STEPS, MAX_MEMBERS = 2**31 - 1, 2**16
 
 # The flags read the annotations below as types: they must not be strings.
 
@@ -132,7 +132,7 @@ class EnsembleOptions(Fields):
       batch_size: members held at a time, of which a batch that has fewer is filled
         up with copies; 0 for as many as there are and memory has room for.
       position: the place in its batch of a batch's first member.
-      process: "own", that of the run; "fresh", a process of its own that runs the
+      process: "inline", that of the run; "subprocess", one that runs the
         same command with no compiled program kept from before.
       platform: which kind of device computes, such as "cpu" or "gpu"; "" for JAX's
         default.
@@ -143,7 +143,7 @@ class EnsembleOptions(Fields):
     strategy: str = "vmap"
     batch_size: int = 0
     position: int = 0
-    process: str = "own"
+    process: str = "inline"
     platform: str = ""
     repeat: int = 0
 
@@ -172,9 +172,9 @@ class EnsembleOptions(Fields):
                 raise RequestError(
                     f"ensemble.{name} must be at least 0, got {getattr(self, name)}"
                 )
-        if self.batch_size > MOST_MEMBERS:
+        if self.batch_size > MAX_MEMBERS:
             raise RequestError(
-                f"ensemble.batch_size must be at most {MOST_MEMBERS}, "
+                f"ensemble.batch_size must be at most {MAX_MEMBERS}, "
                 f"got {self.batch_size}"
             )
         if self.position and self.strategy in ("loop", "rows"):

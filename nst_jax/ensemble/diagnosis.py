@@ -327,7 +327,7 @@ def _standstill(outcome: Outcome, gradient: float) -> Iterator[_Fault]:
 
 def _of_a_rise(outcome: Outcome) -> str:
     shorter = _shorter_steps(outcome.solver)
-    names = [term.name for term in outcome.objective.terms if term.drawn_anew]
+    names = [term.name for term in outcome.objective.terms if term.is_stochastic]
     if not names:
         return shorter
     return (

@@ -28,7 +28,7 @@ from nst_jax.optim.problem import Problem, State
 from nst_jax.optim.solvers import Report
 
 
-class Look(NamedTuple):
+class StepResult(NamedTuple):
     """What the host sees of a batch at one step; arrays have a member axis first.
 
     Attributes:
@@ -50,7 +50,7 @@ class Look(NamedTuple):
     step: int
     report: Report
     rollbacks: np.ndarray
-    stuck: np.ndarray
+    is_stalled: np.ndarray
     canvas: np.ndarray | None
     state: State | None
     overflowed: np.ndarray | None = None
@@ -63,7 +63,7 @@ class Look(NamedTuple):
         finite = np.isfinite(report.loss) & np.isfinite(report.grad_norm)
         if self.canvas is not None:
             finite &= np.isfinite(self.canvas).all((1, 2, 3))
-        return ~finite | self.stuck
+        return ~finite | self.is_stalled
 
     def __repr__(self) -> str:
         return short_repr(self)
@@ -84,11 +84,11 @@ class Ensemble:
     batch_size: int
     compile_s: float
     coarser: "Ensemble | None"
-    _along: Problem
+    _in_axes: Problem
     _start: Any
     _advance: Any
     _structure: Any
-    _home: jax.sharding.NamedSharding | None
+    _replicated_sharding: jax.sharding.NamedSharding | None
     _sent: tuple[Network, Network] | None = None
 
     def __repr__(self) -> str:
@@ -128,18 +128,18 @@ class Ensemble:
         if strategy in ("vmap", "map") and batch_size == 1:
             strategy = "loop"  # One picture is computed alone.
         problems = as_list(problems)
-        along = member_axes(problems)
-        home = strategies.home(strategy, shape, devices)
-        problem = stack([problems[0]] * batch_size, along)
+        in_axes = member_axes(problems)
+        replicated_sharding = strategies.replicated_sharding(strategy, shape, devices)
+        problem = stack([problems[0]] * batch_size, in_axes)
         numerics = problem.network.numerics
         together = strategy in ("vmap", "shard") and not numerics.batch_invariant
 
         def over(function: Callable) -> Callable:
-            if home and strategy == "rows":
-                function = in_rows(function, home)
-            over_members = mapped(function, along, shape=shape, together=together)
-            if home and strategy == "shard":
-                over_members = sharded(over_members, along, home)
+            if replicated_sharding and strategy == "rows":
+                function = in_rows(function, replicated_sharding)
+            over_members = mapped(function, in_axes, shape=shape, together=together)
+            if replicated_sharding and strategy == "shard":
+                over_members = sharded(over_members, in_axes, replicated_sharding)
             return over_members
 
         began = time.perf_counter()
@@ -147,7 +147,10 @@ class Ensemble:
         options: dict[str, Any] = {"compiler_options": numerics.compiler_options}
         if strategy == "rows":
             # The picture is in rows inside of the network alone; a state is no matter.
-            options |= {"in_shardings": home, "out_shardings": home}
+            options |= {
+                "in_shardings": replicated_sharding,
+                "out_shardings": replicated_sharding,
+            }
         first, source = transfer.start, canvases
         if coarser:
             first = functools.partial(transfer.carry, shape=tuple(shape))
@@ -160,15 +163,15 @@ class Ensemble:
         elapsed = time.perf_counter() - began
         return cls(
             # In a tree, None is no leaf: what differs is all that is there.
-            problem=None if jax.tree.leaves(along) else problems[0],
+            problem=None if jax.tree.leaves(in_axes) else problems[0],
             batch_size=batch_size,
             compile_s=elapsed,
             coarser=coarser,
-            _along=along,
+            _in_axes=in_axes,
             _start=programs[0],
             _advance=programs[1],
             _structure=started.out_info,
-            _home=home,
+            _replicated_sharding=replicated_sharding,
         )
 
     @staticmethod
@@ -230,7 +233,7 @@ class Ensemble:
         stop: Callable[[], bool] = lambda: False,
         keep: Callable[[], bool] = lambda: False,
         show: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Look]:
+    ) -> Iterator[StepResult]:
         """Optimises one batch, and yields what there is to see on the way.
 
         The next chunk of steps is dispatched before the last one's numbers are
@@ -265,23 +268,23 @@ class Ensemble:
         # A short batch is filled up with its last member: one program for all.
         filled = np.minimum(np.arange(self.batch_size), count - 1)
         order = np.roll(filled, position)
-        places = (position + np.arange(count)) % self.batch_size
+        batch_slots = (position + np.arange(count)) % self.batch_size
         problem = self._posed(problems, count, order)
         if resume is not None:
             step, state = resume
         elif self.coarser is not None:
             if coarse is None:
                 raise RequestError("coarse is None, and this stage starts from another")
-            if self._home != self.coarser._home:
-                coarse = jax.device_put(coarse, self._home)
+            if self._replicated_sharding != self.coarser._replicated_sharding:
+                coarse = jax.device_put(coarse, self._replicated_sharding)
             step, state = 0, self._start(problem, coarse)
         else:
             batch = jnp.asarray(canvases, jnp.float32)[order]
             step, state = 0, self._start(problem, batch)
-        tolerance = np.broadcast_to(problem.tolerance, self.batch_size)[places]
+        tolerance = np.broadcast_to(problem.tolerance, self.batch_size)[batch_slots]
         resting = False
         shown = range(steps + 1) if every_canvas else snapshots
-        pending = self._look(step, state, step in shown, places)
+        pending = self._look(step, state, step in shown, batch_slots)
         while step < steps and not stop():
             ahead = [s for s in (*snapshots, steps) if s > step]
             following = min(step + look_every, *ahead)
@@ -293,12 +296,12 @@ class Ensemble:
             # Once all members rest, or have come to NaN, nothing would change.
             resting = not (look.report.grad_norm > tolerance).any()
             fetched = step in shown or show()
-            pending = self._look(step, state, fetched, places, keep())
+            pending = self._look(step, state, fetched, batch_slots, keep())
         overflowed = jax.vmap(transfer.overflowed_share)(state)
         last = pending()._replace(
-            canvas=_fetch(state.canvas, places),
+            canvas=_fetch(state.canvas, batch_slots),
             state=state,
-            overflowed=_fetch(overflowed, places),
+            overflowed=_fetch(overflowed, batch_slots),
         )
         faulty = np.flatnonzero(~np.isfinite(last.report.grad_norm))
         if faulty.size and step >= steps:
@@ -306,7 +309,7 @@ class Ensemble:
             assert asked is not None
             first, listed = faulty[0], as_list(asked)
             own = listed[first if len(listed) > 1 else 0]
-            at = (state.variable[places[first]], state.step[places[first]])
+            at = (state.variable[batch_slots[first]], state.step[batch_slots[first]])
             last = last._replace(faulty_terms=faulty_terms(own, *at))
         yield last
 
@@ -328,42 +331,47 @@ class Ensemble:
                 f"problems has {len(listed)} entries for {count} canvases"
             )
         differing = jax.tree.leaves(member_axes(listed), is_leaf=lambda x: x is None)
-        batched = jax.tree.leaves(self._along, is_leaf=lambda x: x is None)
+        batched = jax.tree.leaves(self._in_axes, is_leaf=lambda x: x is None)
         if any(a == 0 and b is None for a, b in zip(differing, batched, strict=True)):
             raise RequestError(
                 "problems differ in numbers that those compiled for had in common"
             )
-        posed = stack([listed[i] for i in order], self._along)
-        if self._home is None:
-            return posed
+        batched_problem = stack([listed[i] for i in order], self._in_axes)
+        if self._replicated_sharding is None:
+            return batched_problem
         # Sent to the devices once, not with each batch.
-        if self._sent is None or not share_weights(self._sent[0], posed.network):
-            self._sent = posed.network, jax.device_put(posed.network, self._home)
-        return dataclasses.replace(posed, network=self._sent[1])
+        if self._sent is None or not share_weights(
+            self._sent[0], batched_problem.network
+        ):
+            self._sent = (
+                batched_problem.network,
+                jax.device_put(batched_problem.network, self._replicated_sharding),
+            )
+        return dataclasses.replace(batched_problem, network=self._sent[1])
 
     def _look(
         self,
         step: int,
         state: State,
         snapshot: bool,
-        places: np.ndarray,
+        batch_slots: np.ndarray,
         keep: bool = False,
-    ) -> Callable[[], Look]:
+    ) -> Callable[[], StepResult]:
         """A look that is fetched when called; what it needs outlives the state."""
-        shown = state.report, state.rollbacks, transfer.stuck(state)
+        shown = state.report, state.rollbacks, transfer.is_stalled(state)
         seen = jax.tree.map(jnp.copy, shown)
         canvas = jnp.copy(state.canvas) if snapshot else None
         # A copy in the host's memory: the device may have no room for a second one.
         kept = jax.tree.map(np.array, state) if keep else None
 
-        def fetch() -> Look:
-            picture = None if canvas is None else _fetch(canvas, places)
-            fetched = jax.tree.map(lambda x: _fetch(x, places), seen)
-            report, rollbacks, stuck = fetched
-            return Look(step, report, rollbacks, stuck, picture, kept)
+        def fetch() -> StepResult:
+            picture = None if canvas is None else _fetch(canvas, batch_slots)
+            fetched = jax.tree.map(lambda x: _fetch(x, batch_slots), seen)
+            report, rollbacks, is_stalled = fetched
+            return StepResult(step, report, rollbacks, is_stalled, picture, kept)
 
         return fetch
 
 
-def _fetch(leaf: jax.Array, places: np.ndarray) -> np.ndarray:
-    return np.asarray(leaf)[places]  # Cut on the host: the device has other work.
+def _fetch(leaf: jax.Array, batch_slots: np.ndarray) -> np.ndarray:
+    return np.asarray(leaf)[batch_slots]  # Cut on the host: the device has other work.

@@ -21,7 +21,7 @@ from nst_jax.ensemble.diagnosis import (
     diagnose,
     diagnose_requests,
 )
-from nst_jax.ensemble.ensemble import Ensemble, Look
+from nst_jax.ensemble.ensemble import Ensemble, StepResult
 from nst_jax.ensemble.observer import Callback, Observer
 from nst_jax.ensemble.progress import Progress
 from nst_jax.optim.parametrisation import Pixels
@@ -127,7 +127,9 @@ def run(
         strategy=strategy,
     )
     size = ensemble.batch_size
-    looks: list[list[Look]] = []  # Of each batch that was begun, without canvases.
+    looks: list[
+        list[StepResult]
+    ] = []  # Of each batch that was begun, without canvases.
     ends = np.array(canvases)
     with Progress(steps * count, shown=progress) as bar, Observer(callback) as observer:
         for first in range(0, count, size):
@@ -160,7 +162,7 @@ def _joined(
     listed: list[Problem],
     starts: np.ndarray,
     ends: np.ndarray,
-    looks: list[list[Look]],
+    looks: list[list[StepResult]],
     size: int,
 ) -> Result:
     """Return the result of batches of so many members, of which some may be missing."""
@@ -201,7 +203,7 @@ def _outcomes(
     problems: Sequence[Problem],
     starts: np.ndarray,
     ends: np.ndarray,
-    batches: Sequence[Sequence[Look]],
+    batches: Sequence[Sequence[StepResult]],
 ) -> Iterator[tuple[int, Outcome]]:
     """Yield how each member of a batch that was begun ended, from its looks."""
     begun = [looks for looks in batches if looks]

@@ -44,7 +44,7 @@ def batch_size(strategy: str, asked: int, devices: int) -> int:
 
 def mapped(
     function: Callable,
-    along: Problem | None = None,
+    in_axes: Problem | None = None,
     *,
     shape: Sequence[int],
     together: bool,
@@ -68,16 +68,18 @@ def mapped(
             return function(problem, member, *rest, evaluate=evaluate)
 
         if together:
-            return jax.vmap(in_a_batch, in_axes=(along, 0))(problem, members)
-        return _one_by_one(alone, problem, along, members)
+            return jax.vmap(in_a_batch, in_axes=(in_axes, 0))(problem, members)
+        return _one_by_one(alone, problem, in_axes, members)
 
     return over_members
 
 
 def sharded(
-    over_members: Callable, along: Problem | None, home: jax.sharding.NamedSharding
+    over_members: Callable,
+    in_axes: Problem | None,
+    replicated_sharding: jax.sharding.NamedSharding,
 ) -> Callable:
-    """What `mapped` gave, each device of a `home` with an equal share of the members.
+    """Return what `mapped` gave, with an equal share of the members on each device.
 
     No device waits for another, nor do they speak: every one has the whole of what
     the members share, and its own of what they do not.
@@ -85,17 +87,17 @@ def sharded(
     JAX does not check what varies over the mesh (`check_vma`): it would refuse the
     gradient that `convolve` gives to weights that all devices share, which varies.
     """
-    own, shared = jax.P(*home.mesh.axis_names), home.spec
+    own, shared = jax.P(*replicated_sharding.mesh.axis_names), replicated_sharding.spec
     problem = jax.tree.map(
         lambda axis: shared if axis is None else own,
-        along,
+        in_axes,
         is_leaf=lambda node: node is None,
     )
 
     def over_devices(problem_: Problem, members: Any, *rest: Any) -> Any:
         return jax.shard_map(
             over_members,
-            mesh=home.mesh,
+            mesh=replicated_sharding.mesh,
             in_specs=(problem, own, *[shared] * len(rest)),
             out_specs=own,
             check_vma=False,
@@ -104,7 +106,7 @@ def sharded(
     return over_devices
 
 
-def home(
+def replicated_sharding(
     strategy: str, shape: Sequence[int], devices: Sequence[jax.Device]
 ) -> jax.sharding.NamedSharding | None:
     """Where a strategy has what its devices share: whole, on each of them.
@@ -127,14 +129,18 @@ def home(
     return jax.sharding.NamedSharding(mesh, jax.P())
 
 
-def in_rows(function: Callable, home: jax.sharding.NamedSharding) -> Callable:
+def in_rows(
+    function: Callable, replicated_sharding: jax.sharding.NamedSharding
+) -> Callable:
     """A function of a problem, whose network has a picture in rows over devices.
 
     The compiler makes of that what it needs: at each convolution a device has the
     next row of either neighbour, and a sum over pixels is one over devices. They are
     direct, for tiles of Winograd's form would lie across the borders between devices.
     """
-    rows = jax.sharding.NamedSharding(home.mesh, jax.P(*home.mesh.axis_names))
+    rows = jax.sharding.NamedSharding(
+        replicated_sharding.mesh, jax.P(*replicated_sharding.mesh.axis_names)
+    )
 
     def over_rows(problem: Problem, *rest: Any) -> Any:
         numerics = dataclasses.replace(problem.network.numerics, convolution="direct")
@@ -187,7 +193,7 @@ def _with_one_network(problem: Problem, shape: Sequence[int]) -> Evaluate:
 
 
 def _one_by_one(
-    one: Callable, problem: Problem, along: Problem | None, members: Any
+    one: Callable, problem: Problem, in_axes: Problem | None, members: Any
 ) -> Any:
     """`one` of each member in turn, compiled alike whatever their number.
 
@@ -199,7 +205,7 @@ def _one_by_one(
     count = len(jax.tree.leaves(members)[0])
 
     def of_member(i: jax.Array | int) -> Problem:
-        return member_of(problem, along, i)
+        return member_of(problem, in_axes, i)
 
     alone = jax.eval_shape(lambda x: jax.tree.map(lambda leaf: leaf[0], x), members)
     shapes = jax.eval_shape(lambda member: one(of_member(0), member), alone)
@@ -218,12 +224,12 @@ def _one_by_one(
     return jax.lax.fori_loop(0, hidden, body, members if in_place else room)
 
 
-def member_of(problem: Problem, along: Problem | None, i: jax.Array | int) -> Problem:
+def member_of(problem: Problem, in_axes: Problem | None, i: jax.Array | int) -> Problem:
     """The problem of the member at `i`: its own entry of what has a member axis."""
-    if along is None:
+    if in_axes is None:
         return problem
 
     def entry(axis: int | None, leaf: Any) -> Any:
         return leaf if axis is None else jax.lax.optimization_barrier(leaf[i])
 
-    return jax.tree.map(entry, along, problem, is_leaf=lambda node: node is None)
+    return jax.tree.map(entry, in_axes, problem, is_leaf=lambda node: node is None)

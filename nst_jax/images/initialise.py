@@ -26,7 +26,7 @@ KINDS = ("content", "style", "noise", "blend", "file", "previous")
 NOISY = ("noise", "blend", "previous")
 NOISES = ("uniform", "normal")
 #: What a frame of a film has of its own in its start.
-NEW = ("nothing", "noise", "rounding")
+PER_FRAME = ("nothing", "noise", "rounding")
 MAX_ULPS = 1000
 #: The colour that noise is around, RGB.
 CENTRES = {
@@ -55,7 +55,7 @@ class Canvas(Fields):
         exactly where that run ended, unless its colours were put back afterwards
         ("luminance" and "luma_swap"): then close by; or unless a ladder brings it to a
         smaller size.
-      new: what each frame of a film has of its own: "nothing", so that all frames
+      per_frame: what each frame of a film has of its own: "nothing", so that all frames
         of a seed start from the same noise; "noise"; or a "rounding", one unit in
         the last place of one value more than the frame before.
       ulps: units in the last place that the start's first value is moved by: the
@@ -68,7 +68,7 @@ class Canvas(Fields):
     centre: str = "grey"
     mix: float = 0.5
     path: PictureSource = ""
-    new: str = "nothing"
+    per_frame: str = "nothing"
     ulps: int = 0
 
     def __post_init__(self) -> None:
@@ -96,14 +96,14 @@ class Canvas(Fields):
                 f"canvas.centre must be one of {tuple(CENTRES)}, got {self.centre!r}"
                 f"{nearest(self.centre, CENTRES)}"
             )
-        if self.new not in NEW:
+        if self.per_frame not in PER_FRAME:
             raise RequestError(
-                f"canvas.new must be one of {NEW}, got {self.new!r}"
-                f"{nearest(self.new, NEW)}"
+                f"canvas.per_frame must be one of {PER_FRAME}, got {self.per_frame!r}"
+                f"{nearest(self.per_frame, PER_FRAME)}"
             )
-        if self.new == "noise" and self.kind not in NOISY:
+        if self.per_frame == "noise" and self.kind not in NOISY:
             raise RequestError(
-                f"canvas.new='noise' needs a canvas.kind of {NOISY}, got {self.kind!r}"
+                f"canvas.per_frame='noise' needs a canvas.kind of {NOISY}, got {self.kind!r}"
             )
         if abs(self.ulps) > MAX_ULPS:
             raise RequestError(
@@ -193,11 +193,11 @@ def draw_canvas(
 ) -> np.ndarray:
     """Return `starting_canvas` of arguments that need no check."""
     key = seed_key(seed)
-    if canvas.new == "noise" and frame:
+    if canvas.per_frame == "noise" and frame:
         key = jax.random.fold_in(key, frame)
     with jax.default_device(_host()):
         start = np.asarray(_start(canvas, key, content, styles, picture), np.float32)
-    ulps = canvas.ulps + (frame if canvas.new == "rounding" else 0)
+    ulps = canvas.ulps + (frame if canvas.per_frame == "rounding" else 0)
     return nudged(start, ulps) if ulps else start
 
 

@@ -23,7 +23,7 @@ import jax
 from absl import logging
 
 from nst_jax.config.experiment import Experiment, Member
-from nst_jax.config.jsonable import plain
+from nst_jax.config.jsonable import to_jsonable
 from nst_jax.core.errors import RequestError
 from nst_jax.launch.devices import check_devices
 from nst_jax.launch.runner import execute
@@ -89,7 +89,7 @@ def execute_share(
     check_writable(workdir)
     members = experiment.members()
     _check_enough(members, cluster.processes or 1)
-    request = hashlib.sha256(to_json(plain(experiment)).encode()).hexdigest()
+    request = hashlib.sha256(to_json(to_jsonable(experiment)).encode()).hexdigest()
     with _joined(workdir, cluster, request) as (process, processes):
         _check_enough(members, processes)
         parts = [_part(workdir, number, processes) for number in range(processes)]

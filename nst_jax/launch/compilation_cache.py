@@ -11,7 +11,7 @@ import platformdirs
 _JAXS_LEAST = 1.0
 
 
-def keep_programs() -> None:
+def enable_compilation_cache() -> None:
     """Keeps what JAX compiles from now on, for this process and those to come.
 
     In the user's cache folder, unless JAX has been told of another one; not at all

@@ -133,7 +133,7 @@ def _probe(stage: Stage, coarse: State | None) -> tuple[float, float, State | No
     return max(one - step, 0.0), step, state
 
 
-def outlook(forecasts: list[Forecast]) -> str:
+def format_forecast(forecasts: list[Forecast]) -> str:
     """Forecasts in words, for a person who decides whether to start the run."""
     members = sum(group.members for group in forecasts)
     programs = sum(group.programs for group in forecasts)

@@ -12,14 +12,14 @@ import numpy as np
 from absl import logging
 
 from nst_jax.core.errors import OutOfMemory
-from nst_jax.ensemble.ensemble import Look
+from nst_jax.ensemble.ensemble import StepResult
 from nst_jax.ensemble.memory import out_of_memory
 from nst_jax.ensemble.observer import Callback, Observer
 from nst_jax.ensemble.progress import Cadence, Progress
 from nst_jax.launch.subprocess import (
     check_command,
     check_same_request,
-    compute_elsewhere,
+    run_in_subprocess,
 )
 from nst_jax.optim.problem import Problem, State
 from nst_jax.plan.build import Plan
@@ -82,7 +82,7 @@ def execute(
                 records.end(records.status, 0)
                 write_report(records.workdir)
         return records.status
-    if any(group.experiment.ensemble.process == "fresh" for group in plan.groups):
+    if any(group.experiment.ensemble.process == "subprocess" for group in plan.groups):
         check_command(command)
     logging.info("results go to %s", workdir)
     warn_before(plan)
@@ -145,7 +145,7 @@ class _Run:
         self.member_steps = 0
         #: `run_s` and `member_steps` without the batch under way.
         self.settled = 0.0, 0
-        here = [g for g in plan.groups if g.experiment.ensemble.process == "own"]
+        here = [g for g in plan.groups if g.experiment.ensemble.process == "inline"]
         ahead = [group for group in here if not records.finished(group.numbers)]
         self.compiler = Compiler(sum(len(group.stages) for group in ahead))
         self.logged: set[int] = set()
@@ -185,7 +185,7 @@ class _Run:
 
     def _computed(self, number: int, group: Group, progress: Progress) -> bool:
         """Computes what is not finished of a group; False if stopped before its end."""
-        if group.experiment.ensemble.process == "fresh":
+        if group.experiment.ensemble.process == "subprocess":
             return self._elsewhere(number, group, progress)
         problems = group.problems()
         size = self._batch_size(number, group, problems[0])
@@ -211,7 +211,7 @@ class _Run:
         count = len(self.plan.groups)
         logging.info("compiling group %d of %d in another process", number + 1, count)
         with progress.waiting("in a process of its own"):
-            whole = compute_elsewhere(command, workdir, group.numbers, self.stop)
+            whole = run_in_subprocess(command, workdir, group.numbers, self.stop)
         if not whole:
             with contextlib.suppress(OSError, ValueError):  # It had not begun.
                 other = read_manifest(workdir)
@@ -343,7 +343,7 @@ class _Run:
         resume: tuple[int, State] | None,
         began: float,
         progress: Progress,
-    ) -> Look:
+    ) -> StepResult:
         """The last look at a batch in a stage, at its end or where it was stopped.
 
         Its step counts those of the stages before.
@@ -394,7 +394,7 @@ class _Run:
         finally:
             self.run_s += time.perf_counter() - entered
 
-    def _add_latest(self, stage: Stage, places: range, look: Look) -> None:
+    def _add_latest(self, stage: Stage, places: range, look: StepResult) -> None:
         """Writes the current pictures of a batch's members."""
         assert look.canvas is not None
         for i, canvas in zip(places, look.canvas, strict=True):
@@ -402,7 +402,7 @@ class _Run:
             self.records.add_latest(number, canvas, alpha)
 
     def _keep(
-        self, stage: Stage, numbers: tuple[int, ...], look: Look, began: float
+        self, stage: Stage, numbers: tuple[int, ...], look: StepResult, began: float
     ) -> None:
         """A checkpoint of a batch, to go on from whatever comes."""
         seconds = time.perf_counter() - began

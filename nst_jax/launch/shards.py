@@ -39,9 +39,9 @@ def share(asked: str, members: Sequence[Member]) -> list[int]:
         raise RequestError(
             f"shard must be K/N with K from 1 to N, such as 3/16, got {asked!r}"
         )
-    if any(member.experiment.ensemble.process == "fresh" for member in members):
+    if any(member.experiment.ensemble.process == "subprocess" for member in members):
         raise RequestError(
-            "shard: ensemble.process='fresh' runs each group in a process of its own, "
+            "shard: ensemble.process='subprocess' runs each group in a process of its own, "
             "and a share is one process; leave one of them out"
         )
     if any(member.experiment.canvas.kind == "previous" for member in members):

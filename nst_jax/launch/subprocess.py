@@ -19,7 +19,7 @@ from nst_jax.workdir.schema import FINISHED, read_manifest
 _SECONDS_BETWEEN_LOOKS = 0.2
 
 
-def compute_elsewhere(
+def run_in_subprocess(
     command: str,
     workdir: pathlib.Path,
     members: Sequence[int],
@@ -117,9 +117,9 @@ def check_command(command: str) -> None:
     parts = shlex.split(command)
     if not parts or not pathlib.Path(parts[0]).is_file():
         raise RequestError(
-            "ensemble.process='fresh' runs the launch script again, and this run was "
+            "ensemble.process='subprocess' runs the launch script again, and this run was "
             f"not asked for by one (its command is {command!r}); use launch.py, or "
-            "ensemble.process='own'"
+            "ensemble.process='inline'"
         )
 
 

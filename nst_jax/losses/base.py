@@ -98,7 +98,7 @@ class Term:
                 object.__setattr__(self, field.name, self._checked(field.name, value))
 
     @property
-    def drawn_anew(self) -> bool:
+    def is_stochastic(self) -> bool:
         """Whether the loss is another one at each step, which misleads L-BFGS."""
         return False
 
@@ -214,8 +214,10 @@ class LayerTerm(Term):
     def parts(self, view: View, target: Target) -> dict[str, jax.Array]:
         weights = self.layer_weights or (1.0,) * len(self.sites)
         return {
-            f"{self.name}/{site}": weight * self._part(view, site, goal)
-            for site, weight, goal in zip(self.sites, weights, target, strict=True)
+            f"{self.name}/{site}": weight * self._part(view, site, target_statistic)
+            for site, weight, target_statistic in zip(
+                self.sites, weights, target, strict=True
+            )
         }
 
     def _part(self, view: View, site: str, target: Target) -> jax.Array:

@@ -24,7 +24,7 @@ class Neighbours(NamedTuple):
     """
 
     grams: jax.Array
-    there: jax.Array
+    fits: jax.Array
 
 
 @term
@@ -59,18 +59,18 @@ class ShiftedGram(Gram):
         f = self.shifted(features)
         found, fits = [], []
         for shift, axis in itertools.product(self.shifts, (0, 1)):
-            here, there = _neighbours(f, shift, axis)
+            here, shifted = _neighbours(f, shift, axis)
             both = None
             if weights is not None:
                 one, other = _neighbours(weights, shift, axis)
                 both = as_weights(jnp.sqrt(one * other))
-            found.append(products(here, there, both))
+            found.append(products(here, shifted, both))
             fits.append(shift < f.shape[axis])
         grams = jnp.stack(found)
         return Neighbours(grams, jnp.asarray(fits, grams.dtype))
 
     def distance(self, statistic: Any, target: Any) -> jax.Array:
-        both = (statistic.there * target.there)[:, None, None]
+        both = (statistic.fits * target.fits)[:, None, None]
         return self.squares(both * (statistic.grams - target.grams)) / len(both)
 
 

@@ -3,7 +3,13 @@
 import jax
 
 from nst_jax.losses.base import check_integers, static, term
-from nst_jax.losses.quantiles import Bag, Quantiles, bag, quantiles, transport
+from nst_jax.losses.quantiles import (
+    Quantiles,
+    WeightedSamples,
+    bag,
+    quantiles,
+    transport,
+)
 from nst_jax.losses.style import StyleTerm
 
 
@@ -27,11 +33,13 @@ class Histogram(StyleTerm):
         super().__post_init__()
         check_integers(self, levels=2)
 
-    def statistic(self, features: jax.Array, weights: jax.Array | None = None) -> Bag:
+    def statistic(
+        self, features: jax.Array, weights: jax.Array | None = None
+    ) -> WeightedSamples:
         return bag(features, weights)
 
-    def goal(self, statistic: Bag) -> Quantiles:
+    def target_statistic(self, statistic: WeightedSamples) -> Quantiles:
         return quantiles(statistic, self.levels)
 
-    def distance(self, statistic: Bag, target: Quantiles) -> jax.Array:
+    def distance(self, statistic: WeightedSamples, target: Quantiles) -> jax.Array:
         return transport(statistic, target)

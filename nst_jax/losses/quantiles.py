@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from nst_jax.losses.statistics import widened
 
 
-class Bag(NamedTuple):
+class WeightedSamples(NamedTuple):
     """Features [M, c] whose places are forgotten, and what each counts for.
 
     Attributes:
@@ -43,12 +43,12 @@ class Quantiles(NamedTuple):
     values: jax.Array
 
 
-def bag(features: jax.Array, weights: jax.Array | None = None) -> Bag:
+def bag(features: jax.Array, weights: jax.Array | None = None) -> WeightedSamples:
     """The bag of features [h, w, c] and weights [h, w]."""
     values = widened(features).reshape(-1, features.shape[-1])
     if weights is None:
-        return Bag(values, None)
-    return Bag(values, weights.reshape(-1).astype(values.dtype))
+        return WeightedSamples(values, None)
+    return WeightedSamples(values, weights.reshape(-1).astype(values.dtype))
 
 
 def _midpoints(count: int, dtype: jnp.dtype) -> jax.Array:
@@ -61,7 +61,7 @@ def _ranks_in_order(weights: jax.Array) -> jax.Array:
     return jnp.cumsum(weights, 0) - weights / 2
 
 
-def quantiles(found: Bag, levels: int) -> Quantiles:
+def quantiles(found: WeightedSamples, levels: int) -> Quantiles:
     """The quantile functions of a bag: at its own ranks, or at `levels` if it has more.
 
     What counts for nothing has no part in them.
@@ -91,7 +91,7 @@ def at(function: Quantiles, where: jax.Array) -> jax.Array:
     return interpolate(where, function.ranks, function.values)
 
 
-def transport(found: Bag, target: Quantiles) -> jax.Array:
+def transport(found: WeightedSamples, target: Quantiles) -> jax.Array:
     """The mean squared way of a bag's values to the quantiles at their ranks: a scalar.
 
     The module's description says where this is the exact distance, and how far off it

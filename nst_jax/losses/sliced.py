@@ -8,7 +8,13 @@ from jax.typing import DTypeLike
 
 from nst_jax.core.keys import seed_key
 from nst_jax.losses.base import Target, View, check_integers, static, term
-from nst_jax.losses.quantiles import Bag, Quantiles, bag, quantiles, transport
+from nst_jax.losses.quantiles import (
+    Quantiles,
+    WeightedSamples,
+    bag,
+    quantiles,
+    transport,
+)
 from nst_jax.losses.style import StyleTerm
 
 
@@ -66,18 +72,20 @@ class SlicedWasserstein(StyleTerm):
         check_integers(self, directions=0, seed=0, levels=2, samples=1)
 
     @property
-    def drawn_anew(self) -> bool:
+    def is_stochastic(self) -> bool:
         return self.anew
 
-    def statistic(self, features: jax.Array, weights: jax.Array | None = None) -> Bag:
+    def statistic(
+        self, features: jax.Array, weights: jax.Array | None = None
+    ) -> WeightedSamples:
         return bag(features, weights)
 
-    def goal(self, statistic: Bag) -> Bag | Slices:
+    def target_statistic(self, statistic: WeightedSamples) -> WeightedSamples | Slices:
         if self.anew:
             return self._sample(statistic)
         return self._slices(statistic, seed_key(self.seed))
 
-    def distance(self, statistic: Bag, target: Slices) -> jax.Array:
+    def distance(self, statistic: WeightedSamples, target: Slices) -> jax.Array:
         return transport(_along(statistic, target.directions), target.quantiles)
 
     def parts(self, view: View, target: Target) -> dict[str, jax.Array]:
@@ -96,13 +104,13 @@ class SlicedWasserstein(StyleTerm):
             )
         return super().parts(view, target)
 
-    def _slices(self, style: Bag, key: jax.Array) -> Slices:
+    def _slices(self, style: WeightedSamples, key: jax.Array) -> Slices:
         channels = style.values.shape[1]
         count = self.directions or channels
         drawn = directions(key, channels, count, style.values.dtype)
         return Slices(drawn, quantiles(_along(style, drawn), self.levels))
 
-    def _sample(self, style: Bag) -> Bag:
+    def _sample(self, style: WeightedSamples) -> WeightedSamples:
         """Some positions of a style, drawn by their weights; all if there are few."""
         count = len(style.values)
         if count <= self.samples:
@@ -114,9 +122,9 @@ class SlicedWasserstein(StyleTerm):
             replace=style.weights is not None,
             p=style.weights,
         )
-        return Bag(style.values[chosen], None)
+        return WeightedSamples(style.values[chosen], None)
 
 
-def _along(found: Bag, drawn: jax.Array) -> Bag:
+def _along(found: WeightedSamples, drawn: jax.Array) -> WeightedSamples:
     """A bag's projections [M, K] on directions [c, K]."""
-    return Bag(found.values @ drawn, found.weights)
+    return WeightedSamples(found.values @ drawn, found.weights)

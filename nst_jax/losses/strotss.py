@@ -165,7 +165,7 @@ class RelaxedEMD(StyleTerm):
         check_integers(self, samples=1, seed=0)
 
     @property
-    def drawn_anew(self) -> bool:
+    def is_stochastic(self) -> bool:
         return True
 
     @property
@@ -208,10 +208,10 @@ class RelaxedEMD(StyleTerm):
                 # A region that no place falls into has nothing to be moved.
                 weights, seen = as_weights(plane[:, 0]), plane.sum() > 0
             sample = self.statistic(columns, weights)
-            for share, goal in zip(
+            for share, target_statistic in zip(
                 self._shares(region), region.statistics, strict=True
             ):
-                losses = self._losses(sample, goal)
+                losses = self._losses(sample, target_statistic)
                 counted = jnp.where(seen, share, 0)
                 found.append({name: counted * loss for name, loss in losses.items()})
         return {
@@ -259,7 +259,7 @@ class SelfSimilarity(Term):
         check_integers(self, samples=1, seed=0)
 
     @property
-    def drawn_anew(self) -> bool:
+    def is_stochastic(self) -> bool:
         return True
 
     def target(

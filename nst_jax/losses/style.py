@@ -24,12 +24,12 @@ class Region(NamedTuple):
         where all count alike.
       area: the region's share of the canvas; None where it is the whole.
       there: [S], whether each style has the region; None where all have.
-      statistics: one a style, of its positions in the region: its `goal`.
+      statistics: one a style, of its positions in the region: its `target_statistic`.
     """
 
     weights: jax.Array | None
     area: jax.Array | None
-    there: jax.Array | None
+    present_styles: jax.Array | None
     statistics: tuple[Any, ...]
 
 
@@ -68,7 +68,7 @@ class StyleTerm(LayerTerm):
         """
         raise NotImplementedError(f"{type(self).__name__} has no statistic")
 
-    def goal(self, statistic: Any) -> Any:
+    def target_statistic(self, statistic: Any) -> Any:
         """What is kept of a style's statistic, computed once: the statistic itself."""
         return statistic
 
@@ -101,18 +101,23 @@ class StyleTerm(LayerTerm):
             )
         if guides is None:
             found = tuple(
-                self.goal(self.statistic(style.features[layer])) for style in styles
+                self.target_statistic(self.statistic(style.features[layer]))
+                for style in styles
             )
             return (Region(None, None, None, found),)
         regions = []
         for r, guide in enumerate(guides):
             own = [style.guides[layer][r] for style in styles]
             found = tuple(
-                self.goal(self.statistic(style.features[layer], as_weights(weights)))
+                self.target_statistic(
+                    self.statistic(style.features[layer], as_weights(weights))
+                )
                 for style, weights in zip(styles, own, strict=True)
             )
-            there = jnp.stack([weights.any() for weights in own])
-            regions.append(Region(as_weights(guide), guide.mean(), there, found))
+            present_styles = jnp.stack([weights.any() for weights in own])
+            regions.append(
+                Region(as_weights(guide), guide.mean(), present_styles, found)
+            )
         return tuple(regions)
 
     def layer_loss(self, features: jax.Array, target: tuple[Region, ...]) -> jax.Array:
@@ -123,19 +128,19 @@ class StyleTerm(LayerTerm):
         statistic = self.statistic(features, *where)
         shares = self._shares(region)
         return total(
-            share * self.distance(statistic, goal)
-            for share, goal in zip(shares, region.statistics, strict=True)
+            share * self.distance(statistic, target_statistic)
+            for share, target_statistic in zip(shares, region.statistics, strict=True)
         )
 
     def _shares(self, region: Region) -> Sequence[float | jax.Array]:
         """What each style counts for in a region."""
         count = len(region.statistics)
         blend = self.blend or (1 / count,) * count
-        if region.area is None or region.there is None:
+        if region.area is None or region.present_styles is None:
             return blend
         # What a style without the region would count for falls to the others.
         shares = jnp.asarray(blend)
-        present = jnp.where(region.there, shares, 0)
+        present = jnp.where(region.present_styles, shares, 0)
         whole = present.sum()
         factor = region.area * shares.sum() / jnp.where(whole > 0, whole, 1)
         return list(factor * present)

@@ -132,7 +132,7 @@ class Wasserstein(StyleTerm):
         ridge = jnp.sqrt(jnp.asarray(self.ridge, f.dtype)) * one
         return Rows(middle, jnp.concatenate([scaled, ridge]))
 
-    def goal(self, statistic: Rows) -> Gaussian:
+    def target_statistic(self, statistic: Rows) -> Gaussian:
         return Gaussian(statistic.mean, _triangle(statistic.rows))
 
     def distance(self, statistic: Rows, target: Gaussian) -> jax.Array:

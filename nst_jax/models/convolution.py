@@ -21,7 +21,7 @@ _CHANNELS, _PIXELS = 256, 64
 Transformed = tuple[jax.Array, jax.Array]
 
 
-def turn(kernel: jax.Array) -> jax.Array:
+def flip_kernel(kernel: jax.Array) -> jax.Array:
     """The kernel [3, 3, O, I] of the adjoint of convolving with [3, 3, I, O]."""
     return kernel[::-1, ::-1].swapaxes(2, 3)
 
@@ -30,7 +30,7 @@ def transform(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """`Transformed` of a kernel [3, 3, I, O]; None if its channels are too few."""
     if min(kernel.shape[2:]) < _CHANNELS:
         return None
-    return winograd.transform(kernel), winograd.transform(turn(kernel))  # type: ignore
+    return winograd.transform(kernel), winograd.transform(flip_kernel(kernel))  # type: ignore
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
@@ -45,7 +45,7 @@ def convolve(
     """3×3 convolution [B, H, W, I] * [3, 3, I, O] with `pad` zeros at each border.
 
     Its gradient in `x` is written as what it is, a plain convolution with
-    `turned`, which is `turn(kernel)`. Autodiff says the same with permuted
+    `turned`, which is `flip_kernel(kernel)`. Autodiff says the same with permuted
     dimension numbers, which XLA's CPU compiler brings into its fast form only
     outside of loops: inside the `while` of an optimisation that gradient ran
     three times slower. The price is forward-mode differentiation, which this has not.
@@ -53,7 +53,7 @@ def convolve(
     Args:
       x: pictures.
       kernel: what they are convolved with.
-      turned: `turn(kernel)`, [3, 3, O, I].
+      turned: `flip_kernel(kernel)`, [3, 3, O, I].
       transformed: `transform(kernel)`, if pictures that are not too small, or that are
         many, are to be convolved in Winograd's form.
       pad: 0 or 1.

@@ -72,7 +72,7 @@ class Numerics:
                 f"{self.feature_dtype!r}: its rounding is ten times that of 'direct'"
             )
 
-    def on(self, backend: str) -> "Numerics":
+    def resolve(self, backend: str) -> "Numerics":
         """The same with `convolution` decided for a backend: "cpu", "gpu" or "tpu"."""
         if self.convolution != "auto":
             return self

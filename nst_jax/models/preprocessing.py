@@ -43,7 +43,7 @@ class Preprocessing:
                 f"scale {self.scale} and std {self.std}"
             )
 
-    def fed(self, input_scale: float, input_centred: bool) -> "Preprocessing":
+    def rescaled(self, input_scale: float, input_centred: bool) -> "Preprocessing":
         """What feeds a network otherwise than it was trained.
 
         Some tools do: features of a network of ReLUs grow about as its input does,

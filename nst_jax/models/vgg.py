@@ -21,7 +21,7 @@ from jax.typing import ArrayLike
 from nst_jax.core.errors import RequestError
 from nst_jax.core.image_array import as_picture
 from nst_jax.core.pytree import record, static
-from nst_jax.models.convolution import convolve, transform, turn
+from nst_jax.models.convolution import convolve, flip_kernel, transform
 from nst_jax.models.layers import (
     CONVS,
     LAYERS,
@@ -92,7 +92,7 @@ def prepare(params: Params, numerics: Numerics) -> Prepared:
     """The kernels in the forms that are computed with.
 
     Returns:
-      Convolution name -> {"turned": `turn(kernel)`}, and if the numerics ask for
+      Convolution name -> {"turned": `flip_kernel(kernel)`}, and if the numerics ask for
       Winograd's form and it pays, "transformed": see `convolution.transform`. Beyond
       `conv5_1`, the deepest of the usual style layers, none is, to spare memory.
     """
@@ -100,7 +100,7 @@ def prepare(params: Params, numerics: Numerics) -> Prepared:
     # By NumPy: `jnp` would compile a program for every shape.
     def forms(name: str) -> dict[str, Any]:
         kernel = np.asarray(params[name]["kernel"])
-        turned = {"turned": turn(kernel)}  # type: ignore[arg-type]
+        turned = {"turned": flip_kernel(kernel)}  # type: ignore[arg-type]
         usual = CONVS.index(name) <= CONVS.index("conv5_1")
         wanted = usual and numerics.convolution == "winograd"
         transformed = transform(kernel) if wanted else None
@@ -131,7 +131,7 @@ class Convolution(nn.Module):
         kernel = self.param("kernel", nn.initializers.he_normal(), shape).astype(dtype)
         bias = self.param("bias", nn.initializers.zeros, shape[-1:]).astype(dtype)
         prepared: Mapping[str, Any] = self.variables.get("prepared", {})
-        turned = prepared["turned"].astype(dtype) if prepared else turn(kernel)
+        turned = prepared["turned"].astype(dtype) if prepared else flip_kernel(kernel)
         transformed = prepared.get("transformed")
         if self.numerics.convolution != "winograd":
             transformed = None
@@ -260,7 +260,7 @@ class Network:
     pool_rounding: str = static(default="ceil")
 
     @classmethod
-    def of(
+    def from_params(
         cls,
         params: Params,
         preprocessing: Preprocessing,
@@ -284,10 +284,10 @@ class Network:
           RequestError: there is no such pooling, rounding or padding, or the scale
             is not positive.
         """
-        numerics = numerics.on(jax.default_backend())
+        numerics = numerics.resolve(jax.default_backend())
         prepared = prepare(params, numerics)
         params, prepared = jax.device_put((dict(params), prepared))
-        return cls(params, prepared, preprocessing, numerics=numerics).used(
+        return cls(params, prepared, preprocessing, numerics=numerics).with_options(
             pooling=pooling,
             padding=padding,
             numerics=numerics,
@@ -296,7 +296,7 @@ class Network:
             pool_rounding=pool_rounding,
         )
 
-    def used(
+    def with_options(
         self,
         *,
         pooling: str = "max",
@@ -311,14 +311,14 @@ class Network:
         They are not copied, but prepared anew if `numerics.convolution` is another.
         """
         check_names(pooling, padding, pool_rounding)
-        numerics = numerics.on(jax.default_backend())
+        numerics = numerics.resolve(jax.default_backend())
         prepared = self.prepared
         if numerics.convolution != self.numerics.convolution:
             prepared = jax.device_put(prepare(self.params, numerics))
         return dataclasses.replace(
             self,
             prepared=prepared,
-            preprocessing=self.preprocessing.fed(input_scale, input_centred),
+            preprocessing=self.preprocessing.rescaled(input_scale, input_centred),
             pooling=pooling,
             padding=padding,
             numerics=numerics,

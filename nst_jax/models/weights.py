@@ -217,7 +217,7 @@ def load_network(
         padding.
     """
     weights = load_weights(path)
-    return Network.of(
+    return Network.from_params(
         weights.params,
         weights.preprocessing,
         pooling=pooling,

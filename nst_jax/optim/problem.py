@@ -32,7 +32,7 @@ from nst_jax.optim.tiling import Tiling
 Evaluate = Callable[[jax.Array, jax.Array], tuple[tuple[jax.Array, Parts], jax.Array]]
 
 
-class Held(NamedTuple):
+class FixedPixels(NamedTuple):
     """What of a canvas does not move.
 
     Attributes:
@@ -72,7 +72,7 @@ class Problem:
     solver: Solver
     tolerance: float | jax.Array = 0.0
     averaging: float | jax.Array = 0.0
-    held: Held | None = None
+    held: FixedPixels | None = None
     tiling: Tiling | None = None
     parametrisation: Parametrisation = static(default=Pixels())
 
@@ -80,7 +80,7 @@ class Problem:
         object.__setattr__(self, "solver", as_solver(self.solver))
 
     @classmethod
-    def of(
+    def from_images(
         cls,
         network: Network,
         objective: Objective,
@@ -195,7 +195,7 @@ class Best(NamedTuple):
     """Where the loss was least: what a transfer that comes to NaN goes back to.
 
     Attributes:
-      canvas, variable, mean, missing: as of the `State` there, like the next.
+      canvas, variable, ema, ema_residual: as of the `State` there, like the next.
       report: on it.
       gradient: of the loss.
       step: how many steps were made until then.
@@ -203,8 +203,8 @@ class Best(NamedTuple):
 
     canvas: jax.Array
     variable: jax.Array
-    mean: jax.Array
-    missing: jax.Array
+    ema: jax.Array
+    ema_residual: jax.Array
     report: Report
     gradient: jax.Array
     step: jax.Array
@@ -219,8 +219,8 @@ class State(NamedTuple):
     Attributes:
       canvas: [H, W, 3], what is shown: the running mean of the solver's canvases.
       variable: what the solver moves.
-      mean: [H, W, 3], the sum of the canvases so far, each by its weight.
-      missing: what the weights in it lack to a sum of 1.
+      ema: [H, W, 3], the sum of the canvases so far, each by its weight.
+      ema_residual: what the weights in it lack to a sum of 1.
       solver: its state.
       report: on its canvas.
       step: how many steps were made.
@@ -230,8 +230,8 @@ class State(NamedTuple):
 
     canvas: jax.Array
     variable: jax.Array
-    mean: jax.Array
-    missing: jax.Array
+    ema: jax.Array
+    ema_residual: jax.Array
     solver: Any
     report: Report
     step: jax.Array
@@ -256,9 +256,9 @@ def start(
         canvas = problem._holding(canvas)
         variable = problem.parametrisation.encode(canvas)
         inner, report = problem.solver.init(lambda v: evaluate(v, step), variable)
-    mean, missing = jnp.zeros_like(canvas), jnp.ones((), canvas.dtype)
+    ema, ema_residual = jnp.zeros_like(canvas), jnp.ones((), canvas.dtype)
     gradient = problem.solver.gradient(inner)
-    shown = canvas, variable, mean, missing
+    shown = canvas, variable, ema, ema_residual
     best = Best(*shown, report, gradient, step)
     none = jnp.zeros((), jnp.int32)
     return State(*shown, inner, report, step, best, none)
@@ -283,11 +283,11 @@ def carry(
     """
     canvas = jax.image.resize(coarse.canvas, shape, "cubic")
     evaluate = evaluate or functools.partial(_evaluate, problem)
-    damped = dataclasses.replace(problem, solver=_solver(problem, coarse))
-    state = start(damped, canvas, evaluate=evaluate)
+    shorter = dataclasses.replace(problem, solver=_solver(problem, coarse))
+    state = start(shorter, canvas, evaluate=evaluate)
     inner, before = state.solver, coarse.report
     if isinstance(problem.parametrisation, Pixels):
-        inner = problem.solver.carried(coarse.solver, inner)
+        inner = problem.solver.warm_start(coarse.solver, inner)
     report = state.report._replace(
         evaluations=state.report.evaluations + before.evaluations,
         failed=state.report.failed + before.failed,
@@ -334,11 +334,11 @@ def advance(
             lambda v: evaluate(v, state.step), state.variable, state.solver
         )
         share = problem.averaging
-        mean = share * state.mean + (1 - share) * problem.canvas(variable)
-        missing = share * state.missing
-        canvas = problem._holding(mean / (1 - missing))
+        ema = share * state.ema + (1 - share) * problem.canvas(variable)
+        ema_residual = share * state.ema_residual
+        canvas = problem._holding(ema / (1 - ema_residual))
         made_so_far, rollbacks = state.step + 1, state.rollbacks
-        shown = canvas, variable, mean, missing
+        shown = canvas, variable, ema, ema_residual
         here = Best(*shown, report, solver.gradient(inner), made_so_far)
         # Where the start was not finite, whatever is.
         better = _finite(report) & ~(report.loss >= state.best.report.loss)
@@ -346,8 +346,8 @@ def advance(
         stepped = State(*shown, inner, report, made_so_far, best, rollbacks)
         # A loop of no or one turn, which for a batch turns if a member needs it: a
         # select would copy every member's history at every step.
-        back = functools.partial(_back, problem)
-        return made + 1, jax.lax.while_loop(_astray, back, stepped)
+        back = functools.partial(roll_back, problem)
+        return made + 1, jax.lax.while_loop(has_diverged, back, stepped)
 
     # The loop, and no select in it, ends at rest: an L-BFGS history is not copied.
     # Under vmap each member has a select, and the loop ends with the last of them.
@@ -356,7 +356,7 @@ def advance(
         return jax.lax.while_loop(going_on, step, (made, state))[1]
 
 
-def stuck(state: State) -> jax.Array:
+def is_stalled(state: State) -> jax.Array:
     """Whether steps were made in this stage, and all that is left of them is its start.
 
     One that has come back there by a rollback, and has gone on, is not; nor is one
@@ -378,24 +378,24 @@ def overflowed_share(state: State) -> jax.Array:
 def _solver(problem: Problem, state: State) -> Solver:
     """The problem's, its steps as much shorter as rollbacks ask for."""
     one = jnp.ones((), state.variable.dtype)
-    return problem.solver.damped(jnp.ldexp(one, -state.rollbacks))
+    return problem.solver.scale_step(jnp.ldexp(one, -state.rollbacks))
 
 
 def _finite(report: Report) -> jax.Array:
     return jnp.isfinite(report.loss) & jnp.isfinite(report.grad_norm)
 
 
-def _astray(state: State) -> jax.Array:
+def has_diverged(state: State) -> jax.Array:
     """Whether it has come to what is not finite, from where it was."""
     return ~_finite(state.report) & _finite(state.best.report)
 
 
-def _back(problem: Problem, state: State) -> State:
+def roll_back(problem: Problem, state: State) -> State:
     """The same at its best canvas, with a solver that knows no other."""
     state = state._replace(rollbacks=state.rollbacks + 1)
     best, report = state.best, state.best.report
     known = (report.loss, report.parts), best.gradient
-    inner = _solver(problem, state).restarted(
+    inner = _solver(problem, state).reinitialise(
         lambda _: known, best.variable, state.solver
     )
     report = report._replace(
@@ -406,8 +406,8 @@ def _back(problem: Problem, state: State) -> State:
     return state._replace(
         canvas=best.canvas,
         variable=best.variable,
-        mean=best.mean,
-        missing=best.missing,
+        ema=best.ema,
+        ema_residual=best.ema_residual,
         solver=inner._replace(report=report),
         report=report,
     )

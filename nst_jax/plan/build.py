@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from nst_jax.config.experiment import Experiment, Member
-from nst_jax.config.jsonable import plain
+from nst_jax.config.jsonable import to_jsonable
 from nst_jax.core.draft import undraft
 from nst_jax.core.errors import RequestError
 from nst_jax.images import colour
@@ -162,7 +162,7 @@ def _chosen(
             )
         starts.append(None if before is None else places[before])
         experiment = members[number].experiment
-        here = dataclasses.replace(experiment.ensemble, process="own")
+        here = dataclasses.replace(experiment.ensemble, process="inline")
         experiment = dataclasses.replace(experiment, ensemble=here)
         chosen.append(dataclasses.replace(members[number], experiment=experiment))
     return chosen, starts
@@ -179,7 +179,7 @@ def _previous(members: Sequence[Member], experiment: Experiment) -> list[int | N
     films: dict[Hashable, list[int]] = {}  # The frames so far, as members.
     previous: list[int | None] = []
     for i, member in enumerate(members):
-        varies = {k: plain(v) for k, v in member.varies.items() if k not in along}
+        varies = {k: to_jsonable(v) for k, v in member.varies.items() if k not in along}
         film = films.setdefault((member.seed, json.dumps(varies)), [])
         film.append(i)
         starts = member.experiment.canvas.kind == "previous" and len(film) > 1
@@ -282,7 +282,7 @@ def _scenes(reader: Reader) -> Callable[[Experiment], Scene]:
             for i, path in enumerate(experiment.styles)
         )
         pictures = (id(original), *map(id, originals))
-        asked = json.dumps(plain(experiment.masks))
+        asked = json.dumps(to_jsonable(experiment.masks))
 
         def coloured() -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
             alphas = [reader.alpha(picture) for picture in (original, *originals)]

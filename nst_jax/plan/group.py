@@ -19,7 +19,7 @@ from nst_jax.images.initialise import draw_canvas
 from nst_jax.losses import Objective, Regions, View
 from nst_jax.models.vgg import Network
 from nst_jax.optim.parametrisation import parametrisation
-from nst_jax.optim.problem import Held, Problem, compute_targets
+from nst_jax.optim.problem import FixedPixels, Problem, compute_targets
 from nst_jax.optim.tiling import Tiling
 
 
@@ -129,7 +129,7 @@ class Group:
         """One a member, with its own numbers; the rest is there once for all."""
         depends = [self._depends(j) for j in range(len(self.objectives[0].terms))]
         targets: dict[Hashable, Any] = {}
-        held: dict[Hashable, Held] = {}
+        held: dict[Hashable, FixedPixels] = {}
         seen: dict[Hashable, Any] = {}
         problems = []
         for i, member in enumerate(self.members):
@@ -173,14 +173,16 @@ class Group:
             known[keys[1]] = tuple(_view(options)(*pictures, s) for s in scene.styles)
         return Tiling(known[keys[0]], known[keys[1]], self.experiment.tile, tuple(anew))
 
-    def _held(self, i: int, known: dict[Hashable, Held]) -> Held | None:
+    def _held(self, i: int, known: dict[Hashable, FixedPixels]) -> FixedPixels | None:
         """What of a member's canvas does not move; one for those that hold the same."""
         scene = self.scenes[i]
         if scene.frozen is None:
             return None
         key = id(scene.frozen), id(scene.content)
         if key not in known:
-            known[key] = Held(jnp.asarray(scene.frozen), jnp.asarray(scene.content))
+            known[key] = FixedPixels(
+                jnp.asarray(scene.frozen), jnp.asarray(scene.content)
+            )
         return known[key]
 
     def _part(self, i: int, j: int, kind: str) -> Hashable:

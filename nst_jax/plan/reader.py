@@ -54,7 +54,7 @@ class NetworkFields(NamedTuple):
         return cls(
             experiment.weights,
             backend,
-            undraft(experiment.numerics).on(backend),
+            undraft(experiment.numerics).resolve(backend),
             experiment.pooling,
             experiment.padding,
             experiment.input_scale,
@@ -72,7 +72,7 @@ def _network(path: pathlib.Path, sha256: str, form: str, where: Hashable) -> Net
     """
     weights = load_weights(path)
     numerics = Numerics(convolution=form)
-    return Network.of(weights.params, weights.preprocessing, numerics=numerics)
+    return Network.from_params(weights.params, weights.preprocessing, numerics=numerics)
 
 
 class Reader:
@@ -117,7 +117,7 @@ class Reader:
         found, sha256 = self._once(("weights", path), read)
         where = backend, jax.config.jax_default_device  # type: ignore[attr-defined]
         base = _network(found, sha256, fields["numerics"].convolution, where)
-        return base.used(**fields)
+        return base.with_options(**fields)
 
     def content(self, experiment: Experiment) -> np.ndarray:
         """The content picture, of the frame that the experiment is of.

@@ -182,14 +182,14 @@ def _warn_of_frames(plan: Plan) -> None:
     if later and all(map(_same_in_all_frames, later)):
         logging.warning(
             "frame=%d has no effect: content %r is a still picture, and neither "
-            "film.motion nor canvas.new makes its frames differ",
+            "film.motion nor canvas.per_frame makes its frames differ",
             *(later[0].frame, later[0].content),
         )
 
 
 def _same_in_all_frames(experiment: Experiment) -> bool:
     canvas = experiment.canvas
-    moving = experiment.film.motion != "still" or canvas.new != "nothing"
+    moving = experiment.film.motion != "still" or canvas.per_frame != "nothing"
     return not (moving or canvas.kind == "previous" or _has_frames(experiment.content))
 
 
@@ -269,7 +269,7 @@ def _warn_of_losses_drawn_anew(plan: Plan) -> None:
     """What learns from differences of gradients wants them to be of one loss."""
     for group in plan.groups:
         experiment, terms = group.experiment, group.objectives[0].terms
-        causes = [term.name for term in terms if term.drawn_anew]
+        causes = [term.name for term in terms if term.is_stochastic]
         causes += ["tile"] if experiment.tile else []
         if causes and experiment.solver.name.startswith("lbfgs"):
             logging.warning(

@@ -19,7 +19,7 @@ from nst_jax.models.weights import load_network
 from nst_jax.report.run_data import Member, Run
 from nst_jax.report.video import write_mp4
 from nst_jax.studies.registry import findings
-from nst_jax.studies.results import Clip, Evidence, Matrix, Picture, Plot
+from nst_jax.studies.results import Clip, Matrix, Picture, Plot, RunData
 from nst_jax.workdir.atomic import write_whole
 from nst_jax.workdir.strict_json import to_json
 
@@ -93,7 +93,7 @@ class Pictures(Mapping[int, np.ndarray]):
         return member in self._files
 
 
-def _evidence(run: Run) -> Evidence:
+def _evidence(run: Run) -> RunData:
     """Return a run's results in the form that the studies read."""
     members = {
         m.number: m for m in run.members if m.picture and m.entry["status"] == "done"
@@ -125,10 +125,10 @@ def _evidence(run: Run) -> Evidence:
             return None
         # A run.json without the field is of a version that dropped odd rows.
         eyes = {"pool_rounding": "floor"} | {k: config[k] for k in _EYES if k in config}
-        return whole.used(**eyes)
+        return whole.with_options(**eyes)
 
     rows = [(number, own) for number, own in run.rows.items() if own]
-    return Evidence(
+    return RunData(
         run.manifest,
         Pictures({n: m.picture for n, m in members.items() if m.picture}, read),
         {n: [r for r in own if r["stage"] == own[-1]["stage"]] for n, own in rows},

@@ -20,12 +20,12 @@ from nst_jax.metrics.distances import (
     steps_to,
 )
 from nst_jax.studies.results import (
-    Evidence,
-    Findings,
     Picture,
     Plot,
     Rows,
+    RunData,
     Series,
+    StudyResult,
     Table,
     few_seeds,
     levels,
@@ -41,14 +41,14 @@ DIFFERENCES = 12
 STEPS_TO_TIME = 5
 
 
-def distances(evidence: Evidence) -> Findings:
+def distances(evidence: RunData) -> StudyResult:
     """How far each axis moves the picture."""
     run, finals = evidence.run, evidence.finals
     if len(finals) < 2 or len({x.shape for x in finals.values()}) > 1:
-        return Findings()
+        return StudyResult()
     members = _some_of(run, sorted(finals))
     if len(members) < 2:
-        return Findings()
+        return StudyResult()
     apart = pairwise(np.stack([finals[m] for m in members]))
     index = np.asarray([run["members"][m]["index"] for m in members])
     names = [axis["name"] for axis in run["axes"]]
@@ -62,7 +62,7 @@ def distances(evidence: Evidence) -> Findings:
     if len(run["axes"]) == 1:
         spreads = along  # All pairs are the axis's pairs.
         tables = [_from_the_first(run, members, apart)]
-    return Findings(
+    return StudyResult(
         tuple(_moves(spread) for spread in along),
         (
             Table(
@@ -125,7 +125,7 @@ def _moves(spread: Spread) -> str:
     )
 
 
-def seeds(evidence: Evidence) -> Findings:
+def seeds(evidence: RunData) -> StudyResult:
     """How far seeds are from the content, and from each other where there are two.
 
     Of more of them `ensembles` tells how far apart they are.
@@ -133,7 +133,7 @@ def seeds(evidence: Evidence) -> Findings:
     finals, contents = evidence.finals, evidence.contents
     axis = evidence.axis("seeds")
     if axis is None or evidence.fields[axis] != ("seeds",):
-        return Findings()
+        return StudyResult()
     told = {line.members[0] for line in evidence.seed_lines}
     rows: list[tuple[Any, ...]] = []
     shares: list[float] = []
@@ -168,8 +168,8 @@ def seeds(evidence: Evidence) -> Findings:
     columns += [f"{x}, {y}" for x in ("seeds apart", "from the content") for y in BANDS]
     kept = [0, *(i for i in range(1, 5) if any(row[i] is not None for row in rows))]
     if len(kept) == 1:
-        return Findings()
-    return Findings(
+        return StudyResult()
+    return StudyResult(
         _share_of_shapes(shares),
         (
             Table(
@@ -203,13 +203,13 @@ def _mean_bands(
     return float(low), float(high)
 
 
-def solvers(evidence: Evidence) -> Findings:
+def solvers(evidence: RunData) -> StudyResult:
     """How many steps and evaluations each solver needs for a loss all of them reach."""
     axis, rows = evidence.axis("solver", "solver.name"), evidence.rows
     if axis is None or not all(
         path.startswith("solver") or path == "steps" for path in evidence.fields[axis]
     ):
-        return Findings()
+        return StudyResult()
     names = evidence.run["axes"][axis]["labels"]
     lines: list[tuple[Any, ...]] = []
     reached: list[list[tuple[float, float]]] = []
@@ -223,8 +223,8 @@ def solvers(evidence: Evidence) -> Findings:
         lines.append((label, target, *(round(x, 1) for cost in costs for x in cost)))
         reached.append(costs)
     if not reached:
-        return Findings()
-    return Findings(
+        return StudyResult()
+    return StudyResult(
         tuple(
             _needs(name, names[-1], [(costs[i], costs[-1]) for costs in reached])
             for i, name in enumerate(names[:-1])
@@ -268,14 +268,14 @@ def _needs(
     )
 
 
-def sizes(evidence: Evidence) -> Findings:
+def sizes(evidence: RunData) -> StudyResult:
     """Time of a step against number of pixels, where size alone selects programs."""
     run, number = evidence.run, evidence.axis("size")
     if number is None or len(run["groups"]) != len(run["axes"][number]["labels"]):
-        return Findings()
+        return StudyResult()
     ladder = run.get("config", {}).get("ladder", {})
     if ladder.get("sizes") or ladder.get("start"):
-        return Findings()  # A group's time is that of all its stages.
+        return StudyResult()  # A group's time is that of all its stages.
     rows = sorted(
         (
             group["size"][0] * group["size"][1],
@@ -286,13 +286,13 @@ def sizes(evidence: Evidence) -> Findings:
         if group["member_steps"] >= STEPS_TO_TIME
     )
     if len({pixels for pixels, _, _ in rows}) < 3:
-        return Findings()
+        return StudyResult()
     pixels, names, seconds = zip(*rows, strict=True)
     exponent = np.polyfit(np.log(pixels), np.log(seconds), 1)[0]
     if exponent <= 0:
-        return Findings()  # Runs so short are not timed by their steps.
+        return StudyResult()  # Runs so short are not timed by their steps.
     title = "Time of a step against pixels"
-    return Findings(
+    return StudyResult(
         (f"The time of a step grows as the {exponent:.2f}th power of the pixels.",),
         (
             Table(

@@ -13,23 +13,23 @@ from nst_jax.metrics.divergence import Divergence, Growth
 from nst_jax.metrics.statistics import Estimate
 from nst_jax.studies.execution_pairs import (
     Compared,
-    Place,
+    ComparisonGroup,
     is_execution,
     places,
     planted,
 )
 from nst_jax.studies.results import (
-    Evidence,
-    Findings,
     Plot,
+    RunData,
     Series,
+    StudyResult,
     Table,
     percent,
     rounded,
 )
 
 
-def execution(evidence: Evidence) -> Findings:
+def execution(evidence: RunData) -> StudyResult:
     """Which ways of computing give the same bits, and how far the others lead.
 
     Members along the axis of execution are compared to the first of them, step by
@@ -39,23 +39,23 @@ def execution(evidence: Evidence) -> Findings:
     """
     axis = next((i for i, p in enumerate(evidence.fields) if is_execution(p)), None)
     if axis is None or evidence.trajectory is None:
-        return Findings()
+        return StudyResult()
     arms = _arms(evidence, axis)
     there = [place for place in places(evidence, axis) if place.ways]
     if not there:
-        return Findings()
+        return StudyResult()
     said = (
         (*_said(evidence, arms, place), *_shares(evidence, arms, place))
         for place in there
     )
-    return Findings(
+    return StudyResult(
         tuple(itertools.chain(*said)),
         (_table(evidence, axis, there), _costs(evidence, axis, there)),
         tuple(plot for place in there for plot in _growth(arms, place)),
     )
 
 
-def _arms(evidence: Evidence, axis: int) -> list[str]:
+def _arms(evidence: RunData, axis: int) -> list[str]:
     """What the ways are called: a bare value with the name of what it is of."""
     name, labels = (evidence.run["axes"][axis][key] for key in ("name", "labels"))
     return [f"{name} {label}" if _bare(label) else label for label in labels]
@@ -70,7 +70,7 @@ def _bare(label: str) -> bool:
     return True
 
 
-def _table(evidence: Evidence, axis: int, there: Sequence[Place]) -> Table:
+def _table(evidence: RunData, axis: int, there: Sequence[ComparisonGroup]) -> Table:
     axes = evidence.run["axes"]
     arms, noun = _arms(evidence, axis), _noun(evidence)
     rows = []
@@ -99,7 +99,7 @@ def _table(evidence: Evidence, axis: int, there: Sequence[Place]) -> Table:
     )
 
 
-def _costs(evidence: Evidence, axis: int, there: Sequence[Place]) -> Table:
+def _costs(evidence: RunData, axis: int, there: Sequence[ComparisonGroup]) -> Table:
     """Return the table of run seconds by step and slot of a batch.
 
     The slots that fill up the last batch are computed too, and count.
@@ -135,7 +135,7 @@ def _costs(evidence: Evidence, axis: int, there: Sequence[Place]) -> Table:
     )
 
 
-def _noun(evidence: Evidence) -> str:
+def _noun(evidence: RunData) -> str:
     """What is computed in several ways."""
     return "seed" if ("seeds",) in evidence.fields else "picture"
 
@@ -199,7 +199,7 @@ def _median(own: Sequence[Divergence]) -> Growth | None:
     return rates[(len(rates) - 1) // 2] if rates else None
 
 
-def _said(evidence: Evidence, arms: Sequence[str], place: Place) -> list[str]:
+def _said(evidence: RunData, arms: Sequence[str], place: ComparisonGroup) -> list[str]:
     device = evidence.run.get("device", {}).get("platform", "device")
     noun = _noun(evidence)
     where = f" at {place.where}" if place.where else ""
@@ -243,7 +243,9 @@ def _looks(steps: Sequence[int]) -> str:
     return f"at the {len(steps)} steps that were kept"
 
 
-def _shares(evidence: Evidence, arms: Sequence[str], place: Place) -> list[str]:
+def _shares(
+    evidence: RunData, arms: Sequence[str], place: ComparisonGroup
+) -> list[str]:
     """How much of the variance is start noise, how much arithmetic.
 
     Of the first arm and one that differs at a time: arms that are equal to the first
@@ -267,7 +269,7 @@ def _shares(evidence: Evidence, arms: Sequence[str], place: Place) -> list[str]:
 def _share(
     arms: Sequence[str],
     way: int,
-    place: Place,
+    place: ComparisonGroup,
     own: Sequence[Compared],
     share: Estimate,
     what: str,
@@ -287,7 +289,7 @@ def _share(
     )
 
 
-def _growth(arms: Sequence[str], place: Place) -> tuple[Plot, ...]:
+def _growth(arms: Sequence[str], place: ComparisonGroup) -> tuple[Plot, ...]:
     """Distance against step, of the arms that part."""
     kinds = [
         (arms[way], [c.path for c in own])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nst_jax.metrics.divergence import Divergence, divergence
-from nst_jax.studies.results import Evidence
+from nst_jax.studies.results import RunData
 
 #: An axis over nothing but these says how, not what.
 WAYS = ("ensemble.", "numerics.")
@@ -32,11 +32,11 @@ class Compared(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class ComparisonGroup:
     """Members that differ in nothing but the way of computing and the seed.
 
     Attributes:
-      labels: where that is, one for each of `Evidence.other_axes`.
+      labels: where that is, one for each of `RunData.other_axes`.
       where: the same in words; "" if there are no other axes.
       lines: for each seed, the way's place on its axis -> the member.
       ways: the way's place -> its seeds; without the first way.
@@ -56,12 +56,12 @@ def is_execution(paths: Sequence[str]) -> bool:
     return all(path.startswith(WAYS) or path == PLANTED for path in paths)
 
 
-def planted(evidence: Evidence, member: int) -> int:
+def planted(evidence: RunData, member: int) -> int:
     """By how many units in the last place a member's start was moved."""
     return evidence.run["members"][member]["varies"].get(PLANTED, 0)
 
 
-def places(evidence: Evidence, axis: int) -> list[Place]:
+def places(evidence: RunData, axis: int) -> list[ComparisonGroup]:
     """The places at which the first way was computed, in their order.
 
     Args:
@@ -82,12 +82,14 @@ def places(evidence: Evidence, axis: int) -> list[Place]:
         labels = [axes[a]["labels"][i] for a, i in zip(others, place, strict=True)]
         words = (f"{axes[a]['name']} {x}" for a, x in zip(others, labels, strict=True))
         ways, between = _compared(evidence, lines)
-        found.append(Place(tuple(labels), ", ".join(words), lines, ways, between))
+        found.append(
+            ComparisonGroup(tuple(labels), ", ".join(words), lines, ways, between)
+        )
     return found
 
 
 def _compared(
-    evidence: Evidence, lines: Sequence[Mapping[int, int]]
+    evidence: RunData, lines: Sequence[Mapping[int, int]]
 ) -> tuple[dict[int, list[Compared]], list[Divergence]]:
     """The ways of a place, and its seeds."""
     assert evidence.trajectory is not None
@@ -112,7 +114,7 @@ def _compared(
     return dict(sorted(ways.items())), between
 
 
-def _loss_apart(evidence: Evidence, a: int, b: int) -> float:
+def _loss_apart(evidence: RunData, a: int, b: int) -> float:
     """By what share the last losses of two members differ."""
     first, other = (evidence.run["members"][m]["loss"] for m in (a, b))
     return abs(other - first) / abs(first) if first else abs(other)

@@ -7,14 +7,14 @@ import numpy as np
 
 from nst_jax.metrics.flicker import aligned, flicker_map, side_by_side
 from nst_jax.metrics.statistics import jackknife
-from nst_jax.studies.frame_sequences import Take, takes
+from nst_jax.studies.frame_sequences import FrameSequence, frame_sequences
 from nst_jax.studies.results import (
     Clip,
-    Evidence,
-    Findings,
     Picture,
     Plot,
+    RunData,
     Series,
+    StudyResult,
     Table,
     levels,
     percent,
@@ -25,7 +25,7 @@ from nst_jax.studies.results import (
 MAPS, CLIPS = 6, 4
 
 
-def films(evidence: Evidence) -> Findings:
+def films(evidence: RunData) -> StudyResult:
     """How much a film changes from frame to frame, beside its content.
 
     Of the exact canvases; a film of which a frame is missing is left out. What the
@@ -33,12 +33,12 @@ def films(evidence: Evidence) -> Findings:
     """
     axis = evidence.axis("frame")
     if axis is None or evidence.trajectory is None:
-        return Findings()
-    there = takes(evidence, axis)
+        return StudyResult()
+    there = frame_sequences(evidence, axis)
     if not there:
-        return Findings()
+        return StudyResult()
     names = [evidence.run["axes"][i]["name"] for i in evidence.other_axes(axis)]
-    return Findings(
+    return StudyResult(
         (*_still(there), *_said(there)),
         (_table(there, names),),
         _spectra(there),
@@ -47,7 +47,7 @@ def films(evidence: Evidence) -> Findings:
     )
 
 
-def _table(there: Sequence[Take], names: Sequence[str]) -> Table:
+def _table(there: Sequence[FrameSequence], names: Sequence[str]) -> Table:
     bars = any(take.change.low is not None for take in there)
     return Table(
         "How much films change from frame to frame (levels of 255; what the camera "
@@ -70,7 +70,7 @@ def _table(there: Sequence[Take], names: Sequence[str]) -> Table:
     )
 
 
-def _said(there: Sequence[Take]) -> list[str]:
+def _said(there: Sequence[FrameSequence]) -> list[str]:
     """A sentence for each policy, over all films."""
     said = []
     for policy in dict.fromkeys(take.policy for take in there):
@@ -82,7 +82,7 @@ def _said(there: Sequence[Take]) -> list[str]:
     return said
 
 
-def _amount(take: Take, unit: str = "") -> str:
+def _amount(take: FrameSequence, unit: str = "") -> str:
     change = take.change
     notes = [take.film] if take.film else []
     if change.low is not None:
@@ -98,9 +98,9 @@ def _amount(take: Take, unit: str = "") -> str:
     return f"{levels(change.value)}{unit} ({'; '.join(notes)})"
 
 
-def _still(there: Sequence[Take]) -> list[str]:
+def _still(there: Sequence[FrameSequence]) -> list[str]:
     """What the noise alone does to films of which the content does not change."""
-    alike: dict[tuple[str, ...], dict[str, Take]] = {}
+    alike: dict[tuple[str, ...], dict[str, FrameSequence]] = {}
     for take in there:
         unchanged = take.still and take.motion is None and not take.content_change
         if unchanged and take.canvas["kind"] in ("noise", "blend"):
@@ -142,12 +142,12 @@ def _still(there: Sequence[Take]) -> list[str]:
     return said
 
 
-def _start(take: Take) -> list[str]:
+def _start(take: FrameSequence) -> list[str]:
     """What a take starts from, but for what each frame has of its own."""
     return [f"canvas.{k} {v}" for k, v in take.canvas.items() if k != "new"]
 
 
-def _percent(take: Take, other: Take) -> str:
+def _percent(take: FrameSequence, other: FrameSequence) -> str:
     """What one changes by that of the other, the same seeds being left out of both."""
     if take.seeds != other.seeds:
         return f"{percent(take.change.value / other.change.value)} %"
@@ -164,7 +164,7 @@ def _percent(take: Take, other: Take) -> str:
     return f"{percent(share.value)} %{bars}"
 
 
-def _spectra(there: Sequence[Take]) -> tuple[Plot, ...]:
+def _spectra(there: Sequence[FrameSequence]) -> tuple[Plot, ...]:
     """Power against frequency: a plot for each film, a curve for each policy."""
     plots = []
     for film in dict.fromkeys(take.film for take in there):
@@ -182,16 +182,16 @@ def _spectra(there: Sequence[Take]) -> tuple[Plot, ...]:
     return tuple(plots)
 
 
-def _shown(there: Sequence[Take]) -> list[Take]:
+def _shown(there: Sequence[FrameSequence]) -> list[FrameSequence]:
     """For each policy the first film that flickers."""
-    shown: dict[str, Take] = {}
+    shown: dict[str, FrameSequence] = {}
     for take in there:
         if take.flickers[0].change:
             shown.setdefault(take.policy, take)
     return list(shown.values())
 
 
-def _maps(there: Sequence[Take]) -> tuple[Picture, ...]:
+def _maps(there: Sequence[FrameSequence]) -> tuple[Picture, ...]:
     pictures = []
     for take in _shown(there)[:MAPS]:
         frames = take.frames[0]
@@ -205,7 +205,7 @@ def _maps(there: Sequence[Take]) -> tuple[Picture, ...]:
     return tuple(pictures)
 
 
-def _clips(there: Sequence[Take]) -> tuple[Clip, ...]:
+def _clips(there: Sequence[FrameSequence]) -> tuple[Clip, ...]:
     clips = []
     for take in _shown(there)[:CLIPS]:
         frames, gain = side_by_side(take.contents, take.frames[0])

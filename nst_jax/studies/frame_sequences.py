@@ -9,15 +9,15 @@ import numpy as np
 from nst_jax.images.video import Film
 from nst_jax.metrics.flicker import Flicker, flicker
 from nst_jax.metrics.statistics import Estimate, jackknife
-from nst_jax.studies.results import Evidence
+from nst_jax.studies.results import RunData
 
 
 @dataclasses.dataclass(frozen=True)
-class Take:
+class FrameSequence:
     """Films that differ in nothing but the seed.
 
     Attributes:
-      labels: of its place, one for each of `Evidence.other_axes`.
+      labels: of its place, one for each of `RunData.other_axes`.
       film: what it is a film of, in words; "" if all are of one.
       policy: the rest of its place, in words.
       rest: that without what the canvas starts from.
@@ -75,7 +75,7 @@ class Take:
         return ", ".join(filter(None, (self.film, self.policy))) or "all"
 
 
-def takes(evidence: Evidence, axis: int) -> list[Take]:
+def frame_sequences(evidence: RunData, axis: int) -> list[FrameSequence]:
     """All films of which every frame is there, in the order of their places.
 
     Args:
@@ -95,7 +95,7 @@ def takes(evidence: Evidence, axis: int) -> list[Take]:
     policies = [i for i in others if i not in of_film]
     rest = [i for i in policies if not _within(evidence.fields[i], "canvas")]
 
-    def take(place: tuple[int, ...], lines: Sequence[Sequence[int]]) -> Take:
+    def take(place: tuple[int, ...], lines: Sequence[Sequence[int]]) -> FrameSequence:
         labels = {a: axes[a]["labels"][i] for a, i in zip(others, place, strict=True)}
 
         def words(chosen: Sequence[int]) -> str:
@@ -112,7 +112,7 @@ def takes(evidence: Evidence, axis: int) -> list[Take]:
         )
         motion = _motion(evidence, lines[0], contents.shape[2])
         frames = tuple(np.stack([_exact(evidence, m) for m in own]) for own in lines)
-        return Take(
+        return FrameSequence(
             tuple(labels.values()),
             words(of_film),
             words(policies),
@@ -129,7 +129,7 @@ def takes(evidence: Evidence, axis: int) -> list[Take]:
     return [take(place, lines) for place, lines in sorted(together.items())]
 
 
-def _whole(evidence: Evidence, members: Sequence[int]) -> bool:
+def _whole(evidence: RunData, members: Sequence[int]) -> bool:
     """Whether every frame is there, and of one size."""
     if not all(m in evidence.finals and m in evidence.contents for m in members):
         return False
@@ -142,11 +142,11 @@ def _within(paths: tuple[str, ...], *parts: str) -> bool:
     return all(path.split(".")[0] in parts for path in paths)
 
 
-def _varies(evidence: Evidence, member: int) -> dict[str, Any]:
+def _varies(evidence: RunData, member: int) -> dict[str, Any]:
     return evidence.run["members"][member]["varies"]
 
 
-def _part(evidence: Evidence, member: int, name: str) -> dict[str, Any]:
+def _part(evidence: RunData, member: int, name: str) -> dict[str, Any]:
     """A part of the config as a member has it."""
     varies = _varies(evidence, member)
     own = {
@@ -155,14 +155,12 @@ def _part(evidence: Evidence, member: int, name: str) -> dict[str, Any]:
     return {**evidence.run["config"][name], **varies.get(name, {}), **own}
 
 
-def _exact(evidence: Evidence, member: int) -> np.ndarray:
+def _exact(evidence: RunData, member: int) -> np.ndarray:
     assert evidence.trajectory is not None
     return evidence.trajectory(member)[1][-1]
 
 
-def _motion(
-    evidence: Evidence, members: Sequence[int], width: int
-) -> np.ndarray | None:
+def _motion(evidence: RunData, members: Sequence[int], width: int) -> np.ndarray | None:
     film = Film(**_part(evidence, members[0], "film"))
     numbers = [_varies(evidence, m)["frame"] for m in members]
     moves = np.array([film.displacement(number) for number in numbers])

@@ -17,7 +17,7 @@ from nst_jax.metrics.quality import content_distance, seen, style_distance
 from nst_jax.metrics.statistics import Estimate, jackknife
 from nst_jax.models.layers import smallest_side
 from nst_jax.studies.formatting import text
-from nst_jax.studies.results import Evidence, Findings, Table
+from nst_jax.studies.results import RunData, StudyResult, Table
 from nst_jax.studies.tradeoff import CONTENT, STYLE, Setting, trade
 
 #: Where pictures are compared with their style and content, unless a term looks there.
@@ -38,7 +38,7 @@ COLUMNS = {
 }
 
 
-def merits(evidence: Evidence) -> Findings:
+def merits(evidence: RunData) -> StudyResult:
     """How near pictures are to style and content, and what is wrong with them.
 
     Asked where the config has `output.quality`. The distances are those of
@@ -46,7 +46,7 @@ def merits(evidence: Evidence) -> Findings:
     are there.
     """
     if not evidence.run.get("config", {}).get("output", {}).get("quality"):
-        return Findings()
+        return StudyResult()
     layers = _held_out(evidence)
     fields = evidence.fields
     seeds = fields.index(("seeds",)) if ("seeds",) in fields else len(fields)
@@ -57,7 +57,7 @@ def merits(evidence: Evidence) -> Findings:
         and (own := _measured(evidence, there, layers))
     ]
     if not settings:
-        return Findings()
+        return StudyResult()
     told = [s for s in settings if {STYLE, CONTENT} <= s.merits.keys()]
     columns = [name for name in COLUMNS if any(name in s.merits for s in settings)]
     title = "How good the pictures are (means over seeds, with 95 % intervals"
@@ -74,14 +74,14 @@ def merits(evidence: Evidence) -> Findings:
             for s in settings
         ),
     )
-    return Findings(tuple(_nearest(told)), (table,)) + trade(evidence, told, seeds)
+    return StudyResult(tuple(_nearest(told)), (table,)) + trade(evidence, told, seeds)
 
 
-def _place(evidence: Evidence, member: int) -> list[int]:
+def _place(evidence: RunData, member: int) -> list[int]:
     return evidence.run["members"][member]["index"]
 
 
-def _held_out(evidence: Evidence) -> list[str]:
+def _held_out(evidence: RunData) -> list[str]:
     """Those of `HELD_OUT` that no term looks at, before the ReLU or after it.
 
     Empty where that is not known.
@@ -95,7 +95,7 @@ def _held_out(evidence: Evidence) -> list[str]:
 
 
 def _measured(
-    evidence: Evidence, members: Sequence[int], layers: Sequence[str]
+    evidence: RunData, members: Sequence[int], layers: Sequence[str]
 ) -> list[dict[str, float]]:
     """Column -> value, of members that differ in their seeds alone."""
     distances = _distances(evidence, members, layers)
@@ -106,7 +106,7 @@ def _measured(
 
 
 def _distances(
-    evidence: Evidence, members: Sequence[int], layers: Sequence[str]
+    evidence: RunData, members: Sequence[int], layers: Sequence[str]
 ) -> list[dict[str, float]]:
     """How far each is from the pictures that all of them were given."""
     finals = [evidence.finals[m] for m in members]
@@ -132,7 +132,7 @@ def _distances(
     return found
 
 
-def _lines(evidence: Evidence, member: int) -> dict[str, float]:
+def _lines(evidence: RunData, member: int) -> dict[str, float]:
     """What became of a photograph's, where that is what a term is for."""
     terms = evidence.run["config"].get("terms", [])
     final, content = evidence.finals[member], evidence.contents.get(member)
@@ -144,7 +144,7 @@ def _lines(evidence: Evidence, member: int) -> dict[str, float]:
     return {EDGES: found.angle, WINDOWS: found.residual}
 
 
-def _faults(evidence: Evidence, member: int) -> dict[str, float]:
+def _faults(evidence: RunData, member: int) -> dict[str, float]:
     final = evidence.finals[member]
     found: dict[str, float] = {}
     if min(final.shape[:2]) >= smallest_framed():
@@ -159,7 +159,7 @@ def _faults(evidence: Evidence, member: int) -> dict[str, float]:
     return found
 
 
-def _last_canvas(evidence: Evidence, member: int) -> np.ndarray | None:
+def _last_canvas(evidence: RunData, member: int) -> np.ndarray | None:
     """As it was computed, if it was kept: it is of no step, or of the last."""
     rows = evidence.rows.get(member)
     if evidence.trajectory is None:

@@ -12,7 +12,7 @@ from nst_jax.studies.axis_effects import distances, seeds, sizes, solvers
 from nst_jax.studies.execution import execution
 from nst_jax.studies.flicker import films
 from nst_jax.studies.quality import merits
-from nst_jax.studies.results import Evidence, Findings
+from nst_jax.studies.results import RunData, StudyResult
 from nst_jax.studies.scale_consistency import scales
 from nst_jax.studies.seed_dispersion import dispersed
 from nst_jax.studies.stability import stability
@@ -23,6 +23,6 @@ QUESTIONS = (
 )
 
 
-def findings(evidence: Evidence) -> Findings:
+def findings(evidence: RunData) -> StudyResult:
     """All that can be said of a run, also of one that is not finished."""
-    return sum((question(evidence) for question in QUESTIONS), Findings())
+    return sum((question(evidence) for question in QUESTIONS), StudyResult())

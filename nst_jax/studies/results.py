@@ -16,7 +16,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 #: Seeds that are compared with each other: what that takes grows with their square,
 #: and the intervals of so many are narrow.
-MOST_SEEDS = 64
+MAX_SEEDS = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Clip:
 
 
 @dataclasses.dataclass(frozen=True)
-class Findings:
+class StudyResult:
     """What there is to say.
 
     Attributes:
@@ -105,9 +105,9 @@ class Findings:
     pictures: tuple[Picture, ...] = ()
     clips: tuple[Clip, ...] = ()
 
-    def __add__(self, other: "Findings") -> "Findings":
+    def __add__(self, other: "StudyResult") -> "StudyResult":
         names = [field.name for field in dataclasses.fields(self)]
-        return Findings(*(getattr(self, n) + getattr(other, n) for n in names))
+        return StudyResult(*(getattr(self, n) + getattr(other, n) for n in names))
 
 
 class Line(NamedTuple):
@@ -127,7 +127,7 @@ class Line(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Evidence:
+class RunData:
     """What a run has left, finished or not.
 
     Attributes:
@@ -184,7 +184,7 @@ class Evidence:
     def seed_lines(self) -> list[Line]:
         """The lines along an axis of nothing but seeds, if wide enough for SSIM.
 
-        Of more than `MOST_SEEDS` the first so many, which the label says.
+        Of more than `MAX_SEEDS` the first so many, which the label says.
         """
         if ("seeds",) not in self.fields:
             return []
@@ -204,11 +204,11 @@ class Evidence:
 
 
 def few_seeds(label: str, members: list[int]) -> tuple[str, list[int]]:
-    """Return the first `MOST_SEEDS` of a line's members, and a label that says so."""
-    if len(members) <= MOST_SEEDS:
+    """Return the first `MAX_SEEDS` of a line's members, and a label that says so."""
+    if len(members) <= MAX_SEEDS:
         return label, members
-    label = f"{label} (the first {MOST_SEEDS} of {len(members)} seeds)"
-    return label, members[:MOST_SEEDS]
+    label = f"{label} (the first {MAX_SEEDS} of {len(members)} seeds)"
+    return label, members[:MAX_SEEDS]
 
 
 def rounded(number: float | None, digits: int = 3) -> float | None:

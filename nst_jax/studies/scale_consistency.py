@@ -4,14 +4,14 @@ from typing import Any
 
 from nst_jax.core.errors import RequestError
 from nst_jax.metrics.artefacts import scale_consistency
-from nst_jax.studies.results import Evidence, Findings, Table, rounded
+from nst_jax.studies.results import RunData, StudyResult, Table, rounded
 
 
-def scales(evidence: Evidence) -> Findings:
+def scales(evidence: RunData) -> StudyResult:
     """The pictures along an axis of sizes, brought to the size of the smallest."""
     axis = evidence.axis("size")
     if axis is None:
-        return Findings()
+        return StudyResult()
     rows: list[tuple[Any, ...]] = []
     alike: dict[str, list[float]] = {}
     for label, members in evidence.lines(axis):
@@ -30,7 +30,7 @@ def scales(evidence: Evidence) -> Findings:
             distance = rounded(255 * found.rms)
             rows.append((label, *sides, distance, rounded(found.ssim)))
     if not rows:
-        return Findings()
+        return StudyResult()
     table = Table(
         "Whether a large picture, seen from afar, is its preview",
         (evidence.other_names(axis), "px", "preview", "RMS (levels)", "SSIM"),
@@ -38,11 +38,11 @@ def scales(evidence: Evidence) -> Findings:
     )
     least = {label: min(own) for label, own in alike.items()}
     if len(least) < 2:
-        return Findings(tables=(table,))
+        return StudyResult(tables=(table,))
     best, worst = max(least, key=least.__getitem__), min(least, key=least.__getitem__)
     words = (
         "Brought to the size of their previews, large pictures have the structure of "
         f"these most at “{best}” (SSIM {least[best]:.2f}) and least at “{worst}” "
         f"({least[worst]:.2f})."
     )
-    return Findings((words,), (table,))
+    return StudyResult((words,), (table,))

@@ -12,15 +12,15 @@ from nst_jax.metrics.statistics import LEAST, Estimate, mean_of_pairs
 from nst_jax.models.layers import smallest_side
 from nst_jax.studies.formatting import bars, few, text
 from nst_jax.studies.results import (
-    Evidence,
-    Findings,
     Line,
     Matrix,
     Picture,
     Plot,
+    RunData,
+    StudyResult,
     Table,
 )
-from nst_jax.studies.seed_divergence import change, courses, plot
+from nst_jax.studies.seed_divergence import change, divergence_curves, plot
 
 #: Lines, at most, that are shown in pictures, as matrices and by layer.
 PICTURED, MATRICES, BY_LAYER = 4, 2, 8
@@ -30,7 +30,7 @@ HELD = 16
 ACROSS, GAP = 4, 4
 
 
-def dispersed(evidence: Evidence) -> Findings:
+def dispersed(evidence: RunData) -> StudyResult:
     """How far apart the seeds of one request end, and what that goes with.
 
     All pictures are clipped to [0, 1]; over the steps they are the exact canvases,
@@ -38,11 +38,11 @@ def dispersed(evidence: Evidence) -> Findings:
     """
     lines = evidence.seed_lines
     if not lines:
-        return Findings()
+        return StudyResult()
     axis = evidence.fields.index(("seeds",))
     head = evidence.other_names(axis)
-    over_steps = courses(evidence, lines)
-    return Findings(
+    over_steps = divergence_curves(evidence, lines)
+    return StudyResult(
         (_extremes(lines), *change(over_steps)),
         (
             _table(evidence, head, lines),
@@ -86,7 +86,7 @@ def _extremes(lines: list[Line]) -> str:
     )
 
 
-def _table(evidence: Evidence, head: str, lines: list[Line]) -> Table:
+def _table(evidence: RunData, head: str, lines: list[Line]) -> Table:
     return Table(
         "How dispersed seeds are (of 255 levels, with 95 % intervals; coarse is what "
         f"is coarser than {1 / CUTOFF:.0f} pixels)",
@@ -108,7 +108,7 @@ def _table(evidence: Evidence, head: str, lines: list[Line]) -> Table:
     )
 
 
-def _terms(evidence: Evidence, head: str, lines: list[Line]) -> list[Table]:
+def _terms(evidence: RunData, head: str, lines: list[Line]) -> list[Table]:
     """What of the loss differs: a column for each term and layer."""
     parts = [[row["terms"] for row in _last(evidence, line)] for line in lines]
     names = list(dict.fromkeys(name for own in parts for row in own for name in row))
@@ -129,7 +129,7 @@ def _terms(evidence: Evidence, head: str, lines: list[Line]) -> list[Table]:
     ]
 
 
-def _last(evidence: Evidence, line: Line) -> list[Any]:
+def _last(evidence: RunData, line: Line) -> list[Any]:
     """The last row of metrics of each member, of those that have any."""
     return [evidence.rows[m][-1] for m in line.members if evidence.rows.get(m)]
 
@@ -142,7 +142,7 @@ def _spread(values: list[float | None]) -> Estimate | None:
     return relative_spread(known)
 
 
-def _layers(evidence: Evidence, head: str, lines: list[Line]) -> list[Table]:
+def _layers(evidence: RunData, head: str, lines: list[Line]) -> list[Table]:
     """How far apart seeds are in what the terms look at."""
     terms = evidence.run.get("config", {}).get("terms", [])
     layers = list(dict.fromkeys(x for term in terms for x in term.get("layers", ())))
@@ -172,7 +172,7 @@ def _layers(evidence: Evidence, head: str, lines: list[Line]) -> list[Table]:
     ]
 
 
-def _pictures(evidence: Evidence, line: Line) -> list[Picture]:
+def _pictures(evidence: RunData, line: Line) -> list[Picture]:
     """The members in the order of their loss, their mean and their deviation."""
     count = len(line.members)
     deviation = std_picture(line.pictures)
@@ -187,7 +187,7 @@ def _pictures(evidence: Evidence, line: Line) -> list[Picture]:
     return shown
 
 
-def _by_loss(evidence: Evidence, line: Line) -> list[Picture]:
+def _by_loss(evidence: RunData, line: Line) -> list[Picture]:
     """The pictures row by row, that of the least loss first; none if one has none."""
     losses = [row.get("loss") for row in _last(evidence, line)]
     known = [loss for loss in losses if loss is not None]
@@ -210,7 +210,7 @@ def _by_loss(evidence: Evidence, line: Line) -> list[Picture]:
     return [Picture(title, sheet[:-GAP, :-GAP])]
 
 
-def _matrix(evidence: Evidence, axis: int, line: Line) -> Matrix:
+def _matrix(evidence: RunData, axis: int, line: Line) -> Matrix:
     labels = evidence.run["axes"][axis]["labels"]
     return Matrix(
         f"{line.label}: how far apart two seeds are (RMS of 255 levels)",
@@ -219,7 +219,7 @@ def _matrix(evidence: Evidence, axis: int, line: Line) -> Matrix:
     )
 
 
-def _along(evidence: Evidence, axis: int, lines: list[Line]) -> list[Plot]:
+def _along(evidence: RunData, axis: int, lines: list[Line]) -> list[Plot]:
     """Against the other axis, if there is one and no more."""
     spreads = [line.dispersion.std for line in lines]
     if len(evidence.fields) != 2 or len(lines) < 2 or not any(s.value for s in spreads):

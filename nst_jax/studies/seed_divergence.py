@@ -8,13 +8,13 @@ import numpy as np
 from nst_jax.metrics.distances import pairwise
 from nst_jax.metrics.statistics import Estimate, jackknife, mean_of_pairs
 from nst_jax.studies.formatting import bars, few, text
-from nst_jax.studies.results import Evidence, Line, Plot
+from nst_jax.studies.results import Line, Plot, RunData
 
 #: Curves, at most: as many as matplotlib has colours.
 CURVES = 10
 
 
-class Course(NamedTuple):
+class DivergenceCurve(NamedTuple):
     """How the seeds of a line part.
 
     Attributes:
@@ -30,7 +30,7 @@ class Course(NamedTuple):
     change: Estimate | None
 
 
-def courses(evidence: Evidence, lines: list[Line]) -> list[Course]:
+def divergence_curves(evidence: RunData, lines: list[Line]) -> list[DivergenceCurve]:
     """Of those lines all members of which kept the same steps, more than one."""
     if evidence.trajectory is None:
         return []
@@ -46,7 +46,7 @@ def courses(evidence: Evidence, lines: list[Line]) -> list[Course]:
             squares = [pairwise(pictures) ** 2 for pictures in ensembles]
             std = list(map(_std, squares))
             by = _ratio(squares[-1], squares[0]) if std[0].value else None
-            found.append(Course(line.label, tuple(steps), std, by))
+            found.append(DivergenceCurve(line.label, tuple(steps), std, by))
     return found
 
 
@@ -66,7 +66,7 @@ def _ratio(last: np.ndarray, first: np.ndarray) -> Estimate:
     return jackknife(ratio, len(first), positive=True)
 
 
-def change(there: list[Course]) -> list[str]:
+def change(there: list[DivergenceCurve]) -> list[str]:
     """By what the dispersion grows from the first step that was kept to the last."""
     known = [(course.change, course.label) for course in there if course.change]
     if not known:
@@ -93,7 +93,7 @@ def _way(change: Estimate) -> int:
     return int(change.low > 1) - int(change.high < 1)
 
 
-def plot(there: list[Course]) -> list[Plot]:
+def plot(there: list[DivergenceCurve]) -> list[Plot]:
     """The dispersion against the steps."""
     if not there:
         return []

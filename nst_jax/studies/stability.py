@@ -10,7 +10,7 @@ from nst_jax.metrics.feature_distances import gram_traces
 from nst_jax.metrics.statistics import RankCorrelation, rank_correlation
 from nst_jax.models.vgg import Network
 from nst_jax.studies.formatting import bars, text
-from nst_jax.studies.results import Evidence, Findings, Line, Plot, Table, rounded
+from nst_jax.studies.results import Line, Plot, RunData, StudyResult, Table, rounded
 
 #: What makes a style setting.
 STYLES = {"styles", "style_scale"}
@@ -34,7 +34,7 @@ class Setting(NamedTuple):
     trace: float
 
 
-def stability(evidence: Evidence) -> Findings:
+def stability(evidence: RunData) -> StudyResult:
     """The dispersion of seeds against the trace of the Gram of their style.
 
     Gupta, Johnson, Alahi and Fei-Fei 2017, "Characterizing and Improving Stability in
@@ -48,10 +48,10 @@ def stability(evidence: Evidence) -> Findings:
     others = [set(paths) for paths in evidence.fields if paths != ("seeds",)]
     layers = _style_layers(evidence)
     if not others or not layers or not all(paths <= STYLES for paths in others):
-        return Findings()
+        return StudyResult()
     lines = [line for line in evidence.seed_lines if _styles(evidence, line)]
     if len(lines) < SETTINGS or (network := evidence.network()) is None:
-        return Findings()
+        return StudyResult()
     settings = [
         Setting(
             line,
@@ -64,10 +64,10 @@ def stability(evidence: Evidence) -> Findings:
     spreads = [setting.line.dispersion.std for setting in settings]
     values = [spread.value for spread in spreads]
     if np.ptp(traces) == 0 or np.ptp(values) == 0:
-        return Findings()
+        return StudyResult()
     head = evidence.other_names(evidence.fields.index(("seeds",)))
     title = "The dispersion of seeds against the trace of the style's Gram matrices"
-    return Findings(
+    return StudyResult(
         (_said(settings),),
         (
             Table(
@@ -90,14 +90,14 @@ def stability(evidence: Evidence) -> Findings:
     )
 
 
-def _style_layers(evidence: Evidence) -> list[str]:
+def _style_layers(evidence: RunData) -> list[str]:
     """What the style terms look at: those that have a blend."""
     terms = evidence.run.get("config", {}).get("terms", [])
     names = [x for term in terms if "blend" in term for x in term["layers"]]
     return list(dict.fromkeys(names))
 
 
-def _styles(evidence: Evidence, line: Line) -> Sequence[np.ndarray]:
+def _styles(evidence: RunData, line: Line) -> Sequence[np.ndarray]:
     """The style pictures of a line, whose seeds share them."""
     return evidence.styles.get(line.members[0], ())
 

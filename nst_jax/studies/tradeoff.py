@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nst_jax.metrics.statistics import Estimate
-from nst_jax.studies.results import Evidence, Findings, Plot, Series, Table
+from nst_jax.studies.results import Plot, RunData, Series, StudyResult, Table
 from nst_jax.studies.seed_divergence import CURVES
 
 STYLE, CONTENT = "from the style", "from the content"
@@ -44,7 +44,7 @@ Curve = Sequence[tuple[float, float]]
 Curves = dict[str, dict[str, list[Setting]]]
 
 
-class Bargain(NamedTuple):
+class CurveComparison(NamedTuple):
     """One curve against another, where both have a picture as far from the content.
 
     Attributes:
@@ -60,7 +60,7 @@ class Bargain(NamedTuple):
     shared: float
 
 
-def trade(evidence: Evidence, settings: list[Setting], seeds: int) -> Findings:
+def trade(evidence: RunData, settings: list[Setting], seeds: int) -> StudyResult:
     """The curves along a weight, if one is varied, and how they compare.
 
     Args:
@@ -69,17 +69,17 @@ def trade(evidence: Evidence, settings: list[Setting], seeds: int) -> Findings:
     """
     along = _weight(evidence)
     if along is None or not settings:
-        return Findings()
+        return StudyResult()
     curves = _curves(evidence, settings, along, seeds)
     words, tables = _compared(curves)
-    return Findings(
+    return StudyResult(
         (*_traded(evidence, curves, along), *words),
         tables,
         tuple(_plots(curves, evidence.run["axes"][along]["name"])),
     )
 
 
-def bargain(curve: Curve, reference: Curve) -> Bargain | None:
+def compare_curves(curve: Curve, reference: Curve) -> CurveComparison | None:
     """How much nearer to the style a curve is at equal distance from the content.
 
     Between two of its points a curve is a straight line. It is looked at from the
@@ -95,10 +95,12 @@ def bargain(curve: Curve, reference: Curve) -> Bargain | None:
         return None
     ratio = own / other
     shared = (high - low) / (theirs[-1][0] - theirs[0][0])
-    return Bargain(*map(float, (ratio.mean(), ratio.min(), ratio.max(), shared)))
+    return CurveComparison(
+        *map(float, (ratio.mean(), ratio.min(), ratio.max(), shared))
+    )
 
 
-def _weight(evidence: Evidence) -> int | None:
+def _weight(evidence: RunData) -> int | None:
     """The axis of a weight, of a style's if there are several."""
     weights = [
         axis
@@ -110,7 +112,7 @@ def _weight(evidence: Evidence) -> int | None:
 
 
 def _curves(
-    evidence: Evidence, settings: list[Setting], along: int, seeds: int
+    evidence: RunData, settings: list[Setting], along: int, seeds: int
 ) -> Curves:
     """What differs in the weight alone, in its order; a plot for the same pictures."""
     axes = evidence.run["axes"]
@@ -148,7 +150,7 @@ def _series(label: str, curve: list[Setting]) -> Series:
     return Series(label, x, tuple(y.value for y in ys), low, high)
 
 
-def _traded(evidence: Evidence, curves: Curves, along: int) -> list[str]:
+def _traded(evidence: RunData, curves: Curves, along: int) -> list[str]:
     """What the ends of the weight differ by, mean over the curves that have both."""
     axis = evidence.run["axes"][along]
     ends = [0, len(axis["labels"]) - 1]
@@ -178,7 +180,7 @@ def _compared(curves: Curves) -> tuple[list[str], tuple[Table, ...]]:
     methods = list(dict.fromkeys(name for plot in curves.values() for name in plot))
     first, *others = methods
     found = {
-        (pictures, method): bargain(_points(plot[method]), _points(plot[first]))
+        (pictures, method): compare_curves(_points(plot[method]), _points(plot[first]))
         for method in others
         for pictures, plot in curves.items()
         if first in plot and method in plot
@@ -186,12 +188,12 @@ def _compared(curves: Curves) -> tuple[list[str], tuple[Table, ...]]:
     told = {place: own for place, own in found.items() if own is not None}
     words = []
     for method in others:
-        own = [bargain for (_, name), bargain in told.items() if name == method]
+        own = [comparison for (_, name), comparison in told.items() if name == method]
         if own:
-            nearer = sum(bargain.mean < 1 for bargain in own)
+            nearer = sum(comparison.mean < 1 for comparison in own)
             words.append(
                 f"At equal distance {CONTENT}, {method} has "
-                f"{np.mean([bargain.mean for bargain in own]):.2f} of the distance "
+                f"{np.mean([comparison.mean for comparison in own]):.2f} of the distance "
                 f"{STYLE} that {first} has, and is nearer on {nearer} of {len(own)}."
             )
     if not told:

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from nst_jax.config.jsonable import plain
+from nst_jax.config.jsonable import to_jsonable
 from nst_jax.core.paths import find_file
 from nst_jax.plan.build import Plan
 
@@ -90,7 +90,7 @@ def continued(earlier: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def another_run(earlier: dict[str, Any], ours: dict[str, Any]) -> str:
+def config_mismatch(earlier: dict[str, Any], ours: dict[str, Any]) -> str:
     """What a folder holds if not a call of this request, in words; "" if it does."""
     theirs, here = (list(map(place, run["members"])) for run in (earlier, ours))
     recorded = all("steps" in member for member in earlier["members"])
@@ -156,7 +156,7 @@ def planned_members(plan: Plan) -> list[dict[str, Any]]:
             "seed": member.seed,
             "index": list(member.index),
             "label": member.label,
-            "varies": plain(member.varies),
+            "varies": to_jsonable(member.varies),
             "group": group_of[i],
             "content": scene_of[i].content_input,
             "styles": list(scene_of[i].style_inputs),

@@ -8,7 +8,7 @@ import numpy as np
 from absl import logging
 
 from nst_jax.core.errors import RequestError
-from nst_jax.ensemble.ensemble import Look
+from nst_jax.ensemble.ensemble import StepResult
 from nst_jax.images.io import map_array
 from nst_jax.optim.solvers import Report
 from nst_jax.plan.build import Plan
@@ -121,7 +121,7 @@ class StepChange:
         self,
         metrics: Metrics,
         states: KeptStates,
-        finish: Callable[[Sequence[int], Look], None],
+        finish: Callable[[Sequence[int], StepResult], None],
     ) -> None:
         """Makes the members ready to go on.
 
@@ -156,7 +156,7 @@ class StepChange:
                 *(len(extended), len(known), len(extended) - len(known)),
             )
 
-    def _results(self, metrics: Metrics) -> Iterator[tuple[int, Look]]:
+    def _results(self, metrics: Metrics) -> Iterator[tuple[int, StepResult]]:
         """Members with fewer steps, and the looks that their results come from."""
 
         def kept(row: dict[str, Any]) -> bool:
@@ -173,7 +173,7 @@ class StepChange:
                 yield member, _look(stage[0], own[-1], canvas)
 
 
-def _look(first: dict[str, Any], row: dict[str, Any], canvas: np.ndarray) -> Look:
+def _look(first: dict[str, Any], row: dict[str, Any], canvas: np.ndarray) -> StepResult:
     """The look at one member that a row of metrics is of.
 
     Args:
@@ -192,5 +192,7 @@ def _look(first: dict[str, Any], row: dict[str, Any], canvas: np.ndarray) -> Loo
         evaluations=number(row["evaluations"]),
         failed=number(row["failed_line_searches"]),
     )
-    stuck = (rollbacks > 0) & (row["step_length"] == 0) & (row["loss"] == first["loss"])
-    return Look(row["step"], report, rollbacks, stuck, canvas[None], None)
+    is_stalled = (
+        (rollbacks > 0) & (row["step_length"] == 0) & (row["loss"] == first["loss"])
+    )
+    return StepResult(row["step"], report, rollbacks, is_stalled, canvas[None], None)

@@ -27,14 +27,14 @@ import numpy as np
 
 from nst_jax.core.errors import RequestError
 from nst_jax.ensemble.diagnosis import clipped_share
-from nst_jax.ensemble.ensemble import Look
+from nst_jax.ensemble.ensemble import StepResult
 from nst_jax.images.io import file_sha256, map_array, save_image
 from nst_jax.plan.build import Plan
 from nst_jax.plan.warnings import request_warnings, result_warnings
 from nst_jax.workdir.atomic import write_whole
 from nst_jax.workdir.checkpoint import Checkpoint, KeptStates
 from nst_jax.workdir.lock import Lock, check_contents, check_free, check_writable
-from nst_jax.workdir.manifest import another_run, continued, planned, roundtrip
+from nst_jax.workdir.manifest import config_mismatch, continued, planned, roundtrip
 from nst_jax.workdir.metrics_log import Metrics, read_metrics
 from nst_jax.workdir.schema import is_whole, read_manifest
 from nst_jax.workdir.step_change import StepChange
@@ -87,7 +87,7 @@ class Records:
         self.manifest = planned(plan, command)
         self.output_changed = False
         if earlier:
-            if reason := another_run(earlier, self.manifest):
+            if reason := config_mismatch(earlier, self.manifest):
                 raise RequestError(
                     f"workdir {str(workdir)!r} holds {reason}; give this one a new "
                     "--workdir"
@@ -155,7 +155,7 @@ class Records:
             self._picture(path, picture, self.plan.alphas.get(i))
 
     def add(
-        self, members: Sequence[int], stage: int, look: Look, seconds: float
+        self, members: Sequence[int], stage: int, look: StepResult, seconds: float
     ) -> None:
         """Records a look at a batch: rows of metrics, and pictures if it has any.
 
@@ -195,7 +195,7 @@ class Records:
                         self._array(frame.with_suffix(".npy"), canvas)
 
     def finish(
-        self, members: Sequence[int], look: Look, *, under_way: bool = True
+        self, members: Sequence[int], look: StepResult, *, under_way: bool = True
     ) -> None:
         """Writes the results of a batch that has made all its steps.
 
@@ -302,7 +302,7 @@ class Records:
         return self.workdir / "checkpoint.safetensors"
 
     def save_checkpoint(
-        self, members: Sequence[int], stage: int, look: Look, seconds: float
+        self, members: Sequence[int], stage: int, look: StepResult, seconds: float
     ) -> None:
         """Keeps a batch under way, after so many seconds, to the bit."""
         if self._unsaved:  # The batch before has no other proof from here on.
@@ -311,7 +311,7 @@ class Records:
         checkpoint.save(self.checkpoint_path)
 
     def keep_state(
-        self, members: Sequence[int], stage: int, look: Look, seconds: float
+        self, members: Sequence[int], stage: int, look: StepResult, seconds: float
     ) -> None:
         """Keeps the solver state of a finished batch."""
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(look.state))
@@ -319,7 +319,7 @@ class Records:
             self.states.save(self._checkpoint(members, stage, look, seconds))
 
     def _checkpoint(
-        self, members: Sequence[int], stage: int, look: Look, seconds: float
+        self, members: Sequence[int], stage: int, look: StepResult, seconds: float
     ) -> Checkpoint:
         # Those of this look come once more, for what goes on begins with it.
         rows = sum(self.metrics.counts[member] - 1 for member in members)

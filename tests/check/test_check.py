@@ -13,7 +13,7 @@ from jax.custom_batching import custom_vmap
 import nst_jax
 from nst_jax.check import __main__ as command
 from nst_jax.check import behaviour, check
-from nst_jax.check.sample_inputs import Ground, picture
+from nst_jax.check.sample_inputs import SampleInputs, picture
 
 static = nst_jax.static
 
@@ -47,7 +47,7 @@ def verdicts(term, network=no_network):
 def looked(look, term, network=None):
     """One line alone."""
     with jax.enable_x64(True):
-        return look(Ground.of(term, network))
+        return look(SampleInputs.from_term(term, network))
 
 
 def failed(lines):
@@ -89,7 +89,9 @@ def test_a_term_without_a_target_has_a_remark():
 
 def test_the_weight_that_a_term_has_does_not_count():
     """And an axis starts at no weight more often than not."""
-    assert Ground.of(Contrast(weight=0.0), None) == Ground(Contrast(), None)
+    assert SampleInputs.from_term(Contrast(weight=0.0), None) == SampleInputs(
+        Contrast(), None
+    )
 
 
 def test_float32_within_a_term_is_no_wrong_gradient():

@@ -377,7 +377,7 @@ ALTERNATIVES = {
         ("ensemble.strategy", "vmap", "map"),
         ("ensemble.repeat", 0, 1),
         ("ensemble.batch_size", 0, 2),
-        ("ensemble.process", "own", "fresh"),
+        ("ensemble.process", "inline", "subprocess"),
     ),
 }
 

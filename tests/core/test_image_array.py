@@ -25,7 +25,9 @@ OBJECTIVE = nst_jax.Objective(
 
 
 def problem(network, content, styles):
-    return nst_jax.Problem.of(network, OBJECTIVE, content, styles, nst_jax.Adam())
+    return nst_jax.Problem.from_images(
+        network, OBJECTIVE, content, styles, nst_jax.Adam()
+    )
 
 
 @pytest.mark.parametrize("array", [BYTES, WORDS, jnp.asarray(BYTES), BYTES.tolist()])
@@ -117,7 +119,7 @@ def test_a_problem_of_no_pictures_is_refused(network, content, styles, says):
 def test_a_problem_needs_a_term(network):
     objective, solver = nst_jax.Objective(()), nst_jax.Adam()
     with pytest.raises(nst_jax.RequestError, match="objective has no terms"):
-        nst_jax.Problem.of(network, objective, PICTURE, [], solver)
+        nst_jax.Problem.from_images(network, objective, PICTURE, [], solver)
 
 
 @pytest.mark.parametrize("kind", ["content", "style", "file", "noise", "blend"])

@@ -21,8 +21,8 @@ TERMS = (nst_jax.Content(layers=("relu1_1",)), nst_jax.Gram(layers=("relu1_1",))
 def records(network):
     picture = smooth_picture(0, 24, 24)
     objective = nst_jax.Objective(TERMS)
-    held = transfer.Held(picture[..., :1] > 0.5, picture)
-    problem = nst_jax.Problem.of(
+    held = transfer.FixedPixels(picture[..., :1] > 0.5, picture)
+    problem = nst_jax.Problem.from_images(
         network, objective, picture, [picture] * 9, nst_jax.Adam(), held=held
     )
     plan = nst_jax.build(
@@ -55,7 +55,7 @@ def test_arrays_are_shown_by_dtype_and_shape(network):
     picture = smooth_picture(0, 24, 20)
     term = dataclasses.replace(nst_jax.Content(), weight=jax.numpy.ones(3))
     assert "weight=float32[3]" in repr(term)
-    held = transfer.Held(picture[..., :1] > 0.5, picture)
+    held = transfer.FixedPixels(picture[..., :1] > 0.5, picture)
     assert repr(held) == "Held(mask=bool[24, 20, 1], picture=float32[24, 20, 3])"
     assert "'kernel': float32[3, 3, 3, 64]" in repr(network)
 

@@ -182,8 +182,8 @@ def test_a_run_goes_on_with_equal_arrays_alone(tmp_path):
 
 def test_arrays_do_not_reach_a_process_of_its_own(tmp_path):
     apart = asked()
-    apart.ensemble.process = "fresh"
-    with pytest.raises(nst_jax.RequestError, match="ensemble.process='fresh'"):
+    apart.ensemble.process = "subprocess"
+    with pytest.raises(nst_jax.RequestError, match="ensemble.process='subprocess'"):
         nst_jax.execute(nst_jax.build(apart), tmp_path / "run")
 
 
@@ -191,7 +191,7 @@ def test_arrays_do_not_reach_a_process_of_its_own(tmp_path):
 def test_a_process_of_its_own_must_make_the_same_arrays(tmp_path, monkeypatch, same):
     """As a config does that another process reads again; here both are this one."""
     apart = asked()
-    apart.ensemble.process = "fresh"
+    apart.ensemble.process = "subprocess"
     again = apart if same else dataclasses.replace(apart, content=CONTENT[::-1])
 
     def elsewhere(command, workdir, members, stop):

@@ -166,7 +166,7 @@ def get_config():
 def two_groups():
     config = get_config()
     fields = "terms.root.eps", "ensemble.process", "pooling"
-    values = (0.0, "fresh", "max"), (0.5, "own", "avg")
+    values = (0.0, "subprocess", "max"), (0.5, "inline", "avg")
     config.axes = (nst_jax.Vary(fields, values),)
     return config
 """

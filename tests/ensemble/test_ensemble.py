@@ -42,7 +42,9 @@ def pose(network):
         styles = [smooth_picture(1, 22, 26)]
         content = smooth_picture(0, *SIZE)
         objective = nst_jax.Objective(terms)
-        return nst_jax.Problem.of(network, objective, content, styles, solver, **kwargs)
+        return nst_jax.Problem.from_images(
+            network, objective, content, styles, solver, **kwargs
+        )
 
     return pose
 
@@ -287,7 +289,9 @@ def test_a_picture_in_place_of_a_list_of_styles_is_refused(network):
     with pytest.raises(
         nst_jax.RequestError, match="styles must be a sequence of pictures"
     ):
-        nst_jax.Problem.of(network, objective, picture, picture, nst_jax.Adam())
+        nst_jax.Problem.from_images(
+            network, objective, picture, picture, nst_jax.Adam()
+        )
 
 
 def sweep(pose, solver=None):

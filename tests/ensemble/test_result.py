@@ -36,7 +36,7 @@ class Distance(nst_jax.Term):
 def pose(network, seed=0, weight=1.0, rate=0.02):
     content = smooth_picture(seed, 16, 16)
     objective = nst_jax.Objective((Distance(weight),))
-    return nst_jax.Problem.of(
+    return nst_jax.Problem.from_images(
         network, objective, content, [], nst_jax.Adam(learning_rate=rate)
     )
 

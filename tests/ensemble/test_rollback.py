@@ -63,7 +63,7 @@ def test_it_goes_on_from_its_best_with_shorter_steps(name, form):
     assert states[2].report.loss == best.report.loss
     assert states[2].report.evaluations > sound[1].report.evaluations
 
-    afterwards = problem(solver.damped(jnp.float32(0.5)), Pitfall(), name=form)
+    afterwards = problem(solver.scale_step(jnp.float32(0.5)), Pitfall(), name=form)
     variable = best.variable
     inner, _ = afterwards.solver.init(afterwards.evaluate, variable)
     variable, _, report = afterwards.solver.step(afterwards.evaluate, variable, inner)
@@ -135,7 +135,7 @@ def test_who_has_gone_on_is_not_stuck():
     states = path(problem(nst_jax.Adam(0.05), Pitfall(at=2.0)), near, 6)
     assert int(states[-1].rollbacks) == 1
     assert int(states[-1].best.step) == 0
-    assert [bool(transfer.stuck(state)) for state in states] == [False] * 3 + [
+    assert [bool(transfer.is_stalled(state)) for state in states] == [False] * 3 + [
         *(True, False, False, False)
     ]
 
@@ -147,7 +147,7 @@ def test_who_rests_in_a_finer_stage_is_not_stuck():
     fine = transfer.carry(resting, sick, shape=SHAPE)
     fine = transfer.advance(resting, fine, 3)
     assert (int(fine.rollbacks), int(fine.best.step)) == (1, 0)
-    assert not transfer.stuck(fine)
+    assert not transfer.is_stalled(fine)
 
 
 @pytest.mark.parametrize("name", ["sgd", "fixed", "lbfgs", "optax"])

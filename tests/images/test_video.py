@@ -23,7 +23,7 @@ from nst_jax.images.video import Film, Video, read_frame, source
 from nst_jax.metrics.flicker import change
 from nst_jax.report.video import write_mp4
 from nst_jax.studies.flicker import films
-from nst_jax.studies.results import Evidence, Findings
+from nst_jax.studies.results import RunData, StudyResult
 
 PICTURE = smooth_picture(1, 24, 40)
 AS_IT_IS = {"fit": "long", "resample": "lanczos", "argument": "content"}
@@ -354,24 +354,24 @@ def start(frame: int = 0, seed: int = 3, before=None, **fields: object) -> np.nd
 def test_all_frames_start_from_the_seeds_noise_or_from_their_own():
     for t in (1, 5):
         np.testing.assert_array_equal(start(t), start())
-    new = [start(t, new="noise") for t in range(4)]
+    new = [start(t, per_frame="noise") for t in range(4)]
     np.testing.assert_array_equal(new[0], start())
     key = jax.random.fold_in(seed_key(3), 2)
     unit = jax.random.uniform(key, PICTURE.shape, minval=-1, maxval=1)
     np.testing.assert_allclose(new[2], 0.5 + 0.5 * np.asarray(unit), atol=1e-6)
-    pictures = [*new, *(start(t, seed=4, new="noise") for t in range(3))]
+    pictures = [*new, *(start(t, seed=4, per_frame="noise") for t in range(3))]
     for a, b in itertools.combinations(pictures, 2):
         assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.1
 
 
 def test_a_rounding_is_one_ulp_of_one_value_a_frame():
     for t in range(4):
-        found = start(t, new="rounding")
+        found = start(t, per_frame="rounding")
         moved = np.argwhere(found != start()).tolist()
         assert moved == ([[0, 0, 0]] if t else [])
         apart = found[0, 0, 0].view(np.int32) - start()[0, 0, 0].view(np.int32)
         assert apart == t
-    both = start(2, new="rounding", ulps=3)
+    both = start(2, per_frame="rounding", ulps=3)
     np.testing.assert_array_equal(both, start(ulps=5))
 
 
@@ -387,7 +387,7 @@ def test_a_frame_starts_from_the_one_before_or_from_noise():
     before = smooth_picture(7, *PICTURE.shape[:2]) * 2 - 0.3  # Beyond the gamut too.
     np.testing.assert_array_equal(start(1, kind="previous", before=before), before)
     np.testing.assert_array_equal(start(0, kind="previous"), start())
-    nudged_too = start(2, kind="previous", new="rounding", before=before)
+    nudged_too = start(2, kind="previous", per_frame="rounding", before=before)
     np.testing.assert_array_equal(nudged_too, nudged(before, 2))
     assert nst_jax.Canvas("previous").seeded
 
@@ -395,9 +395,18 @@ def test_a_frame_starts_from_the_one_before_or_from_noise():
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"new": "noize"}, "canvas.new must be one of .* got 'noize'.*'noise'"),
-        ({"kind": "content", "new": "noise"}, "new='noise' needs .*, got 'content'"),
-        ({"kind": "style", "new": "noise"}, "needs a canvas.kind of .*'previous'"),
+        (
+            {"per_frame": "noize"},
+            "canvas.per_frame must be one of .* got 'noize'.*'noise'",
+        ),
+        (
+            {"kind": "content", "per_frame": "noise"},
+            "per_frame='noise' needs .*, got 'content'",
+        ),
+        (
+            {"kind": "style", "per_frame": "noise"},
+            "needs a canvas.kind of .*'previous'",
+        ),
         ({"ulps": 1001}, "canvas.ulps must be from −1000 to 1000, got 1001"),
         ({"kind": "previus"}, "canvas.kind must be one of .*'previous'"),
     ],
@@ -563,8 +572,8 @@ def test_what_a_member_starts_from_must_be_computed_with_it():
     assert [group.previous for group in groups] == [(None,), (0,)]
     with pytest.raises(nst_jax.RequestError, match="members: 5 starts from .* of 4"):
         nst_jax.build(request, only=[3, 5])
-    request.ensemble.process = "fresh"
-    with pytest.raises(nst_jax.RequestError, match="needs ensemble.process='own'"):
+    request.ensemble.process = "subprocess"
+    with pytest.raises(nst_jax.RequestError, match="needs ensemble.process='inline'"):
         nst_jax.build(request)
 
 
@@ -627,11 +636,11 @@ POLICIES = {"new": ("noise", "noise"), "same": ("noise", "nothing")}
 POLICIES |= {"rounding": ("noise", "rounding"), "content": ("content", "nothing")}
 
 
-def evidence(paint, films=(("still", 0.0),), seeds=1, frames=4) -> Evidence:
+def evidence(paint, films=(("still", 0.0),), seeds=1, frames=4) -> RunData:
     """A run whose films are painted: `paint(policy, seed, frame, content)`."""
     axes = [
         ("film.motion, film.amount", "film", [m for m, _ in films]),
-        ("canvas.kind, canvas.new", "policy", list(POLICIES)),
+        ("canvas.kind, canvas.per_frame", "policy", list(POLICIES)),
         ("seeds", "seed", [str(s) for s in range(seeds)]),
         ("frame", "frame", [str(t) for t in range(frames)]),
     ]
@@ -641,7 +650,7 @@ def evidence(paint, films=(("still", 0.0),), seeds=1, frames=4) -> Evidence:
     for number, (f, p, s, t) in enumerate(grid):
         policy = list(POLICIES)[p]
         kind, new = POLICIES[policy]
-        varies = {"canvas.kind": kind, "canvas.new": new, "frame": t}
+        varies = {"canvas.kind": kind, "canvas.per_frame": new, "frame": t}
         if len(films) > 1:
             varies |= {"film.motion": films[f][0], "film.amount": films[f][1]}
         index = [(f, p, s, t)[a] for a in shown]
@@ -661,7 +670,7 @@ def evidence(paint, films=(("still", 0.0),), seeds=1, frames=4) -> Evidence:
     def trajectory(member: int) -> tuple[list[int], list[np.ndarray]]:
         return [0, 9], [finals[member] * 0, finals[member]]
 
-    return Evidence(run, finals, {}, contents, {}, trajectory)
+    return RunData(run, finals, {}, contents, {}, trajectory)
 
 
 def swing(policy: str, seed: int, frame: int, content: np.ndarray) -> np.ndarray:
@@ -727,7 +736,7 @@ def test_other_starts_are_not_compared():
             finals[number] = own.finals[entry["member"]]
             contents[number] = own.contents[entry["member"]]
     run = given.run | {"axes": [axis, *given.run["axes"]], "members": members}
-    found = films(Evidence(run, finals, {}, contents, {}, lambda m: ([9], [finals[m]])))
+    found = films(RunData(run, finals, {}, contents, {}, lambda m: ([9], [finals[m]])))
     said = [text for text in found.summary if "flickers by" in text]
     assert len(said) == 4
     for text, level, amplitude in zip(said, (10.0, 1.0, 5.0, 0.5), "5511", strict=True):
@@ -809,7 +818,7 @@ def test_a_film_with_a_frame_missing_is_left_out():
     assert [row[0] for row in found.tables[0].rows] == ["same", "rounding", "content"]
     for number in range(3, 16):
         given.finals.pop(number)
-    assert films(given) == Findings()
+    assert films(given) == StudyResult()
 
 
 def test_a_film_that_has_left_its_picture_is_measured_as_it_is():

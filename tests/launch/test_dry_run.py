@@ -10,7 +10,7 @@ from test_runner import eight, manifest, run, short_of_memory
 import nst_jax
 from nst_jax.core.errors import OutOfMemory
 from nst_jax.ensemble.ensemble import Ensemble
-from nst_jax.launch.dry_run import Forecast, forecast, outlook
+from nst_jax.launch.dry_run import Forecast, forecast, format_forecast
 
 
 def test_groups_batches_and_programs_are_those_of_the_run(tmp_path):
@@ -108,7 +108,7 @@ def test_a_dry_run_says_it_in_words_and_writes_nothing(tmp_path):
 def test_words_are_of_all_groups():
     one = Forecast(7, 3, ((32, 48), (64, 96)), 2, 4.0, (0.1, 0.25), 30.0, 2**30)
     other = one._replace(members=1, programs=0, peak_bytes=3 * 2**29, run_s=9.0)
-    assert outlook([one, other]).splitlines() == [
+    assert format_forecast([one, other]).splitlines() == [
         "8 members in 2 groups, 2 programs, compiled in 8 s",
         "  group 0: 7 members of 48×32 → 96×64 px in 3 batches of 3, 0.1 → 0.25 s "
         "a batch's step, 30 s",

@@ -306,7 +306,7 @@ def test_the_app_feeds_pictures_of_little_contrast_with_their_mean():
     content, caffe = group.content, group.network.preprocessing
     found = preprocess(content, caffe)
     np.testing.assert_allclose(found, 0.226 * 255 * content[..., ::-1], rtol=1e-5)
-    fed = preprocessing.TORCHVISION.fed(0.226, False)
+    fed = preprocessing.TORCHVISION.rescaled(0.226, False)
     found = preprocess(content, fed)
     np.testing.assert_allclose(found, content, rtol=0.015)
 
@@ -340,7 +340,7 @@ def test_the_papers_rescaled_network_is_the_formula_on_rescaled_features(network
 
     The means are of a network that drops odd rows and columns, as the preset's does.
     """
-    network = network.used(pool_rounding="floor")
+    network = network.with_options(pool_rounding="floor")
     photographs = [
         nst_jax.read_image(f"samples/{name}.png", 256)
         for name in ("astronaut", "chelsea", "coffee")

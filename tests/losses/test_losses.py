@@ -439,10 +439,10 @@ def test_blend_pulls_towards_the_blended_gram(three_styles):
     target = term.target(seen({}), three_styles)
     ((region,),) = target
     mixed = sum(w * a for w, a in zip(blend, region.statistics, strict=True))
-    goal = ((region._replace(statistics=(mixed,)),),)
+    target_statistic = ((region._replace(statistics=(mixed,)),),)
     one = dataclasses.replace(term, blend=())
     found, gradient = value_and_gradient(term, canvas, target)
-    expected, expected_gradient = value_and_gradient(one, canvas, goal)
+    expected, expected_gradient = value_and_gradient(one, canvas, target_statistic)
     np.testing.assert_allclose(
         gradient["relu1_1"], expected_gradient["relu1_1"], rtol=1e-10, atol=1e-13
     )

@@ -248,8 +248,10 @@ def masked_and_cut(term, canvas, style, masks):
         target = term.target(alone(features, masks[0]), [alone(style, masks[1])])
         return term(alone(features), target)
 
-    goal = term.target(alone(0), [alone(style[2:6, 3:])])
-    return jax.value_and_grad(loss)(canvas), term(alone(canvas[1:7, :4]), goal)
+    target_statistic = term.target(alone(0), [alone(style[2:6, 3:])])
+    return jax.value_and_grad(loss)(canvas), term(
+        alone(canvas[1:7, :4]), target_statistic
+    )
 
 
 @pytest.mark.usefixtures("x64")

@@ -26,7 +26,7 @@ from nst_jax.losses import (
     View,
     Wasserstein,
 )
-from nst_jax.losses.quantiles import Bag, at, quantiles, transport
+from nst_jax.losses.quantiles import WeightedSamples, at, quantiles, transport
 from nst_jax.losses.sliced import directions
 from nst_jax.losses.strotss import bilinear, places, relaxed_emd
 from nst_jax.losses.wasserstein import METHODS, bures, bures_by_iteration
@@ -221,7 +221,7 @@ def test_what_the_methods_leave_at_a_styles_own_features(network):
         for method, steps in (("newton_schulz", 12), ("newton_schulz", 20), ("svd", 1)):
             term = Wasserstein(layers=(layer,), method=method, steps=steps)
             style = term.statistic(features)
-            left = term.distance(style, term.goal(style))
+            left = term.distance(style, term.target_statistic(style))
             rest.append(float(left * features.shape[2] / (style.rows**2).sum()))
         assert 0.02 < rest[0] < 0.1
         assert abs(rest[1]) < 0.005 and abs(rest[2]) < 1e-6
@@ -265,10 +265,10 @@ def test_transport_is_exact_or_near_the_exact_distance(
 ):
     """Exact for equally many values, no more than `levels`; else near it."""
     canvas, style = np.abs(normal(22, count, 3)), np.abs(normal(23, other, 3)) ** 1.5
-    target = quantiles(Bag(jnp.asarray(style), None), levels)
+    target = quantiles(WeightedSamples(jnp.asarray(style), None), levels)
 
     def loss(values):
-        return transport(Bag(values, None), target)
+        return transport(WeightedSamples(values, None), target)
 
     found, slope = jax.value_and_grad(loss)(jnp.asarray(canvas))
     wanted, wanted_slope = exact_transport(canvas, style)
@@ -288,25 +288,29 @@ def test_histograms_of_other_sizes_are_compared_at_the_ranks():
     canvas, style = normal(15, 5, 4, 2), normal(16, 6, 7, 2)
     ranks, others = (np.arange(20) + 0.5) / 20, (np.arange(42) + 0.5) / 42
     f, a = (np.sort(x.reshape(-1, 2), axis=0) for x in (canvas, style))
-    goal = np.stack([np.interp(ranks, others, a[:, c]) for c in range(2)], 1)
+    target_statistic = np.stack(
+        [np.interp(ranks, others, a[:, c]) for c in range(2)], 1
+    )
     found = between(Histogram(layers=LAYER), canvas, style)
-    np.testing.assert_allclose(found, ((f - goal) ** 2).mean(), rtol=1e-12)
+    np.testing.assert_allclose(found, ((f - target_statistic) ** 2).mean(), rtol=1e-12)
 
 
 def test_levels_are_quantiles_and_few_of_them_suffice():
     """Of 4000 values 400 levels: the loss of a shift by δ is δ², to the tails."""
     values = jnp.asarray(normal(17, 4000, 1))
-    few = quantiles(Bag(values, None), 400)
+    few = quantiles(WeightedSamples(values, None), 400)
     assert few.values.shape == (400, 1)
     expected = np.quantile(values, few.ranks, axis=0, method="hazen")
     np.testing.assert_allclose(few.values, expected, atol=1e-12)
-    np.testing.assert_allclose(transport(Bag(values + 2, None), few), 4, rtol=2e-3)
+    np.testing.assert_allclose(
+        transport(WeightedSamples(values + 2, None), few), 4, rtol=2e-3
+    )
 
 
 def test_weighted_quantiles_are_those_of_what_counts():
     """And of weights 1 and 2, steps of the distribution function at half of each."""
     values = jnp.asarray([[3.0], [1.0], [99.0], [2.0]])
-    found = quantiles(Bag(values, jnp.asarray([0.5, 0.25, 0, 0.25])), 10)
+    found = quantiles(WeightedSamples(values, jnp.asarray([0.5, 0.25, 0, 0.25])), 10)
     wanted = jnp.asarray([[0.0], [0.125], [0.25], [0.375], [0.75], [1.0]])
     np.testing.assert_allclose(
         at(found, wanted)[:, 0], [1, 1, 1.5, 2, 3, 3], atol=1e-12
@@ -371,11 +375,11 @@ def test_a_sampled_style_is_drawn_by_its_weights():
     term = SlicedWasserstein(layers=LAYER, anew=True, samples=60)
     features = jnp.arange(100.0).reshape(10, 10, 1)
     weights = jnp.repeat(jnp.asarray([0, 0.02]), 50).reshape(10, 10)
-    kept = term.goal(term.statistic(features, weights))
+    kept = term.target_statistic(term.statistic(features, weights))
     assert kept.values.shape == (60, 1) and kept.weights is None
     assert kept.values.min() >= 50
     assert abs(kept.values.mean() - 74.5) < 4 * 14.4 / np.sqrt(60)
-    whole = term.goal(term.statistic(features))
+    whole = term.target_statistic(term.statistic(features))
     assert len(np.unique(whole.values)) == 60
 
 
@@ -568,9 +572,11 @@ def test_self_similarity_does_not_know_a_picture_by_its_strength():
     canvas, content = (picture(seed, 8, 9) for seed in (61, 62))
     term = SelfSimilarity(layers=DEEP, samples=20)
     stronger = jax.tree.map(lambda x: 3 * x, (canvas.image, canvas.features))
-    goal = term.target(content, ())
+    target_statistic = term.target(content, ())
     np.testing.assert_allclose(
-        term(View(*stronger), goal), term(canvas, goal), rtol=1e-10
+        term(View(*stronger), target_statistic),
+        term(canvas, target_statistic),
+        rtol=1e-10,
     )
 
 

@@ -191,8 +191,8 @@ def test_what_moves_with_the_camera_does_not_flicker():
     painted = pan(1 - WORLD**2, MOTION)
     found = flicker(painted, contents, MOTION)
     assert (found.change, found.content_change, found.ratio) == (0, 0, None)
-    stuck = flicker(painted + 0.1 * STUCK, contents, MOTION)
-    assert stuck.change > 0
+    is_stalled = flicker(painted + 0.1 * STUCK, contents, MOTION)
+    assert is_stalled.change > 0
     moving = flicker(painted, contents)
     assert moving.change > 0 and moving.content_change > 0
 

@@ -109,8 +109,8 @@ def test_all_borders_are_styled_alike_at_an_odd_size(network, symmetric, pooling
         nst_jax.read_image("samples/chelsea.png", 95, fit="short")[:, :95]
     )
     style = nst_jax.read_image("samples/swirls.jpg", 95)
-    seen = Network.of(symmetric, network.preprocessing, pooling=pooling)
-    problem = nst_jax.Problem.of(
+    seen = Network.from_params(symmetric, network.preprocessing, pooling=pooling)
+    problem = nst_jax.Problem.from_images(
         seen,
         nst_jax.Objective((nst_jax.Content(weight=20.0), nst_jax.Gram())),
         content,

@@ -11,7 +11,7 @@ from conftest import smooth_picture
 import nst_jax
 from nst_jax import Numerics, RequestError
 from nst_jax.models import convolution, winograd
-from nst_jax.models.convolution import convolve, turn
+from nst_jax.models.convolution import convolve, flip_kernel
 
 HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -38,12 +38,12 @@ def conv_operands(pad):
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("pad", [0, 1])
 def test_turn_is_the_adjoint(pad):
-    """⟨x * k, y⟩ = ⟨x, y * turn(k)⟩, with `turn` its own inverse."""
+    """⟨x * k, y⟩ = ⟨x, y * turn(k)⟩, with `flip_kernel` its own inverse."""
     x, kernel, y = conv_operands(pad)
     forward = jnp.vdot(plain_convolve(x, kernel, pad), y)
-    backward = jnp.vdot(x, plain_convolve(y, turn(kernel), 2 - pad))
+    backward = jnp.vdot(x, plain_convolve(y, flip_kernel(kernel), 2 - pad))
     np.testing.assert_allclose(forward, backward, rtol=1e-12)
-    np.testing.assert_array_equal(turn(turn(kernel)), kernel)
+    np.testing.assert_array_equal(flip_kernel(flip_kernel(kernel)), kernel)
 
 
 @pytest.mark.usefixtures("x64")
@@ -53,7 +53,9 @@ def test_gradient_of_convolve_is_autodiffs(pad):
     x, kernel, y = conv_operands(pad)
 
     def own(x, kernel):
-        return (convolve(x, kernel, turn(kernel), None, pad, HIGHEST) ** 3 * y).sum()
+        return (
+            convolve(x, kernel, flip_kernel(kernel), None, pad, HIGHEST) ** 3 * y
+        ).sum()
 
     def autodiff(x, kernel):
         return (plain_convolve(x, kernel, pad) ** 3 * y).sum()
@@ -78,7 +80,7 @@ def test_second_derivatives_of_convolve_are_autodiffs():
 
         return jax.jit(jax.grad(squares, (0, 1)))(x, kernel)
 
-    found = penalty(lambda x, k: convolve(x, k, turn(k), None, 1, HIGHEST))
+    found = penalty(lambda x, k: convolve(x, k, flip_kernel(k), None, 1, HIGHEST))
     expected = penalty(lambda x, k: plain_convolve(x, k, 1))
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
@@ -88,7 +90,9 @@ def test_second_derivatives_of_convolve_are_autodiffs():
 
 
 def transformed(kernel):
-    return winograd.transform(kernel), winograd.transform(convolution.turn(kernel))
+    return winograd.transform(kernel), winograd.transform(
+        convolution.flip_kernel(kernel)
+    )
 
 
 def operands(batch, height, width, pad, inputs=3, outputs=4):
@@ -117,7 +121,7 @@ def test_gradient_in_winograds_form_is_autodiffs(pad):
     x, kernel, y = operands(2, 17, 25, pad)
 
     def own(x, kernel, form):
-        found = convolve(x, kernel, turn(kernel), form, pad, HIGHEST)
+        found = convolve(x, kernel, flip_kernel(kernel), form, pad, HIGHEST)
         return (found**3 * y).sum()
 
     def autodiff(x, kernel):
@@ -167,7 +171,10 @@ def test_pictures_are_many_or_large_where_winograds_form_is_used(size, is_winogr
         one = lambda x: convolve(x[None], *kernels, 1, HIGHEST)[0]  # noqa: E731
         return jax.vmap(one)(x) if count > 1 else one(x[0])[None]
 
-    kernels, form = (kernel, np.ascontiguousarray(turn(kernel))), transformed(kernel)
+    kernels, form = (
+        (kernel, np.ascontiguousarray(flip_kernel(kernel))),
+        transformed(kernel),
+    )
     found, direct = (run(x, *kernels, f) for f in (form, None))
     np.testing.assert_allclose(found, direct, rtol=1e-3, atol=1e-4)
     without = run(x, *kernels, jax.tree.map(np.zeros_like, form))
@@ -183,7 +190,7 @@ def test_every_member_may_have_its_own_kernel():
     x = jnp.asarray(x, jnp.float32)
 
     def one(x, kernel, form):
-        return convolve(x[None], kernel, turn(kernel), form, 1, HIGHEST)[0]
+        return convolve(x[None], kernel, flip_kernel(kernel), form, 1, HIGHEST)[0]
 
     forms = jax.tree.map(
         lambda *f: jnp.stack(f), *map(transformed, np.asarray(kernels))
@@ -206,8 +213,8 @@ def test_the_network_in_winograds_form_is_the_direct_one(network):
         (_, tap), gradient = jax.value_and_grad(loss, has_aux=True)(image)
         return tap, gradient
 
-    direct = network.used(numerics=Numerics(convolution="direct"))
-    quick = direct.used(numerics=Numerics(convolution="winograd"))
+    direct = network.with_options(numerics=Numerics(convolution="direct"))
+    quick = direct.with_options(numerics=Numerics(convolution="winograd"))
     found, expected = run(quick, image), run(direct, image)
     assert distance(found[0], expected[0]) < 1e-5
     # Where two values differ by their rounding alone, ReLUs and maxima pass the
@@ -239,17 +246,19 @@ def distance(found, expected):
 
 def test_auto_is_decided_by_backend_and_dtype():
     auto = Numerics()
-    assert auto.on("cpu").convolution == "winograd"
-    assert auto.on("gpu").convolution == auto.on("tpu").convolution == "direct"
-    assert Numerics(feature_dtype="bfloat16").on("cpu").convolution == "direct"
-    assert Numerics(feature_dtype="float64").on("cpu").convolution == "direct"
-    assert Numerics(convolution="winograd").on("gpu").convolution == "winograd"
+    assert auto.resolve("cpu").convolution == "winograd"
+    assert (
+        auto.resolve("gpu").convolution == auto.resolve("tpu").convolution == "direct"
+    )
+    assert Numerics(feature_dtype="bfloat16").resolve("cpu").convolution == "direct"
+    assert Numerics(feature_dtype="float64").resolve("cpu").convolution == "direct"
+    assert Numerics(convolution="winograd").resolve("gpu").convolution == "winograd"
 
 
 def test_kernels_are_prepared_for_the_choice(network):
     """Those of too few channels are not transformed, nor those after conv5_1."""
-    direct = network.used(numerics=Numerics(convolution="direct"))
-    quick = direct.used(numerics=Numerics(convolution="winograd"))
+    direct = network.with_options(numerics=Numerics(convolution="direct"))
+    quick = direct.with_options(numerics=Numerics(convolution="winograd"))
     assert not any("transformed" in forms for forms in direct.prepared.values())
     names = {name for name, forms in quick.prepared.items() if "transformed" in forms}
     assert names == {

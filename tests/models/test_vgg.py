@@ -594,8 +594,10 @@ def test_an_input_scale_is_a_factor_of_what_the_first_kernel_sees(network, centr
     """57 times conv1_1 without its bias, with the mean taken off or not."""
     image = smooth_picture(4, 9, 8)
     bias = np.asarray(network.params["conv1_1"]["bias"], np.float64)
-    fed = Network.of(network.params, CAFFE, input_scale=57.0, input_centred=centred)
-    plain = Network.of(network.params, CAFFE, input_centred=centred)
+    fed = Network.from_params(
+        network.params, CAFFE, input_scale=57.0, input_centred=centred
+    )
+    plain = Network.from_params(network.params, CAFFE, input_centred=centred)
     found, one = (
         np.asarray(tapped(net, image, ("conv1_1",))["conv1_1"], np.float64) - bias
         for net in (fed, plain)
@@ -608,7 +610,7 @@ def test_an_input_scale_is_a_factor_of_what_the_first_kernel_sees(network, centr
 
 
 def test_the_input_a_network_was_trained_on_is_the_default():
-    assert Network.of({}, CAFFE).preprocessing == CAFFE
+    assert Network.from_params({}, CAFFE).preprocessing == CAFFE
 
 
 @pytest.mark.parametrize(
@@ -625,4 +627,4 @@ def test_the_input_a_network_was_trained_on_is_the_default():
 )
 def test_a_wrong_choice_is_refused(choice, message):
     with pytest.raises(RequestError, match=message):
-        Network.of({}, CAFFE, **choice)
+        Network.from_params({}, CAFFE, **choice)

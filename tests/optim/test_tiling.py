@@ -12,7 +12,7 @@ from nst_jax import losses
 from nst_jax.core.keys import seed_key
 from nst_jax.losses import Objective
 from nst_jax.optim.parametrisation import Pyramid
-from nst_jax.optim.problem import Held, Problem
+from nst_jax.optim.problem import FixedPixels, Problem
 from nst_jax.optim.tiling import Tiling, _places
 
 HEIGHT, WIDTH, SIDE = 21, 30, 8
@@ -126,7 +126,7 @@ def test_a_gradient_of_tiles_is_taken_back_to_what_moves():
     tiled, form = posed(SIDE), Pyramid((HEIGHT, WIDTH, 3))
     mask = np.zeros((HEIGHT, WIDTH, 1), bool)
     mask[4:12, 9:20] = True
-    held = Held(jnp.asarray(mask), jnp.asarray(picture(5)))
+    held = FixedPixels(jnp.asarray(mask), jnp.asarray(picture(5)))
     moved = dataclasses.replace(tiled, parametrisation=form, held=held)
     variable = form.encode(jnp.asarray(picture(3)))
     (found, _), gradient = evaluate(moved, variable, 3)

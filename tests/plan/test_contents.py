@@ -133,7 +133,7 @@ def test_a_frame_of_a_still_says_that_it_has_no_effect(caplog):
         assert sum("has no effect: content 'samples/ch" in text for text in told) == 1
     for fields in (
         {"film": nst_jax.Film("shift", 1.0)},
-        {"canvas": nst_jax.Canvas("noise", new="noise")},
+        {"canvas": nst_jax.Canvas("noise", per_frame="noise")},
         {"canvas": nst_jax.Canvas("previous")},
     ):
         plan = nst_jax.build(experiment("samples/chelsea.png", frame=3, **fields))

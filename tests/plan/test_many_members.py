@@ -12,7 +12,7 @@ from conftest import smooth_picture
 from run_directory import write_run
 
 import nst_jax
-from nst_jax.ensemble.ensemble import Look
+from nst_jax.ensemble.ensemble import StepResult
 from nst_jax.optim.solvers import Report
 from nst_jax.report import page
 from nst_jax.report.page import write_page
@@ -134,7 +134,7 @@ def last_look():
         failed=zero.astype(int),
     )
     canvas = np.full((1, 16, 16, 3), 0.5, np.float32)
-    return Look(2, report, zero.astype(int), zero.astype(bool), canvas, None)
+    return StepResult(2, report, zero.astype(int), zero.astype(bool), canvas, None)
 
 
 @pytest.mark.usefixtures("frozen_clock")

@@ -13,7 +13,7 @@ from nst_jax.launch.runner import execute
 from nst_jax.losses import Objective, TotalVariation
 from nst_jax.optim import problem as transfer
 from nst_jax.optim.parametrisation import PARAMETRISATIONS, parametrisation
-from nst_jax.optim.problem import Held, Problem
+from nst_jax.optim.problem import FixedPixels, Problem
 from nst_jax.report import read_run
 from nst_jax.report.study_results import _evidence
 
@@ -219,9 +219,9 @@ def test_quasi_newton_begins_anew(solver):
     """Its next canvas is that of a run from the resized canvas."""
     small = (6, 8, 3)
     coarse = path(problem(solver, shape=small), picture(1, small), 3)[-1]
-    carried = transfer.carry(problem(solver), coarse, shape=SHAPE)
+    warm_start = transfer.carry(problem(solver), coarse, shape=SHAPE)
     fresh = start(problem(solver), jax.image.resize(coarse.canvas, SHAPE, "cubic"))
-    one, other = (advance(problem(solver), s, 2).canvas for s in (carried, fresh))
+    one, other = (advance(problem(solver), s, 2).canvas for s in (warm_start, fresh))
     np.testing.assert_allclose(one, other, atol=1e-6)
 
 
@@ -248,7 +248,7 @@ def test_the_average_is_that_of_the_canvases():
 def test_held_pixels_stay_to_the_bit(name, solver):
     mask = np.zeros((*SHAPE[:2], 1), bool)
     mask[3:7, 4:11] = True
-    held = Held(jnp.asarray(mask), jnp.asarray(picture(5)))
+    held = FixedPixels(jnp.asarray(mask), jnp.asarray(picture(5)))
     options = {"name": name, "held": held, "averaging": 0.5}
     states = path(problem(solver, **options), picture(1), 3)
     for state in states:

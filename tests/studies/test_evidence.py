@@ -61,10 +61,10 @@ def test_the_network_is_the_one_of_the_run(tmp_path, network):
     }
     # What is no weight is part of the tree.
     found = jax.tree.structure(changed(run, **eyes))
-    assert found == jax.tree.structure(network.used(**eyes))
+    assert found == jax.tree.structure(network.with_options(**eyes))
     for eye in eyes:
         less = {name: value for name, value in eyes.items() if name != eye}
-        assert found != jax.tree.structure(network.used(**less))
+        assert found != jax.tree.structure(network.with_options(**less))
 
 
 @pytest.mark.parametrize(

@@ -23,11 +23,11 @@ from nst_jax.ensemble.ensemble import Ensemble
 from nst_jax.ensemble.observer import Observer
 from nst_jax.images.initialise import nudged
 from nst_jax.launch import runner
-from nst_jax.launch.subprocess import compute_elsewhere
+from nst_jax.launch.subprocess import run_in_subprocess
 from nst_jax.metrics.divergence import divergence
 from nst_jax.plan import stages
 from nst_jax.studies.execution import execution
-from nst_jax.studies.results import Evidence, Findings
+from nst_jax.studies.results import RunData, StudyResult
 from nst_jax.workdir.metrics_log import read_metrics
 from nst_jax.workdir.writer import Records
 
@@ -37,7 +37,7 @@ SHAPE = (20, 24, 3)
 @pytest.fixture(scope="module")
 def problem(network):
     terms = nst_jax.Content(layers=("relu2_1",)), nst_jax.Gram(layers=("relu1_1",))
-    return nst_jax.Problem.of(
+    return nst_jax.Problem.from_images(
         network,
         nst_jax.Objective(terms),
         smooth_picture(0, *SHAPE[:2]),
@@ -87,7 +87,7 @@ def test_each_place_has_its_own_problem(problem, starts):
 
 def test_batch_invariant_is_alone_to_the_bit(problem, starts):
     numerics = nst_jax.Numerics(batch_invariant=True)
-    network = problem.network.used(numerics=numerics)
+    network = problem.network.with_options(numerics=numerics)
     invariant = dataclasses.replace(problem, network=network)
     alone = nst_jax.run(problem, starts, steps=4, strategy="loop").canvas
     for size in (2, 4):
@@ -108,7 +108,7 @@ def test_deterministic_kernels_are_asked_of_the_program(problem, monkeypatch):
         return jit(function, **kwargs)
 
     for numerics in (nst_jax.Numerics(deterministic=True), nst_jax.Numerics()):
-        network = problem.network.used(numerics=numerics)
+        network = problem.network.with_options(numerics=numerics)
         own = dataclasses.replace(problem, network=network)
         with monkeypatch.context() as patch:
             patch.setattr(jax, "jit", noted)
@@ -151,7 +151,7 @@ def test_several_devices():
         assert jax.local_device_count() == 8
         starts = np.stack([smooth_picture(s, 20, 24) for s in range(2, 8)])
         terms = nst_jax.Content(layers=("relu1_2",)), nst_jax.Gram(layers=("relu1_1",))
-        problem = nst_jax.Problem.of(
+        problem = nst_jax.Problem.from_images(
             nst_jax.load_network(), nst_jax.Objective(terms),
             smooth_picture(0, 20, 24), [smooth_picture(1, 22, 26)], nst_jax.Adam(),
         )
@@ -201,7 +201,7 @@ def test_one_picture_in_rows_over_several_devices(height):
             nst_jax.Content(layers=("relu3_1",)),
             nst_jax.Gram(layers=("relu1_1", "relu2_1")),
         )
-        problem = nst_jax.Problem.of(
+        problem = nst_jax.Problem.from_images(
             nst_jax.load_network(), nst_jax.Objective(terms),
             smooth_picture(0, *shape[:2]), [smooth_picture(1, 28, 30)], nst_jax.Adam(),
         )
@@ -265,7 +265,7 @@ def test_a_process_of_its_own_computes_the_same_bits(tmp_path):
                 ensemble=nst_jax.EnsembleOptions(strategy="loop"),
                 output=nst_jax.OutputOptions(
                     log_every=1, snapshots=(0, 1, 2, 3), exact=True),
-                axes=(nst_jax.Vary("ensemble.process", ("own", "fresh")),),
+                axes=(nst_jax.Vary("ensemble.process", ("inline", "subprocess")),),
             )
         """)
     )
@@ -296,7 +296,7 @@ def test_a_process_of_its_own_computes_the_same_bits(tmp_path):
 
 def test_a_fresh_process_needs_a_command(tmp_path):
     asked = experiment()
-    asked.ensemble.process = "fresh"
+    asked.ensemble.process = "subprocess"
     with pytest.raises(nst_jax.RequestError, match="runs the launch script again"):
         nst_jax.execute(nst_jax.build(asked), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -457,7 +457,7 @@ def said_of(run, steps, canvases):
         return list(steps), [np.asarray(x, np.float32) for x in whole]
 
     finals = {m["member"]: trajectory(m["member"])[1][-1] for m in run["members"]}
-    return execution(Evidence(run, finals, trajectory=trajectory))
+    return execution(RunData(run, finals, trajectory=trajectory))
 
 
 def test_what_is_said_of_arms_whose_differences_are_known():
@@ -641,10 +641,10 @@ def test_shares_are_of_exact_canvases_and_never_more_than_all():
 
 def test_nothing_is_said_of_members_that_are_not_there():
     run = made_up(["alone", "again"])
-    assert execution(Evidence(run, {})) == Findings()
+    assert execution(RunData(run, {})) == StudyResult()
     some = {2: np.zeros((4, 4, 3), np.float32)}
-    assert execution(Evidence(run, some, trajectory=lambda m: ([0], [some[m]]))) == (
-        Findings()
+    assert execution(RunData(run, some, trajectory=lambda m: ([0], [some[m]]))) == (
+        StudyResult()
     )
 
 
@@ -662,19 +662,19 @@ def test_a_process_that_outlived_its_parent_is_waited_for(tmp_path):
         return False
 
     with orphan:
-        done = compute_elsewhere(str(script), tmp_path, [0], stop)
+        done = run_in_subprocess(str(script), tmp_path, [0], stop)
     assert done
     assert ran.exists()
     assert next(asked) > 2
     with orphan:
-        assert not compute_elsewhere(str(script), tmp_path, [0], lambda: True)
+        assert not run_in_subprocess(str(script), tmp_path, [0], lambda: True)
 
 
 @pytest.mark.parametrize("status", [130, 143])
 def test_a_process_that_was_stopped_is_no_failure(tmp_path, status):
     script = tmp_path / "stopped.py"
     script.write_text(f"raise SystemExit({status})")
-    assert not compute_elsewhere(str(script), tmp_path, [0], lambda: False)
+    assert not run_in_subprocess(str(script), tmp_path, [0], lambda: False)
 
 
 def test_a_process_that_failed_says_its_last_sentence(tmp_path):
@@ -683,7 +683,7 @@ def test_a_process_that_failed_says_its_last_sentence(tmp_path):
         "raise SystemExit('no room; what is finished is kept, and so on')"
     )
     with pytest.raises(ChildProcessError, match=r"status 1 \(no room\)$"):
-        compute_elsewhere(str(script), tmp_path, [0], lambda: False)
+        run_in_subprocess(str(script), tmp_path, [0], lambda: False)
 
 
 @pytest.mark.usefixtures("x64")

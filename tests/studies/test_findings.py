@@ -9,7 +9,7 @@ from nst_jax.metrics.dispersion import dispersion
 from nst_jax.metrics.distances import CUTOFF
 from nst_jax.studies import results as module
 from nst_jax.studies.registry import findings
-from nst_jax.studies.results import Evidence, Findings
+from nst_jax.studies.results import RunData, StudyResult
 
 
 def run_of(*axes, groups=()):
@@ -38,7 +38,7 @@ def test_each_axis_moves_the_picture_by_its_distance():
         m["member"]: flat(50 + 10 * m["index"][0] + m["index"][1])
         for m in run["members"]
     }
-    found = findings(Evidence(run, finals, {}, {}))
+    found = findings(RunData(run, finals, {}, {}))
     (table,) = found.tables[:1]
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows["style weight"] == (6, *map(pytest.approx, (13.3, 10, 10, 20, 13.3)))
@@ -56,9 +56,7 @@ def test_a_difference_of_seeds_is_coarse_or_fine():
     content = flat(100)
     other = content + ((slow + board) / 255)[..., None].astype(np.float32)
     run = run_of(SEED)
-    found = findings(
-        Evidence(run, {0: content, 1: other}, {}, {0: content, 1: content})
-    )
+    found = findings(RunData(run, {0: content, 1: other}, {}, {0: content, 1: content}))
     (row,) = found.tables[2].rows
     half = np.sqrt(0.5)  # One of the two seeds is the content itself.
     expected = 20, 5, 20 * half, 5 * half
@@ -80,7 +78,7 @@ def test_of_an_ensemble_the_dispersion_is_told_once(monkeypatch):
     )
     run = run_of(("styles", "style", ["a"]), ("seeds", "seed", ["0", "1", "2"]))
     finals = {seed: flat(100 + 10 * seed) for seed in range(3)}
-    found = findings(Evidence(run, finals, {}, dict.fromkeys(range(3), flat(90))))
+    found = findings(RunData(run, finals, {}, dict.fromkeys(range(3), flat(90))))
     assert len(calls) == 1
     assert not any("grain" in text for text in found.summary)
     columns = [table.columns[1:] for table in found.tables]
@@ -110,7 +108,7 @@ def test_steps_to_the_loss_that_all_solvers_reach():
         half, cost = halves[m["index"][1]]
         losses = [1000 * 2 ** (-s / half) for s in steps]
         rows[m["member"]] = rows_of(losses, steps, cost)
-    found = findings(Evidence(run, {}, rows, {}))
+    found = findings(RunData(run, {}, rows, {}))
     (table,) = found.tables
     assert table.columns[:3] == ("style weight", "loss", "adam: steps")
     target = 1000 * 2**-4
@@ -122,14 +120,14 @@ def test_steps_to_the_loss_that_all_solvers_reach():
     assert "sgd needs 2 times the steps of lbfgs" in found.summary[1]
     del rows[1]
     rows[3] = rows_of([None] * len(steps), steps)
-    (table,) = findings(Evidence(run, {}, rows, {})).tables
+    (table,) = findings(RunData(run, {}, rows, {})).tables
     assert [row[0] for row in table.rows] == ["3"]
 
 
 def test_learning_rates_are_no_solvers():
     rates = ("solver.learning_rate", "rate", ["0.1", "0.2"])
     rows = {m: rows_of([8.0, 4.0 - m], [0, 1]) for m in (0, 1)}
-    assert findings(Evidence(run_of(rates), {}, rows, {})) == Findings()
+    assert findings(RunData(run_of(rates), {}, rows, {})) == StudyResult()
 
 
 def test_time_against_pixels_is_fitted():
@@ -142,7 +140,7 @@ def test_time_against_pixels_is_fitted():
             for s in sizes
         ],
     )
-    found = findings(Evidence(run, {}, {}, {}))
+    found = findings(RunData(run, {}, {}, {}))
     assert "1.50th power of the pixels" in found.summary[0]
     (plot,) = found.plots
     assert plot.series[0].x == (100, 400, 1600)
@@ -157,11 +155,11 @@ def test_sizes_beside_another_program_are_not_fitted():
     sizes = ("size", "size", ["1", "2"])
     poolings = ("pooling", "pooling", ["max", "avg"])
     assert (
-        findings(Evidence(run_of(poolings, sizes, groups=groups), {}, {}, {}))
-        == Findings()
+        findings(RunData(run_of(poolings, sizes, groups=groups), {}, {}, {}))
+        == StudyResult()
     )
 
 
 def test_nothing_is_said_of_what_there_is_not():
-    assert findings(Evidence(run_of(WEIGHT, SEED, SOLVER), {}, {}, {})) == Findings()
-    assert findings(Evidence(run_of(), {0: flat(1)}, {}, {})) == Findings()
+    assert findings(RunData(run_of(WEIGHT, SEED, SOLVER), {}, {}, {})) == StudyResult()
+    assert findings(RunData(run_of(), {0: flat(1)}, {}, {})) == StudyResult()

@@ -13,8 +13,8 @@ from nst_jax.metrics.photorealism import edge_distortion
 from nst_jax.metrics.quality import content_distance, seen, style_distance
 from nst_jax.studies.quality import EDGES, HELD_OUT, WINDOWS, merits
 from nst_jax.studies.registry import findings
-from nst_jax.studies.results import Evidence, Findings
-from nst_jax.studies.tradeoff import STYLE, bargain
+from nst_jax.studies.results import RunData, StudyResult
+from nst_jax.studies.tradeoff import STYLE, compare_curves
 
 #: All that could be held out but relu1_2, which keeps the network small.
 LAYERS = ["relu4_2", "conv2_2", *HELD_OUT[2:4], "relu4_4"]
@@ -46,7 +46,7 @@ def mixed(share, seed=0):
 
 def evidence_of(run, finals, network=None, **more):
     members = range(len(finals))
-    return Evidence(
+    return RunData(
         run,
         dict(enumerate(finals)),
         dict.fromkeys(members, ROWS),
@@ -128,7 +128,9 @@ def test_a_weight_trades_the_content_for_the_style(network):
     assert near in findings(evidence).summary
     (table,) = found.tables[1:]
     assert table.title.endswith("over that of a")
-    bargains = [bargain(*(c[:, ::-1].tolist() for c in pair[::-1])) for pair in pairs]
+    bargains = [
+        compare_curves(*(c[:, ::-1].tolist() for c in pair[::-1])) for pair in pairs
+    ]
     wanted = [f"{own.mean:.2f}" for own in bargains]
     assert [row[:3] for row in table.rows] == [
         ("cat", "b", wanted[0]),
@@ -207,8 +209,8 @@ def test_another_size_than_the_contents_has_no_distance_from_it(network):
 def test_it_is_asked_where_the_config_wants_it(network):
     finals = [mixed(0.1), mixed(0.9)]
     for run in (run_of(WEIGHT, quality=False), run_of(WEIGHT) | {"config": {}}):
-        assert merits(evidence_of(run, finals, network)) == Findings()
-    assert merits(evidence_of(run_of(WEIGHT), [], network)) == Findings()
+        assert merits(evidence_of(run, finals, network)) == StudyResult()
+    assert merits(evidence_of(run_of(WEIGHT), [], network)) == StudyResult()
 
 
 def test_of_a_photograph_is_said_what_became_of_its_lines(network):
@@ -229,16 +231,16 @@ def test_of_a_photograph_is_said_what_became_of_its_lines(network):
 def test_curves_are_compared_at_equal_distance_from_the_content():
     """y = 3 − x against y = 2 (3 − x), from 1 to 2: half of it, on half the range."""
     ours, theirs = [(2.0, 1.0), (1.0, 2.0), (0.5, 2.5)], [(1.0, 4.0), (3.0, 0.0)]
-    assert bargain(ours, theirs) == pytest.approx((0.5, 0.5, 0.5, 0.5))
+    assert compare_curves(ours, theirs) == pytest.approx((0.5, 0.5, 0.5, 0.5))
     # 2 − x/2 against 2: 1 − x/4, whose mean from 0 to 2 is 3/4.
-    assert bargain([(0, 2), (4, 0)], [(0, 2), (2, 2)]) == pytest.approx(
+    assert compare_curves([(0, 2), (4, 0)], [(0, 2), (2, 2)]) == pytest.approx(
         (0.75, 0.5, 1.0, 1.0)
     )
 
 
 def test_curves_that_share_no_distance_are_not_compared(network):
-    assert bargain([(0, 1), (1, 0.5)], [(2, 1), (3, 0.5)]) is None
-    assert bargain([(0, 1)], [(0, 1), (3, 0.5)]) is None
+    assert compare_curves([(0, 1), (1, 0.5)], [(2, 1), (3, 0.5)]) is None
+    assert compare_curves([(0, 1)], [(0, 1), (3, 0.5)]) is None
     axes = ("method", "method", ["a", "b"]), WEIGHT
     finals = [mixed(share) for share in (0.1, 0.3, 0.8, 0.9)]
     found = merits(evidence_of(run_of(*axes), finals, network))

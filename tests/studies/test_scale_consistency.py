@@ -5,7 +5,7 @@ from conftest import smooth_picture
 
 from nst_jax.metrics.artefacts import scale_consistency
 from nst_jax.studies.registry import findings
-from nst_jax.studies.results import Evidence, Findings
+from nst_jax.studies.results import RunData, StudyResult
 from nst_jax.studies.scale_consistency import scales
 
 SMALL, OTHER = (smooth_picture(seed, 16, 24) for seed in (0, 1))
@@ -26,7 +26,7 @@ def evidence_of(finals, *ways):
         for size in range(2)
     ]
     run = {"config": {}, "axes": axes, "members": members, "groups": []}
-    return Evidence(run, dict(enumerate(finals)))
+    return RunData(run, dict(enumerate(finals)))
 
 
 def test_a_picture_is_like_the_one_that_it_was_made_from():
@@ -50,8 +50,8 @@ def test_a_picture_is_like_the_one_that_it_was_made_from():
 
 def test_there_is_nothing_to_say_of_one_size():
     evidence = evidence_of([SMALL, OTHER], "one size")
-    assert scales(evidence) == Findings()
+    assert scales(evidence) == StudyResult()
     axes = [{"field": "seeds", "name": "seed", "labels": ["0", "1"]}]
     members = [{"member": m, "index": [m]} for m in range(2)]
     run = {"axes": axes, "members": members}
-    assert scales(Evidence(run, {0: SMALL, 1: larger(SMALL)})) == Findings()
+    assert scales(RunData(run, {0: SMALL, 1: larger(SMALL)})) == StudyResult()

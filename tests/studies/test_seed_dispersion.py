@@ -15,7 +15,7 @@ from nst_jax.metrics.feature_distances import gram_traces, layer_distances
 from nst_jax.metrics.statistics import Estimate
 from nst_jax.studies.formatting import text
 from nst_jax.studies.registry import findings
-from nst_jax.studies.results import Evidence, Findings
+from nst_jax.studies.results import RunData, StudyResult
 from nst_jax.studies.seed_dispersion import GAP, dispersed
 from nst_jax.studies.stability import stability
 
@@ -75,7 +75,7 @@ def parsed(cell):
 def test_flat_pictures_differ_by_what_their_levels_do():
     run = run_of(SEED)
     finals = {m: flat(level) for m, level in enumerate(LEVELS)}
-    found = dispersed(Evidence(run, finals))
+    found = dispersed(RunData(run, finals))
     (table,) = found.tables
     (row,) = table.rows
     assert row[:2] == ("all", 4)
@@ -108,7 +108,7 @@ def test_the_pictures_are_the_mean_and_the_deviation():
     finals = {m: flat(level) for m, level in enumerate(LEVELS)}
     for final in finals.values():
         final[:8] = 0.5  # Where the seeds agree.
-    mean, deviation = dispersed(Evidence(run, finals)).pictures
+    mean, deviation = dispersed(RunData(run, finals)).pictures
     assert mean.title == "all: mean of 4 seeds"
     assert mean.picture[12, 3] == pytest.approx(np.mean(LEVELS) / 255)
     gain = float(deviation.title.rsplit("× ", 1)[1])
@@ -122,14 +122,14 @@ def test_the_members_are_shown_in_the_order_of_their_loss():
     finals = {m: flat(level) for m, level in enumerate(LEVELS)}
     losses = {0: 3.0, 1: 1.0, 2: 4.0, 3: 2.0}
     rows = {m: [{"loss": loss, "terms": {}}] for m, loss in losses.items()}
-    shown = dispersed(Evidence(run, finals, rows)).pictures[0]
+    shown = dispersed(RunData(run, finals, rows)).pictures[0]
     assert shown.title.endswith("row by row, from 1 to 4")
     side = finals[0].shape[1]
     order = sorted(losses, key=losses.__getitem__)
     found = [shown.picture[0, i * (side + GAP) + 1, 0] * 255 for i in range(4)]
     assert found == pytest.approx([LEVELS[m] for m in order])
     missing = {m: own for m, own in rows.items() if m != 2}
-    titles = [p.title for p in dispersed(Evidence(run, finals, missing)).pictures]
+    titles = [p.title for p in dispersed(RunData(run, finals, missing)).pictures]
     assert not any("order of their loss" in title for title in titles)
 
 
@@ -144,7 +144,7 @@ def test_the_members_are_shown_in_the_order_of_their_loss():
 )
 def test_dispersion_is_drawn_against_the_other_axis(labels, x, scale):
     run = run_of(("canvas.amplitude", "amplitude", labels), SEED)
-    found = dispersed(Evidence(run, scaled(run, (0, 1, 4))))
+    found = dispersed(RunData(run, scaled(run, (0, 1, 4))))
     (plot,) = found.plots
     assert (plot.x_label, plot.x_scale, plot.y_scale) == ("amplitude", scale, "log")
     (series,) = plot.series
@@ -161,9 +161,9 @@ def test_dispersion_is_drawn_against_the_other_axis(labels, x, scale):
 
 def test_extremes_are_named_where_their_intervals_are_apart():
     run = run_of(("x", "x", ["a", "b", "c"]), SEED)
-    (close,) = dispersed(Evidence(run, scaled(run, (1, 1.1, 1.2)))).summary
+    (close,) = dispersed(RunData(run, scaled(run, (1, 1.1, 1.2)))).summary
     assert close.startswith("No two of the 3 settings can be told from each other")
-    (apart,) = dispersed(Evidence(run, scaled(run, (0.05, 1.1, 20)))).summary
+    (apart,) = dispersed(RunData(run, scaled(run, (0.05, 1.1, 20)))).summary
     assert apart.startswith("Seeds are least dispersed at a, ") and "at c, " in apart
 
 
@@ -176,7 +176,7 @@ def test_settings_between_the_extremes_are_compared_too():
         "d": Estimate(0.31, 0.05, 0.60),
     }
     run = run_of(("x", "x", list(spreads)), SEED)
-    evidence = Evidence(run, scaled(run, (1, 1, 1, 1)))
+    evidence = RunData(run, scaled(run, (1, 1, 1, 1)))
     vars(evidence)["seed_lines"] = [
         line._replace(
             dispersion=dataclasses.replace(line.dispersion, std=spreads[line.label])
@@ -191,7 +191,7 @@ def test_two_other_axes_have_no_plot():
     other = ("terms.style.weight", "weight", ["1", "2"])
     run = run_of(other, ("size", "size", ["16", "24"]), SEED)
     finals = {m["member"]: flat(LEVELS[m["index"][2]]) for m in run["members"]}
-    found = dispersed(Evidence(run, finals))
+    found = dispersed(RunData(run, finals))
     assert found.plots == ()
     labels = [row[0] for row in found.tables[0].rows]
     assert labels == ["1, 16", "1, 24", "2, 16", "2, 24"]
@@ -199,7 +199,7 @@ def test_two_other_axes_have_no_plot():
 
 def test_of_many_lines_a_few_are_pictured_with_both_ends():
     run = run_of(("x", "x", list("abcdefg")), SEED)
-    found = dispersed(Evidence(run, scaled(run, range(1, 8))))
+    found = dispersed(RunData(run, scaled(run, range(1, 8))))
     assert len(found.tables[0].rows) == 7
     assert [p.title[0] for p in found.pictures] == list("aacceegg")
     assert [m.title[0] for m in found.matrices] == ["a", "g"]
@@ -216,7 +216,7 @@ def test_dispersion_follows_the_steps():
         levels = [104 + rate**k * (LEVELS[seed] - 104) for k in range(4)]
         return steps, [flat(level) for level in levels]
 
-    evidence = Evidence(run, scaled(run, (1, 2, 3)), trajectory=trajectory)
+    evidence = RunData(run, scaled(run, (1, 2, 3)), trajectory=trajectory)
     found = dispersed(evidence)
     calm, wild, _ = found.plots[1].series
     assert (calm.label, wild.label, calm.x) == ("calm", "wild", tuple(steps))
@@ -244,7 +244,7 @@ def test_growth_is_what_excludes_none(last, way):
     run = run_of(SEED)
     paths = {m: ([0, 9], [flat(LEVELS[m]), flat(last[m])]) for m in range(4)}
     finals = {m: path[1] for m, (_, path) in paths.items()}
-    found = dispersed(Evidence(run, finals, trajectory=paths.__getitem__))
+    found = dispersed(RunData(run, finals, trajectory=paths.__getitem__))
 
     def ratio(members):
         return np.std(np.take(last, members)) / np.std(np.take(LEVELS, members))
@@ -267,7 +267,7 @@ def test_a_line_whose_members_kept_other_steps_is_not_followed():
         return [-1], [flat(LEVELS[member])]
 
     for way in (trajectory, last, None):
-        found = dispersed(Evidence(run, finals, trajectory=way))
+        found = dispersed(RunData(run, finals, trajectory=way))
         assert found.plots == () and len(found.summary) == 1
 
 
@@ -282,7 +282,7 @@ def test_the_terms_differ_by_their_relative_deviation():
         ]
         for m, x in enumerate(losses)
     }
-    first, terms = dispersed(Evidence(run, finals, rows)).tables
+    first, terms = dispersed(RunData(run, finals, rows)).tables
     spread = 100 * np.std(losses, ddof=1)
     assert parsed(first.rows[0][-1])[0] == pytest.approx(spread / 11.5, abs=0.5)
     assert terms.columns == ("member", "style", "content")
@@ -290,20 +290,20 @@ def test_the_terms_differ_by_their_relative_deviation():
     assert parsed(style)[0] == pytest.approx(spread / 6.5, abs=0.5)
     assert content == "0 (0 to 0)"
     rows[2][-1] = {"step": 9, "loss": None, "terms": {"style": 1.0}}
-    first, terms = dispersed(Evidence(run, finals, rows)).tables
+    first, terms = dispersed(RunData(run, finals, rows)).tables
     assert first.rows[0][-1] is None and terms.rows[0][2] is None
 
 
 def test_two_seeds_are_no_ensemble():
     run = run_of(SEED)
     finals = {m: flat(level) for m, level in enumerate(LEVELS)}
-    assert dispersed(Evidence(run, {m: finals[m] for m in (0, 2)})) == Findings()
-    (row,) = dispersed(Evidence(run, {m: finals[m] for m in (0, 2, 3)})).tables[0].rows
+    assert dispersed(RunData(run, {m: finals[m] for m in (0, 2)})) == StudyResult()
+    (row,) = dispersed(RunData(run, {m: finals[m] for m in (0, 2, 3)})).tables[0].rows
     assert row[1] == 3
     together = run_of(("seeds, size", "seed", ["0", "1", "2", "3"]))
-    assert dispersed(Evidence(together, finals)) == Findings()
+    assert dispersed(RunData(together, finals)) == StudyResult()
     small = {m: final[:10] for m, final in finals.items()}  # Less than SSIM's window.
-    assert dispersed(Evidence(run, small)) == Findings()
+    assert dispersed(RunData(run, small)) == StudyResult()
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_the_table_of_layers_is_by_the_terms(network):
     terms = [{"layers": ["relu2_1"]}, {"layers": ["relu1_1", "relu2_1"]}, {}]
     run = run_of(("seeds", "seed", ["0", "1", "2"]), terms=terms)
     finals = dict(enumerate((A, B, C)))
-    table = dispersed(Evidence(run, finals, network=lambda: network)).tables[-1]
+    table = dispersed(RunData(run, finals, network=lambda: network)).tables[-1]
     assert [row[:2] for row in table.rows] == [("all", "relu2_1"), ("all", "relu1_1")]
     apart = layer_distances(network, np.stack([A, B, C]), LAYERS)
     for _, layer, *cells in table.rows:
@@ -362,7 +362,7 @@ def test_the_table_of_layers_is_by_the_terms(network):
             mean = matrix[np.triu_indices(3, 1)].mean()
             value, low, high = parsed(cell)
             assert value == pytest.approx(mean, abs=max(0.06 * (high - low), 1e-3))
-    assert len(dispersed(Evidence(run, finals)).tables) < 3  # There are no weights.
+    assert len(dispersed(RunData(run, finals)).tables) < 3  # There are no weights.
 
 
 # Whether styles make seeds disperse.
@@ -387,7 +387,7 @@ def styled(network, order, axes=None, count=6, of=1):
         times = 1 + order[ranks[setting]]
         finals[m["member"]] = flat(104 + times * (LEVELS[seed] - 104))
         styles[m["member"]] = [pictures[setting]]
-    evidence = Evidence(run, finals, styles=styles, network=lambda: network)
+    evidence = RunData(run, finals, styles=styles, network=lambda: network)
     return evidence, traces
 
 
@@ -446,12 +446,12 @@ def test_scales_of_a_style_do_not_make_it_surer(network, monkeypatch):
 
 
 def test_it_is_not_asked_of_anything_else(network):
-    assert stability(styled(network, range(6), count=4)[0]) == Findings()
-    assert stability(styled(network, (1,) * 6)[0]) == Findings()
+    assert stability(styled(network, range(6), count=4)[0]) == StudyResult()
+    assert stability(styled(network, (1,) * 6)[0]) == StudyResult()
     other = [("terms.style.weight", "weight", list("abcdef"))]
-    assert stability(styled(network, range(6), other)[0]) == Findings()
+    assert stability(styled(network, range(6), other)[0]) == StudyResult()
     mixed = [("styles", "style", list("abc")), ("size", "size", ["1", "2"])]
-    assert stability(styled(network, range(6), mixed)[0]) == Findings()
+    assert stability(styled(network, range(6), mixed)[0]) == StudyResult()
 
 
 def test_a_picture_too_small_for_a_layer_is_refused(network):
@@ -463,7 +463,7 @@ def test_of_very_many_seeds_the_first_are_compared():
     """Their pairs would be too many; the seeds left out would change every number."""
     few, many = (
         dispersed(
-            Evidence(
+            RunData(
                 run_of(("seeds", "seed", list(map(str, range(count))))),
                 {i: flat(100 + i % 7 if i < 64 else 250) for i in range(count)},
             )

@@ -56,7 +56,7 @@ def pytest_generate_tests(metafunc):
 def test_going_on_from_a_file_changes_no_bit(network, combination, tmp_path):
     solver, strategy, name = combination
     ensemble = Ensemble.compile(
-        nst_jax.Problem.of(
+        nst_jax.Problem.from_images(
             network,
             nst_jax.Objective(
                 (

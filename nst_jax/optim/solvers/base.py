@@ -59,7 +59,7 @@ class Solver:
         """Return the next canvas, its state and its report."""
         raise NotImplementedError(f"{type(self).__name__} has no step")
 
-    def carried(self, coarse: Any, state: Any) -> Any:
+    def warm_start(self, coarse: Any, state: Any) -> Any:
         """Return the state at the start of a stage, given the last of a coarser one.
 
         By default nothing is carried over. Differences of a coarser canvas say nothing
@@ -71,7 +71,7 @@ class Solver:
         """Return the gradient of the loss at the last canvas; `state.gradient`."""
         return state.gradient
 
-    def damped(self, factor: Any) -> "Solver":
+    def scale_step(self, factor: Any) -> "Solver":
         """Return the solver with steps shorter by a factor, for use after a rollback.
 
         By default `learning_rate` is multiplied by it. A solver without such a field
@@ -82,7 +82,9 @@ class Solver:
         rate = self.learning_rate * factor
         return dataclasses.replace(self, learning_rate=rate)  # type: ignore[type-var]
 
-    def restarted(self, fun: ValueAndGrad, canvas: jax.Array, astray: Any) -> Any:
+    def reinitialise(
+        self, fun: ValueAndGrad, canvas: jax.Array, diverged_state: Any
+    ) -> Any:
         """Return the state at an earlier canvas, given the state that diverged."""
         return self.init(fun, canvas)[0]
 

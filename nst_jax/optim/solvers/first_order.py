@@ -33,7 +33,7 @@ class _FirstOrder(OptaxSolver):
             return optax.cosine_decay_schedule(self.learning_rate, self.decay_steps)
         return optax.constant_schedule(self.learning_rate)
 
-    def carried(self, coarse: OptaxState, state: OptaxState) -> OptaxState:
+    def warm_start(self, coarse: OptaxState, state: OptaxState) -> OptaxState:
         """Adam's moments and their count, resized and in the new gradient's unit.
 
         Without them it begins with steps of full length in every pixel, a burst of

@@ -113,7 +113,7 @@ class LBFGS(Solver):
     def gradient(self, state: _LBFGSState) -> jax.Array:
         return state.inner.grad / state.scale
 
-    def damped(self, factor: Any) -> "LBFGS":
+    def scale_step(self, factor: Any) -> "LBFGS":
         return dataclasses.replace(self, first_step=self.first_step * factor)
 
     def _jaxopt(self, fun: Callable) -> jaxopt.LBFGS:
@@ -165,7 +165,7 @@ class FixedLBFGS(_QuasiNewton):
     def __post_init__(self) -> None:
         check_positive(self, "learning_rate", "max_step", "first_step", "history_size")
 
-    def damped(self, factor: Any) -> "FixedLBFGS":
+    def scale_step(self, factor: Any) -> "FixedLBFGS":
         return dataclasses.replace(
             self,
             learning_rate=self.learning_rate * factor,
@@ -214,7 +214,7 @@ class OptaxLBFGS(_QuasiNewton):
     def __post_init__(self) -> None:
         check_positive(self, "history_size", "max_line_search_steps", "first_step")
 
-    def damped(self, factor: Any) -> "OptaxLBFGS":
+    def scale_step(self, factor: Any) -> "OptaxLBFGS":
         return dataclasses.replace(self, first_step=self.first_step * factor)
 
     def transformation(self) -> optax.GradientTransformationExtraArgs:

@@ -86,13 +86,13 @@ class OptaxSolver(Solver):
         )
         return arrived, OptaxState(inner, state.scale, gradient, report), report
 
-    def restarted(
-        self, fun: ValueAndGrad, canvas: jax.Array, astray: OptaxState
+    def reinitialise(
+        self, fun: ValueAndGrad, canvas: jax.Array, diverged_state: OptaxState
     ) -> OptaxState:
         """Return a fresh state at the same place of the learning rate's schedule."""
         state, _ = self.init(fun, canvas)
         schedule = optax.ScaleByScheduleState
-        inner = replaced(state.inner, astray.inner, schedule, lambda old: old)
+        inner = replaced(state.inner, diverged_state.inner, schedule, lambda old: old)
         return state._replace(inner=inner)
 
 

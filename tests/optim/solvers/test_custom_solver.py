@@ -15,7 +15,7 @@ from test_stages import Towards, picture
 
 import nst_jax
 from nst_jax import RequestError, SolverOptions, Vary
-from nst_jax.config.jsonable import plain
+from nst_jax.config.jsonable import to_jsonable
 from nst_jax.optim.problem import Problem
 
 PAGE = (ROOT / "docs" / "solvers.md").read_text()
@@ -94,7 +94,7 @@ def test_it_works_by_passing_it(solver):
 
 def test_a_problem_takes_one_too():
     network, objective = nst_jax.Network({}, {}, None), nst_jax.Objective((Towards(),))
-    problem = Problem.of(network, objective, picture(0), [], optax.lion(0.01))
+    problem = Problem.from_images(network, objective, picture(0), [], optax.lion(0.01))
     assert isinstance(problem.solver, nst_jax.optim.solvers.Transformation)
     result = nst_jax.run(problem, picture(1)[None], steps=4)
     assert result.history[-1].loss < result.history[0].loss
@@ -133,12 +133,12 @@ def test_transformations_are_programs_of_their_own():
 def test_a_config_names_it_by_what_it_is_made_of():
     """Made twice it is the same, and without an address; other numbers are seen."""
     first, again, other = (
-        plain(experiment(optax.adan(rate))) for rate in (0.02, 0.02, 0.01)
+        to_jsonable(experiment(optax.adan(rate))) for rate in (0.02, 0.02, 0.01)
     )
     assert first == again != other
     text = json.dumps(first["solver"])
     assert "scale_by_adan" in text and "0x" not in text
-    record = plain(experiment(Adan(0.3)))["solver"]["custom"]
+    record = to_jsonable(experiment(Adan(0.3)))["solver"]["custom"]
     assert record == {
         **{"type": "Adan", "learning_rate": 0.3},
         **{"weight_decay": 0.0, "clip": True},
@@ -243,9 +243,9 @@ def test_what_is_no_solver_is_one_sentence(solver, says):
 def test_a_problem_refuses_what_is_no_solver():
     network, objective = nst_jax.Network({}, {}, None), nst_jax.Objective((Towards(),))
     with pytest.raises(RequestError, match="solver must be an optax transformation"):
-        Problem.of(network, objective, picture(0), [], optax.adan)
+        Problem.from_images(network, objective, picture(0), [], optax.adan)
     with pytest.raises(RequestError, match="the state of Short must be"):
-        Problem.of(network, objective, picture(0), [], Short())
+        Problem.from_images(network, objective, picture(0), [], Short())
 
 
 def test_a_record_of_several_members_is_a_solver():
@@ -259,5 +259,5 @@ def test_a_record_of_several_members_is_a_solver():
 
 
 def test_the_default_damps_the_learning_rate():
-    assert HeavyBall(0.5).damped(0.25).learning_rate == 0.125
+    assert HeavyBall(0.5).scale_step(0.25).learning_rate == 0.125
     assert isinstance(jax.tree.leaves(Adan())[0], float)

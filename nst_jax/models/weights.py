@@ -16,7 +16,6 @@ that the world has.
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
 import shlex
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from nst_jax.core.atomic import write_atomically
 from nst_jax.core.errors import RequestError
 from nst_jax.core.paths import PROJECT
 from nst_jax.core.representation import short_repr
@@ -101,14 +101,11 @@ def save_weights(
     contiguous = {k: np.ascontiguousarray(v) for k, v in tensors.items()}
     data = _sorted_metadata(safetensors.numpy.save(contiguous, metadata))
     path = pathlib.Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(data)
-        partial.replace(path)
+        path.parent.resolve(strict=True)
+        write_atomically(path, lambda partial: partial.write_bytes(data))
     except OSError as error:
         raise RequestError(f"weights: cannot write {str(path)!r} ({error})") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _sorted_metadata(data: bytes) -> bytes:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from nst_jax.core.atomic import write_atomically
 from nst_jax.report.run_data import Run
-from nst_jax.workdir.atomic import write_whole
 
 #: Up to so many members each has a line of its own; more show a band.
 LINES = 24
@@ -88,7 +88,7 @@ def write_curves(path: pathlib.Path, run: Run) -> None:
         figure.legend(loc="outside right upper", fontsize=7, frameon=False)
     # With neither a date nor random names: the same run makes the same file.
     with matplotlib.rc_context({"svg.hashsalt": "nst_jax"}):
-        write_whole(
+        write_atomically(
             path, lambda partial: figure.savefig(partial, metadata={"Date": None})
         )
 

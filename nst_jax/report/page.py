@@ -14,12 +14,12 @@ import msgspec
 import numpy as np
 import plotly.offline
 
+from nst_jax.core.atomic import write_atomically
 from nst_jax.core.errors import RequestError
 from nst_jax.images.io import is_picture
 from nst_jax.report import embed
 from nst_jax.report.curves import curves
 from nst_jax.report.run_data import Member, Run, read_json
-from nst_jax.workdir.atomic import write_whole
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
@@ -64,7 +64,7 @@ def write_page(run: Run) -> None:
         groups=_groups(run),
         plotly=_plotly() if run.rows else "",
     )
-    write_whole(
+    write_atomically(
         run.workdir / "report.html",
         lambda partial: partial.write_text(html, encoding="utf-8", errors="replace"),
     )

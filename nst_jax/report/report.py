@@ -2,13 +2,13 @@
 
 import pathlib
 
+from nst_jax.core.atomic import write_atomically
 from nst_jax.report.curves import write_curves
 from nst_jax.report.page import write_page
 from nst_jax.report.run_data import read_run
 from nst_jax.report.sheet import run_sheet
 from nst_jax.report.study_results import write_findings
 from nst_jax.report.video import write_gif, write_mp4
-from nst_jax.workdir.atomic import write_whole
 
 
 def write_report(workdir: str | pathlib.Path) -> None:
@@ -29,7 +29,7 @@ def write_report(workdir: str | pathlib.Path) -> None:
     run = read_run(workdir)
     sheet = run_sheet(run)
     if sheet:
-        write_whole(run.workdir / "sheet.png", sheet.save)
+        write_atomically(run.workdir / "sheet.png", sheet.save)
     filmed = [member for member in run.members if len(member.frames) > 1]
     for member in filmed:
         write_mp4(member.film, member.frames, run.fps)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from nst_jax.core.atomic import write_atomically
 from nst_jax.core.errors import RequestError
 from nst_jax.core.paths import find_file
 from nst_jax.images.image import to_bytes
@@ -20,7 +21,6 @@ from nst_jax.report.run_data import Member, Run
 from nst_jax.report.video import write_mp4
 from nst_jax.studies.registry import findings
 from nst_jax.studies.results import Clip, Matrix, Picture, Plot, RunData
-from nst_jax.workdir.atomic import write_whole
 from nst_jax.workdir.strict_json import to_json
 
 #: Pictures that are held in memory, at most.
@@ -59,7 +59,7 @@ def write_findings(run: Run) -> None:
         "films": [{"title": title, "file": file} for title, file in films],
     }
     text = to_json(study, indent=2) + "\n"
-    write_whole(
+    write_atomically(
         run.workdir / "study.json",
         lambda partial: partial.write_text(text, encoding="utf-8"),
     )
@@ -172,7 +172,7 @@ def _levels(path: pathlib.Path) -> np.ndarray:
 
 def _write_picture(path: pathlib.Path, shown: Plot | Matrix | Picture) -> None:
     if isinstance(shown, Picture):
-        write_whole(path, Image.fromarray(to_bytes(shown.picture)).save)
+        write_atomically(path, Image.fromarray(to_bytes(shown.picture)).save)
         return
     # A slow import, as for the curves.
     import matplotlib.figure
@@ -189,7 +189,7 @@ def _write_picture(path: pathlib.Path, shown: Plot | Matrix | Picture) -> None:
         figure.colorbar(shades)
     if isinstance(shown, Plot) and len(shown.series) > 1:
         figure.legend(loc="outside right upper", fontsize=7, frameon=False)
-    write_whole(path, figure.savefig)
+    write_atomically(path, figure.savefig)
 
 
 def _draw(axes: Any, plot: Plot) -> None:
@@ -215,6 +215,6 @@ def _write_film(folder: pathlib.Path, number: int, clip: Clip, fps: float) -> No
     frames = []
     for t, frame in enumerate(clip.frames):
         file = folder / f"{number:03d}" / f"{t:06d}.png"
-        write_whole(file, Image.fromarray(to_bytes(frame)).save)
+        write_atomically(file, Image.fromarray(to_bytes(frame)).save)
         frames.append(file)
     write_mp4(folder / f"{number:03d}.mp4", frames, fps)

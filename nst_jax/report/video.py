@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from nst_jax.workdir.atomic import write_whole
+from nst_jax.core.atomic import write_atomically
 
 _SMALL = 256
 #: A GIF is for sending around: its longer side in pixels, and its frames, at most.
@@ -49,7 +49,7 @@ def write_mp4(path: pathlib.Path, frames: Sequence[pathlib.Path], fps: float) ->
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())
 
-    write_whole(path, write)
+    write_atomically(path, write)
 
 
 def write_gif(path: pathlib.Path, frames: Sequence[pathlib.Path], fps: float) -> None:
@@ -64,7 +64,7 @@ def write_gif(path: pathlib.Path, frames: Sequence[pathlib.Path], fps: float) ->
         picture.thumbnail((GIF_SIDE, GIF_SIDE), Image.Resampling.LANCZOS)
     # Browsers slow down what is faster than 50 frames a second.
     duration = max(20, round(1000 / fps))
-    write_whole(
+    write_atomically(
         path,
         lambda partial: pictures[0].save(
             partial,

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
-from nst_jax.workdir.atomic import write_whole
+from nst_jax.core.atomic import write_atomically
 from nst_jax.workdir.checkpoint import STATE
 from nst_jax.workdir.metrics_log import Metrics, read_metrics
 from nst_jax.workdir.schema import is_whole
@@ -48,7 +48,7 @@ def adopt(
             # A state is that of a batch, which has other members here.
             if path.name == "latest.png" or (whole and path.name != STATE):
                 copy = functools.partial(shutil.copyfile, path)
-                write_whole(folder / path.relative_to(source), copy)
+                write_atomically(folder / path.relative_to(source), copy)
         if not whole:
             continue
         ours = records.manifest["members"][number]

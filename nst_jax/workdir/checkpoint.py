@@ -13,11 +13,11 @@ import safetensors
 import safetensors.numpy
 from absl import logging
 
+from nst_jax.core.atomic import write_atomically
 from nst_jax.models.weights import tensors_sha256
 from nst_jax.optim.problem import State
 from nst_jax.plan.build import Plan
 from nst_jax.plan.stages import Stage
-from nst_jax.workdir.atomic import write_whole
 
 #: Name of a solver state's file.
 STATE = "state.safetensors"
@@ -63,7 +63,7 @@ class Checkpoint:
             except safetensors.SafetensorError as error:
                 raise OSError(str(error)) from None  # Which is what it is of.
 
-        write_whole(path, write)
+        write_atomically(path, write)
 
     def restore(self, stages: Sequence[Stage], rows: int) -> tuple[int, State] | None:
         """The step within its stage, and the state on the device.

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import filelock
 from absl import logging
 
+from nst_jax.core.atomic import PARTIAL, write_atomically
 from nst_jax.core.errors import RequestError
-from nst_jax.workdir.atomic import PARTIAL, write_whole
 from nst_jax.workdir.strict_json import from_json
 
 
@@ -161,7 +161,7 @@ class Lock:
         try:
             for partial in self._partials():
                 partial.unlink(missing_ok=True)
-            write_whole(self._note, lambda part: part.write_text(text))
+            write_atomically(self._note, lambda part: part.write_text(text))
         except OSError:
             self.release()
             raise

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 import msgspec
 from msgspec import Meta
 
-from nst_jax.workdir.atomic import naming, write_whole
+from nst_jax.core.atomic import naming_file, write_atomically
 from nst_jax.workdir.strict_json import from_json, to_json
 
 #: Of 64 bits, as all that counts here.
@@ -49,20 +49,20 @@ class Metrics:
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
         rows = list(rows)
         self.counts.update(row["member"] for row in rows)
-        with naming(self.path), self.path.open("a") as file:
+        with naming_file(self.path), self.path.open("a") as file:
             file.writelines(to_json(row) + "\n" for row in rows)
 
     def sync(self) -> None:
         """Returns when all rows so far would outlast a power cut."""
         if self.path.exists():
-            with naming(self.path), self.path.open("ab") as file:
+            with naming_file(self.path), self.path.open("ab") as file:
                 os.fsync(file.fileno())
 
     def keep(self, kept: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
         """Drops all other rows, and what is no row; returns those that are left."""
         rows = [row for row in read_metrics(self.path) if kept(row)]
         text = "".join(to_json(row) + "\n" for row in rows)
-        write_whole(self.path, lambda partial: partial.write_text(text))
+        write_atomically(self.path, lambda partial: partial.write_text(text))
         self.counts = collections.Counter(row["member"] for row in rows)
         return rows
 

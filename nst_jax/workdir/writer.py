@@ -25,13 +25,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from nst_jax.core.atomic import write_atomically
 from nst_jax.core.errors import RequestError
 from nst_jax.ensemble.diagnosis import clipped_share
 from nst_jax.ensemble.ensemble import StepResult
 from nst_jax.images.io import file_sha256, map_array, save_image
 from nst_jax.plan.build import Plan
 from nst_jax.plan.warnings import request_warnings, result_warnings
-from nst_jax.workdir.atomic import write_whole
 from nst_jax.workdir.checkpoint import Checkpoint, KeptStates
 from nst_jax.workdir.lock import Lock, check_contents, check_free, check_writable
 from nst_jax.workdir.manifest import config_mismatch, continued, planned, roundtrip
@@ -394,7 +394,7 @@ class Records:
     ) -> None:
         # Half of a folder that someone has removed would be taken for a run.
         self.workdir.stat()
-        write_whole(path, write)
+        write_atomically(path, write)
 
     def save(self) -> None:
         """Write run.json as of now."""

@@ -21,9 +21,10 @@ from conftest import ROOT, launch
 from test_runner import eight, finals, manifest, rows, run
 
 import nst_jax
+from nst_jax.core import atomic
+from nst_jax.core.atomic import PARTIAL, write_atomically
 from nst_jax.launch import runner
-from nst_jax.workdir import atomic, strict_json
-from nst_jax.workdir.atomic import PARTIAL, write_whole
+from nst_jax.workdir import strict_json
 from nst_jax.workdir.checkpoint import Checkpoint
 from nst_jax.workdir.metrics_log import Metrics
 from nst_jax.workdir.writer import Records
@@ -214,7 +215,7 @@ def test_what_counts_bytes_says_where(tmp_path):
     canvas = np.zeros((200, 300, 3), np.float32)
     with disk(tmp_path / "small", "64k") as small:
         for write in (
-            lambda path: write_whole(path, lambda part: np.save(part, canvas)),
+            lambda path: write_atomically(path, lambda part: np.save(part, canvas)),
             Checkpoint((0,), 0, 0, 0.0, 0, [canvas]).save,
         ):
             with pytest.raises(OSError, match="file") as caught:
@@ -226,7 +227,7 @@ def test_what_counts_bytes_says_where(tmp_path):
 @pytest.mark.parametrize(("mask", "mode"), [(0o077, 0o600), (0o002, 0o664)])
 def test_files_are_for_whom_the_user_lets_them_be(tmp_path, monkeypatch, mask, mode):
     monkeypatch.setattr(atomic, "_UMASK", mask)
-    atomic.write_whole(tmp_path / "a", lambda partial: partial.write_text("b"))
+    atomic.write_atomically(tmp_path / "a", lambda partial: partial.write_text("b"))
     assert (tmp_path / "a").stat().st_mode & 0o777 == mode
 
 

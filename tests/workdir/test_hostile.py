@@ -26,12 +26,12 @@ from test_runner import run
 from test_weights import PREPROCESSING
 
 import nst_jax
+from nst_jax.core.atomic import PARTIAL
 from nst_jax.images.io import read_alpha, read_array
 from nst_jax.images.video import Video
 from nst_jax.models import weights
 from nst_jax.report import read_run, write_page, write_report
 from nst_jax.report.study_results import _trajectory
-from nst_jax.workdir.atomic import PARTIAL
 from nst_jax.workdir.checkpoint import Checkpoint
 from nst_jax.workdir.writer import Records
 

@@ -13,8 +13,8 @@ from conftest import ROOT
 from test_runner import eight, manifest, run
 
 import nst_jax
+from nst_jax.core.atomic import PARTIAL
 from nst_jax.report import write_report, write_tensorboard
-from nst_jax.workdir.atomic import PARTIAL
 from nst_jax.workdir.lock import Lock
 from nst_jax.workdir.writer import Records
 

@@ -1,4 +1,4 @@
-"""Files that appear under their names whole, or not at all."""
+"""Atomic writes: a file appears under its name whole, or not at all."""
 
 import contextlib
 import errno
@@ -7,19 +7,16 @@ import pathlib
 import tempfile
 from collections.abc import Callable, Iterator
 
-#: What the names of files begin with that are not whole yet.
+#: Prefix of the names of unfinished files.
 PARTIAL = ".partial-"
-#: What the user lets no file be to others; it can only be read by setting it.
+#: The process's umask, which can only be read by setting it.
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)
 
 
 @contextlib.contextmanager
-def naming(path: pathlib.Path) -> Iterator[None]:
-    """Says in an OSError which file it is of; one of a full disk does not know.
-
-    Libraries that count bytes say how many they could not write, and no more.
-    """
+def naming_file(path: pathlib.Path) -> Iterator[None]:
+    """Add the file's name to an OSError; libraries omit it when a disk is full."""
     try:
         yield
     except OSError as error:
@@ -29,12 +26,14 @@ def naming(path: pathlib.Path) -> Iterator[None]:
         raise
 
 
-def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> None:
-    """Calls `write` on a temporary neighbour of `path`, then renames it to `path`.
+def write_atomically(
+    path: pathlib.Path, write: Callable[[pathlib.Path], object]
+) -> None:
+    """Call `write` on a temporary file beside `path`, sync it and rename it to `path`.
 
-    What is there under that name is whole at every moment, also after a power cut.
+    The file named `path` is complete at every moment, even after a power cut.
     """
-    with naming(path):
+    with naming_file(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
             dir=path.parent, prefix=PARTIAL, suffix=path.suffix
@@ -43,7 +42,7 @@ def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> 
         partial = pathlib.Path(name)
         try:
             write(partial)
-            partial.chmod(0o666 & ~_UMASK)  # mkstemp's are for their owner alone.
+            partial.chmod(0o666 & ~_UMASK)  # mkstemp grants access to the owner alone.
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
             partial.replace(path)

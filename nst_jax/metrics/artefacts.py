@@ -18,7 +18,7 @@ from nst_jax.metrics.distances import rms
 #: Width of the frame of `border_error` in pixels, and the strips that it is set off by.
 FRAME, LAG = 8, 2
 #: Side of the windows of `grey_patch_share` in pixels, and what is flat and what grey.
-WINDOW, FLAT, GREY = 8, 0.02, 0.05
+PATCH_SIDE, FLAT, GREY = 8, 0.02, 0.05
 
 
 class Border(NamedTuple):
@@ -86,9 +86,9 @@ def border_error(picture: ArrayLike, width: int = FRAME) -> Border:
     values = _clipped(picture)
     if width < 2:
         raise RequestError(f"width must be at least 2 pixels, got {width}")
-    if min(values.shape[:2]) < smallest_framed(width):
+    if min(values.shape[:2]) < min_border_side(width):
         raise RequestError(
-            f"picture must have sides of {smallest_framed(width)} pixels or more for a "
+            f"picture must have sides of {min_border_side(width)} pixels or more for a "
             f"frame of {width}, got {values.shape[0]}×{values.shape[1]}"
         )
     turned = values.swapaxes(0, 1)
@@ -100,7 +100,7 @@ def border_error(picture: ArrayLike, width: int = FRAME) -> Border:
     )
 
 
-def smallest_framed(width: int = FRAME) -> int:
+def min_border_side(width: int = FRAME) -> int:
     """The least height and width in pixels that `border_error` can be told of."""
     return (3 * LAG + 1) * width
 
@@ -133,8 +133,8 @@ def grey_patch_share(
 ) -> float:
     """The share of a picture [H, W, 3] that is flat and without colour.
 
-    What a style did not reach, or a solver lost. Counted are windows of `WINDOW` by
-    `WINDOW` pixels side by side from the top left; what is left at the right and at the
+    What a style did not reach, or a solver lost. Counted are windows of `PATCH_SIDE` by
+    `PATCH_SIDE` pixels side by side from the top left; what is left at the right and at the
     bottom is not looked at. Black and white ones count as well.
 
     Args:
@@ -143,17 +143,17 @@ def grey_patch_share(
       grey: the largest less the smallest of its three mean colours is below this.
 
     Raises:
-      RequestError: a side is less than `WINDOW`, or the picture is none.
+      RequestError: a side is less than `PATCH_SIDE`, or the picture is none.
     """
     values = _clipped(picture)
-    rows, columns = (side // WINDOW for side in values.shape[:2])
+    rows, columns = (side // PATCH_SIDE for side in values.shape[:2])
     if not rows or not columns:
         raise RequestError(
-            f"picture must have sides of {WINDOW} pixels or more, "
+            f"picture must have sides of {PATCH_SIDE} pixels or more, "
             f"got {values.shape[0]}×{values.shape[1]}"
         )
-    whole = values[: rows * WINDOW, : columns * WINDOW]
-    windows = whole.reshape(rows, WINDOW, columns, WINDOW, 3)
+    whole = values[: rows * PATCH_SIDE, : columns * PATCH_SIDE]
+    windows = whole.reshape(rows, PATCH_SIDE, columns, PATCH_SIDE, 3)
     deviation = np.sqrt(windows.var((1, 3)).mean(-1))
     chroma = np.ptp(windows.mean((1, 3)), axis=-1)
     return float(((deviation < flat) & (chroma < grey)).mean())

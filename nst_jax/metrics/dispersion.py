@@ -18,7 +18,7 @@ from nst_jax.metrics.distances import low_pass, squared_distances
 from nst_jax.metrics.statistics import Estimate, jackknife, mean_of_pairs
 
 #: The side of the window of `pairwise_ssim` in pixels, and its Gaussian's deviation.
-WINDOW, SIGMA = 11, 1.5
+SSIM_WINDOW, SIGMA = 11, 1.5
 #: (K1 L)² and (K2 L)² of `pairwise_ssim`, for pictures of range L = 1.
 _C1, _C2 = 0.01**2, 0.03**2
 
@@ -57,7 +57,7 @@ class Components:
     share: Estimate
 
 
-def mean_picture(pictures: np.ndarray) -> np.ndarray:
+def mean_image(pictures: np.ndarray) -> np.ndarray:
     """The mean, float64 [H, W, 3], of pictures [N, H, W, 3], clipped to [0, 1].
 
     Raises:
@@ -67,7 +67,7 @@ def mean_picture(pictures: np.ndarray) -> np.ndarray:
     return sum(_seen(pictures), np.zeros(pictures.shape[1:])) / len(pictures)
 
 
-def std_picture(pictures: np.ndarray) -> np.ndarray:
+def std_image(pictures: np.ndarray) -> np.ndarray:
     """The standard deviation of each value over pictures [N, H, W, 3].
 
     Returns:
@@ -77,7 +77,7 @@ def std_picture(pictures: np.ndarray) -> np.ndarray:
       RequestError: no such array, fewer than 2 pictures, or one holds NaN.
     """
     _check("pictures", pictures, "N, H, W, 3", 2)
-    mean = mean_picture(pictures)
+    mean = mean_image(pictures)
     squares = np.zeros_like(mean)
     for picture in _seen(pictures):
         squares += (picture - mean) ** 2
@@ -97,9 +97,9 @@ def pairwise_ssim(pictures: np.ndarray) -> np.ndarray:
       RequestError: no such array, a side below 11 pixels, or a picture holds NaN.
     """
     _check("pictures", pictures, "N, H, W, 3", 1)
-    if min(pictures.shape[1:3]) < WINDOW:
+    if min(pictures.shape[1:3]) < SSIM_WINDOW:
         raise RequestError(
-            f"pictures must have sides of {WINDOW} pixels or more for SSIM, "
+            f"pictures must have sides of {SSIM_WINDOW} pixels or more for SSIM, "
             f"got {pictures.shape[1]}×{pictures.shape[2]}"
         )
     local = [_local(picture) for picture in _seen(pictures)]
@@ -132,7 +132,7 @@ def dispersion(pictures: np.ndarray, cutoff: float) -> Dispersion:
       cutoff: what parts coarse from fine, in cycles per pixel, as for `spread.bands`.
 
     Raises:
-      RequestError: as for `std_picture`, `pairwise_ssim` and `spread.bands`.
+      RequestError: as for `std_image`, `pairwise_ssim` and `spread.bands`.
     """
     _check("pictures", pictures, "N, H, W, 3", 2)
     if not 0 <= cutoff < math.inf:
@@ -153,7 +153,7 @@ def dispersion(pictures: np.ndarray, cutoff: float) -> Dispersion:
     )
 
 
-def relative_spread(values: ArrayLike) -> Estimate:
+def coefficient_of_variation(values: ArrayLike) -> Estimate:
     """Standard deviation over mean of a loss term [N] among members; 0 if all are 0.
 
     Raises:
@@ -244,7 +244,7 @@ def _similarity(a: _Local, b: _Local) -> float:
 
 def _windowed(field: np.ndarray) -> np.ndarray:
     """Weighted means [H − 10, W − 10, 3] of a field [H, W, 3] under the window."""
-    edge = WINDOW // 2
+    edge = SSIM_WINDOW // 2
     smooth = scipy.ndimage.gaussian_filter(field, SIGMA, radius=edge, axes=(0, 1))
     return smooth[edge:-edge, edge:-edge]
 

@@ -24,7 +24,7 @@ _BLOCK = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
-class Spread:
+class AxisDistances:
     """The RMS distances of some pairs of members; None where there is no pair.
 
     Attributes:
@@ -53,7 +53,7 @@ def rms(a: ArrayLike, b: ArrayLike) -> float:
     return math.sqrt(np.mean(_difference(a, b) ** 2))
 
 
-def pairwise(pictures: np.ndarray) -> np.ndarray:
+def pairwise_rms(pictures: np.ndarray) -> np.ndarray:
     """RMS distances [N, N] of pictures [N, H, W, 3], clipped to [0, 1].
 
     Raises:
@@ -93,13 +93,13 @@ def squared_distances(arrays: np.ndarray, *, clip: bool = False) -> np.ndarray:
     return np.where(apart > 16 * np.finfo(np.float64).eps * sums, apart, 0)
 
 
-def by_axis(
+def distances_by_axis(
     distances: np.ndarray, index: np.ndarray, axes: Sequence[str]
-) -> tuple[Spread, ...]:
+) -> tuple[AxisDistances, ...]:
     """How far apart members are that differ in one axis only.
 
     Args:
-      distances: [N, N], from `pairwise`.
+      distances: [N, N], from `pairwise_rms`.
       index: [N, A] integers, the grid coordinates of the N members that there are;
         a grid need not be full.
       axes: A names.
@@ -175,7 +175,7 @@ def band_rms(a: ArrayLike, b: ArrayLike, cutoff: float) -> tuple[float, float]:
     return math.sqrt(low), math.sqrt(high)
 
 
-def difference_picture(
+def difference_image(
     a: ArrayLike, b: ArrayLike, gain: float | None = None
 ) -> tuple[np.ndarray, float]:
     """A difference to look at: mid-grey plus `gain` times a − b.
@@ -202,7 +202,7 @@ def difference_picture(
     return (0.5 + gain * difference).astype(np.float32), gain
 
 
-def steps_to(losses: ArrayLike, steps: ArrayLike, target: float) -> float | None:
+def steps_to_loss(losses: ArrayLike, steps: ArrayLike, target: float) -> float | None:
     """The first step at which a loss is reached, None if it never is.
 
     Between two looks the logarithm of the loss is taken for a straight line; from a
@@ -243,11 +243,11 @@ def _radius(height: int, width: int) -> np.ndarray:
     return np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
 
 
-def _spread(axis: str, values: np.ndarray, next_to: np.ndarray) -> Spread:
+def _spread(axis: str, values: np.ndarray, next_to: np.ndarray) -> AxisDistances:
     if not len(values):
-        return Spread(axis, 0, None, None, None, None)
+        return AxisDistances(axis, 0, None, None, None, None)
     near = values[next_to]
-    return Spread(
+    return AxisDistances(
         axis,
         len(values),
         float(values.mean()),

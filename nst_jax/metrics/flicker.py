@@ -45,15 +45,15 @@ def flicker(
     Args:
       frames: [T, H, W, 3].
       contents: [T, H, W, 3], what each frame was made from.
-      motion: [T, 2] integers as for `aligned`, taken back from both; None for a
+      motion: [T, 2] integers as for `align_frames`, taken back from both; None for a
         camera that stands still.
 
     Raises:
-      RequestError: the shapes differ, one is no film, or as `aligned`.
+      RequestError: the shapes differ, one is no film, or as `align_frames`.
     """
     frames, contents = _pair(frames, contents)
     if motion is not None:
-        frames, contents = aligned(frames, motion), aligned(contents, motion)
+        frames, contents = align_frames(frames, motion), align_frames(contents, motion)
     ours, theirs = change(frames), change(contents)
     frequencies, power = spectrum(frames)
     return Flicker(
@@ -124,7 +124,7 @@ def spectrum(frames: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     return np.fft.rfftfreq(count), power
 
 
-def aligned(frames: ArrayLike, motion: ArrayLike) -> np.ndarray:
+def align_frames(frames: ArrayLike, motion: ArrayLike) -> np.ndarray:
     """A film with its motion taken back, cut to what all frames show.
 
     Args:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nst_jax.core.errors import RequestError
-from nst_jax.metrics.quality import seen
+from nst_jax.metrics.quality import extract_features
 from nst_jax.models.layers import smallest_side
 from nst_jax.models.vgg import Network
 
@@ -43,7 +43,7 @@ def padding_error(
             f"{picture.shape[0]} px, got {margin}"
         )
     inner = picture[margin : margin + height, margin : margin + width]
-    whole, alone = (seen(network, x, layers) for x in (picture, inner))
+    whole, alone = (extract_features(network, x, layers) for x in (picture, inner))
     errors = {}
     for layer, guessed in alone.items():
         rows, columns, _ = guessed.shape

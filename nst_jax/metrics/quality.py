@@ -29,7 +29,9 @@ _ALIKE = 1e-9
 Features = Mapping[str, np.ndarray]
 
 
-def seen(network: Network, picture: ArrayLike, layers: Sequence[str]) -> Features:
+def extract_features(
+    network: Network, picture: ArrayLike, layers: Sequence[str]
+) -> Features:
     """What the network sees in a picture [H, W, 3]: layer -> features [h, w, c].
 
     Raises:

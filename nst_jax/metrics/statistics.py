@@ -18,7 +18,7 @@ from nst_jax.core.errors import RequestError
 #: How often an interval holds the truth.
 CONFIDENCE = 0.95
 #: Members, at least, of which one can be left out and a spread remains.
-LEAST = 3
+MIN_MEMBERS = 3
 #: Points, at most, of which every permutation is tried.
 EXACT = 8
 #: Permutations that are drawn of more points.
@@ -78,7 +78,7 @@ def jackknife(
         truth 94 times in 100, the plain one 90 times.
 
     Returns:
-      The estimate; without interval where there are fewer than `LEAST` members, or
+      The estimate; without interval where there are fewer than `MIN_MEMBERS` members, or
       the statistic is not finite without one of them.
 
     Raises:
@@ -88,7 +88,7 @@ def jackknife(
         raise RequestError(f"count must be at least 1, got {count}")
     members = np.arange(count)
     value = float(statistic(members))
-    if count < LEAST:
+    if count < MIN_MEMBERS:
         return Estimate(value)
     without = [statistic(np.delete(members, i)) for i in members]
     return _estimate(value, without, positive)
@@ -126,7 +126,7 @@ def mean_of_pairs(
         raise RequestError("matrix must be symmetric, each pair having one number")
     rows = matrix.sum(1)
     value = transform(rows.sum() / (count * (count - 1)))
-    if count < LEAST:
+    if count < MIN_MEMBERS:
         return Estimate(value)
     without = (rows.sum() - 2 * rows) / ((count - 1) * (count - 2))
     return _estimate(value, [transform(mean) for mean in without], positive)

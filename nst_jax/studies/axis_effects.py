@@ -11,13 +11,13 @@ import numpy as np
 from nst_jax.metrics.distances import (
     ALL,
     CUTOFF,
-    Spread,
+    AxisDistances,
     band_rms,
-    by_axis,
-    difference_picture,
+    difference_image,
+    distances_by_axis,
     low_pass,
-    pairwise,
-    steps_to,
+    pairwise_rms,
+    steps_to_loss,
 )
 from nst_jax.studies.results import (
     Picture,
@@ -49,14 +49,16 @@ def distances(evidence: RunData) -> StudyResult:
     members = _some_of(run, sorted(finals))
     if len(members) < 2:
         return StudyResult()
-    apart = pairwise(np.stack([finals[m] for m in members]))
+    apart = pairwise_rms(np.stack([finals[m] for m in members]))
     index = np.asarray([run["members"][m]["index"] for m in members])
     names = [axis["name"] for axis in run["axes"]]
     some = f"; of {len(members)} of {len(finals)} members"
     some = some if len(members) < len(finals) else ""
     shapes = np.stack([low_pass(finals[m], CUTOFF) for m in members])
-    coarse = {s.axis: s.mean for s in by_axis(pairwise(shapes), index, names)}
-    spreads = [s for s in by_axis(apart, index, names) if s.pairs]
+    coarse = {
+        s.axis: s.mean for s in distances_by_axis(pairwise_rms(shapes), index, names)
+    }
+    spreads = [s for s in distances_by_axis(apart, index, names) if s.pairs]
     along = [s for s in spreads if s.axis != ALL]
     tables = []
     if len(run["axes"]) == 1:
@@ -115,7 +117,7 @@ def _from_the_first(
     )
 
 
-def _moves(spread: Spread) -> str:
+def _moves(spread: AxisDistances) -> str:
     near = levels(spread.neighbours)
     return (
         f"Members that differ in {spread.axis} alone are {levels(spread.mean)} of 255 "
@@ -161,7 +163,7 @@ def seeds(evidence: RunData) -> StudyResult:
         for name, a, b in seen:
             if np.array_equal(a, b):
                 continue
-            picture, gain = difference_picture(a, b)
+            picture, gain = difference_image(a, b)
             title = f"{label}: difference {name}, × {gain:.3g}"
             pictures.append(Picture(title, picture))
     columns = [evidence.other_names(axis)]
@@ -247,7 +249,7 @@ def _cost(rows: Rows, target: float) -> tuple[float, float]:
     """The steps and the evaluations to a loss that is reached."""
     losses = [np.nan if row["loss"] is None else row["loss"] for row in rows]
     steps = [row["step"] for row in rows]
-    at = steps_to(losses, steps, target)
+    at = steps_to_loss(losses, steps, target)
     assert at is not None
     return at, float(np.interp(at, steps, [row["evaluations"] for row in rows]))
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nst_jax.metrics.flicker import aligned, flicker_map, side_by_side
+from nst_jax.metrics.flicker import align_frames, flicker_map, side_by_side
 from nst_jax.metrics.statistics import jackknife
 from nst_jax.studies.frame_sequences import FrameSequence, frame_sequences
 from nst_jax.studies.results import (
@@ -196,7 +196,7 @@ def _maps(there: Sequence[FrameSequence]) -> tuple[Picture, ...]:
     for take in _shown(there)[:MAPS]:
         frames = take.frames[0]
         if take.motion is not None:
-            frames = aligned(frames, take.motion)
+            frames = align_frames(frames, take.motion)
         where = flicker_map(frames)
         gain = 1 / where.max()
         title = f"{take.title}: where it flickers, × {gain:.3g}"

@@ -6,14 +6,14 @@ import numpy as np
 
 from nst_jax.losses import Photorealism
 from nst_jax.metrics.artefacts import (
-    WINDOW,
+    PATCH_SIDE,
     border_error,
     gamut_share,
     grey_patch_share,
-    smallest_framed,
+    min_border_side,
 )
 from nst_jax.metrics.photorealism import edge_distortion
-from nst_jax.metrics.quality import content_distance, seen, style_distance
+from nst_jax.metrics.quality import content_distance, extract_features, style_distance
 from nst_jax.metrics.statistics import Estimate, jackknife
 from nst_jax.models.layers import smallest_side
 from nst_jax.studies.formatting import text
@@ -118,11 +118,11 @@ def _distances(
     network = evidence.network() if layers else None
     if network is None or min(min(x.shape[:2]) for x in shown) < smallest_side(layers):
         return [{} for _ in finals]
-    goals = [seen(network, style, layers) for style in styles]
-    goal = None if content is None else seen(network, content, layers)
+    goals = [extract_features(network, style, layers) for style in styles]
+    goal = None if content is None else extract_features(network, content, layers)
     found = []
     for final in finals:
-        features = seen(network, final, layers)
+        features = extract_features(network, final, layers)
         own: dict[str, dict[str, float]] = {}
         if goals:
             own[STYLE] = style_distance(features, goals)
@@ -147,10 +147,10 @@ def _lines(evidence: RunData, member: int) -> dict[str, float]:
 def _faults(evidence: RunData, member: int) -> dict[str, float]:
     final = evidence.finals[member]
     found: dict[str, float] = {}
-    if min(final.shape[:2]) >= smallest_framed():
+    if min(final.shape[:2]) >= min_border_side():
         border = border_error(final)
         found |= {"border (levels)": border.error, "its floor": border.floor}
-    if min(final.shape[:2]) >= WINDOW:
+    if min(final.shape[:2]) >= PATCH_SIDE:
         found["grey (%)"] = grey_patch_share(final)
     canvas = _last_canvas(evidence, member)
     if canvas is not None and np.isfinite(canvas).all():

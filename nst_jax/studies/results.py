@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nst_jax.metrics.dispersion import WINDOW, Dispersion, dispersion
+from nst_jax.metrics.dispersion import SSIM_WINDOW, Dispersion, dispersion
 from nst_jax.metrics.distances import CUTOFF
-from nst_jax.metrics.statistics import LEAST
+from nst_jax.metrics.statistics import MIN_MEMBERS
 from nst_jax.models.vgg import Network
 
 Rows = Sequence[Mapping[str, Any]]
@@ -115,7 +115,7 @@ class Line(NamedTuple):
 
     Attributes:
       label: where that is.
-      members: those that are finished, at least `LEAST`.
+      members: those that are finished, at least `MIN_MEMBERS`.
       pictures: theirs, [N, H, W, 3].
       dispersion: of these.
     """
@@ -191,7 +191,10 @@ class RunData:
         lines = []
         for label, members in self.lines(self.fields.index(("seeds",))):
             label, there = few_seeds(label, [m for m in members if m in self.finals])
-            if len(there) < LEAST or min(self.finals[there[0]].shape[:2]) < WINDOW:
+            if (
+                len(there) < MIN_MEMBERS
+                or min(self.finals[there[0]].shape[:2]) < SSIM_WINDOW
+            ):
                 continue
             pictures = np.stack([self.finals[m] for m in there])
             lines.append(Line(label, there, pictures, dispersion(pictures, CUTOFF)))

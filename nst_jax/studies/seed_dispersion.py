@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from nst_jax.metrics.dispersion import mean_picture, relative_spread, std_picture
-from nst_jax.metrics.distances import CUTOFF, pairwise
+from nst_jax.metrics.dispersion import coefficient_of_variation, mean_image, std_image
+from nst_jax.metrics.distances import CUTOFF, pairwise_rms
 from nst_jax.metrics.feature_distances import layer_distances
-from nst_jax.metrics.statistics import LEAST, Estimate, mean_of_pairs
+from nst_jax.metrics.statistics import MIN_MEMBERS, Estimate, mean_of_pairs
 from nst_jax.models.layers import smallest_side
 from nst_jax.studies.formatting import bars, few, text
 from nst_jax.studies.results import (
@@ -135,11 +135,11 @@ def _last(evidence: RunData, line: Line) -> list[Any]:
 
 
 def _spread(values: list[float | None]) -> Estimate | None:
-    """`relative_spread`, None where a value is missing or below 0."""
+    """`coefficient_of_variation`, None where a value is missing or below 0."""
     known = [v for v in values if v is not None and 0 <= v < math.inf]
-    if len(known) < max(LEAST, len(values)):
+    if len(known) < max(MIN_MEMBERS, len(values)):
         return None
-    return relative_spread(known)
+    return coefficient_of_variation(known)
 
 
 def _layers(evidence: RunData, head: str, lines: list[Line]) -> list[Table]:
@@ -175,10 +175,10 @@ def _layers(evidence: RunData, head: str, lines: list[Line]) -> list[Table]:
 def _pictures(evidence: RunData, line: Line) -> list[Picture]:
     """The members in the order of their loss, their mean and their deviation."""
     count = len(line.members)
-    deviation = std_picture(line.pictures)
+    deviation = std_image(line.pictures)
     shown = [
         *_by_loss(evidence, line),
-        Picture(f"{line.label}: mean of {count} seeds", mean_picture(line.pictures)),
+        Picture(f"{line.label}: mean of {count} seeds", mean_image(line.pictures)),
     ]
     if largest := deviation.max():
         title = f"{line.label}: standard deviation of {count} seeds"
@@ -215,7 +215,7 @@ def _matrix(evidence: RunData, axis: int, line: Line) -> Matrix:
     return Matrix(
         f"{line.label}: how far apart two seeds are (RMS of 255 levels)",
         tuple(labels[evidence.run["members"][m]["index"][axis]] for m in line.members),
-        255 * pairwise(line.pictures),
+        255 * pairwise_rms(line.pictures),
     )
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nst_jax.metrics.distances import pairwise
+from nst_jax.metrics.distances import pairwise_rms
 from nst_jax.metrics.statistics import Estimate, jackknife, mean_of_pairs
 from nst_jax.studies.formatting import bars, few, text
 from nst_jax.studies.results import Line, Plot, RunData
@@ -43,7 +43,7 @@ def divergence_curves(evidence: RunData, lines: list[Line]) -> list[DivergenceCu
             continue
         ensembles = [np.stack(step) for step in zip(*(c for _, c in kept), strict=True)]
         if all(np.isfinite(pictures).all() for pictures in ensembles):
-            squares = [pairwise(pictures) ** 2 for pictures in ensembles]
+            squares = [pairwise_rms(pictures) ** 2 for pictures in ensembles]
             std = list(map(_std, squares))
             by = _ratio(squares[-1], squares[0]) if std[0].value else None
             found.append(DivergenceCurve(line.label, tuple(steps), std, by))

@@ -10,10 +10,10 @@ from PIL import Image
 import nst_jax
 from nst_jax.core.image_array import as_floats, as_picture, as_pictures
 from nst_jax.metrics.artefacts import gamut_share
-from nst_jax.metrics.distances import pairwise, rms
+from nst_jax.metrics.distances import pairwise_rms, rms
 from nst_jax.metrics.feature_distances import gram_traces
 from nst_jax.metrics.photorealism import edge_distortion
-from nst_jax.metrics.quality import seen
+from nst_jax.metrics.quality import extract_features
 
 PICTURE = smooth_picture(0, 24, 20)
 BYTES = np.round(PICTURE * 255).astype(np.uint8)
@@ -237,10 +237,10 @@ def test_measures_of_bytes_are_those_of_their_floats(network):
     floats = other.astype(np.float32) / 255
     assert rms(BYTES, other) == pytest.approx(rms(FLOATS, floats))
     np.testing.assert_allclose(
-        pairwise(np.stack([BYTES, other])), pairwise(np.stack([FLOATS, floats]))
+        pairwise_rms(np.stack([BYTES, other])), pairwise_rms(np.stack([FLOATS, floats]))
     )
     assert gamut_share(BYTES) == (0, 0)
     assert edge_distortion(BYTES, other) == edge_distortion(FLOATS, floats)
-    for measure in (seen, gram_traces):
+    for measure in (extract_features, gram_traces):
         a, b = (measure(network, x, ("relu1_1",)) for x in (BYTES, FLOATS))
         np.testing.assert_array_equal(a["relu1_1"], b["relu1_1"])

@@ -13,12 +13,12 @@ import nst_jax
 from nst_jax.metrics import distances as spread
 from nst_jax.metrics.dispersion import (
     Dispersion,
+    coefficient_of_variation,
     dispersion,
-    mean_picture,
+    mean_image,
     pairwise_ssim,
     relative_distances,
-    relative_spread,
-    std_picture,
+    std_image,
     variance_components,
 )
 from nst_jax.metrics.distances import band_rms, rms
@@ -53,15 +53,15 @@ def assert_close(here, there, scale: float = 1) -> None:
 
 def test_mean_and_deviation_are_of_what_is_seen():
     seen = np.clip(np.float64(NOISE), 0, 1)
-    np.testing.assert_allclose(mean_picture(NOISE), seen.mean(0), rtol=1e-13)
-    np.testing.assert_allclose(std_picture(NOISE), seen.std(0, ddof=1), rtol=1e-12)
-    assert mean_picture(NOISE).dtype == std_picture(NOISE).dtype == np.float64
+    np.testing.assert_allclose(mean_image(NOISE), seen.mean(0), rtol=1e-13)
+    np.testing.assert_allclose(std_image(NOISE), seen.std(0, ddof=1), rtol=1e-12)
+    assert mean_image(NOISE).dtype == std_image(NOISE).dtype == np.float64
 
 
 def test_a_deviation_far_below_float32_is_not_lost():
     close = 0.7 + 1e-12 * np.array([1, 2, 3]).reshape(3, 1, 1, 1) * np.ones((2, 2, 3))
-    np.testing.assert_allclose(std_picture(close), 1e-12, rtol=1e-3)
-    assert (std_picture(np.stack([A, A, A])) == 0).all()
+    np.testing.assert_allclose(std_image(close), 1e-12, rtol=1e-3)
+    assert (std_image(np.stack([A, A, A])) == 0).all()
 
 
 # Structural similarity.
@@ -168,7 +168,7 @@ def test_dispersion_is_of_all_pairs():
     assert found.coarse.value == pytest.approx(math.sqrt((low**2).mean()), rel=1e-10)
     assert found.fine.value == pytest.approx(math.sqrt((high**2).mean()), rel=1e-10)
     assert found.ssim.value == pytest.approx(np.mean([ssim(*p) for p in pairs]))
-    variance = (std_picture(NOISE) ** 2).mean()
+    variance = (std_image(NOISE) ** 2).mean()
     assert found.std.value == pytest.approx(math.sqrt(variance), rel=1e-10)
 
 
@@ -258,18 +258,20 @@ def test_the_intervals_of_an_ensemble_hold_the_truth():
 
 def test_relative_spread_is_deviation_over_mean():
     values = np.array([4.0, 5, 6, 9])
-    found = relative_spread(values)
+    found = coefficient_of_variation(values)
     assert found.value == pytest.approx(math.sqrt(14 / 3) / 6, rel=1e-14)
-    assert_close(found, relative_spread(1e9 * values[::-1]))
-    assert relative_spread([3, 3, 3]) == Estimate(0, 0, 0)
-    assert relative_spread([0, 0, 0]) == Estimate(0, 0, 0)
-    assert relative_spread([1, 3]) == Estimate(math.sqrt(2) / 2)
+    assert_close(found, coefficient_of_variation(1e9 * values[::-1]))
+    assert coefficient_of_variation([3, 3, 3]) == Estimate(0, 0, 0)
+    assert coefficient_of_variation([0, 0, 0]) == Estimate(0, 0, 0)
+    assert coefficient_of_variation([1, 3]) == Estimate(math.sqrt(2) / 2)
 
 
 def test_the_interval_of_a_relative_spread_holds_the_truth():
     """Of 8 normal values: 0.90 without the logarithm."""
     rng = np.random.default_rng(6)
-    found = [relative_spread(values) for values in rng.normal(10, 1, (2000, 8))]
+    found = [
+        coefficient_of_variation(values) for values in rng.normal(10, 1, (2000, 8))
+    ]
     assert 0.92 <= np.mean([holds(one, 0.1) for one in found]) <= 0.97
     assert all(one.low is not None and one.low > 0 for one in found)
 
@@ -332,7 +334,7 @@ def test_exact_arithmetic_has_no_variance():
     seeds = NOISE[:, None].repeat(3, axis=1)
     found = variance_components(seeds)
     assert found.arithmetic == found.share == Estimate(0, 0, 0)
-    variance = (std_picture(NOISE) ** 2).mean()
+    variance = (std_image(NOISE) ** 2).mean()
     assert found.seed.value == pytest.approx(variance, rel=1e-10)
     equal = variance_components(np.stack([A] * 6).reshape(3, 2, *A.shape))
     assert equal.seed.value == pytest.approx(0, abs=1e-15)
@@ -363,17 +365,17 @@ def test_components_do_not_see_an_order_and_grow_as_squares():
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: mean_picture(A), r"\[N, H, W, 3\] with N at least 1, got \[13, 15, 3"),
-        (lambda: std_picture(NOISE[:1]), "with N at least 2, got"),
-        (lambda: mean_picture(NOISE * np.nan), r"pictures\[0\] holds NaN or infinity"),
+        (lambda: mean_image(A), r"\[N, H, W, 3\] with N at least 1, got \[13, 15, 3"),
+        (lambda: std_image(NOISE[:1]), "with N at least 2, got"),
+        (lambda: mean_image(NOISE * np.nan), r"pictures\[0\] holds NaN or infinity"),
         (lambda: ssim(A[:10], B[:10]), "sides of 11 pixels or more .* got 10×15"),
         (lambda: pairwise_ssim(NOISE[:, :, :3]), "11 pixels or more .* got 12×3"),
         (lambda: relative_distances(np.float64(1)), r"\[N, ...\] with N at least 1"),
         (lambda: relative_distances(np.array([1, np.inf])), r"arrays\[1\] holds NaN"),
         (lambda: dispersion(NOISE[:1], 0.1), "with N at least 2, got"),
         (lambda: dispersion(NOISE, -1), "cutoff must be finite and not negative"),
-        (lambda: relative_spread([1]), r"2 or more in a row, got \[1.0\]"),
-        (lambda: relative_spread([1, -1]), r"not negative, got \[1.0, -1.0\]"),
+        (lambda: coefficient_of_variation([1]), r"2 or more in a row, got \[1.0\]"),
+        (lambda: coefficient_of_variation([1, -1]), r"not negative, got \[1.0, -1.0\]"),
         (lambda: variance_components(NOISE), r"must be of shape \[S, A, H, W, 3\]"),
         (lambda: variance_components(NOISE[:, None]), "2 executions a seed, got 1"),
     ],

@@ -12,15 +12,15 @@ import nst_jax
 from nst_jax.metrics import distances as spread
 from nst_jax.metrics.distances import (
     ALL,
-    Spread,
+    AxisDistances,
     band_rms,
     bands,
-    by_axis,
-    difference_picture,
+    difference_image,
+    distances_by_axis,
     low_pass,
-    pairwise,
+    pairwise_rms,
     rms,
-    steps_to,
+    steps_to_loss,
 )
 
 A, B = smooth_picture(1, 12, 18), smooth_picture(2, 12, 18)
@@ -42,33 +42,33 @@ def test_rms_is_of_what_is_seen():
 def test_pairwise_is_the_direct_formula(monkeypatch: pytest.MonkeyPatch):
     pictures = np.random.default_rng(0).normal(0.5, 0.5, (7, 5, 9, 3)).astype("f4")
     wanted = [[rms(a, b) for b in pictures] for a in pictures]
-    whole = pairwise(pictures)
+    whole = pairwise_rms(pictures)
     np.testing.assert_allclose(whole, wanted, rtol=1e-13)
     monkeypatch.setattr(spread, "_BLOCK", 7 * 13)  # 13 does not divide 135.
-    np.testing.assert_allclose(pairwise(pictures), wanted, rtol=1e-13)
+    np.testing.assert_allclose(pairwise_rms(pictures), wanted, rtol=1e-13)
     np.testing.assert_array_equal(whole, whole.T)
 
 
 def test_equal_pictures_are_at_distance_zero_and_close_ones_are_not():
     near = A.copy()
     near[3, 4, 1] += 1e-3
-    distances = pairwise(np.stack([A, B, A, near]))
+    distances = pairwise_rms(np.stack([A, B, A, near]))
     assert (np.diag(distances) == 0).all()
     assert distances[0, 2] < 1e-7
     np.testing.assert_allclose(distances[0, 3], rms(A, near), rtol=1e-6)
-    assert pairwise(A[None]).tolist() == [[0.0]]
+    assert pairwise_rms(A[None]).tolist() == [[0.0]]
 
 
 def test_pictures_that_are_all_close_are_told_apart():
     """What is common to all of them cancels before anything is squared."""
     noise = np.random.default_rng(0).normal(0, 1e-9, (5, *A.shape))
     wanted = [[rms(a, b) for b in A + noise] for a in A + noise]
-    np.testing.assert_allclose(pairwise(A + noise), wanted, rtol=1e-6)
+    np.testing.assert_allclose(pairwise_rms(A + noise), wanted, rtol=1e-6)
 
 
 def test_a_square_that_rounds_to_less_than_nothing_is_nothing():
     noise = np.random.default_rng(0).normal(0, 1e-12, (30, *A.shape))
-    distances = pairwise(np.concatenate([A + noise, B - noise]))
+    distances = pairwise_rms(np.concatenate([A + noise, B - noise]))
     assert (distances[:30, :30] < 1e-7).all()
 
 
@@ -76,7 +76,7 @@ def test_a_thousand_pictures_take_little_memory():
     """Beside the pictures and the [N, N] results: less than half of N in float64."""
     pictures = np.random.default_rng(0).random((1000, 64, 64, 3), np.float32)
     tracemalloc.start()
-    distances = pairwise(pictures)
+    distances = pairwise_rms(pictures)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < pictures.size * 8 / 2
@@ -100,10 +100,12 @@ def line_metric(*scales: float):
 def test_each_axis_has_the_pairs_that_differ_in_it_alone():
     """A full 2×4 grid: 4 pairs along the first axis, 2·(4 choose 2) along the other."""
     index = np.array([(i, j) for i in range(2) for j in range(4)])
-    across, along, everything = by_axis(line_metric(10, 1)(index), index, ("a", "b"))
-    assert across == Spread("a", 4, 10, 10, 10, 10)
+    across, along, everything = distances_by_axis(
+        line_metric(10, 1)(index), index, ("a", "b")
+    )
+    assert across == AxisDistances("a", 4, 10, 10, 10, 10)
     # Along b: three pairs a step apart, two by two, one by three.
-    assert along == Spread("b", 12, 10 / 6, 1.5, 3, 1)
+    assert along == AxisDistances("b", 12, 10 / 6, 1.5, 3, 1)
     assert (everything.axis, everything.pairs, everything.max) == (ALL, 28, 13)
     assert everything.neighbours == pytest.approx((4 * 10 + 6 * 1) / 10)
 
@@ -112,8 +114,8 @@ def test_members_may_stand_in_any_order():
     index = np.array([(i, j, k) for i in range(2) for j in range(3) for k in range(2)])
     shuffled = np.random.default_rng(0).permutation(index)
     metric = line_metric(5, 2, 1)
-    here = by_axis(metric(index), index, "abc")
-    there = by_axis(metric(shuffled), shuffled, "abc")
+    here = distances_by_axis(metric(index), index, "abc")
+    there = distances_by_axis(metric(shuffled), shuffled, "abc")
     for one, other in zip(here, there, strict=True):
         assert dataclasses.astuple(one) == pytest.approx(dataclasses.astuple(other))
 
@@ -121,19 +123,19 @@ def test_members_may_stand_in_any_order():
 def test_a_grid_may_have_holes():
     """What an interrupted run leaves: (0, 0), (0, 2) and (1, 0)."""
     index = np.array([(0, 0), (0, 2), (1, 0)])
-    a, b, everything = by_axis(line_metric(10, 1)(index), index, ("a", "b"))
-    assert a == Spread("a", 1, 10, 10, 10, 10)
-    assert b == Spread("b", 1, 2, 2, 2, None)  # No two that are a step apart.
-    assert everything == Spread(ALL, 3, 8, 10, 12, 10)
+    a, b, everything = distances_by_axis(line_metric(10, 1)(index), index, ("a", "b"))
+    assert a == AxisDistances("a", 1, 10, 10, 10, 10)
+    assert b == AxisDistances("b", 1, 2, 2, 2, None)  # No two that are a step apart.
+    assert everything == AxisDistances(ALL, 3, 8, 10, 12, 10)
 
 
 def test_an_axis_of_length_1_and_a_single_member_have_no_pairs():
     index = np.array([(0, 0), (1, 0)])
-    _, one, _ = by_axis(line_metric(1, 1)(index), index, ("a", "b"))
-    assert one == Spread("b", 0, None, None, None, None)
-    alone = by_axis(np.zeros((1, 1)), np.array([[3, 4]]), ("a", "b"))
+    _, one, _ = distances_by_axis(line_metric(1, 1)(index), index, ("a", "b"))
+    assert one == AxisDistances("b", 0, None, None, None, None)
+    alone = distances_by_axis(np.zeros((1, 1)), np.array([[3, 4]]), ("a", "b"))
     assert [record.pairs for record in alone] == [0, 0, 0]
-    assert by_axis(np.zeros((1, 1)), np.zeros((1, 0), int), ())[0].axis == ALL
+    assert distances_by_axis(np.zeros((1, 1)), np.zeros((1, 0), int), ())[0].axis == ALL
 
 
 # Frequencies.
@@ -185,22 +187,22 @@ def test_band_rms_splits_rms():
 
 
 def test_the_largest_difference_just_fits():
-    picture, gain = difference_picture(A, B)
+    picture, gain = difference_image(A, B)
     assert picture.dtype == np.float32
     assert np.abs(picture - 0.5).max() == pytest.approx(0.5, abs=1e-7)
     np.testing.assert_allclose((picture - 0.5) / gain, A - B, atol=1e-6)
 
 
 def test_a_gain_is_kept_and_turns_with_the_order():
-    picture, gain = difference_picture(A, B, 3)
+    picture, gain = difference_image(A, B, 3)
     assert gain == 3
     np.testing.assert_allclose(picture, 0.5 + 3 * (A - B), atol=1e-6)
-    other, _ = difference_picture(B, A, 3)
+    other, _ = difference_image(B, A, 3)
     np.testing.assert_allclose(picture + other, 1, atol=1e-6)
 
 
 def test_no_difference_is_mid_grey():
-    for picture, gain in (difference_picture(A, A), difference_picture(A + 2, A + 3)):
+    for picture, gain in (difference_image(A, A), difference_image(A + 2, A + 3)):
         assert gain == 1
         np.testing.assert_array_equal(picture, 0.5)
 
@@ -212,22 +214,22 @@ def test_a_geometric_loss_is_reached_where_the_formula_says():
     """Loss r^k reaches r^x at step x, between any looks."""
     for steps in (np.arange(0, 41, 5), np.array([0, 1, 10, 40])):
         for wanted in (0.0, 0.5, 5.0, 17.3, 40.0):
-            found = steps_to(0.8**steps, steps, 0.8**wanted)
+            found = steps_to_loss(0.8**steps, steps, 0.8**wanted)
             assert found == pytest.approx(wanted, abs=1e-9)
-    assert steps_to(0.8**steps, steps, 0.8**40.1) is None
+    assert steps_to_loss(0.8**steps, steps, 0.8**40.1) is None
 
 
 def test_the_first_time_counts():
-    assert steps_to([8, 2, 6, 1], [0, 10, 20, 30], 4) == pytest.approx(5)
-    assert steps_to([3, 9], [5, 6], 4) == 5
-    assert steps_to([], [], 1) is None
+    assert steps_to_loss([8, 2, 6, 1], [0, 10, 20, 30], 4) == pytest.approx(5)
+    assert steps_to_loss([3, 9], [5, 6], 4) == 5
+    assert steps_to_loss([], [], 1) is None
 
 
 def test_losses_without_a_logarithm_give_the_later_look():
-    assert steps_to([1, 0], [0, 10], 0.5) == 10
-    assert steps_to([np.inf, 0.1], [0, 10], 0.5) == 10
-    assert steps_to([np.nan, 0.1], [0, 10], 0.5) == 10
-    assert steps_to([1, np.nan, np.nan], [0, 10, 20], 0.5) is None
+    assert steps_to_loss([1, 0], [0, 10], 0.5) == 10
+    assert steps_to_loss([np.inf, 0.1], [0, 10], 0.5) == 10
+    assert steps_to_loss([np.nan, 0.1], [0, 10], 0.5) == 10
+    assert steps_to_loss([1, np.nan, np.nan], [0, 10, 20], 0.5) is None
 
 
 # Requests.
@@ -238,18 +240,33 @@ def test_losses_without_a_logarithm_give_the_later_look():
     [
         (lambda: rms(A, B[1:]), r"one shape .* got \(12, 18, 3\) and \(11, 18, 3\)"),
         (lambda: rms(A, B * np.nan), "b holds NaN or infinity"),
-        (lambda: pairwise(A), r"must be of shape \[N, H, W, 3\], got \[12, 18, 3\]"),
         (
-            lambda: pairwise(np.stack([A, A + np.inf])),
+            lambda: pairwise_rms(A),
+            r"must be of shape \[N, H, W, 3\], got \[12, 18, 3\]",
+        ),
+        (
+            lambda: pairwise_rms(np.stack([A, A + np.inf])),
             r"pictures\[1\] holds NaN or inf",
         ),
         (lambda: bands(A, -0.1), "cutoff must be finite and not negative, got -0.1"),
-        (lambda: difference_picture(A, B, 0), "gain must be positive and finite, got"),
-        (lambda: by_axis(np.eye(2), np.eye(2), "a"), r"\[2, 2\], \[2, 2\] and 1 axes"),
-        (lambda: by_axis(np.eye(2), [[1], [1]], "a"), "a place of its own"),
-        (lambda: steps_to([1, 2], [1], 1), r"one length, got shapes \(2,\) and \(1,\)"),
-        (lambda: steps_to([2, 1], [1, 1], 1), r"steps must ascend, got \[1.0, 1.0\]"),
-        (lambda: steps_to([2, 1], [0, 1], 0), "target must be positive and finite"),
+        (lambda: difference_image(A, B, 0), "gain must be positive and finite, got"),
+        (
+            lambda: distances_by_axis(np.eye(2), np.eye(2), "a"),
+            r"\[2, 2\], \[2, 2\] and 1 axes",
+        ),
+        (lambda: distances_by_axis(np.eye(2), [[1], [1]], "a"), "a place of its own"),
+        (
+            lambda: steps_to_loss([1, 2], [1], 1),
+            r"one length, got shapes \(2,\) and \(1,\)",
+        ),
+        (
+            lambda: steps_to_loss([2, 1], [1, 1], 1),
+            r"steps must ascend, got \[1.0, 1.0\]",
+        ),
+        (
+            lambda: steps_to_loss([2, 1], [0, 1], 0),
+            "target must be positive and finite",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_refused(call, sentence: str):

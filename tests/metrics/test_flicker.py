@@ -9,7 +9,7 @@ from conftest import smooth_picture
 
 import nst_jax
 from nst_jax.metrics.flicker import (
-    aligned,
+    align_frames,
     change,
     flicker,
     flicker_map,
@@ -149,25 +149,25 @@ def test_a_film_is_not_held_in_float64():
 
 def test_motion_is_taken_back_exactly():
     film = pan(WORLD, MOTION)
-    found = aligned(film, MOTION)
+    found = align_frames(film, MOTION)
     assert found.shape == (5, 20 - 9, 30 - 9, 3)
     assert found.dtype == film.dtype
     for frame in found:  # Frame 0 from −(least dy) and −(least dx).
         np.testing.assert_array_equal(frame, film[0, 4 : 4 + 11, 3 : 3 + 21])
     assert change(film) > 0.1
-    assert change(aligned(film, -MOTION)) > 0.1
+    assert change(align_frames(film, -MOTION)) > 0.1
 
 
 def test_a_roll_is_motion_but_for_its_edges():
     film = np.stack([np.roll(A, move, (0, 1)) for move in MOTION])
-    found = aligned(film, MOTION)
+    found = align_frames(film, MOTION)
     assert found.shape == (5, 12 - 9, 18 - 9, 3)
     assert change(found) == 0
 
 
 def test_no_motion_cuts_nothing():
     film = np.stack([A, B])
-    np.testing.assert_array_equal(aligned(film, np.zeros((2, 2), int)), film)
+    np.testing.assert_array_equal(align_frames(film, np.zeros((2, 2), int)), film)
 
 
 # A film and its contents.
@@ -254,10 +254,16 @@ def test_few_changes_are_told_from_none():
         (lambda: flicker(STILL, STILL[1:]), r"\[7, .* and \[6, 12, 18, 3\]"),
         (lambda: side_by_side(STILL[:, 1:], STILL), r"and \[7, 11, 18, 3\]"),
         (lambda: side_by_side(STILL, STILL, 0), "gain must be positive .* got 0"),
-        (lambda: aligned(STILL, MOTION), r"integers \[7, 2\].* got int64 \[5, 2\]"),
-        (lambda: aligned(STILL[:5], MOTION / 2), "got float64"),
-        (lambda: aligned(STILL[:2], [(1, 0), (1, 0)]), r"\(0, 0\), got \(1, 0\)"),
-        (lambda: aligned(STILL[:2], [(0, 0), (0, 18)]), r"range of \(0, 18\) for \["),
+        (
+            lambda: align_frames(STILL, MOTION),
+            r"integers \[7, 2\].* got int64 \[5, 2\]",
+        ),
+        (lambda: align_frames(STILL[:5], MOTION / 2), "got float64"),
+        (lambda: align_frames(STILL[:2], [(1, 0), (1, 0)]), r"\(0, 0\), got \(1, 0\)"),
+        (
+            lambda: align_frames(STILL[:2], [(0, 0), (0, 18)]),
+            r"range of \(0, 18\) for \[",
+        ),
     ],
 )
 def test_what_is_no_film_is_refused(call, sentence: str):

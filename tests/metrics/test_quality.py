@@ -21,7 +21,7 @@ from nst_jax.metrics.quality import (
     GRID,
     _directions,
     content_distance,
-    seen,
+    extract_features,
     self_similarity_distance,
     sliced_distance,
     style_distance,
@@ -177,12 +177,12 @@ def test_features_of_one_direction_are_alike_whatever_their_rounding():
 def test_pictures_are_seen_clipped_with_a_distance_a_layer(network):
     layers = ("relu1_1", "relu1_2")
     a, b = (smooth_picture(i, 16, 20) for i in range(2))
-    beyond = seen(network, 0.5 + 3 * (a - 0.5), layers)
+    beyond = extract_features(network, 0.5 + 3 * (a - 0.5), layers)
     within = network(np.clip(0.5 + 3 * (a - 0.5), 0, 1), layers)
     assert tuple(beyond) == layers
     for layer in layers:
         np.testing.assert_allclose(beyond[layer], within[layer], rtol=1e-4, atol=1e-3)
-    other = seen(network, b, layers)
+    other = extract_features(network, b, layers)
     style = style_distance(beyond, [other, beyond])
     content = content_distance(beyond, other)
     for layer in layers:

@@ -10,7 +10,7 @@ from scipy import stats
 
 from nst_jax.metrics.artefacts import border_error, grey_patch_share
 from nst_jax.metrics.photorealism import edge_distortion
-from nst_jax.metrics.quality import content_distance, seen, style_distance
+from nst_jax.metrics.quality import content_distance, extract_features, style_distance
 from nst_jax.studies.quality import EDGES, HELD_OUT, WINDOWS, merits
 from nst_jax.studies.registry import findings
 from nst_jax.studies.results import RunData, StudyResult
@@ -60,7 +60,7 @@ def evidence_of(run, finals, network=None, **more):
 def distances(network, picture):
     """(from the style, from the content) at relu1_2."""
     a, style, content = (
-        seen(network, x, ["relu1_2"]) for x in (picture, PAINTING, CONTENT)
+        extract_features(network, x, ["relu1_2"]) for x in (picture, PAINTING, CONTENT)
     )
     return (
         style_distance(a, [style])["relu1_2"],

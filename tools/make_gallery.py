@@ -18,7 +18,7 @@ from PIL import Image
 ROOT = pathlib.Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # The project need not be installed.
 
-from nst_jax.report import Run, read_run  # noqa: E402
+from nst_jax.report import RunDirectory, read_run  # noqa: E402
 
 HEIGHT, WIDTH, GAP, STATIONS = 256, 960, 6, 6
 
@@ -39,7 +39,7 @@ def strip(paths: list[pathlib.Path]) -> Image.Image:
     return whole
 
 
-def shown(run: Run) -> Image.Image:
+def shown(run: RunDirectory) -> Image.Image:
     """What stands for a run."""
     (member, *others) = run.members
     if others:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nst_jax.core.atomic import write_atomically
-from nst_jax.report.run_data import Run
+from nst_jax.report.run_directory import RunDirectory
 
 #: Up to so many members each has a line of its own; more show a band.
 LINES = 24
@@ -16,7 +16,7 @@ _NUMBERS = 300_000
 _BAND = (0.1, 0.5, 0.9)
 
 
-def curves(run: Run) -> dict[str, Any]:
+def curves(run: RunDirectory) -> dict[str, Any]:
     """What the page draws, in JSON's terms; None is a gap.
 
     Returns:
@@ -36,7 +36,7 @@ def curves(run: Run) -> dict[str, Any]:
     }
 
 
-def band(run: Run) -> dict[str, list[float]]:
+def band(run: RunDirectory) -> dict[str, list[float]]:
     """The quantiles 0.1, 0.5 and 0.9 of the members' losses, as far as finite.
 
     Returns:
@@ -54,7 +54,7 @@ def band(run: Run) -> dict[str, list[float]]:
     return {"step": steps, "low": low, "median": median, "high": high}
 
 
-def write_curves(path: pathlib.Path, run: Run) -> None:
+def write_curves(path: pathlib.Path, run: RunDirectory) -> None:
     """Loss against step as an SVG for print.
 
     One member shows its terms too, up to 24 a line each, more the median and the

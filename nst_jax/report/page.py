@@ -19,7 +19,7 @@ from nst_jax.core.errors import RequestError
 from nst_jax.images.io import is_picture
 from nst_jax.report import embed
 from nst_jax.report.curves import curves
-from nst_jax.report.run_data import Member, Run, read_json
+from nst_jax.report.run_directory import Member, RunDirectory, read_json
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
@@ -40,7 +40,7 @@ _WAYS, _STATIONS, _STATION = 4, 8, 256
 _FILMS = 15_000_000
 
 
-def write_page(run: Run) -> None:
+def write_page(run: RunDirectory) -> None:
     """Writes `report.html`."""
     finished = [member for member in run.members if member.picture]
     shown = finished[:: math.ceil(len(finished) / _PICTURED) or 1]
@@ -83,7 +83,7 @@ def remove_page(workdir: str | pathlib.Path) -> None:
         (pathlib.Path(workdir) / "report.html").unlink(missing_ok=True)
 
 
-def _pages(run: Run) -> list[dict[str, Any]]:
+def _pages(run: RunDirectory) -> list[dict[str, Any]]:
     """The grids of panels, one a place along the outer axes; none for a flow."""
     if len(run.axes) < 2:
         return []
@@ -100,7 +100,7 @@ def _pages(run: Run) -> list[dict[str, Any]]:
     ]
 
 
-def _inputs(run: Run) -> list[dict[str, Any]]:
+def _inputs(run: RunDirectory) -> list[dict[str, Any]]:
     """The first `_INPUTS` of the inputs that are pictures, with their data."""
     pictures = (
         {**item, "number": i, "data": embed.jpeg(path)}
@@ -110,7 +110,7 @@ def _inputs(run: Run) -> list[dict[str, Any]]:
     return list(itertools.islice(pictures, _INPUTS))
 
 
-def _data(run: Run, shown: list[Member]) -> dict[str, Any]:
+def _data(run: RunDirectory, shown: list[Member]) -> dict[str, Any]:
     """What the page's script knows of the members beside their pictures."""
     starts = [member for member in shown if member.start][: _FEW + 1]
     films = [member for member in run.members if member.film.is_file()]
@@ -146,7 +146,7 @@ def _data(run: Run, shown: list[Member]) -> dict[str, Any]:
     }
 
 
-def _ways(run: Run) -> list[dict[str, Any]]:
+def _ways(run: RunDirectory) -> list[dict[str, Any]]:
     """Some pictures kept on the way of some members, with the steps they are of."""
     ways = []
     for member in [m for m in run.members if len(m.frames) > 1][:_WAYS]:
@@ -192,7 +192,7 @@ class _Study(TypedDict, total=False):
     films: list[_Shown]
 
 
-def _study(run: Run) -> dict[str, Any]:
+def _study(run: RunDirectory) -> dict[str, Any]:
     """What a study found, if one left its findings in the run directory."""
     path = run.workdir / "study.json"
     otherwise = "the findings cannot be read"
@@ -226,12 +226,12 @@ def _study(run: Run) -> dict[str, Any]:
     }
 
 
-def _beside(run: Run, file: str) -> pathlib.Path:
+def _beside(run: RunDirectory, file: str) -> pathlib.Path:
     """A file of the study, which lies in its folder whatever its name says."""
     return run.workdir / "study" / pathlib.PurePosixPath(file).name
 
 
-def _groups(run: Run) -> dict[str, Any]:
+def _groups(run: RunDirectory) -> dict[str, Any]:
     """The table of the programs that were compiled; no rows where none is."""
     groups = [dict(group) for group in run.manifest["groups"]]
     for group in groups:
@@ -243,7 +243,7 @@ def _groups(run: Run) -> dict[str, Any]:
     }
 
 
-def _files(run: Run) -> list[str]:
+def _files(run: RunDirectory) -> list[str]:
     """The files beside the page that it links to."""
     names = ["sheet.png", "curves.svg", "metrics.jsonl", "run.json", "study.json"]
     gifs = (member.film.with_suffix(".gif") for member in run.members)

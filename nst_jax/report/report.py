@@ -5,9 +5,9 @@ import pathlib
 from nst_jax.core.atomic import write_atomically
 from nst_jax.report.curves import write_curves
 from nst_jax.report.page import write_page
-from nst_jax.report.run_data import read_run
+from nst_jax.report.run_directory import read_run
 from nst_jax.report.sheet import run_sheet
-from nst_jax.report.study_results import write_findings
+from nst_jax.report.study_results import write_study
 from nst_jax.report.video import write_gif, write_mp4
 
 
@@ -36,5 +36,5 @@ def write_report(workdir: str | pathlib.Path) -> None:
     for member in filmed[:1]:
         write_gif(member.film.with_suffix(".gif"), member.frames, run.fps)
     write_curves(run.workdir / "curves.svg", run)
-    write_findings(run)
+    write_study(run)
     write_page(run)

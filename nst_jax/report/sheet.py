@@ -14,7 +14,7 @@ from nst_jax.core.errors import RequestError, check_integer
 from nst_jax.core.image_array import as_picture
 from nst_jax.images.image import to_bytes
 from nst_jax.images.io import as_seen
-from nst_jax.report.run_data import Run
+from nst_jax.report.run_directory import RunDirectory
 
 _GAP = 8
 _BACKGROUND, _EMPTY = (24, 24, 27), (52, 52, 58)
@@ -60,7 +60,7 @@ def contact_sheet(
     return _flow(pictures, labels, columns or math.ceil(math.sqrt(len(images))))
 
 
-def run_sheet(run: Run) -> Image.Image | None:
+def run_sheet(run: RunDirectory) -> Image.Image | None:
     """The members of a run along its axes; None while no member has a picture.
 
     The last axis is the columns, the one before it the rows, and each place along

@@ -17,9 +17,9 @@ from nst_jax.images.image import to_bytes
 from nst_jax.images.io import map_array
 from nst_jax.models.vgg import Network
 from nst_jax.models.weights import load_network
-from nst_jax.report.run_data import Member, Run
+from nst_jax.report.run_directory import Member, RunDirectory
 from nst_jax.report.video import write_mp4
-from nst_jax.studies.registry import findings
+from nst_jax.studies.registry import run_studies
 from nst_jax.studies.results import Clip, Matrix, Picture, Plot, RunData
 from nst_jax.workdir.strict_json import to_json
 
@@ -29,13 +29,13 @@ HELD = 1024
 _EYES = ("pooling", "pool_rounding", "padding", "input_scale", "input_centred")
 
 
-def write_findings(run: Run) -> None:
+def write_study(run: RunDirectory) -> None:
     """Writes `study.json`, and into `study/` the pictures and films that it names.
 
     What is compared is `final.png`, for a person looks at that, and to the last bit
     the exact canvases that were kept; a member that has diverged is left out.
     """
-    found = findings(_evidence(run))
+    found = run_studies(_evidence(run))
     folder = run.workdir / "study"
     shown: list[tuple[str, str]] = []
     still: list[Plot | Matrix | Picture] = [*found.plots, *found.matrices]
@@ -93,7 +93,7 @@ class Pictures(Mapping[int, np.ndarray]):
         return member in self._files
 
 
-def _evidence(run: Run) -> RunData:
+def _evidence(run: RunDirectory) -> RunData:
     """Return a run's results in the form that the studies read."""
     members = {
         m.number: m for m in run.members if m.picture and m.entry["status"] == "done"
@@ -139,7 +139,7 @@ def _evidence(run: Run) -> RunData:
     )
 
 
-def _trajectory(run: Run, number: int) -> tuple[list[int], list[np.ndarray]]:
+def _trajectory(run: RunDirectory, number: int) -> tuple[list[int], list[np.ndarray]]:
     """The exact canvases of a finished member, those that were kept and the last.
 
     Of its last stage: those before it are of other sizes.
@@ -158,7 +158,7 @@ def _trajectory(run: Run, number: int) -> tuple[list[int], list[np.ndarray]]:
     return list(last), list(last.values())
 
 
-def _steps(run: Run, member: Member) -> int:
+def _steps(run: RunDirectory, member: Member) -> int:
     """How many a finished member has made."""
     if rows := run.rows.get(member.number):
         return rows[-1]["step"]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from nst_jax.core.errors import RequestError
 from nst_jax.images.io import as_seen
-from nst_jax.report.run_data import read_run
+from nst_jax.report.run_directory import read_run
 
 
 def write_tensorboard(workdir: str | pathlib.Path) -> None:

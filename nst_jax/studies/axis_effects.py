@@ -41,7 +41,7 @@ DIFFERENCES = 12
 STEPS_TO_TIME = 5
 
 
-def distances(evidence: RunData) -> StudyResult:
+def study_axis_distances(evidence: RunData) -> StudyResult:
     """How far each axis moves the picture."""
     run, finals = evidence.run, evidence.finals
     if len(finals) < 2 or len({x.shape for x in finals.values()}) > 1:
@@ -127,7 +127,7 @@ def _moves(spread: AxisDistances) -> str:
     )
 
 
-def seeds(evidence: RunData) -> StudyResult:
+def study_seed_differences(evidence: RunData) -> StudyResult:
     """How far seeds are from the content, and from each other where there are two.
 
     Of more of them `ensembles` tells how far apart they are.
@@ -205,7 +205,7 @@ def _mean_bands(
     return float(low), float(high)
 
 
-def solvers(evidence: RunData) -> StudyResult:
+def study_solvers(evidence: RunData) -> StudyResult:
     """How many steps and evaluations each solver needs for a loss all of them reach."""
     axis, rows = evidence.axis("solver", "solver.name"), evidence.rows
     if axis is None or not all(
@@ -270,7 +270,7 @@ def _needs(
     )
 
 
-def sizes(evidence: RunData) -> StudyResult:
+def study_step_times(evidence: RunData) -> StudyResult:
     """Time of a step against number of pixels, where size alone selects programs."""
     run, number = evidence.run, evidence.axis("size")
     if number is None or len(run["groups"]) != len(run["axes"][number]["labels"]):

@@ -29,7 +29,7 @@ from nst_jax.studies.results import (
 )
 
 
-def execution(evidence: RunData) -> StudyResult:
+def study_execution(evidence: RunData) -> StudyResult:
     """Which ways of computing give the same bits, and how far the others lead.
 
     Members along the axis of execution are compared to the first of them, step by

@@ -25,7 +25,7 @@ from nst_jax.studies.results import (
 MAPS, CLIPS = 6, 4
 
 
-def films(evidence: RunData) -> StudyResult:
+def study_flicker(evidence: RunData) -> StudyResult:
     """How much a film changes from frame to frame, beside its content.
 
     Of the exact canvases; a film of which a frame is missing is left out. What the

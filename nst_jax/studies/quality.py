@@ -38,7 +38,7 @@ COLUMNS = {
 }
 
 
-def merits(evidence: RunData) -> StudyResult:
+def study_quality(evidence: RunData) -> StudyResult:
     """How near pictures are to style and content, and what is wrong with them.
 
     Asked where the config has `output.quality`. The distances are those of

@@ -8,21 +8,38 @@ arithmetic does; films flicker. How good the pictures are is asked where the con
 wants it.
 """
 
-from nst_jax.studies.axis_effects import distances, seeds, sizes, solvers
-from nst_jax.studies.execution import execution
-from nst_jax.studies.flicker import films
-from nst_jax.studies.quality import merits
+from nst_jax.studies.axis_effects import (
+    study_axis_distances,
+    study_seed_differences,
+    study_solvers,
+    study_step_times,
+)
+from nst_jax.studies.execution import study_execution
+from nst_jax.studies.flicker import study_flicker
+from nst_jax.studies.quality import study_quality
 from nst_jax.studies.results import RunData, StudyResult
-from nst_jax.studies.scale_consistency import scales
-from nst_jax.studies.seed_dispersion import dispersed
-from nst_jax.studies.stability import stability
+from nst_jax.studies.scale_consistency import study_scale_consistency
+from nst_jax.studies.seed_dispersion import study_seed_dispersion
+from nst_jax.studies.stability import study_stability
 
 QUESTIONS = (
-    *(execution, films, dispersed, stability, merits),
-    *(distances, seeds, solvers, sizes, scales),
+    *(
+        study_execution,
+        study_flicker,
+        study_seed_dispersion,
+        study_stability,
+        study_quality,
+    ),
+    *(
+        study_axis_distances,
+        study_seed_differences,
+        study_solvers,
+        study_step_times,
+        study_scale_consistency,
+    ),
 )
 
 
-def findings(evidence: RunData) -> StudyResult:
+def run_studies(evidence: RunData) -> StudyResult:
     """All that can be said of a run, also of one that is not finished."""
     return sum((question(evidence) for question in QUESTIONS), StudyResult())

@@ -7,7 +7,7 @@ from nst_jax.metrics.artefacts import scale_consistency
 from nst_jax.studies.results import RunData, StudyResult, Table, rounded
 
 
-def scales(evidence: RunData) -> StudyResult:
+def study_scale_consistency(evidence: RunData) -> StudyResult:
     """The pictures along an axis of sizes, brought to the size of the smallest."""
     axis = evidence.axis("size")
     if axis is None:

@@ -30,7 +30,7 @@ HELD = 16
 ACROSS, GAP = 4, 4
 
 
-def dispersed(evidence: RunData) -> StudyResult:
+def study_seed_dispersion(evidence: RunData) -> StudyResult:
     """How far apart the seeds of one request end, and what that goes with.
 
     All pictures are clipped to [0, 1]; over the steps they are the exact canvases,

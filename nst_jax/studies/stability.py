@@ -34,7 +34,7 @@ class Setting(NamedTuple):
     trace: float
 
 
-def stability(evidence: RunData) -> StudyResult:
+def study_stability(evidence: RunData) -> StudyResult:
     """The dispersion of seeds against the trace of the Gram of their style.
 
     Gupta, Johnson, Alahi and Fei-Fei 2017, "Characterizing and Improving Stability in

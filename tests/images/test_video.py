@@ -22,7 +22,7 @@ from nst_jax.images.initialise import nudged
 from nst_jax.images.video import Film, Video, read_frame, source
 from nst_jax.metrics.flicker import change
 from nst_jax.report.video import write_mp4
-from nst_jax.studies.flicker import films
+from nst_jax.studies.flicker import study_flicker
 from nst_jax.studies.results import RunData, StudyResult
 
 PICTURE = smooth_picture(1, 24, 40)
@@ -682,7 +682,7 @@ def swing(policy: str, seed: int, frame: int, content: np.ndarray) -> np.ndarray
 
 
 def test_flicker_is_told_by_policy():
-    found = films(evidence(swing))
+    found = study_flicker(evidence(swing))
     (table,) = found.tables
     assert table.columns == (
         *("policy", "change of the content", "change of the result"),
@@ -714,7 +714,7 @@ def test_flicker_is_told_by_policy():
 
 def test_the_share_of_a_rounding_has_an_interval():
     """A tenth, an eleventh and a twelfth, by what is left without one of them."""
-    said = films(evidence(swing, seeds=3)).summary[1]
+    said = study_flicker(evidence(swing, seeds=3)).summary[1]
     without = [2 / 23, 2 / 22, 2 / 21]
     by = math.exp(4.302653 * math.sqrt(2 * np.var(np.log(without))))
     share = 100 / 11
@@ -736,7 +736,9 @@ def test_other_starts_are_not_compared():
             finals[number] = own.finals[entry["member"]]
             contents[number] = own.contents[entry["member"]]
     run = given.run | {"axes": [axis, *given.run["axes"]], "members": members}
-    found = films(RunData(run, finals, {}, contents, {}, lambda m: ([9], [finals[m]])))
+    found = study_flicker(
+        RunData(run, finals, {}, contents, {}, lambda m: ([9], [finals[m]]))
+    )
     said = [text for text in found.summary if "flickers by" in text]
     assert len(said) == 4
     for text, level, amplitude in zip(said, (10.0, 1.0, 5.0, 0.5), "5511", strict=True):
@@ -749,7 +751,7 @@ def test_one_bit_is_not_the_same():
     def paint(policy, seed, frame, content):
         return nudged(content, frame == 3) if policy == "same" else content
 
-    said = " ".join(films(evidence(paint)).summary)
+    said = " ".join(study_flicker(evidence(paint)).summary)
     assert "not the same to the last bit, and it flickers by" in said
 
 
@@ -758,12 +760,14 @@ def test_a_content_that_changes_unseen_is_not_called_the_same():
     found = evidence(lambda *_: PICTURE)
     for member in found.run["members"]:
         member["content"] = member["varies"]["frame"]
-    summary = films(found).summary
+    summary = study_flicker(found).summary
     assert not any("The same content" in sentence for sentence in summary)
     assert "the content changes by less than a level" in summary[0]
     for member in found.run["members"]:
         member["content"] = 0
-    assert any("The same content" in sentence for sentence in films(found).summary)
+    assert any(
+        "The same content" in sentence for sentence in study_flicker(found).summary
+    )
 
 
 def test_what_the_camera_moved_is_taken_back():
@@ -772,7 +776,7 @@ def test_what_the_camera_moved_is_taken_back():
     def paint(policy, seed, frame, content):
         return content if policy == "content" else PICTURE
 
-    found = films(evidence(paint, (("still", 0.0), ("shift", 2.0)), seeds=2))
+    found = study_flicker(evidence(paint, (("still", 0.0), ("shift", 2.0)), seeds=2))
     (table,) = found.tables
     rows = {row[:2]: row[2:] for row in table.rows}
     assert rows["shift", "content"] == (0, 0, None, 0)
@@ -787,7 +791,7 @@ def test_what_the_camera_moved_is_taken_back():
 def test_a_ratio_is_of_the_result_to_the_content():
     """A result with half of the content's contrast changes half as much."""
     grey = np.float32(0.5)
-    found = films(
+    found = study_flicker(
         evidence(lambda p, s, t, x: grey + (x - grey) / 2, (("sensor", 0.01),))
     )
     for _, content, result, ratio, _ in found.tables[0].rows:
@@ -801,7 +805,7 @@ def test_a_ratio_is_of_the_result_to_the_content():
 
 def test_three_seeds_have_an_interval():
     """Swings of 10, 11 and 12 levels: the t-interval of three numbers."""
-    found = films(evidence(swing, seeds=3))
+    found = study_flicker(evidence(swing, seeds=3))
     columns, row = found.tables[0].columns, found.tables[0].rows[0]
     assert columns[3:5] == ("95 % from", "to")
     half = 4.302653 / math.sqrt(3)
@@ -814,14 +818,14 @@ def test_three_seeds_have_an_interval():
 def test_a_film_with_a_frame_missing_is_left_out():
     given = evidence(swing)
     del given.finals[2]
-    found = films(given)
+    found = study_flicker(given)
     assert [row[0] for row in found.tables[0].rows] == ["same", "rounding", "content"]
     for number in range(3, 16):
         given.finals.pop(number)
-    assert films(given) == StudyResult()
+    assert study_flicker(given) == StudyResult()
 
 
 def test_a_film_that_has_left_its_picture_is_measured_as_it_is():
-    found = films(evidence(swing, (("shift", 20.0),)))
+    found = study_flicker(evidence(swing, (("shift", 20.0),)))
     assert found.tables[0].rows[0][2] == pytest.approx(10, rel=5e-3)
     assert "the motion taken back" not in found.summary[0]

@@ -16,9 +16,9 @@ from nst_jax.ensemble.ensemble import StepResult
 from nst_jax.optim.solvers import Report
 from nst_jax.report import page
 from nst_jax.report.page import write_page
-from nst_jax.report.run_data import read_run
+from nst_jax.report.run_directory import read_run
 from nst_jax.report.sheet import run_sheet
-from nst_jax.report.study_results import write_findings
+from nst_jax.report.study_results import write_study
 from nst_jax.workdir import writer as records
 from nst_jax.workdir.manifest import planned
 
@@ -194,7 +194,7 @@ AXES = {
 @pytest.mark.parametrize("kind", AXES)
 def test_a_report_is_written_in_linear_time(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(nst_jax.studies.axis_effects, "COMPARED", 16)
-    monkeypatch.setattr(nst_jax.studies.results, "MOST_SEEDS", 8)
+    monkeypatch.setattr(nst_jax.studies.results, "MAX_SEEDS", 8)
 
     def work(count):
         folder = tmp_path / str(count)
@@ -202,7 +202,7 @@ def test_a_report_is_written_in_linear_time(kind, tmp_path, monkeypatch):
 
         def run():
             report = read_run(folder)
-            write_findings(report)
+            write_study(report)
             run_sheet(report)
             write_page(report)
 
@@ -217,7 +217,7 @@ def test_a_part_of_a_large_grid_is_compared(tmp_path, monkeypatch, compared, lef
     monkeypatch.setattr(nst_jax.studies.axis_effects, "COMPARED", compared)
     axes = [("weight", range(8)), ("rate", range(3))]
     write_run(tmp_path, axes, size=(12, 12))
-    write_findings(read_run(tmp_path))
+    write_study(read_run(tmp_path))
     tables = json.loads((tmp_path / "study.json").read_text())["tables"]
     (table,) = (t for t in tables if t["title"].startswith("How different"))
     assert (f"of {left} of 24 members" in table["title"]) == (left < 24)

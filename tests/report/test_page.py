@@ -21,7 +21,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from nst_jax.report import write_report
 from nst_jax.report.page import write_page
-from nst_jax.report.run_data import read_run
+from nst_jax.report.run_directory import read_run
 from nst_jax.report.video import write_mp4
 from nst_jax.workdir.metrics_log import read_metrics
 

@@ -22,7 +22,7 @@ import nst_jax
 from nst_jax.report import write_report, write_tensorboard
 from nst_jax.report.curves import band, curves
 from nst_jax.report.page import write_page
-from nst_jax.report.run_data import read_run
+from nst_jax.report.run_directory import read_run
 from nst_jax.report.sheet import run_sheet
 from nst_jax.report.video import GIF_FRAMES, write_gif, write_mp4
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from run_directory import write_run
 
-from nst_jax.report.run_data import read_run
+from nst_jax.report.run_directory import read_run
 from nst_jax.report.study_results import _evidence
 
 FIRST, LAST = (np.full((24, 36, 3), x, np.float32) for x in (0.1, 0.3))

@@ -26,7 +26,7 @@ from nst_jax.launch import runner
 from nst_jax.launch.subprocess import run_in_subprocess
 from nst_jax.metrics.divergence import divergence
 from nst_jax.plan import stages
-from nst_jax.studies.execution import execution
+from nst_jax.studies.execution import study_execution
 from nst_jax.studies.results import RunData, StudyResult
 from nst_jax.workdir.metrics_log import read_metrics
 from nst_jax.workdir.writer import Records
@@ -457,7 +457,7 @@ def said_of(run, steps, canvases):
         return list(steps), [np.asarray(x, np.float32) for x in whole]
 
     finals = {m["member"]: trajectory(m["member"])[1][-1] for m in run["members"]}
-    return execution(RunData(run, finals, trajectory=trajectory))
+    return study_execution(RunData(run, finals, trajectory=trajectory))
 
 
 def test_what_is_said_of_arms_whose_differences_are_known():
@@ -641,11 +641,11 @@ def test_shares_are_of_exact_canvases_and_never_more_than_all():
 
 def test_nothing_is_said_of_members_that_are_not_there():
     run = made_up(["alone", "again"])
-    assert execution(RunData(run, {})) == StudyResult()
+    assert study_execution(RunData(run, {})) == StudyResult()
     some = {2: np.zeros((4, 4, 3), np.float32)}
-    assert execution(RunData(run, some, trajectory=lambda m: ([0], [some[m]]))) == (
-        StudyResult()
-    )
+    assert study_execution(
+        RunData(run, some, trajectory=lambda m: ([0], [some[m]]))
+    ) == (StudyResult())
 
 
 def test_a_process_that_outlived_its_parent_is_waited_for(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from nst_jax.metrics.dispersion import dispersion
 from nst_jax.metrics.distances import CUTOFF
 from nst_jax.studies import results as module
-from nst_jax.studies.registry import findings
+from nst_jax.studies.registry import run_studies
 from nst_jax.studies.results import RunData, StudyResult
 
 
@@ -38,7 +38,7 @@ def test_each_axis_moves_the_picture_by_its_distance():
         m["member"]: flat(50 + 10 * m["index"][0] + m["index"][1])
         for m in run["members"]
     }
-    found = findings(RunData(run, finals, {}, {}))
+    found = run_studies(RunData(run, finals, {}, {}))
     (table,) = found.tables[:1]
     rows = {row[0]: row[1:] for row in table.rows}
     assert rows["style weight"] == (6, *map(pytest.approx, (13.3, 10, 10, 20, 13.3)))
@@ -56,7 +56,9 @@ def test_a_difference_of_seeds_is_coarse_or_fine():
     content = flat(100)
     other = content + ((slow + board) / 255)[..., None].astype(np.float32)
     run = run_of(SEED)
-    found = findings(RunData(run, {0: content, 1: other}, {}, {0: content, 1: content}))
+    found = run_studies(
+        RunData(run, {0: content, 1: other}, {}, {0: content, 1: content})
+    )
     (row,) = found.tables[2].rows
     half = np.sqrt(0.5)  # One of the two seeds is the content itself.
     expected = 20, 5, 20 * half, 5 * half
@@ -78,7 +80,7 @@ def test_of_an_ensemble_the_dispersion_is_told_once(monkeypatch):
     )
     run = run_of(("styles", "style", ["a"]), ("seeds", "seed", ["0", "1", "2"]))
     finals = {seed: flat(100 + 10 * seed) for seed in range(3)}
-    found = findings(RunData(run, finals, {}, dict.fromkeys(range(3), flat(90))))
+    found = run_studies(RunData(run, finals, {}, dict.fromkeys(range(3), flat(90))))
     assert len(calls) == 1
     assert not any("grain" in text for text in found.summary)
     columns = [table.columns[1:] for table in found.tables]
@@ -108,7 +110,7 @@ def test_steps_to_the_loss_that_all_solvers_reach():
         half, cost = halves[m["index"][1]]
         losses = [1000 * 2 ** (-s / half) for s in steps]
         rows[m["member"]] = rows_of(losses, steps, cost)
-    found = findings(RunData(run, {}, rows, {}))
+    found = run_studies(RunData(run, {}, rows, {}))
     (table,) = found.tables
     assert table.columns[:3] == ("style weight", "loss", "adam: steps")
     target = 1000 * 2**-4
@@ -120,14 +122,14 @@ def test_steps_to_the_loss_that_all_solvers_reach():
     assert "sgd needs 2 times the steps of lbfgs" in found.summary[1]
     del rows[1]
     rows[3] = rows_of([None] * len(steps), steps)
-    (table,) = findings(RunData(run, {}, rows, {})).tables
+    (table,) = run_studies(RunData(run, {}, rows, {})).tables
     assert [row[0] for row in table.rows] == ["3"]
 
 
 def test_learning_rates_are_no_solvers():
     rates = ("solver.learning_rate", "rate", ["0.1", "0.2"])
     rows = {m: rows_of([8.0, 4.0 - m], [0, 1]) for m in (0, 1)}
-    assert findings(RunData(run_of(rates), {}, rows, {})) == StudyResult()
+    assert run_studies(RunData(run_of(rates), {}, rows, {})) == StudyResult()
 
 
 def test_time_against_pixels_is_fitted():
@@ -140,7 +142,7 @@ def test_time_against_pixels_is_fitted():
             for s in sizes
         ],
     )
-    found = findings(RunData(run, {}, {}, {}))
+    found = run_studies(RunData(run, {}, {}, {}))
     assert "1.50th power of the pixels" in found.summary[0]
     (plot,) = found.plots
     assert plot.series[0].x == (100, 400, 1600)
@@ -155,11 +157,13 @@ def test_sizes_beside_another_program_are_not_fitted():
     sizes = ("size", "size", ["1", "2"])
     poolings = ("pooling", "pooling", ["max", "avg"])
     assert (
-        findings(RunData(run_of(poolings, sizes, groups=groups), {}, {}, {}))
+        run_studies(RunData(run_of(poolings, sizes, groups=groups), {}, {}, {}))
         == StudyResult()
     )
 
 
 def test_nothing_is_said_of_what_there_is_not():
-    assert findings(RunData(run_of(WEIGHT, SEED, SOLVER), {}, {}, {})) == StudyResult()
-    assert findings(RunData(run_of(), {0: flat(1)}, {}, {})) == StudyResult()
+    assert (
+        run_studies(RunData(run_of(WEIGHT, SEED, SOLVER), {}, {}, {})) == StudyResult()
+    )
+    assert run_studies(RunData(run_of(), {0: flat(1)}, {}, {})) == StudyResult()

@@ -11,8 +11,8 @@ from scipy import stats
 from nst_jax.metrics.artefacts import border_error, grey_patch_share
 from nst_jax.metrics.photorealism import edge_distortion
 from nst_jax.metrics.quality import content_distance, extract_features, style_distance
-from nst_jax.studies.quality import EDGES, HELD_OUT, WINDOWS, merits
-from nst_jax.studies.registry import findings
+from nst_jax.studies.quality import EDGES, HELD_OUT, WINDOWS, study_quality
+from nst_jax.studies.registry import run_studies
 from nst_jax.studies.results import RunData, StudyResult
 from nst_jax.studies.tradeoff import STYLE, compare_curves
 
@@ -77,7 +77,7 @@ def parsed(cell):
 def test_the_table_has_means_over_seeds_with_their_interval(network):
     run = run_of(WEIGHT, SEED)
     finals = [mixed(*key) for key in itertools.product((0.1, 0.9), range(3))]
-    (table,) = merits(evidence_of(run, finals, network)).tables
+    (table,) = study_quality(evidence_of(run, finals, network)).tables
     assert "distances at relu1_2, where no term looks" in table.title
     assert table.columns[:4] == (
         "weight",
@@ -103,7 +103,7 @@ def test_a_weight_trades_the_content_for_the_style(network):
     shares = [0.1, 0.9, 0.3, 0.8, 0.2, 0.7, 0.4, 0.6]
     finals = [mixed(share) for share in shares]
     evidence = evidence_of(run, finals, network)
-    found = merits(evidence)
+    found = study_quality(evidence)
     measured = np.array([distances(network, x) for x in finals])
     pairs = measured.reshape(2, 2, 2, 2)
     for plot, name, pair in zip(found.plots, ("cat", "cup"), pairs, strict=True):
@@ -125,7 +125,7 @@ def test_a_weight_trades_the_content_for_the_style(network):
         f"{other:.3g} and that from the content goes from {first:.3g} to {last:.3g} "
         "(mean of 4 curves)."
     )
-    assert near in findings(evidence).summary
+    assert near in run_studies(evidence).summary
     (table,) = found.tables[1:]
     assert table.title.endswith("over that of a")
     bargains = [
@@ -147,7 +147,7 @@ def test_a_weight_trades_the_content_for_the_style(network):
 def test_curves_have_the_intervals_of_seeds_and_the_order_of_the_weight(network):
     run = run_of(SEED, WEIGHT, ("terms.content.weight", "other", ["1"]))
     finals = [mixed(share, seed) for seed in range(3) for share in (0.2, 0.8)]
-    (plot,) = merits(evidence_of(run, finals, network)).plots
+    (plot,) = study_quality(evidence_of(run, finals, network)).plots
     (series,) = plot.series
     assert series.label == "1" and "weight" in plot.title
     assert series.y[0] > series.y[1]
@@ -157,9 +157,11 @@ def test_curves_have_the_intervals_of_seeds_and_the_order_of_the_weight(network)
 
 def test_without_a_weight_there_is_no_curve_and_without_a_choice_no_winner(network):
     finals = [mixed(share) for share in (0.1, 0.5, 0.9)]
-    found = merits(evidence_of(run_of(("size", "size", list("abc"))), finals, network))
+    found = study_quality(
+        evidence_of(run_of(("size", "size", list("abc"))), finals, network)
+    )
     assert found.plots == () and len(found.summary) == 1
-    found = merits(evidence_of(run_of(SEED), finals, network))
+    found = study_quality(evidence_of(run_of(SEED), finals, network))
     assert found.plots == found.summary == ()
     assert found.tables[0].rows[0][:2] == ("all", 3)
 
@@ -170,7 +172,7 @@ def test_without_weights_or_held_out_layers_the_pixels_are_measured(network):
     finals[1][:8, :8, 0] = 1.0
     everything = run_of(WEIGHT, layers=["conv1_2", *HELD_OUT[1:]])
     for run, own in ((run_of(WEIGHT), None), (everything, network)):
-        found = merits(evidence_of(run, finals, own))
+        found = study_quality(evidence_of(run, finals, own))
         assert found.summary == () and found.plots == ()
         (table,) = found.tables
         assert table.columns[2:] == ("border (levels)", "its floor", "grey (%)")
@@ -190,7 +192,7 @@ def test_the_last_canvas_is_seen_beyond_the_gamut():
         evidence = evidence_of(
             run_of(), [canvas], trajectory=lambda _, s=steps, k=kept: (s, k)
         )
-        (table,) = merits(evidence).tables
+        (table,) = study_quality(evidence).tables
         cells = dict(zip(table.columns, table.rows[0], strict=True))
         assert ("out of gamut (%)" in cells) == there
         if there:
@@ -201,7 +203,7 @@ def test_the_last_canvas_is_seen_beyond_the_gamut():
 def test_another_size_than_the_contents_has_no_distance_from_it(network):
     run = run_of(SEED)
     large = [np.pad(mixed(0.5, s), ((0, 1), (0, 0), (0, 0))) for s in range(3)]
-    (table,) = merits(evidence_of(run, large, network)).tables
+    (table,) = study_quality(evidence_of(run, large, network)).tables
     assert "from the style" in table.columns
     assert "from the content" not in table.columns
 
@@ -209,22 +211,24 @@ def test_another_size_than_the_contents_has_no_distance_from_it(network):
 def test_it_is_asked_where_the_config_wants_it(network):
     finals = [mixed(0.1), mixed(0.9)]
     for run in (run_of(WEIGHT, quality=False), run_of(WEIGHT) | {"config": {}}):
-        assert merits(evidence_of(run, finals, network)) == StudyResult()
-    assert merits(evidence_of(run_of(WEIGHT), [], network)) == StudyResult()
+        assert study_quality(evidence_of(run, finals, network)) == StudyResult()
+    assert study_quality(evidence_of(run_of(WEIGHT), [], network)) == StudyResult()
 
 
 def test_of_a_photograph_is_said_what_became_of_its_lines(network):
     """Where a term is for them. Darker by half, all edges stay; transposed, none do."""
     terms = [{"type": "Photorealism"}]
     finals = [CONTENT / 2, CONTENT.swapaxes(0, 1)]
-    (table,) = merits(evidence_of(run_of(WEIGHT, terms=terms), finals, network)).tables
+    (table,) = study_quality(
+        evidence_of(run_of(WEIGHT, terms=terms), finals, network)
+    ).tables
     edges, windows = (table.columns.index(name) for name in (EDGES, WINDOWS))
     kept, turned = table.rows
     assert float(kept[edges]) < 0.1 and float(kept[windows]) < 0.1
     expected = edge_distortion(finals[1], CONTENT)
     assert float(turned[edges]) == pytest.approx(expected.angle, rel=5e-3)
     assert float(turned[windows]) == pytest.approx(100 * expected.residual, rel=5e-3)
-    (table,) = merits(evidence_of(run_of(WEIGHT), finals, network)).tables
+    (table,) = study_quality(evidence_of(run_of(WEIGHT), finals, network)).tables
     assert EDGES not in table.columns
 
 
@@ -243,7 +247,7 @@ def test_curves_that_share_no_distance_are_not_compared(network):
     assert compare_curves([(0, 1)], [(0, 1), (3, 0.5)]) is None
     axes = ("method", "method", ["a", "b"]), WEIGHT
     finals = [mixed(share) for share in (0.1, 0.3, 0.8, 0.9)]
-    found = merits(evidence_of(run_of(*axes), finals, network))
+    found = study_quality(evidence_of(run_of(*axes), finals, network))
     assert len(found.tables) == 1 and len(found.summary) == 2
 
 
@@ -252,8 +256,8 @@ def test_what_is_looked_at_is_what_the_objective_says(network):
     run = run_of(WEIGHT)
     run["members"][1]["layers"] = ["conv1_2"]
     finals = [mixed(share) for share in (0.2, 0.8)]
-    (table,) = merits(evidence_of(run, finals, network)).tables
+    (table,) = study_quality(evidence_of(run, finals, network)).tables
     assert "relu1_2" not in table.title and STYLE not in table.columns
     del run["members"][0]["layers"]  # Of another version: not known.
-    (table,) = merits(evidence_of(run, finals, network)).tables
+    (table,) = study_quality(evidence_of(run, finals, network)).tables
     assert STYLE not in table.columns

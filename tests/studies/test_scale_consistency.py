@@ -4,9 +4,9 @@ import numpy as np
 from conftest import smooth_picture
 
 from nst_jax.metrics.artefacts import scale_consistency
-from nst_jax.studies.registry import findings
+from nst_jax.studies.registry import run_studies
 from nst_jax.studies.results import RunData, StudyResult
-from nst_jax.studies.scale_consistency import scales
+from nst_jax.studies.scale_consistency import study_scale_consistency
 
 SMALL, OTHER = (smooth_picture(seed, 16, 24) for seed in (0, 1))
 
@@ -32,7 +32,7 @@ def evidence_of(finals, *ways):
 def test_a_picture_is_like_the_one_that_it_was_made_from():
     finals = [SMALL, larger(SMALL), SMALL, larger(OTHER)]
     evidence = evidence_of(finals, "coarse to fine", "one size")
-    found = scales(evidence)
+    found = study_scale_consistency(evidence)
     (table,) = found.tables
     assert table.rows[0] == ("coarse to fine", "48×32", "24×16", 0.0, 1.0)
     expected = scale_consistency(OTHER, SMALL)
@@ -45,13 +45,16 @@ def test_a_picture_is_like_the_one_that_it_was_made_from():
         "these most at “coarse to fine” (SSIM 1.00) and least at “one size” "
         f"({expected.ssim:.2f}).",
     )
-    assert found.summary[0] in findings(evidence).summary
+    assert found.summary[0] in run_studies(evidence).summary
 
 
 def test_there_is_nothing_to_say_of_one_size():
     evidence = evidence_of([SMALL, OTHER], "one size")
-    assert scales(evidence) == StudyResult()
+    assert study_scale_consistency(evidence) == StudyResult()
     axes = [{"field": "seeds", "name": "seed", "labels": ["0", "1"]}]
     members = [{"member": m, "index": [m]} for m in range(2)]
     run = {"axes": axes, "members": members}
-    assert scales(RunData(run, {0: SMALL, 1: larger(SMALL)})) == StudyResult()
+    assert (
+        study_scale_consistency(RunData(run, {0: SMALL, 1: larger(SMALL)}))
+        == StudyResult()
+    )

@@ -14,10 +14,10 @@ import nst_jax
 from nst_jax.metrics.feature_distances import gram_traces, layer_distances
 from nst_jax.metrics.statistics import Estimate
 from nst_jax.studies.formatting import text
-from nst_jax.studies.registry import findings
+from nst_jax.studies.registry import run_studies
 from nst_jax.studies.results import RunData, StudyResult
-from nst_jax.studies.seed_dispersion import GAP, dispersed
-from nst_jax.studies.stability import stability
+from nst_jax.studies.seed_dispersion import GAP, study_seed_dispersion
+from nst_jax.studies.stability import study_stability
 
 LEVELS = (100, 103, 108, 104)
 SEED = ("seeds", "seed", ["0", "1", "2", "3"])
@@ -75,7 +75,7 @@ def parsed(cell):
 def test_flat_pictures_differ_by_what_their_levels_do():
     run = run_of(SEED)
     finals = {m: flat(level) for m, level in enumerate(LEVELS)}
-    found = dispersed(RunData(run, finals))
+    found = study_seed_dispersion(RunData(run, finals))
     (table,) = found.tables
     (row,) = table.rows
     assert row[:2] == ("all", 4)
@@ -108,7 +108,7 @@ def test_the_pictures_are_the_mean_and_the_deviation():
     finals = {m: flat(level) for m, level in enumerate(LEVELS)}
     for final in finals.values():
         final[:8] = 0.5  # Where the seeds agree.
-    mean, deviation = dispersed(RunData(run, finals)).pictures
+    mean, deviation = study_seed_dispersion(RunData(run, finals)).pictures
     assert mean.title == "all: mean of 4 seeds"
     assert mean.picture[12, 3] == pytest.approx(np.mean(LEVELS) / 255)
     gain = float(deviation.title.rsplit("× ", 1)[1])
@@ -122,14 +122,16 @@ def test_the_members_are_shown_in_the_order_of_their_loss():
     finals = {m: flat(level) for m, level in enumerate(LEVELS)}
     losses = {0: 3.0, 1: 1.0, 2: 4.0, 3: 2.0}
     rows = {m: [{"loss": loss, "terms": {}}] for m, loss in losses.items()}
-    shown = dispersed(RunData(run, finals, rows)).pictures[0]
+    shown = study_seed_dispersion(RunData(run, finals, rows)).pictures[0]
     assert shown.title.endswith("row by row, from 1 to 4")
     side = finals[0].shape[1]
     order = sorted(losses, key=losses.__getitem__)
     found = [shown.picture[0, i * (side + GAP) + 1, 0] * 255 for i in range(4)]
     assert found == pytest.approx([LEVELS[m] for m in order])
     missing = {m: own for m, own in rows.items() if m != 2}
-    titles = [p.title for p in dispersed(RunData(run, finals, missing)).pictures]
+    titles = [
+        p.title for p in study_seed_dispersion(RunData(run, finals, missing)).pictures
+    ]
     assert not any("order of their loss" in title for title in titles)
 
 
@@ -144,7 +146,7 @@ def test_the_members_are_shown_in_the_order_of_their_loss():
 )
 def test_dispersion_is_drawn_against_the_other_axis(labels, x, scale):
     run = run_of(("canvas.amplitude", "amplitude", labels), SEED)
-    found = dispersed(RunData(run, scaled(run, (0, 1, 4))))
+    found = study_seed_dispersion(RunData(run, scaled(run, (0, 1, 4))))
     (plot,) = found.plots
     assert (plot.x_label, plot.x_scale, plot.y_scale) == ("amplitude", scale, "log")
     (series,) = plot.series
@@ -161,9 +163,9 @@ def test_dispersion_is_drawn_against_the_other_axis(labels, x, scale):
 
 def test_extremes_are_named_where_their_intervals_are_apart():
     run = run_of(("x", "x", ["a", "b", "c"]), SEED)
-    (close,) = dispersed(RunData(run, scaled(run, (1, 1.1, 1.2)))).summary
+    (close,) = study_seed_dispersion(RunData(run, scaled(run, (1, 1.1, 1.2)))).summary
     assert close.startswith("No two of the 3 settings can be told from each other")
-    (apart,) = dispersed(RunData(run, scaled(run, (0.05, 1.1, 20)))).summary
+    (apart,) = study_seed_dispersion(RunData(run, scaled(run, (0.05, 1.1, 20)))).summary
     assert apart.startswith("Seeds are least dispersed at a, ") and "at c, " in apart
 
 
@@ -183,7 +185,7 @@ def test_settings_between_the_extremes_are_compared_too():
         )
         for line in evidence.seed_lines
     ]
-    (said,) = dispersed(evidence).summary
+    (said,) = study_seed_dispersion(evidence).summary
     assert said.startswith("Seeds are least dispersed at b, ") and "at c, " in said
 
 
@@ -191,7 +193,7 @@ def test_two_other_axes_have_no_plot():
     other = ("terms.style.weight", "weight", ["1", "2"])
     run = run_of(other, ("size", "size", ["16", "24"]), SEED)
     finals = {m["member"]: flat(LEVELS[m["index"][2]]) for m in run["members"]}
-    found = dispersed(RunData(run, finals))
+    found = study_seed_dispersion(RunData(run, finals))
     assert found.plots == ()
     labels = [row[0] for row in found.tables[0].rows]
     assert labels == ["1, 16", "1, 24", "2, 16", "2, 24"]
@@ -199,7 +201,7 @@ def test_two_other_axes_have_no_plot():
 
 def test_of_many_lines_a_few_are_pictured_with_both_ends():
     run = run_of(("x", "x", list("abcdefg")), SEED)
-    found = dispersed(RunData(run, scaled(run, range(1, 8))))
+    found = study_seed_dispersion(RunData(run, scaled(run, range(1, 8))))
     assert len(found.tables[0].rows) == 7
     assert [p.title[0] for p in found.pictures] == list("aacceegg")
     assert [m.title[0] for m in found.matrices] == ["a", "g"]
@@ -217,7 +219,7 @@ def test_dispersion_follows_the_steps():
         return steps, [flat(level) for level in levels]
 
     evidence = RunData(run, scaled(run, (1, 2, 3)), trajectory=trajectory)
-    found = dispersed(evidence)
+    found = study_seed_dispersion(evidence)
     calm, wild, _ = found.plots[1].series
     assert (calm.label, wild.label, calm.x) == ("calm", "wild", tuple(steps))
     deviation = np.std(LEVELS, ddof=1)
@@ -244,7 +246,7 @@ def test_growth_is_what_excludes_none(last, way):
     run = run_of(SEED)
     paths = {m: ([0, 9], [flat(LEVELS[m]), flat(last[m])]) for m in range(4)}
     finals = {m: path[1] for m, (_, path) in paths.items()}
-    found = dispersed(RunData(run, finals, trajectory=paths.__getitem__))
+    found = study_seed_dispersion(RunData(run, finals, trajectory=paths.__getitem__))
 
     def ratio(members):
         return np.std(np.take(last, members)) / np.std(np.take(LEVELS, members))
@@ -267,7 +269,7 @@ def test_a_line_whose_members_kept_other_steps_is_not_followed():
         return [-1], [flat(LEVELS[member])]
 
     for way in (trajectory, last, None):
-        found = dispersed(RunData(run, finals, trajectory=way))
+        found = study_seed_dispersion(RunData(run, finals, trajectory=way))
         assert found.plots == () and len(found.summary) == 1
 
 
@@ -282,7 +284,7 @@ def test_the_terms_differ_by_their_relative_deviation():
         ]
         for m, x in enumerate(losses)
     }
-    first, terms = dispersed(RunData(run, finals, rows)).tables
+    first, terms = study_seed_dispersion(RunData(run, finals, rows)).tables
     spread = 100 * np.std(losses, ddof=1)
     assert parsed(first.rows[0][-1])[0] == pytest.approx(spread / 11.5, abs=0.5)
     assert terms.columns == ("member", "style", "content")
@@ -290,20 +292,27 @@ def test_the_terms_differ_by_their_relative_deviation():
     assert parsed(style)[0] == pytest.approx(spread / 6.5, abs=0.5)
     assert content == "0 (0 to 0)"
     rows[2][-1] = {"step": 9, "loss": None, "terms": {"style": 1.0}}
-    first, terms = dispersed(RunData(run, finals, rows)).tables
+    first, terms = study_seed_dispersion(RunData(run, finals, rows)).tables
     assert first.rows[0][-1] is None and terms.rows[0][2] is None
 
 
 def test_two_seeds_are_no_ensemble():
     run = run_of(SEED)
     finals = {m: flat(level) for m, level in enumerate(LEVELS)}
-    assert dispersed(RunData(run, {m: finals[m] for m in (0, 2)})) == StudyResult()
-    (row,) = dispersed(RunData(run, {m: finals[m] for m in (0, 2, 3)})).tables[0].rows
+    assert (
+        study_seed_dispersion(RunData(run, {m: finals[m] for m in (0, 2)}))
+        == StudyResult()
+    )
+    (row,) = (
+        study_seed_dispersion(RunData(run, {m: finals[m] for m in (0, 2, 3)}))
+        .tables[0]
+        .rows
+    )
     assert row[1] == 3
     together = run_of(("seeds, size", "seed", ["0", "1", "2", "3"]))
-    assert dispersed(RunData(together, finals)) == StudyResult()
+    assert study_seed_dispersion(RunData(together, finals)) == StudyResult()
     small = {m: final[:10] for m, final in finals.items()}  # Less than SSIM's window.
-    assert dispersed(RunData(run, small)) == StudyResult()
+    assert study_seed_dispersion(RunData(run, small)) == StudyResult()
 
 
 @pytest.mark.parametrize(
@@ -354,7 +363,9 @@ def test_the_table_of_layers_is_by_the_terms(network):
     terms = [{"layers": ["relu2_1"]}, {"layers": ["relu1_1", "relu2_1"]}, {}]
     run = run_of(("seeds", "seed", ["0", "1", "2"]), terms=terms)
     finals = dict(enumerate((A, B, C)))
-    table = dispersed(RunData(run, finals, network=lambda: network)).tables[-1]
+    table = study_seed_dispersion(RunData(run, finals, network=lambda: network)).tables[
+        -1
+    ]
     assert [row[:2] for row in table.rows] == [("all", "relu2_1"), ("all", "relu1_1")]
     apart = layer_distances(network, np.stack([A, B, C]), LAYERS)
     for _, layer, *cells in table.rows:
@@ -362,7 +373,9 @@ def test_the_table_of_layers_is_by_the_terms(network):
             mean = matrix[np.triu_indices(3, 1)].mean()
             value, low, high = parsed(cell)
             assert value == pytest.approx(mean, abs=max(0.06 * (high - low), 1e-3))
-    assert len(dispersed(RunData(run, finals)).tables) < 3  # There are no weights.
+    assert (
+        len(study_seed_dispersion(RunData(run, finals)).tables) < 3
+    )  # There are no weights.
 
 
 # Whether styles make seeds disperse.
@@ -393,7 +406,7 @@ def styled(network, order, axes=None, count=6, of=1):
 
 def test_styles_that_disperse_by_their_trace_are_found_to(network):
     evidence, traces = styled(network, range(6))
-    found = stability(evidence)
+    found = study_stability(evidence)
     (sentence,) = found.summary
     assert "Over 6 styles seeds are the more dispersed the larger" in sentence
     assert "rho 1.00" in sentence and "p = 0.0028" in sentence  # 2 of 6! orders.
@@ -405,7 +418,7 @@ def test_styles_that_disperse_by_their_trace_are_found_to(network):
     assert series.y == pytest.approx(factors * np.std(LEVELS, ddof=1), rel=1e-4)
     column = [row[1] for row in found.tables[0].rows]
     assert column == pytest.approx(sorted(traces), rel=5e-3)
-    assert sentence in findings(evidence).summary
+    assert sentence in run_studies(evidence).summary
 
 
 @pytest.mark.parametrize(
@@ -418,7 +431,7 @@ def test_styles_that_disperse_by_their_trace_are_found_to(network):
     ],
 )
 def test_the_result_is_told_whichever_way_it_falls(network, order, words):
-    (sentence,) = stability(styled(network, order)[0]).summary
+    (sentence,) = study_stability(styled(network, order)[0]).summary
     assert words in sentence
     rho = stats.spearmanr(range(6), order).statistic
     assert f"rho {rho:.2f}" in sentence
@@ -429,7 +442,7 @@ def test_settings_of_one_picture_are_one_point(network):
     axes = [("styles", "style", list("abc")), ("style_scale", "scale", ["1", "0.5"])]
     both = [("styles, style_scale", "style", list("abcdef"))]
     for own in (axes, both):
-        (sentence,) = stability(styled(network, range(6), own, of=2)[0]).summary
+        (sentence,) = study_stability(styled(network, range(6), own, of=2)[0]).summary
         assert "can be told from 6 settings of 3 styles. Gupta" in sentence
 
 
@@ -440,18 +453,18 @@ def test_scales_of_a_style_do_not_make_it_surer(network, monkeypatch):
         ("styles", "style", list("abcdef")),
         ("style_scale", "scale", ["1", "0.5"]),
     ]
-    (sentence,) = stability(styled(network, range(12), axes, of=2)[0]).summary
+    (sentence,) = study_stability(styled(network, range(12), axes, of=2)[0]).summary
     assert "Over 12 settings of 6 styles seeds are the more dispersed" in sentence
     assert "p = 0.0028, of one point a style" in sentence
 
 
 def test_it_is_not_asked_of_anything_else(network):
-    assert stability(styled(network, range(6), count=4)[0]) == StudyResult()
-    assert stability(styled(network, (1,) * 6)[0]) == StudyResult()
+    assert study_stability(styled(network, range(6), count=4)[0]) == StudyResult()
+    assert study_stability(styled(network, (1,) * 6)[0]) == StudyResult()
     other = [("terms.style.weight", "weight", list("abcdef"))]
-    assert stability(styled(network, range(6), other)[0]) == StudyResult()
+    assert study_stability(styled(network, range(6), other)[0]) == StudyResult()
     mixed = [("styles", "style", list("abc")), ("size", "size", ["1", "2"])]
-    assert stability(styled(network, range(6), mixed)[0]) == StudyResult()
+    assert study_stability(styled(network, range(6), mixed)[0]) == StudyResult()
 
 
 def test_a_picture_too_small_for_a_layer_is_refused(network):
@@ -462,7 +475,7 @@ def test_a_picture_too_small_for_a_layer_is_refused(network):
 def test_of_very_many_seeds_the_first_are_compared():
     """Their pairs would be too many; the seeds left out would change every number."""
     few, many = (
-        dispersed(
+        study_seed_dispersion(
             RunData(
                 run_of(("seeds", "seed", list(map(str, range(count))))),
                 {i: flat(100 + i % 7 if i < 64 else 250) for i in range(count)},

@@ -87,7 +87,7 @@ class Member:
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class RunDirectory:
     """A run directory as it stands.
 
     Attributes:
@@ -136,7 +136,7 @@ class Run:
         return path if name and is_picture(path) else None
 
 
-def read_run(workdir: str | pathlib.Path) -> Run:
+def read_run(workdir: str | pathlib.Path) -> RunDirectory:
     """Reads a run directory; the run need not be finished.
 
     Raises:
@@ -159,7 +159,7 @@ def read_run(workdir: str | pathlib.Path) -> Run:
     for row in read_metrics(workdir / "metrics.jsonl"):
         if row["member"] in range(len(manifest["members"])):
             rows.setdefault(row["member"], []).append(row)
-    return Run(
+    return RunDirectory(
         workdir,
         manifest,
         tuple(Axis(axis["name"], tuple(axis["labels"])) for axis in manifest["axes"]),

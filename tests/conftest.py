@@ -1,9 +1,6 @@
-"""What all tests share: real weights, small smooth pictures, strict arrays."""
+"""Fixtures of all tests: real weights, strict arrays, one compile cache."""
 
 import os
-import pathlib
-import subprocess
-import sys
 import tempfile
 
 # What one test has compiled, no other needs to: in this process, in those that run
@@ -14,12 +11,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 import jax
-import numpy as np
 import pytest
 
 import nst_jax
-
-ROOT = pathlib.Path(__file__).parents[1]
 
 
 def pytest_addoption(parser):
@@ -74,27 +68,3 @@ def x64():
 def network() -> nst_jax.Network:
     """VGG-19 with the bundled weights."""
     return nst_jax.load_network()
-
-
-def smooth_picture(seed: int, height: int, width: int) -> np.ndarray:
-    """A picture with structure: float32 [H, W, 3] within [0, 1], no two alike."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:height, :width] / max(height, width)
-    waves = [
-        np.sin(2 * np.pi * (a * x + b * y + c))
-        for a, b, c in rng.uniform(0.5, 4, (3, 3))
-    ]
-    return (0.5 + 0.4 * np.stack(waves, axis=-1)).astype(np.float32)
-
-
-def launch(*flags, timeout=300):
-    """(exit status, stdout, stderr) of the script."""
-    done = subprocess.run(
-        [sys.executable, "launch.py", *flags],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    return done.returncode, done.stdout, done.stderr

@@ -5,7 +5,7 @@ import json
 import math
 
 import numpy as np
-from conftest import smooth_picture
+from pictures import smooth_picture
 from PIL import Image
 
 

@@ -4,7 +4,7 @@ import ast
 import pathlib
 
 import pytest
-from conftest import ROOT
+from command_line import ROOT
 
 PACKAGE = ROOT / "nst_jax"
 

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import ROOT, launch
+from command_line import ROOT, launch
 
 import nst_jax
 from nst_jax.check import __main__ as check

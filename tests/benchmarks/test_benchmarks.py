@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from command_line import ROOT
 
 from benchmarks.evaluation import ours, pictures
 from benchmarks.table import Table

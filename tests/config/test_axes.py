@@ -6,7 +6,8 @@ import gc
 import jax
 import numpy as np
 import pytest
-from conftest import smooth_picture
+from pictures import smooth_picture
+from small_runs import small_experiment
 
 import nst_jax
 from nst_jax.config.axes import assigned
@@ -14,32 +15,13 @@ from nst_jax.ensemble.ensemble import Ensemble
 from nst_jax.ensemble.memory import fitting_batch
 from nst_jax.images import colour
 
-
-def experiment(**fields) -> nst_jax.Experiment:
-    """Small pictures, and a network cut at relu2_1."""
-    return nst_jax.Experiment(
-        **{
-            "content": "samples/chelsea.png",
-            "styles": ("samples/swirls.jpg",),
-            "terms": (
-                nst_jax.Content(layers=("relu2_1",)),
-                nst_jax.Gram(layers=("relu1_1", "relu2_1")),
-            ),
-            "size": 24,
-            "steps": 2,
-            "solver": nst_jax.SolverOptions("adam"),
-            **fields,
-        }
-    )
-
-
 WEIGHTS = nst_jax.Vary("terms.style.weight", (1.0, 10.0, 100.0))
 ADAM = nst_jax.SolverOptions("adam")
 LAYERS = nst_jax.Vary("terms.content.layers", (("relu1_1",), ("relu2_1",)))
 
 
 def test_members_are_the_grid_with_the_seeds_last():
-    members = experiment(axes=(WEIGHTS, LAYERS), seeds=(4, 7)).members()
+    members = small_experiment(axes=(WEIGHTS, LAYERS), seeds=(4, 7)).members()
     assert len(members) == 12
     assert [m.index for m in members[:5]] == [
         (0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1), (1, 0, 0),
@@ -58,7 +40,7 @@ def test_members_are_the_grid_with_the_seeds_last():
 
 
 def test_an_axis_may_be_the_seeds():
-    asked = experiment(axes=(nst_jax.Seeds(3), WEIGHTS))
+    asked = small_experiment(axes=(nst_jax.Seeds(3), WEIGHTS))
     members = asked.members()
     assert [(m.seed, m.index) for m in members[:4]] == [
         (0, (0, 0)), (0, (0, 1)), (0, (0, 2)), (1, (1, 0)),
@@ -73,7 +55,7 @@ def test_fields_that_change_together_are_one_axis():
         labels=("slow", "quick"),
         name="solver",
     )
-    members = experiment(axes=(both,)).members()
+    members = small_experiment(axes=(both,)).members()
     assert [(m.experiment.solver.name, m.experiment.steps) for m in members] == [
         ("adam", 7),
         ("lbfgs", 3),
@@ -95,7 +77,7 @@ def test_fields_that_change_together_are_one_axis():
     ],
 )
 def test_any_field_can_be_assigned_in_a_copy(path, value):
-    asked = experiment()
+    asked = small_experiment()
     before = repr(asked)
     changed = assigned(asked, path, value)
     assert repr(asked) == before
@@ -116,7 +98,7 @@ def test_a_term_has_the_name_that_metrics_call_it():
     styles = [nst_jax.Gram(weight, layers=("relu1_1",)) for weight in (1.0, 3.0)]
     terms = (nst_jax.Content(layers=("relu1_1",)), *styles)
     axis = nst_jax.Vary("terms.style_2.weight", (5.0, 7.0))
-    asked = experiment(terms=terms, axes=(axis,))
+    asked = small_experiment(terms=terms, axes=(axis,))
     members = asked.members()
     assert [[t.weight for t in m.experiment.terms] for m in members] == [
         [terms[0].weight, 1.0, 5.0],
@@ -172,7 +154,7 @@ def test_a_term_has_the_name_that_metrics_call_it():
 )
 def test_a_wrong_axis_is_one_sentence(axes, says):
     with pytest.raises(nst_jax.RequestError, match=says) as caught:
-        nst_jax.build(experiment(axes=tuple(axes)))
+        nst_jax.build(small_experiment(axes=tuple(axes)))
     assert "\n" not in str(caught.value)
 
 
@@ -221,7 +203,7 @@ def test_equal_values_are_refused_whatever_they_are():
 
 def test_seeds_are_given_once():
     with pytest.raises(nst_jax.RequestError, match="give one"):
-        experiment(axes=(nst_jax.Seeds(2),), seeds=(3, 4)).members()
+        small_experiment(axes=(nst_jax.Seeds(2),), seeds=(3, 4)).members()
 
 
 @dataclasses.dataclass
@@ -235,7 +217,7 @@ class Halved(nst_jax.Experiment):
 
 
 def halved(*axes):
-    asked = experiment()
+    asked = small_experiment()
     return Halved(**{**vars(asked), "axes": axes})
 
 
@@ -254,13 +236,13 @@ def test_seeds_are_at_least_one(count):
 
 def test_numbers_of_numpy_are_values():
     axis = nst_jax.Vary("terms.style.weight", np.logspace(0, 2, 3))
-    members = experiment(axes=(axis,)).members()
+    members = small_experiment(axes=(axis,)).members()
     weights = [m.experiment.terms[1].weight for m in members]
     assert weights == pytest.approx([1, 10, 100])
 
 
 def groups(**fields) -> list[list[int]]:
-    plan = nst_jax.build(experiment(**fields))
+    plan = nst_jax.build(small_experiment(**fields))
     return [list(group.numbers) for group in plan.groups]
 
 
@@ -416,7 +398,7 @@ def test_members_share_a_batch_if_and_only_if_their_programs_are_equal(
             nst_jax.Gram(layers=("relu1_1",)),
         )
         fields = {"content": two_pictures[0], "styles": (two_pictures[0],)}
-        asked = experiment(**fields, terms=terms, axes=(axis,), size=24)
+        asked = small_experiment(**fields, terms=terms, axes=(axis,), size=24)
         return nst_jax.build(asked).groups
 
     def program(group):
@@ -451,7 +433,7 @@ def test_each_member_of_a_batch_has_its_own_colours(tmp_path):
 
     def finals(workdir, values):
         axis = nst_jax.Vary("colour", values)
-        asked = experiment(**options, axes=(axis,), ensemble=loop)
+        asked = small_experiment(**options, axes=(axis,), ensemble=loop)
         plan = nst_jax.build(asked)
         assert [len(group.members) for group in plan.groups] == [2 * len(values)]
         nst_jax.execute(plan, workdir)
@@ -467,7 +449,9 @@ def test_each_member_continues_its_film_in_its_own_colours():
     axes = nst_jax.Frames(2), nst_jax.Vary("colour", ("style", "luminance"))
     canvas = nst_jax.Canvas(kind="previous")
     film = nst_jax.Film(motion="shift", amount=1.0)
-    _, second = nst_jax.build(experiment(axes=axes, canvas=canvas, film=film)).groups
+    _, second = nst_jax.build(
+        small_experiment(axes=axes, canvas=canvas, film=film)
+    ).groups
     before = smooth_picture(0, *second.content.shape[:2])
     plain, grey = second.starts([0, 1], lambda member: before)
     np.testing.assert_array_equal(plain, before)
@@ -483,12 +467,12 @@ def test_another_picture_of_the_same_size_needs_no_second_program(two_pictures):
         )
 
     first, second = (
-        nst_jax.build(experiment(content=path)).groups[0] for path in two_pictures
+        nst_jax.build(small_experiment(content=path)).groups[0] for path in two_pictures
     )
     assert not np.array_equal(first.content, second.content)
     assert signature(first) == signature(second)
     one, other = nst_jax.build(
-        experiment(content=two_pictures[0], axes=(LAYERS,))
+        small_experiment(content=two_pictures[0], axes=(LAYERS,))
     ).groups
     assert signature(one) != signature(other)
 
@@ -510,7 +494,7 @@ class Tinted(nst_jax.Term):
 def test_a_target_that_depends_on_what_varies_is_each_members_own():
     amounts = nst_jax.Vary("terms.tinted.amount", (0.0, 0.5, 1.0))
     terms = (nst_jax.Content(layers=("relu1_1",)), Tinted(weight=10.0))
-    (group,) = nst_jax.build(experiment(terms=terms, axes=(amounts,))).groups
+    (group,) = nst_jax.build(small_experiment(terms=terms, axes=(amounts,))).groups
     mean = group.content.mean((0, 1), np.float64)
     problems = group.problems()
     for problem, amount in zip(problems, (0.0, 0.5, 1.0), strict=True):
@@ -523,7 +507,7 @@ def test_plans_share_one_network_and_leave_no_other_behind(two_pictures):
     contents = nst_jax.Vary("content", two_pictures)
 
     def kernels():
-        (group,) = nst_jax.build(experiment(axes=(contents,))).groups
+        (group,) = nst_jax.build(small_experiment(axes=(contents,))).groups
         assert group.problems()
         return {id(leaf) for leaf in jax.tree.leaves(group.network)}
 
@@ -537,7 +521,7 @@ def test_plans_share_one_network_and_leave_no_other_behind(two_pictures):
 
 
 def test_targets_are_there_once_where_only_weights_vary():
-    (group,) = nst_jax.build(experiment(axes=(WEIGHTS,))).groups
+    (group,) = nst_jax.build(small_experiment(axes=(WEIGHTS,))).groups
     first, *others = group.problems()
     for other in others:
         assert all(
@@ -554,12 +538,12 @@ def test_targets_are_there_once_where_only_weights_vary():
 
 def test_a_grid_that_is_run_is_each_of_its_members_run_alone(tmp_path):
     """Through the run directory: other weights, other layers, two seeds."""
-    asked = experiment(
+    asked = small_experiment(
         axes=(WEIGHTS, LAYERS), canvas=nst_jax.Canvas("noise"), seeds=(0, 5)
     )
     asked.ensemble.batch_size = 4
     assert nst_jax.execute(nst_jax.build(asked), tmp_path / "grid") == "done"
-    alone = experiment(
+    alone = small_experiment(
         terms=(
             nst_jax.Content(layers=("relu1_1",)),
             nst_jax.Gram(10.0, layers=("relu1_1", "relu2_1")),
@@ -591,7 +575,7 @@ def test_a_program_is_compiled_once_for_groups_that_share_it(
     monkeypatch.setattr(Ensemble, "compile", counted)
     one, other = two_pictures
     styles = nst_jax.Vary(("styles", "ensemble.repeat"), (((one,), 0), ((other,), 1)))
-    plan = nst_jax.build(experiment(axes=(styles,)))
+    plan = nst_jax.build(small_experiment(axes=(styles,)))
     assert len(plan.groups) == 2
     nst_jax.execute(plan, tmp_path / "run")
     assert len(compiled) == 1
@@ -606,12 +590,14 @@ def test_pictures_of_one_size_are_one_program(two_pictures):
     one, other = two_pictures
     contents = nst_jax.Vary("content", two_pictures)
     styles = nst_jax.Vary("styles", ((one,), (other,)))
-    (group,) = nst_jax.build(experiment(axes=(contents, styles))).groups
+    (group,) = nst_jax.build(small_experiment(axes=(contents, styles))).groups
     problems = group.problems()
     for problem, content, style in zip(
         problems, (one, one, other, other), (one, other) * 2, strict=True
     ):
-        alone = nst_jax.build(experiment(content=content, styles=(style,))).groups[0]
+        alone = nst_jax.build(
+            small_experiment(content=content, styles=(style,))
+        ).groups[0]
         (expected,) = alone.problems()
         for a, b in zip(
             jax.tree.leaves(problem), jax.tree.leaves(expected), strict=True
@@ -629,7 +615,7 @@ def test_pictures_of_one_size_are_one_program(two_pictures):
 def test_memory_is_reckoned_on_the_safe_side(monkeypatch, solver):
     """Against what the compiler sets aside for a batch of four."""
     (group,) = nst_jax.build(
-        experiment(solver=nst_jax.SolverOptions(solver), size=48)
+        small_experiment(solver=nst_jax.SolverOptions(solver), size=48)
     ).groups
     (problem,), shape = group.problems(), group.content.shape
     program = Ensemble.compile(problem, shape, batch_size=4)._advance

@@ -26,7 +26,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT, smooth_picture
+from command_line import ROOT
+from pictures import smooth_picture
 from PIL import Image
 
 import nst_jax

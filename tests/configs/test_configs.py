@@ -7,8 +7,7 @@ import runpy
 
 import numpy as np
 import pytest
-from conftest import ROOT
-from test_launch import CONFIGS as LAUNCHED
+from command_line import LAUNCHED_CONFIGS, ROOT
 
 import nst_jax
 from nst_jax.ensemble.ensemble import Ensemble
@@ -34,7 +33,9 @@ def part(plan):
     return numbers[::111] if len(numbers) > 100 else numbers
 
 
-@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in LAUNCHED])
+@pytest.mark.parametrize(
+    "name", [name for name in CONFIGS if name not in LAUNCHED_CONFIGS]
+)
 def test_the_small_twin_runs_to_the_end(name, tmp_path, monkeypatch, pytestconfig):
     """Each member ends at a finite picture, and most lower than they started."""
     compiled = []

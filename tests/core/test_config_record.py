@@ -6,7 +6,7 @@ import pickle
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_axes import experiment
+from small_runs import small_experiment
 
 import nst_jax
 from nst_jax.config.jsonable import plain
@@ -92,7 +92,7 @@ def test_fields_that_go_together_may_be_set_one_after_the_other():
     axis = nst_jax.Vary(
         ("canvas.kind", "canvas.path"), [["content", ""], ["file", "x"]]
     )
-    one, other = experiment(axes=(axis,)).members()
+    one, other = small_experiment(axes=(axis,)).members()
     assert (one.experiment.canvas.kind, other.experiment.canvas.path) == (
         "content",
         "x",

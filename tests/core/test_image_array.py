@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import smooth_picture
+from pictures import smooth_picture
 from PIL import Image
 
 import nst_jax

@@ -4,7 +4,8 @@ import os
 import pathlib
 
 import pytest
-from conftest import ROOT, smooth_picture
+from command_line import ROOT
+from pictures import smooth_picture
 
 import nst_jax
 from nst_jax.core import paths

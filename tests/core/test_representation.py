@@ -5,8 +5,8 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from conftest import smooth_picture
-from test_axes import experiment
+from pictures import smooth_picture
+from small_runs import small_experiment
 
 import nst_jax
 from nst_jax.ensemble.observer import StepInfo
@@ -26,7 +26,9 @@ def records(network):
         network, objective, picture, [picture] * 9, nst_jax.Adam(), held=held
     )
     plan = nst_jax.build(
-        experiment(axes=(nst_jax.Vary("size", tuple(range(40, 60))), nst_jax.Seeds(9)))
+        small_experiment(
+            axes=(nst_jax.Vary("size", tuple(range(40, 60))), nst_jax.Seeds(9))
+        )
     )
     report = Report(
         np.ones(4), {str(i): np.ones(4) for i in range(99)}, *[np.ones(4)] * 4

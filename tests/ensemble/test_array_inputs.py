@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 import pytest
-from conftest import smooth_picture
+from pictures import smooth_picture
 from PIL import Image
-from test_axes import experiment
+from small_runs import small_experiment
 
 import nst_jax
 
@@ -40,7 +40,7 @@ def files(tmp_path_factory):
 
 def asked(**fields):
     usual = {"content": CONTENT, "styles": (STYLE,), "size": 32, "steps": 2}
-    return dataclasses.replace(experiment(axes=()), **(usual | fields))
+    return dataclasses.replace(small_experiment(axes=()), **(usual | fields))
 
 
 def scene(**fields):

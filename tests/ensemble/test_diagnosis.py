@@ -8,12 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ROOT, launch
-from test_axes import experiment
-from test_rollback import Pitfall
-from test_rollback import problem as pose
-from test_runner import manifest, run
-from test_stages import picture
+from command_line import ROOT, launch
+from small_problems import Pitfall, pitfall_problem, random_picture
+from small_runs import read_manifest, run_experiment, small_experiment
 
 import nst_jax
 from nst_jax.ensemble.diagnosis import Outcome, Trace, diagnose
@@ -41,20 +38,20 @@ class Root(nst_jax.Term):
 
 def rooted(**fields):
     """From the content, where `Root` has no gradient."""
-    asked = experiment(**{"terms": (Root(), GRAM), "steps": 3, **fields})
+    asked = small_experiment(**{"terms": (Root(), GRAM), "steps": 3, **fields})
     asked.output.log_every = 1
     return asked
 
 
 def warned(workdir):
     """{kind: (members, text)} of run.json, each kind once."""
-    entries = manifest(workdir)["warnings"]
+    entries = read_manifest(workdir)["warnings"]
     assert len({entry["kind"] for entry in entries}) == len(entries)
     return {entry["kind"]: (entry["members"], entry["text"]) for entry in entries}
 
 
 def statuses(workdir):
-    return [entry["status"] for entry in manifest(workdir)["members"]]
+    return [entry["status"] for entry in read_manifest(workdir)["members"]]
 
 
 # A start without a gradient.
@@ -64,8 +61,8 @@ def statuses(workdir):
 def test_a_start_without_a_gradient_has_diverged(tmp_path, caplog, steps):
     """Also where nothing but an evaluation was asked for."""
     with caplog.at_level("WARNING", "absl"):
-        assert run(rooted(steps=steps), tmp_path) == "failed"
-    assert manifest(tmp_path)["status"] == "failed"
+        assert run_experiment(rooted(steps=steps), tmp_path) == "failed"
+    assert read_manifest(tmp_path)["status"] == "failed"
     assert statuses(tmp_path) == ["diverged"]
     (members, text) = warned(tmp_path)["nan_at_start"]
     assert members == [0]
@@ -79,14 +76,14 @@ def test_a_start_without_a_gradient_has_diverged(tmp_path, caplog, steps):
     assert "diverged at the start: seed 0" in page
     # The same command says the same, and computes nothing.
     before = (tmp_path / "metrics.jsonl").read_bytes()
-    assert run(rooted(steps=steps), tmp_path) == "failed"
+    assert run_experiment(rooted(steps=steps), tmp_path) == "failed"
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
 def test_one_among_good_ones_is_named(tmp_path):
     """The run has usable results, and is done."""
     asked = rooted(axes=(nst_jax.Vary("terms.root.eps", (1e-6, 0.0, 1e-4)),))
-    assert run(asked, tmp_path) == "done"
+    assert run_experiment(asked, tmp_path) == "done"
     assert statuses(tmp_path) == ["done", "diverged", "done"]
     assert warned(tmp_path)["nan_at_start"][0] == [1]
     final = np.load(tmp_path / "members/001/final.npy")
@@ -96,7 +93,7 @@ def test_one_among_good_ones_is_named(tmp_path):
 def test_a_coarse_stage_without_a_gradient_is_named(tmp_path):
     """The canvas is off the content once it was resized: the last stage goes on."""
     asked = rooted(size=48, ladder=nst_jax.Ladder(sizes=(32,), steps=(2,)))
-    assert run(asked, tmp_path) == "done"
+    assert run_experiment(asked, tmp_path) == "done"
     assert statuses(tmp_path) == ["done"]
     assert (
         "made no step in stage 0 of the ladder" in warned(tmp_path)["nan_in_stage"][1]
@@ -107,10 +104,10 @@ def test_an_interrupted_run_of_such_ends_alike(tmp_path):
     asked = rooted(seeds=(0, 1))
     asked.ensemble.batch_size = 1
     calls = iter([False] * 5 + [True] * 100)
-    assert run(asked, tmp_path, stop=lambda: next(calls)) == "interrupted"
+    assert run_experiment(asked, tmp_path, stop=lambda: next(calls)) == "interrupted"
     assert sorted(statuses(tmp_path)) == ["diverged", "waiting"]
     assert warned(tmp_path)["nan_at_start"][0] == [0]
-    assert run(asked, tmp_path) == "failed"
+    assert run_experiment(asked, tmp_path) == "failed"
     assert warned(tmp_path)["nan_at_start"][0] == [0, 1]
 
 
@@ -122,7 +119,7 @@ def test_frames_that_start_from_such(tmp_path):
         canvas=nst_jax.Canvas("previous"),
         film=nst_jax.Film("shift", amount=3),
     )
-    assert run(asked, tmp_path) == "failed"
+    assert run_experiment(asked, tmp_path) == "failed"
     members, text = warned(tmp_path)["nan_at_start"]
     assert members == [0, 1]
     assert "'pitfall'" in text
@@ -137,7 +134,7 @@ def test_shares_of_such_are_merged(tmp_path):
         part = nst_jax.build(asked, only=[number])
         assert nst_jax.execute(part, tmp_path / str(number)) == "failed"
     assert merge(plan, [tmp_path / "0", tmp_path / "1"], tmp_path / "whole") == []
-    assert manifest(tmp_path / "whole")["status"] == "failed"
+    assert read_manifest(tmp_path / "whole")["status"] == "failed"
     assert warned(tmp_path / "whole")["nan_at_start"][0] == [0, 1]
 
 
@@ -197,12 +194,12 @@ def test_the_exit_status(tmp_path, members, status):
 
 def test_a_loss_that_rose_is_told_of(tmp_path, caplog):
     """One line, however many members."""
-    asked = experiment(terms=(GRAM,), steps=3, seeds=tuple(range(12)))
+    asked = small_experiment(terms=(GRAM,), steps=3, seeds=tuple(range(12)))
     asked.canvas = nst_jax.Canvas("file", path=str(ROOT / "samples/swirls.jpg"))
     asked.solver = nst_jax.SolverOptions("adam", learning_rate=0.3)
     asked.styles = ("samples/swirls.jpg",)
     with caplog.at_level("WARNING", "absl"):
-        assert run(asked, tmp_path) == "done"
+        assert run_experiment(asked, tmp_path) == "done"
     members, text = warned(tmp_path)["loss_rose"]
     assert members == list(range(12))
     assert "12 of 12 members ended with a loss above that at the start" in text
@@ -218,29 +215,29 @@ def test_a_loss_that_rose_is_told_of(tmp_path, caplog):
 
 def test_a_second_moment_that_overflows_is_told_of(tmp_path):
     """Squares of gradients beyond 3.4e38: the share of values that never move."""
-    asked = experiment(
+    asked = small_experiment(
         terms=(GRAM,),
         steps=4,
         axes=(nst_jax.Vary("terms.style.weight", (1e20, 1.0)),),
     )
     asked.output.snapshots, asked.output.exact = (0,), True
-    assert run(asked, tmp_path) == "done"
+    assert run_experiment(asked, tmp_path) == "done"
     members, text = warned(tmp_path)["overflow"]
     assert members == [0]
     assert "terms.style.weight=1e+20" in text and "float32" in text
-    share = manifest(tmp_path)["members"][0]["overflowed"]
+    share = read_manifest(tmp_path)["members"][0]["overflowed"]
     assert f"{share:.0%} of their values" in text
     start = np.load(tmp_path / "members/000/frames/000000.npy")
     final = np.load(tmp_path / "members/000/final.npy")
     assert share > 0.5 and (start == final).mean() > 0.5
-    assert manifest(tmp_path)["members"][1]["overflowed"] == 0.0
+    assert read_manifest(tmp_path)["members"][1]["overflowed"] == 0.0
 
 
 def test_pixels_that_are_clipped_are_told_of(tmp_path, caplog):
     """Before the run of a rate of a 0–255 tool, and after it of what came of that."""
-    asked = experiment(axes=(nst_jax.Vary("solver.learning_rate", (0.02, 10.0)),))
+    asked = small_experiment(axes=(nst_jax.Vary("solver.learning_rate", (0.02, 10.0)),))
     with caplog.at_level("WARNING", "absl"):
-        assert run(asked, tmp_path) == "done"
+        assert run_experiment(asked, tmp_path) == "done"
     found = warned(tmp_path)
     assert found["learning_rate"][0] == found["clipped"][0] == [1]
     for _, text in (found["learning_rate"], found["clipped"]):
@@ -249,7 +246,7 @@ def test_pixels_that_are_clipped_are_told_of(tmp_path, caplog):
     final = np.load(tmp_path / "members/001/final.npy")
     share = ((final <= 0) | (final >= 1)).mean()
     assert share > 0.5
-    entries = manifest(tmp_path)["members"]
+    entries = read_manifest(tmp_path)["members"]
     np.testing.assert_allclose(entries[1]["clipped"], share)
     assert entries[0]["clipped"] < 0.5
     first, last = (
@@ -288,17 +285,21 @@ def test_pixels_that_are_clipped_are_told_of(tmp_path, caplog):
 def test_terms_that_do_not_count_are_told_of_before_the_run(
     tmp_path, terms, styles, kind, says
 ):
-    asked = experiment(terms=terms, styles=("samples/swirls.jpg",) * styles, steps=0)
+    asked = small_experiment(
+        terms=terms, styles=("samples/swirls.jpg",) * styles, steps=0
+    )
     asked.size = 32
-    assert run(asked, tmp_path) == "done"
+    assert run_experiment(asked, tmp_path) == "done"
     found = warned(tmp_path)
     assert list(found) == [kind]
     assert all(part in found[kind][1] for part in says)
 
 
 def test_one_term_of_weight_0_among_others_is_an_ablation(tmp_path):
-    asked = experiment(terms=(nst_jax.Content(0.0, layers=("relu1_1",)), GRAM), steps=1)
-    assert run(asked, tmp_path) == "done"
+    asked = small_experiment(
+        terms=(nst_jax.Content(0.0, layers=("relu1_1",)), GRAM), steps=1
+    )
+    assert run_experiment(asked, tmp_path) == "done"
     assert warned(tmp_path) == {}
 
 
@@ -325,8 +326,8 @@ def test_one_term_of_weight_0_among_others_is_an_ablation(tmp_path):
 )
 def test_a_canvas_that_did_not_move_is_told_of(tmp_path, fields, kind, says):
     """Unless that was asked for, by a tolerance."""
-    asked = experiment(size=32, **fields)
-    assert run(asked, tmp_path) == "done"
+    asked = small_experiment(size=32, **fields)
+    assert run_experiment(asked, tmp_path) == "done"
     found = warned(tmp_path)
     assert list(found) == [kind] * bool(kind)
     assert not kind or says in found[kind][1]
@@ -336,8 +337,8 @@ def test_a_canvas_that_did_not_move_is_told_of(tmp_path, fields, kind, says):
 
 
 def test_a_call_from_python_warns_and_says_who_diverged():
-    own = pose(nst_jax.Adam(), Pitfall(radius=0.0))
-    canvases = np.stack([picture(1), picture(2)])
+    own = pitfall_problem(nst_jax.Adam(), Pitfall(radius=0.0))
+    canvases = np.stack([random_picture(1), random_picture(2)])
     with pytest.warns(
         UserWarning, match="2 of 2 members diverged at the start: member 0"
     ):
@@ -349,14 +350,16 @@ def test_a_call_from_python_warns_and_says_who_diverged():
 
 
 def test_a_call_from_python_warns_of_each_kind_once():
-    sound = pose(nst_jax.Adam(), Pitfall())
-    canvases = np.stack([picture(seed) for seed in range(1, 5)])
+    sound = pitfall_problem(nst_jax.Adam(), Pitfall())
+    canvases = np.stack([random_picture(seed) for seed in range(1, 5)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         result = nst_jax.run(sound, canvases, steps=3)
     assert not result.diverged.any() and result.warnings == ()
     with pytest.warns(UserWarning, match="of 4 members") as caught:
-        result = nst_jax.run(pose(nst_jax.Adam(10.0), Pitfall()), canvases, steps=3)
+        result = nst_jax.run(
+            pitfall_problem(nst_jax.Adam(10.0), Pitfall()), canvases, steps=3
+        )
     kinds = {warning.kind: warning.members for warning in result.warnings}
     assert kinds["clipped"] == kinds["learning_rate"] == (0, 1, 2, 3)
     assert len(caught) == len(kinds)
@@ -433,9 +436,11 @@ def test_weights_beyond_float32_are_the_cause_of_a_start_without_a_gradient():
 def test_solver_states_of_every_kind_are_looked_at():
     """An infinite second moment; a quasi-Newton method's state has none."""
     for solver in (nst_jax.Adam(), nst_jax.SGD(), nst_jax.FixedLBFGS()):
-        state = transfer.start(pose(solver, Pitfall()), picture(1))
+        state = transfer.start(pitfall_problem(solver, Pitfall()), random_picture(1))
         assert float(transfer.overflowed_share(state)) == 0.0
-    state = transfer.start(pose(nst_jax.Adam(), Pitfall()), picture(1))
+    state = transfer.start(
+        pitfall_problem(nst_jax.Adam(), Pitfall()), random_picture(1)
+    )
     leaves, tree = jax.tree.flatten(state.solver)
     place = next(i for i, x in enumerate(leaves) if x.shape == state.canvas.shape)
     leaves[place] = leaves[place].at[:3].set(jnp.inf)
@@ -444,9 +449,9 @@ def test_solver_states_of_every_kind_are_looked_at():
 
 
 def test_a_run_json_with_warnings_of_nobody_is_refused(tmp_path):
-    assert run(experiment(steps=0), tmp_path) == "done"
+    assert run_experiment(small_experiment(steps=0), tmp_path) == "done"
     entry = {"kind": "x", "members": [1], "text": "y"}
-    changed = manifest(tmp_path) | {"warnings": [entry]}
+    changed = read_manifest(tmp_path) | {"warnings": [entry]}
     (tmp_path / "run.json").write_text(json.dumps(changed))
     with pytest.raises(nst_jax.RequestError, match="numbers of members"):
-        run(experiment(steps=0), tmp_path)
+        run_experiment(small_experiment(steps=0), tmp_path)

@@ -7,7 +7,7 @@ import sys
 import types
 
 import pytest
-from test_runner import after, eight, run
+from small_runs import eight_members, run_experiment, stop_after
 
 import nst_jax
 from nst_jax.ensemble.ensemble import Ensemble
@@ -69,10 +69,10 @@ def test_a_program_is_announced_before_it_is_compiled(tmp_path, monkeypatch, cap
         return compile_(*posed, **options)
 
     monkeypatch.setattr(Ensemble, "compile", compiled)
-    asked = eight(size=48, ladder=nst_jax.Ladder(sizes=(32,), steps=(2,)))
+    asked = eight_members(size=48, ladder=nst_jax.Ladder(sizes=(32,), steps=(2,)))
     asked.axes = (*asked.axes, nst_jax.Vary("pooling", ("max", "avg")))
     with caplog.at_level("INFO", "absl"):
-        assert run(asked, tmp_path) == "done"
+        assert run_experiment(asked, tmp_path) == "done"
     sizes = "32×21", "48×32", "32×21", "48×32"
     assert told == [
         f"compiling program {i} of 4: {size} px, batch of 8"
@@ -81,10 +81,10 @@ def test_a_program_is_announced_before_it_is_compiled(tmp_path, monkeypatch, cap
 
 
 def test_groups_that_share_a_program_are_not_counted_twice(tmp_path, caplog):
-    asked = eight()
+    asked = eight_members()
     asked.axes = nst_jax.Vary("ensemble.repeat", (0, 1)), *asked.axes
     with caplog.at_level("INFO", "absl"):
-        assert run(asked, tmp_path) == "done"
+        assert run_experiment(asked, tmp_path) == "done"
     told = [text for text in caplog.messages if text.startswith("compiling")]
     assert len(told) == 1
     assert told[0].startswith("compiling program 1 of ")
@@ -103,16 +103,16 @@ def test_a_run_leaves_compiling_out_and_counts_from_where_it_is(
         late.by += 1000
         return result(stage)
 
-    asked = eight()
+    asked = eight_members()
     asked.ensemble.batch_size = 4
-    assert run(asked, tmp_path, stop=after(8)) == "interrupted"
+    assert run_experiment(asked, tmp_path, stop=stop_after(8)) == "interrupted"
     monkeypatch.setattr(runner, "time", watch)
     monkeypatch.setattr(runner, "SECONDS_BETWEEN_REPORTS", 1e9)
     monkeypatch.setattr(stages.Stage, "ensemble", property(slow))
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     monkeypatch.setitem(Progress.__init__.__kwdefaults__, "seconds_between_lines", -1.0)
     with caplog.at_level("INFO", "absl"):
-        assert run(asked, tmp_path) == "done"
+        assert run_experiment(asked, tmp_path) == "done"
     counts = [int(n) for n in re.findall(r"(\d+)/48 it", caplog.text)]
     assert counts[0] > 24 and counts[-1] == 48
     lefts = [float(n) for n in re.findall(r"([\d.]+) s left", caplog.text)]

@@ -8,8 +8,8 @@ import sys
 import jax
 import numpy as np
 import pytest
-from conftest import smooth_picture
-from test_runner import eight
+from pictures import smooth_picture
+from small_runs import eight_members
 
 import nst_jax
 from nst_jax.ensemble import result
@@ -260,7 +260,7 @@ def test_a_bar_shows_in_a_notebook(monkeypatch):
 
 def test_execute_tells_and_stops_in_order(tmp_path, caplog):
     """Ctrl-C at a row of metrics: a checkpoint; the same call goes on to the bit."""
-    asked = eight()
+    asked = eight_members()
     asked.ensemble.batch_size = 4
     asked.output.snapshots = (4,)
     told = []

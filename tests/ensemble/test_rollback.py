@@ -5,31 +5,21 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from test_runner import eight as eight_members
-from test_runner import manifest, run
-from test_stages import SHAPE, Towards, advance, path, picture, start
+from small_problems import (
+    SHAPE,
+    Pitfall,
+    advance,
+    pitfall_problem,
+    random_picture,
+    start,
+    trajectory,
+)
+from small_runs import eight_members, read_manifest, run_experiment
 
 import nst_jax
-from nst_jax.losses import Objective
 from nst_jax.optim import problem as transfer
-from nst_jax.optim.parametrisation import PARAMETRISATIONS, parametrisation
-from nst_jax.optim.problem import Problem
+from nst_jax.optim.parametrisation import PARAMETRISATIONS
 from nst_jax.workdir.metrics_log import read_metrics
-
-
-@nst_jax.term
-class Pitfall(nst_jax.Term):
-    """NaN when the steps so far come to `at`, or outside of a ball around 0.5."""
-
-    name: str = nst_jax.static(default="pitfall")
-    at: float = 1e6
-    radius: float = 1e9
-
-    def __call__(self, view, target):
-        distance = ((view.image - 0.5) ** 2).mean()
-        inside = (view.step != self.at) & (distance <= self.radius**2)
-        return jnp.where(inside, 0.0, jnp.nan) * distance
-
 
 SOLVERS = {
     "adam": nst_jax.Adam(0.05, clip=False),
@@ -41,21 +31,17 @@ SOLVERS = {
 }
 
 
-def problem(solver, pitfall, *, name="pixels", **options):
-    objective = Objective((Towards(), pitfall))
-    targets = (jnp.asarray(picture(0)), None)
-    form = parametrisation(name, SHAPE)
-    network = nst_jax.Network({}, {}, None)
-    return Problem(network, objective, targets, solver, parametrisation=form, **options)
-
-
 @pytest.mark.parametrize("form", PARAMETRISATIONS)
 @pytest.mark.parametrize("name", SOLVERS)
 def test_it_goes_on_from_its_best_with_shorter_steps(name, form):
     """As if a solver with half the steps had begun there."""
     solver = SOLVERS[name]
-    states = path(problem(solver, Pitfall(at=1.0), name=form), picture(1), 5)
-    sound = path(problem(solver, Pitfall(), name=form), picture(1), 1)
+    states = trajectory(
+        pitfall_problem(solver, Pitfall(at=1.0), name=form), random_picture(1), 5
+    )
+    sound = trajectory(
+        pitfall_problem(solver, Pitfall(), name=form), random_picture(1), 1
+    )
     assert [int(state.rollbacks) for state in states] == [0] * 2 + [1] * 4
     losses = [float(state.report.loss) for state in sound]
     best = sound[int(np.argmin(losses))]
@@ -63,7 +49,9 @@ def test_it_goes_on_from_its_best_with_shorter_steps(name, form):
     assert states[2].report.loss == best.report.loss
     assert states[2].report.evaluations > sound[1].report.evaluations
 
-    afterwards = problem(solver.scale_step(jnp.float32(0.5)), Pitfall(), name=form)
+    afterwards = pitfall_problem(
+        solver.scale_step(jnp.float32(0.5)), Pitfall(), name=form
+    )
     variable = best.variable
     inner, _ = afterwards.solver.init(afterwards.evaluate, variable)
     variable, _, report = afterwards.solver.step(afterwards.evaluate, variable, inner)
@@ -78,10 +66,10 @@ def test_neighbours_in_a_batch_are_left_alone(name):
 
     def ends(at):
         def end(at, canvas):
-            own = problem(SOLVERS[name], Pitfall(at=at))
+            own = pitfall_problem(SOLVERS[name], Pitfall(at=at))
             return transfer.advance(own, transfer.start(own, canvas), 6)
 
-        canvases = jnp.stack([picture(seed) for seed in (1, 2, 3)])
+        canvases = jnp.stack([random_picture(seed) for seed in (1, 2, 3)])
         return jax.jit(jax.vmap(end))(jnp.asarray(at), canvases)
 
     sound, sick = ends([9.0, 9.0, 9.0]), ends([9.0, 2.0, 9.0])
@@ -93,8 +81,8 @@ def test_neighbours_in_a_batch_are_left_alone(name):
 
 def test_a_step_that_is_too_long_is_halved_until_it_is_not():
     """Descent of rate η goes η/N·2·d: out of the ball until η is small enough."""
-    own = problem(nst_jax.SGD(4000.0, schedule="constant"), Pitfall(radius=0.4))
-    states = path(own, picture(1), 30)
+    own = pitfall_problem(nst_jax.SGD(4000.0, schedule="constant"), Pitfall(radius=0.4))
+    states = trajectory(own, random_picture(1), 30)
     lost = int(states[-1].rollbacks)
     assert 2 <= lost <= 6
     rate = 4000.0 / 2**lost
@@ -106,8 +94,8 @@ def test_a_step_that_is_too_long_is_halved_until_it_is_not():
 
 def test_an_average_goes_on_from_where_it_was():
     """Of the canvases until the best and of those after it; NaN is none of them."""
-    sick = problem(nst_jax.Adam(0.05), Pitfall(at=2.0), averaging=0.5)
-    states = path(sick, picture(1), 5)
+    sick = pitfall_problem(nst_jax.Adam(0.05), Pitfall(at=2.0), averaging=0.5)
+    states = trajectory(sick, random_picture(1), 5)
     assert int(states[3].best.step) == 2
     np.testing.assert_array_equal(states[3].canvas, states[2].canvas)
     kept = [np.float64(states[i].variable) for i in (1, 2, 4, 5)]
@@ -118,8 +106,8 @@ def test_an_average_goes_on_from_where_it_was():
 def test_a_schedule_does_not_begin_anew():
     """A rate that has decayed stays so: half of it, not half of the first."""
     solver = nst_jax.SGD(8.0, decay_rate=0.5, decay_steps=1, schedule="exponential")
-    states = path(problem(solver, Pitfall(at=3.0)), picture(1), 5)
-    sound = path(problem(solver, Pitfall()), picture(1), 4)
+    states = trajectory(pitfall_problem(solver, Pitfall(at=3.0)), random_picture(1), 5)
+    sound = trajectory(pitfall_problem(solver, Pitfall()), random_picture(1), 4)
     assert int(states[4].rollbacks) == 1
     np.testing.assert_array_equal(states[4].variable, states[3].variable)
     # The fourth step was lost; the fifth has the fifth rate, halved: a quarter of
@@ -131,8 +119,8 @@ def test_a_schedule_does_not_begin_anew():
 
 def test_who_has_gone_on_is_not_stuck():
     """One NaN, then steps that find nothing better than so good a start: they count."""
-    near = picture(0) + 1e-4
-    states = path(problem(nst_jax.Adam(0.05), Pitfall(at=2.0)), near, 6)
+    near = random_picture(0) + 1e-4
+    states = trajectory(pitfall_problem(nst_jax.Adam(0.05), Pitfall(at=2.0)), near, 6)
     assert int(states[-1].rollbacks) == 1
     assert int(states[-1].best.step) == 0
     assert [bool(transfer.is_stalled(state)) for state in states] == [False] * 3 + [
@@ -142,8 +130,10 @@ def test_who_has_gone_on_is_not_stuck():
 
 def test_who_rests_in_a_finer_stage_is_not_stuck():
     """It had its trouble in the one before."""
-    sick = path(problem(nst_jax.Adam(0.05), Pitfall(at=1.0)), picture(1), 3)[-1]
-    resting = problem(nst_jax.Adam(0.05), Pitfall(), tolerance=1e9)
+    sick = trajectory(
+        pitfall_problem(nst_jax.Adam(0.05), Pitfall(at=1.0)), random_picture(1), 3
+    )[-1]
+    resting = pitfall_problem(nst_jax.Adam(0.05), Pitfall(), tolerance=1e9)
     fine = transfer.carry(resting, sick, shape=SHAPE)
     fine = transfer.advance(resting, fine, 3)
     assert (int(fine.rollbacks), int(fine.best.step)) == (1, 0)
@@ -153,8 +143,10 @@ def test_who_rests_in_a_finer_stage_is_not_stuck():
 @pytest.mark.parametrize("name", ["sgd", "fixed", "lbfgs", "optax"])
 def test_a_finer_stage_is_as_cautious(name):
     """What it starts with is half of what it would be."""
-    solver, fine = SOLVERS[name], problem(SOLVERS[name], Pitfall())
-    sick = path(problem(solver, Pitfall(at=1.0)), picture(1), 2)[-1]
+    solver, fine = SOLVERS[name], pitfall_problem(SOLVERS[name], Pitfall())
+    sick = trajectory(pitfall_problem(solver, Pitfall(at=1.0)), random_picture(1), 2)[
+        -1
+    ]
     begun = [
         transfer.carry(fine, sick._replace(rollbacks=jnp.int32(n)), shape=SHAPE)
         for n in (0, 1)
@@ -181,17 +173,19 @@ class Opaque(nst_jax.Term):
 
 def test_a_start_whose_loss_alone_is_not_finite_goes_on():
     """And back to its first number, if need be."""
-    states = path(problem(nst_jax.Adam(0.05), Opaque()), picture(1), 6)
+    states = trajectory(
+        pitfall_problem(nst_jax.Adam(0.05), Opaque()), random_picture(1), 6
+    )
     finite = [bool(np.isfinite(state.report.loss)) for state in states]
     assert finite == [False] * 2 + [True] * 5
     assert [int(state.rollbacks) for state in states] == [0] * 4 + [1] * 3
 
 
 def test_a_start_without_a_number_rests():
-    own = problem(nst_jax.Adam(), Pitfall(radius=0.0))
-    state = advance(own, start(own, picture(1)), 5)
+    own = pitfall_problem(nst_jax.Adam(), Pitfall(radius=0.0))
+    state = advance(own, start(own, random_picture(1)), 5)
     assert (int(state.step), int(state.rollbacks)) == (0, 0)
-    np.testing.assert_array_equal(state.canvas, picture(1))
+    np.testing.assert_array_equal(state.canvas, random_picture(1))
 
 
 def test_a_run_says_whose_numbers_were_lost(tmp_path, caplog):
@@ -205,8 +199,8 @@ def test_a_run_says_whose_numbers_were_lost(tmp_path, caplog):
     asked.axes = (at, rate)
     asked.solver.clip = False
     with caplog.at_level("WARNING", "absl"):
-        assert run(asked, tmp_path) == "done"
-    entries = manifest(tmp_path)["members"]
+        assert run_experiment(asked, tmp_path) == "done"
+    entries = read_manifest(tmp_path)["members"]
     assert [entry["status"] for entry in entries] == ["done", "diverged"] * 2
     assert [entry["rollbacks"] for entry in entries] == [0, 4, 1, 4]
     last = {row["member"]: row for row in read_metrics(tmp_path / "metrics.jsonl")}
@@ -226,13 +220,15 @@ class Nowhere(nst_jax.Term):
     name: str = nst_jax.static(default="nowhere")
 
     def __call__(self, view, target):
-        moved = jnp.abs(view.image - picture(1)).max() > 0
+        moved = jnp.abs(view.image - random_picture(1)).max() > 0
         return jnp.where(moved, jnp.nan, 0.0) * view.image.sum()
 
 
 def test_whoever_never_gets_away_is_at_the_start():
     """Also after so many halvings that a step is nothing, which is no progress."""
-    last = path(problem(nst_jax.SGD(20.0), Nowhere()), picture(1), 40)[-1]
+    last = trajectory(
+        pitfall_problem(nst_jax.SGD(20.0), Nowhere()), random_picture(1), 40
+    )[-1]
     assert 20 < int(last.rollbacks) < 40
     assert (int(last.best.step), int(last.step)) == (0, 40)
-    np.testing.assert_array_equal(last.canvas, picture(1))
+    np.testing.assert_array_equal(last.canvas, random_picture(1))

@@ -5,8 +5,8 @@ import struct
 
 import numpy as np
 import pytest
+from image_files import png_file, png_rows, save_image
 from PIL import Image
-from test_io import png_file, rows, saved
 
 from nst_jax import RequestError
 from nst_jax.images.io import read_alpha, read_image
@@ -24,7 +24,7 @@ def test_16_bit_grey_is_transparent_where_the_key_is(tmp_path, key: int):
     """Of 16 bits too: neither the upper nor the lower byte alone decides."""
     values = np.uint16([[0, 1, 2, 255, 256, 257, 20000, 20001, 65534, 65535]])
     trns = struct.pack(">H", key)
-    path = png_file(tmp_path / "x.png", 10, 1, 16, 0, rows(values), tRNS=trns)
+    path = png_file(tmp_path / "x.png", 10, 1, 16, 0, png_rows(values), tRNS=trns)
     assert transparent(path, (1, 10)) == (values == key).ravel().tolist()
     grey = np.where(values == key, 255, np.round(values / 257))
     np.testing.assert_array_equal(255 * read_image(path)[..., 0], grey)
@@ -52,7 +52,7 @@ def test_rgb_is_transparent_where_the_key_is(tmp_path):
         scale = 1 if bits == 8 else 257
         values = (np.array([[[5, 0, 9], [9, 0, 5], [5, 1, 9]]]) * scale).astype(kind)
         trns = struct.pack(">3H", *values[0, 0].tolist())
-        path = png_file(tmp_path / "x.png", 3, 1, bits, 2, rows(values), tRNS=trns)
+        path = png_file(tmp_path / "x.png", 3, 1, bits, 2, png_rows(values), tRNS=trns)
         assert transparent(path, (1, 3)) == [True, False, False]
 
 
@@ -81,7 +81,7 @@ def test_a_turned_picture_keeps_its_transparent_key(tmp_path):
 def test_32_bit_integers_are_as_bright_as_their_values_tell(
     tmp_path, values: list, expected: list
 ):
-    path = saved(tmp_path / "x.tiff", np.int32([values]), "I")
+    path = save_image(tmp_path / "x.tiff", np.int32([values]), "I")
     levels = np.round(255 * read_image(path)[0, :, 0]).tolist()
     assert levels == expected
 
@@ -90,7 +90,7 @@ def test_16_bits_are_16_bits_however_dark(tmp_path):
     """A format that says its depth is believed."""
     values = np.uint16([[0, 100, 255]])
     for ending in ("png", "tiff"):
-        path = saved(tmp_path / f"x.{ending}", values, "I;16")
+        path = save_image(tmp_path / f"x.{ending}", values, "I;16")
         assert np.round(255 * read_image(path)[0, :, 0]).tolist() == [0, 0, 1]
 
 
@@ -106,7 +106,7 @@ def test_heic_names_its_plugin(tmp_path, brand: bytes):
 
 def test_size_0_is_the_size_of_the_file(tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (5, 9, 3), np.uint8)
-    path = saved(tmp_path / "x.png", picture, "RGB")
+    path = save_image(tmp_path / "x.png", picture, "RGB")
     np.testing.assert_array_equal(np.round(255 * read_image(path, 0)), picture)
     with pytest.raises(RequestError, match=r"at size 10, .* max_pixels=45: raise it"):
         read_image(path, 10, max_pixels=45)

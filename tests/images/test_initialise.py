@@ -5,7 +5,7 @@ import pathlib
 import jax
 import numpy as np
 import pytest
-from conftest import smooth_picture
+from pictures import smooth_picture
 
 import nst_jax
 from configs.transfer import get_config

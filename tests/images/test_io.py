@@ -3,14 +3,13 @@
 import io
 import pathlib
 import pickle
-import struct
-import zlib
 from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import smooth_picture
+from image_files import png_file, png_rows, save_image
+from pictures import smooth_picture
 from PIL import Image, ImageCms, ImageFile
 
 from nst_jax import RequestError
@@ -51,53 +50,18 @@ def grey_levels(path: pathlib.Path) -> np.ndarray:
     return found[..., 0]
 
 
-def saved(path: pathlib.Path, array: np.ndarray, mode: str, **options: object):
-    """An array as a picture file of that mode."""
-    height, width = array.shape[:2]
-    data = np.ascontiguousarray(array).tobytes()
-    Image.frombytes(mode, (width, height), data).save(path, **options)
-    return path
-
-
-def png_file(
-    path: pathlib.Path,
-    width: int,
-    height: int,
-    bits: int,
-    colour: int,
-    data: bytes = b"",
-    **chunks: bytes,
-) -> pathlib.Path:
-    """A PNG put together by hand; `data` are its rows, each after a filter byte."""
-    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-    body = {"IHDR": header, **chunks, "IDAT": zlib.compress(data), "IEND": b""}
-    file = b"\x89PNG\r\n\x1a\n"
-    for name, content in body.items():
-        tagged = name.encode() + content
-        crc = struct.pack(">I", zlib.crc32(tagged))
-        file += struct.pack(">I", len(content)) + tagged + crc
-    path.write_bytes(file)
-    return path
-
-
-def rows(array: np.ndarray) -> bytes:
-    """The rows of an array, big-endian, as PNG has them unfiltered."""
-    big = array.astype(array.dtype.newbyteorder(">"))
-    return b"".join(b"\0" + row.tobytes() for row in big)
-
-
 # Kinds of pictures.
 
 
 @pytest.mark.parametrize("ending", ["png", "tiff", "bmp", "webp"])
 def test_rgb_is_read_to_the_bit(tmp_path: pathlib.Path, ending: str):
     options = {"lossless": True} if ending == "webp" else {}
-    path = saved(tmp_path / f"x.{ending}", RGB, "RGB", **options)
+    path = save_image(tmp_path / f"x.{ending}", RGB, "RGB", **options)
     np.testing.assert_array_equal(levels(path), RGB)
 
 
 def test_greyscale_is_three_equal_channels(tmp_path: pathlib.Path):
-    path = saved(tmp_path / "x.png", GREY, "L")
+    path = save_image(tmp_path / "x.png", GREY, "L")
     np.testing.assert_array_equal(grey_levels(path), GREY)
 
 
@@ -150,7 +114,7 @@ def test_a_palette_with_degrees_of_transparency(tmp_path: pathlib.Path):
 def test_what_is_transparent_shows_white(tmp_path: pathlib.Path, mode: str):
     values = RGB if mode == "RGBA" else GREY[..., None]
     alpha = np.linspace(0, 255, GREY.size).astype(np.uint8).reshape(*GREY.shape, 1)
-    path = saved(tmp_path / "x.png", np.concatenate([values, alpha], -1), mode)
+    path = save_image(tmp_path / "x.png", np.concatenate([values, alpha], -1), mode)
     assert stored_as(path).mode == mode
     expected = over_white(values, alpha)
     found = levels(path)
@@ -173,7 +137,7 @@ def test_cmyk(tmp_path: pathlib.Path):
     pure = [[0, 0, 0, 0], [255, 0, 0, 0], [0, 255, 0, 0], [0, 0, 255, 0]]
     mixed = [[0, 0, 0, 255], [255, 255, 255, 0], [40, 90, 200, 0], [40, 90, 200, 99]]
     ink = np.uint8([pure, mixed])
-    path = saved(tmp_path / "x.tiff", ink, "CMYK")
+    path = save_image(tmp_path / "x.tiff", ink, "CMYK")
     found = levels(path)
     colours = [[255, 255, 255], [0, 255, 255], [255, 0, 255], [255, 255, 0]]
     np.testing.assert_array_equal(found[0], colours)
@@ -184,13 +148,13 @@ def test_cmyk(tmp_path: pathlib.Path):
 def test_a_cmyk_jpeg_is_not_inverted(tmp_path: pathlib.Path):
     """Adobe stores the inks of a JPEG upside down."""
     ink = np.broadcast_to(np.uint8([0, 200, 100, 0]), (16, 16, 4))
-    path = saved(tmp_path / "x.jpg", ink, "CMYK", quality=95)
+    path = save_image(tmp_path / "x.jpg", ink, "CMYK", quality=95)
     np.testing.assert_allclose(levels(path), np.full((16, 16, 3), (255, 55, 155)), 0, 3)
 
 
 def test_16_bit_greyscale_is_scaled(tmp_path: pathlib.Path):
     deep = np.uint16([[0, 128, 129, 256, 300], [1000, 32768, 65407, 65408, 65535]])
-    path = saved(tmp_path / "x.png", deep, "I;16")
+    path = save_image(tmp_path / "x.png", deep, "I;16")
     assert stored_as(path).mode == "I;16"
     np.testing.assert_array_equal(grey_levels(path), np.round(deep / 257))
     assert grey_levels(path)[0].tolist() == [0, 0, 1, 1, 1]
@@ -204,7 +168,7 @@ def test_16_bit_colour(tmp_path: pathlib.Path, colour: int, channels: int):
     deep = np.random.default_rng(0).integers(0, 2**16, (4, 5, channels), np.uint16)
     if channels in (2, 4):
         deep[..., -1] = 65535
-    path = png_file(tmp_path / "x.png", 5, 4, 16, colour, rows(deep))
+    path = png_file(tmp_path / "x.png", 5, 4, 16, colour, png_rows(deep))
     values = deep[..., :3] if channels > 2 else deep[..., :1]
     found = levels(path)
     np.testing.assert_allclose(
@@ -214,7 +178,7 @@ def test_16_bit_colour(tmp_path: pathlib.Path, colour: int, channels: int):
 
 def test_32_bit_integers_are_taken_for_16_bit_values(tmp_path: pathlib.Path):
     deep = np.int32([[-5, 0, 257, 65535, 70000]])
-    path = saved(tmp_path / "x.tiff", deep, "I")
+    path = save_image(tmp_path / "x.tiff", deep, "I")
     assert grey_levels(path).tolist() == [[0, 0, 1, 255, 255]]
 
 
@@ -232,7 +196,7 @@ def test_32_bit_integers_are_taken_for_16_bit_values(tmp_path: pathlib.Path):
 )
 def test_float_greyscale(tmp_path: pathlib.Path, values: list, expected: list):
     """White is 1, 255 or 65535, whichever the values tell of."""
-    path = saved(tmp_path / "x.tiff", np.float32([values]), "F")
+    path = save_image(tmp_path / "x.tiff", np.float32([values]), "F")
     assert grey_levels(path).tolist() == [expected]
 
 
@@ -255,7 +219,7 @@ def test_exif_orientation(tmp_path: pathlib.Path, orientation: int, mode: str):
     stored = RGB if mode == "RGB" else GREY.astype(np.uint16) * 257
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = saved(tmp_path / "x.png", stored, mode, exif=exif)
+    path = save_image(tmp_path / "x.png", stored, mode, exif=exif)
     found = levels(path) if mode == "RGB" else grey_levels(path) * 257
     np.testing.assert_array_equal(found, UPRIGHT[orientation](stored))
 
@@ -266,7 +230,7 @@ def test_exif_orientation_of_a_photograph(tmp_path: pathlib.Path):
     exif[0x0112] = 6
     lying = np.zeros((40, 80, 3), np.uint8)
     lying[:, :40] = 255, 0, 0  # The left of what is stored is the top of what is seen.
-    path = saved(tmp_path / "x.jpg", lying, "RGB", exif=exif, quality=95)
+    path = save_image(tmp_path / "x.jpg", lying, "RGB", exif=exif, quality=95)
     found = read_image(path, 40)
     assert found.shape == (40, 20, 3)
     np.testing.assert_allclose(found[:16], np.full((16, 20, 3), (1.0, 0, 0)), atol=0.02)
@@ -279,7 +243,7 @@ def test_an_orientation_that_is_none_is_ignored(
 ):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = saved(tmp_path / "x.png", RGB, "RGB", exif=exif)
+    path = save_image(tmp_path / "x.png", RGB, "RGB", exif=exif)
     np.testing.assert_array_equal(levels(path), RGB)
 
 
@@ -295,7 +259,7 @@ LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
 
 
 def test_an_srgb_profile_changes_nothing(tmp_path: pathlib.Path):
-    path = saved(tmp_path / "x.png", RGB, "RGB", icc_profile=SRGB)
+    path = save_image(tmp_path / "x.png", RGB, "RGB", icc_profile=SRGB)
     np.testing.assert_allclose(levels(path), RGB, atol=1)
 
 
@@ -310,7 +274,7 @@ def test_a_profile_is_converted_to_srgb(tmp_path: pathlib.Path, ending: str):
     stored = PRIMARIES.repeat(16, 0).repeat(16, 1)
     if ending == "jpg":
         options["subsampling"] = 0
-    path = saved(
+    path = save_image(
         tmp_path / f"x.{ending}", stored, "RGB", icc_profile=SWAPPED, **options
     )
     seen = SEEN.repeat(16, 0).repeat(16, 1)
@@ -322,7 +286,7 @@ def test_a_profile_is_converted_behind_transparency(tmp_path: pathlib.Path):
     alpha = np.uint8([[[255], [255], [255], [0]]])
     stored = np.concatenate([PRIMARIES, alpha], -1)
     stored[0, 3] = 9, 9, 9, 0
-    path = saved(tmp_path / "x.png", stored, "RGBA", icc_profile=SWAPPED)
+    path = save_image(tmp_path / "x.png", stored, "RGBA", icc_profile=SWAPPED)
     np.testing.assert_allclose(levels(path), SEEN, atol=1)
 
 
@@ -339,12 +303,12 @@ def test_the_profile_of_a_palette_is_converted(tmp_path: pathlib.Path):
     ids=["text", "cut short", "zeros", "of another colour space"],
 )
 def test_a_profile_that_is_broken_is_ignored(tmp_path: pathlib.Path, profile: bytes):
-    path = saved(tmp_path / "x.png", RGB, "RGB", icc_profile=profile)
+    path = save_image(tmp_path / "x.png", RGB, "RGB", icc_profile=profile)
     np.testing.assert_array_equal(levels(path), RGB)
 
 
 def test_an_rgb_profile_on_greyscale_is_ignored(tmp_path: pathlib.Path):
-    path = saved(tmp_path / "x.png", GREY, "L", icc_profile=SWAPPED)
+    path = save_image(tmp_path / "x.png", GREY, "L", icc_profile=SWAPPED)
     np.testing.assert_array_equal(grey_levels(path), GREY)
 
 
@@ -377,7 +341,7 @@ def test_a_progressive_jpeg_is_the_same_picture(tmp_path: pathlib.Path):
 
 
 def test_the_ending_of_the_name_is_not_asked(tmp_path: pathlib.Path):
-    path = saved(tmp_path / "x.png", RGB, "RGB")
+    path = save_image(tmp_path / "x.png", RGB, "RGB")
     path = path.rename(tmp_path / "x.jpg")
     np.testing.assert_array_equal(levels(path), RGB)
 
@@ -389,7 +353,7 @@ def test_a_path_is_of_the_working_directory_or_else_of_the_project(
     sample = read_image("samples/chelsea.png")
     assert sample.shape == (300, 451, 3)
     (tmp_path / "samples").mkdir()
-    saved(tmp_path / "samples" / "chelsea.png", RGB, "RGB")
+    save_image(tmp_path / "samples" / "chelsea.png", RGB, "RGB")
     np.testing.assert_array_equal(levels(pathlib.Path("samples/chelsea.png")), RGB)
 
 
@@ -466,7 +430,7 @@ def test_a_quarter_of_a_megapixel_is_size_500():
 
 
 def test_a_picture_of_the_size_asked_for_is_not_resampled(tmp_path: pathlib.Path):
-    path = saved(tmp_path / "x.png", RGB, "RGB")
+    path = save_image(tmp_path / "x.png", RGB, "RGB")
     np.testing.assert_array_equal(levels(path, size=9), RGB)
 
 
@@ -486,7 +450,7 @@ def test_transparency_is_composed_before_it_is_resized(tmp_path: pathlib.Path):
     """Or the colour of pixels that nobody sees would bleed into those they do."""
     stored = np.zeros((40, 40, 4), np.uint8)
     stored[:, 20:] = 255, 255, 255, 255
-    path = saved(tmp_path / "x.png", stored, "RGBA")
+    path = save_image(tmp_path / "x.png", stored, "RGBA")
     np.testing.assert_array_equal(levels(path, size=10), 255)
 
 
@@ -525,11 +489,11 @@ def test_hidden_colours_of_every_kind_of_transparency_are_filled(
         stored = np.full((40, 40, 4), (255, 255, 255, 0), np.uint8)
         stored[:, ~hidden] = 200, 100, 50, 255
         options = {"lossless": True, "exact": True} if kind.endswith("webp") else {}
-        saved(path, stored, "RGBA", **options)
+        save_image(path, stored, "RGBA", **options)
         wanted = [200, 100, 50]
     elif kind == "LA.png":
         grey = np.where(hidden, 255, 90).astype(np.uint8)
-        saved(path, np.stack([np.broadcast_to(grey, (40, 40)), alpha], -1), "LA")
+        save_image(path, np.stack([np.broadcast_to(grey, (40, 40)), alpha], -1), "LA")
         wanted = [90, 90, 90]
     elif kind == "key.png":
         rgb = np.where(hidden[:, None], [255, 0, 255], [10, 20, 30]).astype(np.uint8)
@@ -550,12 +514,14 @@ def test_hidden_colours_of_every_kind_of_transparency_are_filled(
 
 
 def test_filling_a_picture_that_is_opaque_changes_nothing(tmp_path: pathlib.Path):
-    path = saved(tmp_path / "x.png", np.dstack([RGB, np.full_like(GREY, 255)]), "RGBA")
+    path = save_image(
+        tmp_path / "x.png", np.dstack([RGB, np.full_like(GREY, 255)]), "RGBA"
+    )
     np.testing.assert_array_equal(levels(path, fill=True), RGB)
 
 
 def test_a_picture_of_which_nothing_is_visible_is_refused(tmp_path: pathlib.Path):
-    path = saved(tmp_path / "x.png", np.dstack([RGB, np.zeros_like(GREY)]), "RGBA")
+    path = save_image(tmp_path / "x.png", np.dstack([RGB, np.zeros_like(GREY)]), "RGBA")
     assert (levels(path) == 255).all()
     with pytest.raises(RequestError, match="x.png' is fully transparent"):
         levels(path, fill=True)
@@ -806,7 +772,7 @@ def test_a_decompression_bomb(
 
 
 def test_max_pixels_is_a_setting(tmp_path: pathlib.Path):
-    path, pixels = saved(tmp_path / "x.png", RGB, "RGB"), RGB[..., 0].size
+    path, pixels = save_image(tmp_path / "x.png", RGB, "RGB"), RGB[..., 0].size
     allowed = read_image(path, max_pixels=pixels)
     np.testing.assert_array_equal(255 * allowed, RGB)
     read = lambda path: read_image(  # noqa: E731
@@ -821,14 +787,14 @@ def test_a_picture_above_the_limits_of_pillow_is_read(
 ):
     """Pillow refuses twice its own limit, whatever `max_pixels` allows."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    path = saved(tmp_path / "x.png", np.dstack([RGB, RGB[..., :1]]), "RGBA")
+    path = save_image(tmp_path / "x.png", np.dstack([RGB, RGB[..., :1]]), "RGBA")
     assert read_image(path).shape == (*RGB.shape[:2], 3)
     assert read_alpha(path, RGB.shape) is not None
     assert Image.MAX_IMAGE_PIXELS == 10
 
 
 def test_a_size_that_would_take_too_many_pixels(tmp_path: pathlib.Path):
-    saved(tmp_path / "x.png", RGB, "RGB")
+    save_image(tmp_path / "x.png", RGB, "RGB")
     read = lambda path: read_image(path, 90_000, argument="content")  # noqa: E731
     message = "at size 90000, .* has 90000×60000 pixels, more than"
     assert_refused(read, tmp_path, "png", message)

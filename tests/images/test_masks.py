@@ -8,7 +8,7 @@ import runpy
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT
+from command_line import ROOT
 from PIL import Image, ImageFilter
 
 import nst_jax

@@ -11,7 +11,7 @@ import av
 import jax
 import numpy as np
 import pytest
-from conftest import smooth_picture
+from pictures import smooth_picture
 from PIL import Image
 
 import nst_jax

@@ -11,7 +11,7 @@ import types
 
 import numpy as np
 import pytest
-from conftest import ROOT, launch
+from command_line import ROOT, launch
 
 import nst_jax
 from nst_jax.launch import cluster

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
-from conftest import ROOT
+from command_line import ROOT
 
 from nst_jax.launch import compilation_cache as programs
 

@@ -4,7 +4,7 @@ import threading
 
 import jax
 import pytest
-from test_runner import eight, manifest, run
+from small_runs import eight_members, read_manifest, run_experiment
 
 import nst_jax
 from nst_jax.ensemble.ensemble import Ensemble
@@ -30,8 +30,8 @@ def test_the_next_stage_is_compiled_while_this_one_runs(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Ensemble, "compile", compile_late)
     monkeypatch.setattr(Ensemble, "optimise", optimise)
-    assert run(eight(size=48, ladder=LADDER), tmp_path) == "done"
-    assert manifest(tmp_path)["status"] == "done"
+    assert run_experiment(eight_members(size=48, ladder=LADDER), tmp_path) == "done"
+    assert read_manifest(tmp_path)["status"] == "done"
 
 
 def test_a_program_is_compiled_where_and_as_wide_as_asked(monkeypatch):
@@ -43,7 +43,7 @@ def test_a_program_is_compiled_where_and_as_wide_as_asked(monkeypatch):
         raise KeyError("enough")
 
     monkeypatch.setattr(Ensemble, "compile", compile_)
-    group = nst_jax.build(eight(size=48)).groups[0]
+    group = nst_jax.build(eight_members(size=48)).groups[0]
     problems, device = group.problems(), jax.devices()[0]
     for where, wide in ((device, True), (None, False)):
         with Compiler() as compiler:
@@ -56,7 +56,7 @@ def test_a_program_is_compiled_where_and_as_wide_as_asked(monkeypatch):
 
 def test_groups_of_one_program_share_it():
     """Two poolings are two programs; the same group again asks for none."""
-    asked = eight(size=48, ladder=LADDER)
+    asked = eight_members(size=48, ladder=LADDER)
     asked.axes = (*asked.axes, nst_jax.Vary("pooling", ("max", "avg")))
     one, other = nst_jax.build(asked).groups
     with Compiler() as compiler:

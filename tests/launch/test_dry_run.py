@@ -4,8 +4,8 @@ import types
 
 import numpy as np
 import pytest
-from conftest import launch
-from test_runner import eight, manifest, run, short_of_memory
+from command_line import launch
+from small_runs import eight_members, limit_batch_memory, read_manifest, run_experiment
 
 import nst_jax
 from nst_jax.core.errors import OutOfMemory
@@ -15,12 +15,12 @@ from nst_jax.launch.dry_run import Forecast, forecast, format_forecast
 
 def test_groups_batches_and_programs_are_those_of_the_run(tmp_path):
     """Two poolings are two groups; a ladder has a program a stage."""
-    asked = eight(size=48, ladder=nst_jax.Ladder(sizes=(32,), steps=(2,)))
+    asked = eight_members(size=48, ladder=nst_jax.Ladder(sizes=(32,), steps=(2,)))
     asked.axes = (*asked.axes, nst_jax.Vary("pooling", ("max", "avg")))
     asked.ensemble.batch_size = 3
     told = forecast(nst_jax.build(asked))
-    assert run(asked, tmp_path) == "done"
-    ran = manifest(tmp_path)
+    assert run_experiment(asked, tmp_path) == "done"
+    ran = read_manifest(tmp_path)
     for ours, theirs in zip(told, ran["groups"], strict=True):
         assert ours.members == theirs["count"] == 8
         assert ours.batch_size == theirs["batch_size"] == 3
@@ -33,7 +33,7 @@ def test_memory_is_what_the_program_takes():
     """A batch of eight takes eight times as much as one, but for what they share."""
     needed = []
     for seeds in (1, 2, 8):
-        asked = eight(size=64)
+        asked = eight_members(size=64)
         asked.axes, asked.seeds = (), tuple(range(seeds))
         group = nst_jax.build(asked).groups[0]
         problem = group.problems()[:1]
@@ -60,7 +60,7 @@ def test_seconds_are_of_all_steps_of_all_batches(monkeypatch):
     monkeypatch.setattr("nst_jax.launch.dry_run.used_bytes", lambda device: 1000)
     watch = types.SimpleNamespace(perf_counter=lambda: clock.now)
     monkeypatch.setattr("nst_jax.launch.dry_run.time", watch)
-    asked = eight(size=48, ladder=nst_jax.Ladder(sizes=(32,), steps=(2,)))
+    asked = eight_members(size=48, ladder=nst_jax.Ladder(sizes=(32,), steps=(2,)))
     asked.ensemble.batch_size = 3
     (told,) = forecast(nst_jax.build(asked))
     assert told.step_s == (1, 4)
@@ -80,16 +80,16 @@ def test_steps_that_are_over_too_soon_are_timed_by_more_of_them(monkeypatch):
     monkeypatch.setattr(Ensemble, "optimise", timed)
     watch = types.SimpleNamespace(perf_counter=lambda: round(clock.now, 2))
     monkeypatch.setattr("nst_jax.launch.dry_run.time", watch)
-    asked = eight(size=32)
+    asked = eight_members(size=32)
     asked.steps = 500
     (told,) = forecast(nst_jax.build(asked))
     assert told.step_s == (pytest.approx(0.001, rel=0.1),)
 
 
 def test_a_batch_without_room_is_one_sentence(monkeypatch):
-    short_of_memory(monkeypatch, 4)
+    limit_batch_memory(monkeypatch, 4)
     with pytest.raises(OutOfMemory, match="^a batch of group 0 does not fit"):
-        forecast(nst_jax.build(eight()))
+        forecast(nst_jax.build(eight_members()))
 
 
 def test_a_dry_run_says_it_in_words_and_writes_nothing(tmp_path):

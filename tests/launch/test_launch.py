@@ -17,16 +17,12 @@ import jax
 import numpy as np
 import pytest
 import safetensors
-from conftest import ROOT, launch
+from command_line import LAUNCHED_CONFIGS, ROOT, launch
 from PIL import Image
 
 import nst_jax
 from nst_jax.config.flags import _derives_terms
 from nst_jax.workdir.metrics_log import read_metrics
-
-#: Those that every promise of the run directory is held on; the others are in
-#: tests/configs/test_configs.py.
-CONFIGS = ("transfer", "seeds", "pastiche")
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +35,10 @@ def runs(tmp_path_factory):
         return folder / name, launch(*flags)
 
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        return dict(zip(CONFIGS, pool.map(one, CONFIGS), strict=True))
+        return dict(zip(LAUNCHED_CONFIGS, pool.map(one, LAUNCHED_CONFIGS), strict=True))
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", LAUNCHED_CONFIGS)
 def test_every_config_has_a_smoke_twin_that_leaves_a_whole_run(runs, name):
     workdir, (status, out, err) = runs[name]
     assert status == 0, err

@@ -6,10 +6,18 @@ import os
 import shutil
 import types
 
-import jax
 import numpy as np
 import pytest
-from test_axes import experiment
+from small_runs import (
+    eight_members,
+    final_arrays,
+    limit_batch_memory,
+    metric_rows,
+    read_manifest,
+    run_experiment,
+    small_experiment,
+    stop_after,
+)
 
 import nst_jax
 from nst_jax import losses
@@ -21,92 +29,55 @@ from nst_jax.workdir.metrics_log import read_metrics
 from nst_jax.workdir.writer import Records
 
 
-def eight(**fields):
-    """Eight members of one program, from noise."""
-    weights = nst_jax.Vary("terms.style.weight", (1.0, 2.0, 4.0, 8.0))
-    asked = experiment(
-        axes=(weights,),
-        seeds=(0, 1),
-        steps=6,
-        canvas=nst_jax.Canvas("noise"),
-        **fields,
-    )
-    asked.output.log_every = 2
-    return asked
-
-
-def run(asked, workdir, **options):
-    return nst_jax.execute(nst_jax.build(asked), workdir, **options)
-
-
-def after(count):
-    """Says stop from the so-manieth time on that it is asked."""
-    asked = iter(range(10**6))
-    return lambda: next(asked) >= count
-
-
-def manifest(workdir):
-    return json.loads((workdir / "run.json").read_text())
-
-
-def rows(workdir):
-    return sorted(
-        (row["member"], row["step"], row["loss"])
-        for row in read_metrics(workdir / "metrics.jsonl")
-    )
-
-
-def finals(workdir):
-    return [np.load(workdir / f"members/{m:03d}/final.npy") for m in range(8)]
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("whole")
-    asked = eight()
+    asked = eight_members()
     asked.ensemble.batch_size = 4
-    assert run(asked, workdir) == "done"
+    assert run_experiment(asked, workdir) == "done"
     return workdir
 
 
 def test_batches_stay_whatever_memory_a_later_call_finds(tmp_path, whole, monkeypatch):
     """Stopped in the second batch of four; the next call has room for two."""
     monkeypatch.setattr("nst_jax.plan.stages.fitting_batch", lambda *_: 4)
-    assert run(eight(), tmp_path, stop=after(7)) == "interrupted"
+    assert (
+        run_experiment(eight_members(), tmp_path, stop=stop_after(7)) == "interrupted"
+    )
     states = [
         m["status"] for m in json.loads((tmp_path / "run.json").read_text())["members"]
     ]
     assert states == ["done"] * 4 + ["waiting"] * 4
     assert (tmp_path / "checkpoint.safetensors").exists()
     monkeypatch.setattr("nst_jax.plan.stages.fitting_batch", lambda *_: 2)
-    assert run(eight(), tmp_path) == "done"
+    assert run_experiment(eight_members(), tmp_path) == "done"
     assert (
         json.loads((tmp_path / "run.json").read_text())["groups"][0]["batch_size"] == 4
     )
-    assert rows(tmp_path) == rows(whole)
-    np.testing.assert_array_equal(finals(tmp_path), finals(whole))
+    assert metric_rows(tmp_path) == metric_rows(whole)
+    np.testing.assert_array_equal(final_arrays(tmp_path), final_arrays(whole))
 
 
 def test_a_result_that_was_lost_is_computed_again(tmp_path, whole):
     """With its batch, and no row is there twice."""
-    asked = eight()
+    asked = eight_members()
     asked.ensemble.batch_size = 4
-    assert run(asked, tmp_path) == "done"
+    assert run_experiment(asked, tmp_path) == "done"
     (tmp_path / "members" / "005" / "final.npy").unlink()
-    assert run(asked, tmp_path) == "done"
-    assert rows(tmp_path) == rows(whole)
-    np.testing.assert_array_equal(finals(tmp_path), finals(whole))
+    assert run_experiment(asked, tmp_path) == "done"
+    assert metric_rows(tmp_path) == metric_rows(whole)
+    np.testing.assert_array_equal(final_arrays(tmp_path), final_arrays(whole))
 
 
 def test_a_checkpoint_without_its_run_is_refused(tmp_path):
     """Nobody knows of which run it is."""
-    asked = eight()
+    asked = eight_members()
     asked.ensemble.batch_size = 4
-    assert run(asked, tmp_path, stop=after(2)) == "interrupted"
+    assert run_experiment(asked, tmp_path, stop=stop_after(2)) == "interrupted"
     (tmp_path / "run.json").unlink()
     (tmp_path / "metrics.jsonl").unlink()
     with pytest.raises(nst_jax.RequestError, match="overwrite 'checkpoint.safetensors"):
-        run(asked, tmp_path)
+        run_experiment(asked, tmp_path)
 
 
 class Fault(BaseException):
@@ -118,12 +89,12 @@ def test_a_run_that_failed_goes_on_from_its_last_checkpoint(
     tmp_path, monkeypatch, stages, saves
 ):
     """In the middle of a stage, at the end of one, and in the middle of the next."""
-    asked = eight(size=48)
+    asked = eight_members(size=48)
     asked.ensemble.batch_size = 8
     if stages == 2:
         asked.ladder = nst_jax.Ladder(sizes=(32,), steps=(4,))
     asked.output.checkpoint_every = 0.0
-    assert run(asked, tmp_path / "whole") == "done"
+    assert run_experiment(asked, tmp_path / "whole") == "done"
     save, saved = Records.save_checkpoint, []
 
     def save_and_die(self, numbers, stage, look, seconds):
@@ -135,15 +106,17 @@ def test_a_run_that_failed_goes_on_from_its_last_checkpoint(
     with monkeypatch.context() as patch:
         patch.setattr(Records, "save_checkpoint", save_and_die)
         with pytest.raises(Fault):
-            run(asked, tmp_path / "failed")
+            run_experiment(asked, tmp_path / "failed")
     assert (tmp_path / "failed" / "checkpoint.safetensors").exists()
-    before = manifest(tmp_path / "failed")["member_steps"]
-    assert run(asked, tmp_path / "failed") == "done"
-    whole = manifest(tmp_path / "whole")["member_steps"]
-    assert manifest(tmp_path / "failed")["member_steps"] == whole
+    before = read_manifest(tmp_path / "failed")["member_steps"]
+    assert run_experiment(asked, tmp_path / "failed") == "done"
+    whole = read_manifest(tmp_path / "whole")["member_steps"]
+    assert read_manifest(tmp_path / "failed")["member_steps"] == whole
     assert before == 8 * saved[-1] > 0
-    assert rows(tmp_path / "failed") == rows(tmp_path / "whole")
-    for ours, theirs in zip(*map(finals, sorted(tmp_path.iterdir())), strict=True):
+    assert metric_rows(tmp_path / "failed") == metric_rows(tmp_path / "whole")
+    for ours, theirs in zip(
+        *map(final_arrays, sorted(tmp_path.iterdir())), strict=True
+    ):
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -152,20 +125,20 @@ def test_a_fault_in_the_report_is_no_fault_of_the_run(tmp_path, whole, monkeypat
         raise ValueError("no font")
 
     monkeypatch.setattr("nst_jax.launch.runner.write_report", broken)
-    asked = eight()
+    asked = eight_members()
     asked.ensemble.batch_size = 4
-    assert run(asked, tmp_path) == "done"
-    np.testing.assert_array_equal(finals(tmp_path), finals(whole))
+    assert run_experiment(asked, tmp_path) == "done"
+    np.testing.assert_array_equal(final_arrays(tmp_path), final_arrays(whole))
 
 
 @pytest.mark.parametrize("colour", ["style", "luminance"])
 def test_a_run_goes_on_where_another_ended(tmp_path, colour):
     """With its loss to the digit; from close by where colours were put back."""
-    asked = experiment(steps=8, colour=colour)
-    assert run(asked, tmp_path / "first") == "done"
+    asked = small_experiment(steps=8, colour=colour)
+    assert run_experiment(asked, tmp_path / "first") == "done"
     path = tmp_path / "first" / "members" / "000" / "final.npy"
     asked.canvas = nst_jax.Canvas("file", path=str(path))
-    assert run(asked, tmp_path / "second") == "done"
+    assert run_experiment(asked, tmp_path / "second") == "done"
     first, second = (
         [row["loss"] for row in read_metrics(tmp_path / name / "metrics.jsonl")]
         for name in ("first", "second")
@@ -190,7 +163,7 @@ def test_a_term_that_decides_by_a_number_is_refused_before_the_run():
     with pytest.raises(
         nst_jax.RequestError, match="choosy.*declare it static"
     ) as caught:
-        nst_jax.build(experiment(terms=(Choosy(),)))
+        nst_jax.build(small_experiment(terms=(Choosy(),)))
     assert "\n" not in str(caught.value)
 
 
@@ -223,7 +196,7 @@ class Silent(nst_jax.Term):
 )
 def test_what_a_term_raises_is_told_before_the_run(term, says):
     with pytest.raises(nst_jax.RequestError, match=says) as caught:
-        nst_jax.build(experiment(terms=(nst_jax.Content(), term())))
+        nst_jax.build(small_experiment(terms=(nst_jax.Content(), term())))
     assert caught.value.__cause__ is not None
 
 
@@ -240,7 +213,7 @@ def test_what_a_term_raises_is_told_before_the_run(term, says):
 )
 def test_options_of_what_nobody_asks_for_are_named(caplog, options, said):
     with caplog.at_level("WARNING", "absl"):
-        warn_before(nst_jax.build(experiment(**options)))
+        warn_before(nst_jax.build(small_experiment(**options)))
     told = [
         text for text in caplog.messages if "no effect" in text or "give no" in text
     ]
@@ -249,25 +222,25 @@ def test_options_of_what_nobody_asks_for_are_named(caplog, options, said):
 
 
 def test_lines_that_are_no_rows_are_left_out(tmp_path, whole):
-    asked = eight()
+    asked = eight_members()
     asked.ensemble.batch_size = 4
-    assert run(asked, tmp_path, stop=after(7)) == "interrupted"
+    assert run_experiment(asked, tmp_path, stop=stop_after(7)) == "interrupted"
     row, *_ = read_metrics(tmp_path / "metrics.jsonl")
     nobody = json.dumps(row | {"member": 99}).encode()
     lines = b"3", b"{}", nobody, b"\xff", b'{"a": '
     with (tmp_path / "metrics.jsonl").open("ab") as file:
         file.writelines(line + b"\n" for line in lines)
-    assert run(asked, tmp_path) == "done"
-    assert rows(tmp_path) == rows(whole)
+    assert run_experiment(asked, tmp_path) == "done"
+    assert metric_rows(tmp_path) == metric_rows(whole)
 
 
 def test_a_broken_result_is_computed_again(tmp_path, whole):
-    asked = eight()
+    asked = eight_members()
     asked.ensemble.batch_size = 4
-    assert run(asked, tmp_path) == "done"
+    assert run_experiment(asked, tmp_path) == "done"
     (tmp_path / "members" / "002" / "final.npy").write_bytes(b"junk")
-    assert run(asked, tmp_path) == "done"
-    np.testing.assert_array_equal(finals(tmp_path), finals(whole))
+    assert run_experiment(asked, tmp_path) == "done"
+    np.testing.assert_array_equal(final_arrays(tmp_path), final_arrays(whole))
 
 
 @pytest.mark.parametrize(
@@ -282,7 +255,7 @@ def test_a_broken_result_is_computed_again(tmp_path, whole):
 )
 def test_what_was_changed_afterwards_is_not_taken_for_done(tmp_path, whole, name, harm):
     """It is computed again, where it was and where it is merged into."""
-    asked = eight()
+    asked = eight_members()
     asked.ensemble.batch_size = 4
     shutil.copytree(whole, tmp_path / "run")
     harm(tmp_path / "run" / "members" / "002" / name)
@@ -291,21 +264,21 @@ def test_what_was_changed_afterwards_is_not_taken_for_done(tmp_path, whole, name
     assert missing == ([2] if "metrics" not in name else list(range(8)))
     for workdir in (tmp_path / "run", tmp_path / "merged"):
         assert nst_jax.execute(plan, workdir) == "done"
-        assert rows(workdir) == rows(whole)
-        np.testing.assert_array_equal(finals(workdir), finals(whole))
+        assert metric_rows(workdir) == metric_rows(whole)
+        np.testing.assert_array_equal(final_arrays(workdir), final_arrays(whole))
 
 
 def test_rows_that_went_are_computed_again(tmp_path, whole, caplog):
     """A checkpoint knows how many belong to it."""
-    asked = eight()
+    asked = eight_members()
     asked.ensemble.batch_size = 4
-    assert run(asked, tmp_path, stop=after(4)) == "interrupted"
+    assert run_experiment(asked, tmp_path, stop=stop_after(4)) == "interrupted"
     (tmp_path / "metrics.jsonl").unlink()
     with caplog.at_level("WARNING", "absl"):
-        assert run(asked, tmp_path) == "done"
+        assert run_experiment(asked, tmp_path) == "done"
     assert "rows of metrics are missing" in caplog.text
     assert "does not fit" not in caplog.text
-    assert rows(tmp_path) == rows(whole)
+    assert metric_rows(tmp_path) == metric_rows(whole)
 
 
 def test_a_page_that_is_older_than_its_run_is_written_again(tmp_path, whole):
@@ -315,65 +288,54 @@ def test_a_page_that_is_older_than_its_run_is_written_again(tmp_path, whole):
     page.write_text("running")
     os.utime(page, (0, 0))
     (tmp_path / "run" / "inputs" / "000.png").unlink()
-    asked = eight()
+    asked = eight_members()
     asked.ensemble.batch_size = 4
-    assert run(asked, tmp_path / "run") == "done"
+    assert run_experiment(asked, tmp_path / "run") == "done"
     assert page.read_text().rstrip().endswith("</html>")
     assert (tmp_path / "run" / "inputs" / "000.png").exists()
 
 
 def test_searches_that_find_nothing_are_told_of(tmp_path, caplog):
-    asked = experiment(solver=nst_jax.SolverOptions("lbfgs", first_step=1e30), steps=4)
+    asked = small_experiment(
+        solver=nst_jax.SolverOptions("lbfgs", first_step=1e30), steps=4
+    )
     with caplog.at_level("WARNING", "absl"):
-        assert run(asked, tmp_path) == "done"
+        assert run_experiment(asked, tmp_path) == "done"
     assert "1 of 1 members found no step in most of their line searches" in caplog.text
 
 
 def test_members_that_diverge_are_told_of(tmp_path):
-    asked = experiment(
+    asked = small_experiment(
         solver=nst_jax.SolverOptions("sgd", clip=False),
         axes=(nst_jax.Vary("solver.learning_rate", (1e-9, 1e30)),),
         steps=4,
     )
-    assert run(asked, tmp_path) == "done"
-    states = [member["status"] for member in manifest(tmp_path)["members"]]
+    assert run_experiment(asked, tmp_path) == "done"
+    states = [member["status"] for member in read_manifest(tmp_path)["members"]]
     assert states == ["done", "diverged"]
     assert "1 diverged" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize("broken", ["members/000/final.png", "inputs/000.png"])
 def test_a_report_leaves_out_what_is_broken(tmp_path, broken):
-    assert run(experiment(), tmp_path) == "done"
+    assert run_experiment(small_experiment(), tmp_path) == "done"
     (tmp_path / broken).write_bytes(b"")
     nst_jax.report.write_report(tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert page.rstrip().endswith("</html>")
 
 
-def short_of_memory(monkeypatch, most):
-    """A device with room for so many members: in each larger batch it runs out."""
-    optimise = nst_jax.Ensemble.optimise
-
-    def limited(self, *args, **options):
-        for look in optimise(self, *args, **options):
-            yield look
-            if self.batch_size > most:
-                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
-
-    monkeypatch.setattr(nst_jax.Ensemble, "optimise", limited)
-
-
 def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, monkeypatch, caplog):
     """Eight, four, two: and nothing of what was begun is left in the metrics."""
-    asked = eight()
+    asked = eight_members()
     asked.ensemble.batch_size = 2
-    assert run(asked, tmp_path / "asked") == "done"
-    short_of_memory(monkeypatch, 2)
+    assert run_experiment(asked, tmp_path / "asked") == "done"
+    limit_batch_memory(monkeypatch, 2)
     with caplog.at_level("WARNING", "absl"):
-        assert run(eight(), tmp_path / "halved") == "done"
-    assert manifest(tmp_path / "halved")["groups"][0]["batch_size"] == 2
-    assert rows(tmp_path / "halved") == rows(tmp_path / "asked")
-    for ours, theirs in zip(*map(finals, tmp_path.iterdir()), strict=True):
+        assert run_experiment(eight_members(), tmp_path / "halved") == "done"
+    assert read_manifest(tmp_path / "halved")["groups"][0]["batch_size"] == 2
+    assert metric_rows(tmp_path / "halved") == metric_rows(tmp_path / "asked")
+    for ours, theirs in zip(*map(final_arrays, tmp_path.iterdir()), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     told = [text for text in caplog.messages if "do not fit" in text]
     assert all("no longer promised to be the same" in text for text in told)
@@ -403,11 +365,11 @@ def test_a_batch_that_is_thrown_away_costs_neither_steps_nor_seconds(
                 raise MemoryError("Unable to allocate 3.1 GiB")
 
     monkeypatch.setattr(nst_jax.Ensemble, "optimise", limited)
-    asked = eight()
+    asked = eight_members()
     asked.ensemble.batch_size = 4
-    assert run(asked, tmp_path) == "done"
+    assert run_experiment(asked, tmp_path) == "done"
     assert batches == [4, 4, 2, 2]
-    ran = manifest(tmp_path)
+    ran = read_manifest(tmp_path)
     (group,) = ran["groups"]
     # Looks are at steps 0, 2, 4 and 6.
     assert ran["member_steps"] == group["member_steps"] == 8 * 6
@@ -433,21 +395,21 @@ def test_a_run_that_fails_counts_the_seconds_of_the_steps_it_made(
 
     monkeypatch.setattr(nst_jax.Ensemble, "optimise", broken)
     with pytest.raises(OSError, match="no space left"):
-        run(eight(), tmp_path)
-    ran = manifest(tmp_path)
+        run_experiment(eight_members(), tmp_path)
+    ran = read_manifest(tmp_path)
     assert (ran["member_steps"], ran["timings"]["run_s"]) == (8 * 4, 3)
 
 
 def test_memory_for_none_is_one_sentence(tmp_path, monkeypatch):
-    short_of_memory(monkeypatch, 0)
+    limit_batch_memory(monkeypatch, 0)
     with pytest.raises(OutOfMemory, match=r"^a batch of 1 at .* does not fit"):
-        run(eight(), tmp_path)
-    assert manifest(tmp_path)["status"] == "failed"
+        run_experiment(eight_members(), tmp_path)
+    assert read_manifest(tmp_path)["status"] == "failed"
 
 
 def test_a_loss_that_is_drawn_anew_is_not_for_l_bfgs(tmp_path, caplog):
     """The run is done as asked, and told of."""
-    asked = eight()
+    asked = eight_members()
     asked.axes, asked.seeds, asked.steps = (), (0,), 0
     style = losses.SlicedWasserstein(layers=("relu1_1",))
     told = []
@@ -459,6 +421,6 @@ def test_a_loss_that_is_drawn_anew_is_not_for_l_bfgs(tmp_path, caplog):
         asked.tile, asked.solver = tile, nst_jax.SolverOptions(name=solver)
         caplog.clear()
         with caplog.at_level("WARNING", "absl"):
-            run(asked, tmp_path / str(len(told)))
+            run_experiment(asked, tmp_path / str(len(told)))
         told.append([text.split(":")[0] for text in caplog.messages if "misl" in text])
     assert told == [[], [], ["style"], ["tile"]]

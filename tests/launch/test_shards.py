@@ -8,14 +8,21 @@ import pathlib
 import shutil
 
 import pytest
-from test_runner import after, eight, finals, manifest, rows, run
+from small_runs import (
+    eight_members,
+    final_arrays,
+    metric_rows,
+    read_manifest,
+    run_experiment,
+    stop_after,
+)
 
 import nst_jax
 from nst_jax.launch.shards import has_other_steps, merge, share
 
 
 def asked(**fields):
-    experiment = eight(**fields)
+    experiment = eight_members(**fields)
     experiment.ensemble.batch_size = 4
     return experiment
 
@@ -63,18 +70,18 @@ def test_processes_of_their_own_are_not_shared():
 
 def test_shares_make_the_run_that_one_job_makes(parts, tmp_path):
     """To the bit, where the shares are of whole batches."""
-    assert run(asked(), tmp_path / "whole") == "done"
+    assert run_experiment(asked(), tmp_path / "whole") == "done"
     plan = nst_jax.build(asked())
     assert merge(plan, parts, tmp_path / "joined") == []
     joined, whole = tmp_path / "joined", tmp_path / "whole"
-    for ours, theirs in zip(finals(joined), finals(whole), strict=True):
+    for ours, theirs in zip(final_arrays(joined), final_arrays(whole), strict=True):
         assert (ours == theirs).all()
-    assert rows(joined) == rows(whole)
-    ours, theirs = manifest(joined), manifest(whole)
+    assert metric_rows(joined) == metric_rows(whole)
+    ours, theirs = read_manifest(joined), read_manifest(whole)
     assert ours["status"] == "done"
     for name in ("config", "inputs", "members", "member_steps", "axes"):
         assert ours[name] == theirs[name], name
-    (group,), parted = ours["groups"], [manifest(part) for part in parts]
+    (group,), parted = ours["groups"], [read_manifest(part) for part in parts]
     for name in ("batch_size", "member_steps", "size", "count"):
         assert group[name] == theirs["groups"][0][name], name
     for name in ("compile_s", "run_s"):
@@ -87,44 +94,48 @@ def test_shares_make_the_run_that_one_job_makes(parts, tmp_path):
     told = json.loads((joined / "members/005/member.json").read_text())
     assert told == ours["members"][5]
     assert (joined / "report.html").exists()
-    assert manifest(parts[0])["status"] == "done", "parts stay as they are"
+    assert read_manifest(parts[0])["status"] == "done", "parts stay as they are"
 
 
 def test_what_is_missing_is_told_and_can_be_computed(parts, tmp_path):
     plan = nst_jax.build(asked())
     assert merge(plan, parts[1:], tmp_path) == [0, 1, 2, 3]
-    assert manifest(tmp_path)["status"] == "interrupted"
-    (entry,) = [m for m in manifest(tmp_path)["members"] if m["member"] == 3]
+    assert read_manifest(tmp_path)["status"] == "interrupted"
+    (entry,) = [m for m in read_manifest(tmp_path)["members"] if m["member"] == 3]
     assert entry["status"] == "waiting"
     assert merge(plan, [*parts, *parts], tmp_path) == []
-    assert manifest(tmp_path)["member_steps"] == 8 * 6
-    assert len(rows(tmp_path)) == 8 * 4
+    assert read_manifest(tmp_path)["member_steps"] == 8 * 6
+    assert len(metric_rows(tmp_path)) == 8 * 4
 
 
 def test_what_was_begun_here_gives_way_to_what_is_finished_there(parts, tmp_path):
     """An interrupted run leaves no row twice, no steps twice and no checkpoint."""
     asked_ = asked()
-    assert run(asked_, tmp_path, stop=after(6)) == "interrupted"
+    assert run_experiment(asked_, tmp_path, stop=stop_after(6)) == "interrupted"
     assert (tmp_path / "checkpoint.safetensors").exists()
-    begun = manifest(tmp_path)["member_steps"]
+    begun = read_manifest(tmp_path)["member_steps"]
     assert 0 < begun < 8 * 6
     plan = nst_jax.build(asked_)
     assert merge(plan, parts, tmp_path) == []
-    assert len(rows(tmp_path)) == len({row[:2] for row in rows(tmp_path)}) == 8 * 4
+    assert (
+        len(metric_rows(tmp_path))
+        == len({row[:2] for row in metric_rows(tmp_path)})
+        == 8 * 4
+    )
     assert not (tmp_path / "checkpoint.safetensors").exists()
     finished_before = 4 if begun >= 4 * 6 else 0
-    assert manifest(tmp_path)["member_steps"] == begun + (8 - finished_before) * 6
+    assert read_manifest(tmp_path)["member_steps"] == begun + (8 - finished_before) * 6
 
 
 def test_members_without_a_loss_cost_what_they_cost(parts, tmp_path):
     """Two of a share of four that came to NaN: its steps are counted once."""
     shutil.copytree(parts[0], tmp_path / "part")
-    run_ = manifest(parts[0])
+    run_ = read_manifest(parts[0])
     for entry in run_["members"][:2]:
         entry |= {"status": "diverged", "loss": None}
     (tmp_path / "part" / "run.json").write_text(json.dumps(run_))
     merge(nst_jax.build(asked()), [tmp_path / "part"], tmp_path / "joined")
-    assert manifest(tmp_path / "joined")["member_steps"] == run_["member_steps"]
+    assert read_manifest(tmp_path / "joined")["member_steps"] == run_["member_steps"]
 
 
 def test_a_merge_that_finds_the_disk_full_leaves_nothing_half(
@@ -153,7 +164,7 @@ def test_a_merge_that_finds_the_disk_full_leaves_nothing_half(
         theirs = parts[number // 4] / "members" / f"{number % 4:03d}" / path.name
         assert path.name == "member.json" or path.read_bytes() == theirs.read_bytes()
     assert merge(plan, parts, tmp_path) == []
-    assert len(rows(tmp_path)) == 8 * 4
+    assert len(metric_rows(tmp_path)) == 8 * 4
 
 
 def test_shares_do_not_share_a_folder(parts):

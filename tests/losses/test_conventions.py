@@ -9,7 +9,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT
+from command_line import ROOT
 
 import nst_jax
 from nst_jax import Content, Gram, RequestError, TotalVariation

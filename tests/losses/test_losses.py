@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import smooth_picture
 from jax.flatten_util import ravel_pytree
+from pictures import smooth_picture
 
 import nst_jax
 from nst_jax import Content, Gram, Objective, RequestError, TotalVariation

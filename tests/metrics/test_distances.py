@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from conftest import smooth_picture
+from pictures import smooth_picture
 
 import nst_jax
 from nst_jax.metrics import distances as spread

@@ -5,7 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from conftest import smooth_picture
+from pictures import smooth_picture
 
 import nst_jax
 from nst_jax.metrics.flicker import (

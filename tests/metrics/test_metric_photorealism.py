@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import smooth_picture
+from pictures import smooth_picture
 
 import nst_jax
 from nst_jax.metrics.photorealism import edge_distortion

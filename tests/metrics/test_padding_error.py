@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import smooth_picture
+from pictures import smooth_picture
 
 import nst_jax
 from nst_jax.metrics.padding_error import padding_error, strip_changes

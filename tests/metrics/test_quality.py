@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from conftest import smooth_picture
+from pictures import smooth_picture
 from scipy import stats
 
 import nst_jax

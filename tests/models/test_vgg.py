@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
-from conftest import ROOT, smooth_picture
+from command_line import ROOT
+from pictures import smooth_picture
 
 import nst_jax
 from nst_jax import Network, RequestError

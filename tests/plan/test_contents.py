@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
-from conftest import smooth_picture
+from pictures import smooth_picture
 from PIL import Image
 
 import nst_jax

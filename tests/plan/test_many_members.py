@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import smooth_picture
+from pictures import smooth_picture
 from run_directory import write_run
 
 import nst_jax

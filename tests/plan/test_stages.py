@@ -7,58 +7,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_problems import (
+    SHAPE,
+    advance,
+    random_picture,
+    small_problem,
+    start,
+    trajectory,
+)
 
 import nst_jax
 from nst_jax.launch.runner import execute
-from nst_jax.losses import Objective, TotalVariation
+from nst_jax.losses import TotalVariation
 from nst_jax.optim import problem as transfer
-from nst_jax.optim.parametrisation import PARAMETRISATIONS, parametrisation
-from nst_jax.optim.problem import FixedPixels, Problem
+from nst_jax.optim.parametrisation import PARAMETRISATIONS
+from nst_jax.optim.problem import FixedPixels
 from nst_jax.report import read_run
 from nst_jax.report.study_results import _evidence
-
-SHAPE = (12, 16, 3)
-
-
-@nst_jax.term
-class Towards(nst_jax.Term):
-    """The squared distance to the content; drawn noise is added, if any."""
-
-    name: str = nst_jax.static(default="towards")
-    noise: float = 0.0
-
-    def target(self, content, styles):
-        return content.image
-
-    def __call__(self, view, target):
-        key = jax.random.fold_in(jax.random.key(0), view.step)
-        noise = self.noise * jax.random.normal(key, target.shape)
-        return ((view.image - target - noise) ** 2).mean()
-
-
-def picture(seed, shape=SHAPE):
-    return np.random.default_rng(seed).random(shape).astype(np.float32)
-
-
-def problem(solver, *, noise=0.0, shape=SHAPE, name="pixels", **options):
-    objective = Objective((Towards(noise=noise), TotalVariation(0.02, kind="squared")))
-    content = picture(0, shape)
-    network = nst_jax.Network({}, {}, None)
-    targets = (jnp.asarray(content), None)
-    form = parametrisation(name, shape)
-    return Problem(network, objective, targets, solver, parametrisation=form, **options)
-
-
-start, advance = jax.jit(transfer.start), jax.jit(transfer.advance)
-
-
-def path(problem, canvas, steps):
-    """The states after each of so many steps, the start first."""
-    states = [start(problem, canvas)]
-    for _ in range(steps):
-        states.append(advance(problem, states[-1], 1))
-    return states
-
 
 # The ladder's steps.
 
@@ -156,20 +121,24 @@ def test_a_wrong_ladder_is_refused(ladder, says):
 
 def test_a_stage_starts_from_what_the_one_before_showed():
     small, large = (6, 8, 3), SHAPE
-    coarse = path(problem(nst_jax.Adam(), shape=small), picture(1, small), 3)[-1]
-    state = transfer.carry(problem(nst_jax.Adam()), coarse, shape=large)
+    coarse = trajectory(
+        small_problem(nst_jax.Adam(), shape=small), random_picture(1, small), 3
+    )[-1]
+    state = transfer.carry(small_problem(nst_jax.Adam()), coarse, shape=large)
     wanted = jax.image.resize(coarse.canvas, large, "cubic")
     np.testing.assert_array_equal(state.canvas, wanted)
     assert state.report.evaluations == state.solver.report.evaluations == 5
-    fresh = start(problem(nst_jax.Adam()), wanted)
+    fresh = start(small_problem(nst_jax.Adam()), wanted)
     np.testing.assert_allclose(state.report.loss, fresh.report.loss, rtol=1e-6)
 
 
 def test_adam_takes_its_moments_along():
     """Resized, and in the unit of the new gradient; its count goes on."""
     small = (6, 8, 3)
-    coarse = path(problem(nst_jax.Adam(), shape=small), picture(1, small), 3)[-1]
-    state = transfer.carry(problem(nst_jax.Adam()), coarse, shape=SHAPE)
+    coarse = trajectory(
+        small_problem(nst_jax.Adam(), shape=small), random_picture(1, small), 3
+    )[-1]
+    state = transfer.carry(small_problem(nst_jax.Adam()), coarse, shape=SHAPE)
     (before, *_), (after, *_) = coarse.solver.inner, state.solver.inner
     assert after.count == 3
     rms = [np.sqrt(np.mean(np.square(s.solver.gradient))) for s in (coarse, state)]
@@ -186,7 +155,7 @@ def test_adam_takes_its_moments_along():
             (0.999, after.nu, gradient**2),
         )
     )
-    stepped = advance(problem(nst_jax.Adam()), state, 1).canvas
+    stepped = advance(small_problem(nst_jax.Adam()), state, 1).canvas
     wanted = np.clip(state.canvas - 0.02 * mu / (np.sqrt(nu) + 1e-8), 0, 1)
     np.testing.assert_allclose(stepped, wanted, atol=1e-6)
 
@@ -195,21 +164,25 @@ def test_adam_takes_its_moments_along():
 def test_a_stage_has_the_whole_of_its_schedule(solver):
     """At the end of a cosine a rate is 0, and at the next stage it is not."""
     small, own = (6, 8, 3), solver(schedule="cosine", decay_steps=3)
-    coarse = path(problem(own, shape=small), picture(1, small), 4)
+    coarse = trajectory(small_problem(own, shape=small), random_picture(1, small), 4)
     assert coarse[-1].report.step_length == 0
-    state = transfer.carry(problem(own), coarse[-1], shape=SHAPE)
-    assert advance(problem(own), state, 1).report.step_length > 0
+    state = transfer.carry(small_problem(own), coarse[-1], shape=SHAPE)
+    assert advance(small_problem(own), state, 1).report.step_length > 0
 
 
 def test_without_a_gradient_there_is_nothing_to_take_along():
     """A coarse stage that stood still leaves no NaN behind."""
     small = (6, 8, 3)
-    coarse = path(problem(nst_jax.Adam(), shape=small), picture(1, small), 2)[-1]
+    coarse = trajectory(
+        small_problem(nst_jax.Adam(), shape=small), random_picture(1, small), 2
+    )[-1]
     still = coarse.solver._replace(gradient=jnp.zeros(small))
     coarse = coarse._replace(solver=still)
-    state = transfer.carry(problem(nst_jax.Adam()), coarse, shape=SHAPE)
-    fresh = start(problem(nst_jax.Adam()), state.canvas)
-    canvases = [advance(problem(nst_jax.Adam()), s, 2).canvas for s in (state, fresh)]
+    state = transfer.carry(small_problem(nst_jax.Adam()), coarse, shape=SHAPE)
+    fresh = start(small_problem(nst_jax.Adam()), state.canvas)
+    canvases = [
+        advance(small_problem(nst_jax.Adam()), s, 2).canvas for s in (state, fresh)
+    ]
     assert np.isfinite(canvases[0]).all()
     np.testing.assert_allclose(canvases[0], canvases[1], atol=1e-6)
 
@@ -218,10 +191,16 @@ def test_without_a_gradient_there_is_nothing_to_take_along():
 def test_quasi_newton_begins_anew(solver):
     """Its next canvas is that of a run from the resized canvas."""
     small = (6, 8, 3)
-    coarse = path(problem(solver, shape=small), picture(1, small), 3)[-1]
-    warm_start = transfer.carry(problem(solver), coarse, shape=SHAPE)
-    fresh = start(problem(solver), jax.image.resize(coarse.canvas, SHAPE, "cubic"))
-    one, other = (advance(problem(solver), s, 2).canvas for s in (warm_start, fresh))
+    coarse = trajectory(
+        small_problem(solver, shape=small), random_picture(1, small), 3
+    )[-1]
+    warm_start = transfer.carry(small_problem(solver), coarse, shape=SHAPE)
+    fresh = start(
+        small_problem(solver), jax.image.resize(coarse.canvas, SHAPE, "cubic")
+    )
+    one, other = (
+        advance(small_problem(solver), s, 2).canvas for s in (warm_start, fresh)
+    )
     np.testing.assert_allclose(one, other, atol=1e-6)
 
 
@@ -231,15 +210,17 @@ def test_quasi_newton_begins_anew(solver):
 def test_the_average_is_that_of_the_canvases():
     """Σ bᵏ⁻ⁱ xᵢ / Σ bᵏ⁻ⁱ of the canvases of a run without it, which it leaves alone."""
     share = 0.8
-    plain = path(problem(nst_jax.Adam(0.1)), picture(1), 6)
-    shown = path(problem(nst_jax.Adam(0.1), averaging=share), picture(1), 6)
+    plain = trajectory(small_problem(nst_jax.Adam(0.1)), random_picture(1), 6)
+    shown = trajectory(
+        small_problem(nst_jax.Adam(0.1), averaging=share), random_picture(1), 6
+    )
     for k in range(1, 7):
         weights = share ** np.arange(k - 1, -1, -1, dtype=np.float64)
         canvases = np.stack([np.float64(state.canvas) for state in plain[1 : k + 1]])
         wanted = np.tensordot(weights / weights.sum(), canvases, 1)
         np.testing.assert_allclose(shown[k].canvas, wanted, atol=1e-5)
         np.testing.assert_array_equal(shown[k].variable, plain[k].variable)
-    np.testing.assert_array_equal(shown[0].canvas, picture(1))
+    np.testing.assert_array_equal(shown[0].canvas, random_picture(1))
     np.testing.assert_array_equal(plain[3].canvas, plain[3].variable)
 
 
@@ -248,11 +229,13 @@ def test_the_average_is_that_of_the_canvases():
 def test_held_pixels_stay_to_the_bit(name, solver):
     mask = np.zeros((*SHAPE[:2], 1), bool)
     mask[3:7, 4:11] = True
-    held = FixedPixels(jnp.asarray(mask), jnp.asarray(picture(5)))
+    held = FixedPixels(jnp.asarray(mask), jnp.asarray(random_picture(5)))
     options = {"name": name, "held": held, "averaging": 0.5}
-    states = path(problem(solver, **options), picture(1), 3)
+    states = trajectory(small_problem(solver, **options), random_picture(1), 3)
     for state in states:
-        np.testing.assert_array_equal(state.canvas[3:7, 4:11], picture(5)[3:7, 4:11])
+        np.testing.assert_array_equal(
+            state.canvas[3:7, 4:11], random_picture(5)[3:7, 4:11]
+        )
     moved = np.abs(states[-1].canvas - states[0].canvas)[~mask[..., 0]]
     assert (moved > 0).mean() > 0.9
     assert states[-1].report.loss < states[0].report.loss
@@ -263,17 +246,18 @@ def test_every_parametrisation_comes_to_the_minimum(name):
     """A quadratic loss has one, and all of them find it from anywhere."""
 
     def end(name, canvas):
-        own = problem(nst_jax.LBFGS(), name=name)
+        own = small_problem(nst_jax.LBFGS(), name=name)
         return advance(own, start(own, canvas), 400).canvas
 
-    found, wanted = end(name, picture(1)), end("pixels", picture(2))
+    found, wanted = end(name, random_picture(1)), end("pixels", random_picture(2))
     np.testing.assert_allclose(found, wanted, atol=2e-3)
 
 
 def test_what_is_drawn_anew_is_drawn_by_the_step():
     """The same at one step in two runs, another at the next."""
     a, b = (
-        path(problem(nst_jax.SGD(1e-9), noise=1.0), picture(1), 2) for _ in range(2)
+        trajectory(small_problem(nst_jax.SGD(1e-9), noise=1.0), random_picture(1), 2)
+        for _ in range(2)
     )
     losses = [float(state.report.loss) for state in a]
     assert losses == [float(state.report.loss) for state in b]
@@ -285,7 +269,7 @@ def test_what_is_drawn_anew_is_drawn_by_the_step():
 
 def experiment(tmp_path, **options):
     content = tmp_path / "content.png"
-    nst_jax.write_image(content, picture(3, (24, 32, 3)))
+    nst_jax.write_image(content, random_picture(3, (24, 32, 3)))
     return nst_jax.Experiment(
         content=str(content),
         styles=(),

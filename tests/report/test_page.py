@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import smooth_picture
+from pictures import smooth_picture
 from PIL import Image
 from run_directory import write_run
 from selenium import webdriver

@@ -14,7 +14,7 @@ import xml.etree.ElementTree
 import av
 import numpy as np
 import pytest
-from conftest import launch
+from command_line import launch
 from PIL import Image
 from run_directory import write_run
 

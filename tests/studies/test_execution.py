@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ROOT, launch, smooth_picture
-from test_axes import experiment
+from command_line import ROOT, launch
+from pictures import smooth_picture
+from small_runs import small_experiment
 
 import nst_jax
 from nst_jax.ensemble import strategies
@@ -295,7 +296,7 @@ def test_a_process_of_its_own_computes_the_same_bits(tmp_path):
 
 
 def test_a_fresh_process_needs_a_command(tmp_path):
-    asked = experiment()
+    asked = small_experiment()
     asked.ensemble.process = "subprocess"
     with pytest.raises(nst_jax.RequestError, match="runs the launch script again"):
         nst_jax.execute(nst_jax.build(asked), tmp_path / "run")
@@ -326,7 +327,7 @@ def test_the_batch_size_is_recorded_as_it_is(
     here = jax.local_devices()
     monkeypatch.setattr(nst_jax.Group, "devices", 3 * here)
     monkeypatch.setattr(stages, "fitting_batch", lambda problem, shape, device: 2)
-    wanted = experiment(seeds=tuple(range(seeds)))
+    wanted = small_experiment(seeds=tuple(range(seeds)))
     wanted.ensemble = nst_jax.EnsembleOptions(strategy=strategy, batch_size=asked)
     plan = nst_jax.build(wanted)
     records = Records(tmp_path / "run", plan)
@@ -348,7 +349,7 @@ def test_another_platform_is_another_program(problem):
 
 
 def test_some_of_the_members():
-    asked = experiment(seeds=(3, 4, 5))
+    asked = small_experiment(seeds=(3, 4, 5))
     plan = nst_jax.build(asked, only=[2, 0])
     assert [member.seed for member in plan.members] == [3, 5]
     with pytest.raises(nst_jax.RequestError, match=r"there is no 3, they are 0 to 2"):
@@ -370,12 +371,12 @@ def test_some_of_the_members():
 )
 def test_what_is_no_way_of_computing(options, reason):
     with pytest.raises(nst_jax.RequestError, match=reason):
-        nst_jax.build(experiment(ensemble=nst_jax.EnsembleOptions(**options)))
+        nst_jax.build(small_experiment(ensemble=nst_jax.EnsembleOptions(**options)))
 
 
 def test_no_promise_is_made_that_is_not_kept():
     """A batch sharded over devices may round otherwise than a picture alone."""
-    asked = experiment(numerics=nst_jax.Numerics(batch_invariant=True))
+    asked = small_experiment(numerics=nst_jax.Numerics(batch_invariant=True))
     nst_jax.build(asked)
     asked.ensemble.strategy = "shard"
     with pytest.raises(nst_jax.RequestError, match=r"not kept by .*strategy='shard'"):
@@ -401,7 +402,7 @@ class Dice(nst_jax.Term):
 
 
 def test_a_program_that_is_not_deterministic_is_caught(tmp_path):
-    asked = experiment(
+    asked = small_experiment(
         terms=(Dice(),),
         seeds=(0, 1),
         steps=3,
@@ -692,7 +693,7 @@ def test_features_of_64_bits_lead_to_the_same_loss(name):
     """With batches and rollbacks, which look at every dtype of the state."""
     losses = {}
     for dtype in ("float32", "float64"):
-        asked = experiment(size=24, seeds=(0, 1), steps=2)
+        asked = small_experiment(size=24, seeds=(0, 1), steps=2)
         asked.canvas = nst_jax.Canvas("noise")
         asked.solver = nst_jax.SolverOptions(name=name)
         asked.numerics = nst_jax.Numerics(feature_dtype=dtype)

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import smooth_picture
+from pictures import smooth_picture
 from scipy import stats
 
 from nst_jax.metrics.artefacts import border_error, grey_patch_share

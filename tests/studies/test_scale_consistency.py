@@ -1,7 +1,7 @@
 """Whether large pictures are said to look like their previews, where it is planted."""
 
 import numpy as np
-from conftest import smooth_picture
+from pictures import smooth_picture
 
 from nst_jax.metrics.artefacts import scale_consistency
 from nst_jax.studies.registry import run_studies

@@ -17,8 +17,14 @@ import types
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT, launch
-from test_runner import eight, finals, manifest, rows, run
+from command_line import ROOT, launch
+from small_runs import (
+    eight_members,
+    final_arrays,
+    metric_rows,
+    read_manifest,
+    run_experiment,
+)
 
 import nst_jax
 from nst_jax.core import atomic
@@ -32,7 +38,9 @@ from nst_jax.workdir.writer import Records
 
 def four():
     """Eight members in batches of four, with a checkpoint at every look."""
-    asked = eight(size=32, terms=(nst_jax.Gram(layers=("relu1_1",), name="style"),))
+    asked = eight_members(
+        size=32, terms=(nst_jax.Gram(layers=("relu1_1",), name="style"),)
+    )
     asked.ensemble.batch_size = 4
     asked.output.checkpoint_every = 0.0
     return asked
@@ -41,16 +49,16 @@ def four():
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("whole")
-    assert run(four(), workdir) == "done"
+    assert run_experiment(four(), workdir) == "done"
     return workdir
 
 
 def assert_goes_on(workdir, whole):
     """The same request ends as one that nothing happened to."""
     assert not list(workdir.rglob(f"{PARTIAL}*")) or (workdir / "running.json").exists()
-    assert run(four(), workdir) == "done"
-    assert rows(workdir) == rows(whole)
-    np.testing.assert_array_equal(finals(workdir), finals(whole))
+    assert run_experiment(four(), workdir) == "done"
+    assert metric_rows(workdir) == metric_rows(whole)
+    np.testing.assert_array_equal(final_arrays(workdir), final_arrays(whole))
     assert not list(workdir.rglob(f"{PARTIAL}*"))
 
 
@@ -90,7 +98,7 @@ def test_a_device_that_fails(tmp_path, whole, monkeypatch, first, code, once):
     with monkeypatch.context() as patch:
         device = Device(patch, code, first, once=once)
         with pytest.raises(OSError, match=os.strerror(code)) as caught:
-            run(four(), tmp_path)
+            run_experiment(four(), tmp_path)
     assert device.failed
     assert caught.value.errno == code
     assert_goes_on(tmp_path, whole)
@@ -104,11 +112,11 @@ def test_a_report_that_cannot_be_written_is_no_failure(
         runner, "write_report", lambda _: (_ for _ in ()).throw(OSError(28, "No space"))
     )
     with caplog.at_level("ERROR", "absl"):
-        assert run(four(), tmp_path) == "done"
+        assert run_experiment(four(), tmp_path) == "done"
     assert "the report could not be written (OSError: [Errno 28] No space" in (
         caplog.text
     )
-    np.testing.assert_array_equal(finals(tmp_path), finals(whole))
+    np.testing.assert_array_equal(final_arrays(tmp_path), final_arrays(whole))
 
 
 def test_a_page_during_a_run_says_as_of_when(tmp_path):
@@ -119,7 +127,7 @@ def test_a_page_during_a_run_says_as_of_when(tmp_path):
         pages.append((tmp_path / "report.html").read_text())
         return False
 
-    assert run(four(), tmp_path, stop=look) == "done"
+    assert run_experiment(four(), tmp_path, stop=look) == "done"
     for page in pages:
         assert re.search(r"unfinished run as of \d{4}-\d\d-\d\d \d\d:\d\d", page)
     assert "unfinished run" not in (tmp_path / "report.html").read_text()
@@ -134,15 +142,15 @@ def test_a_page_that_is_no_longer_true_is_removed(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(runner, "write_report", broken)
-        assert run(four(), tmp_path) == "done"
+        assert run_experiment(four(), tmp_path) == "done"
     assert not (tmp_path / "report.html").exists()
     (tmp_path / "members" / "000" / "final.npy").unlink()
     with monkeypatch.context() as patch:
         patch.setattr(Records, "end", broken)
         with pytest.raises(OSError, match="No space left"):
-            run(four(), tmp_path)
+            run_experiment(four(), tmp_path)
     assert not (tmp_path / "report.html").exists()
-    assert run(four(), tmp_path) == "done"
+    assert run_experiment(four(), tmp_path) == "done"
     assert "</html>" in (tmp_path / "report.html").read_text()
 
 
@@ -204,9 +212,9 @@ def test_a_disk_that_is_full(tmp_path):
 
 def test_a_disk_that_the_report_fills_has_no_page_that_says_running(tmp_path, caplog):
     with disk(tmp_path / "small", "1m") as small:
-        assert run(four(), small / "run") == "done"
+        assert run_experiment(four(), small / "run") == "done"
         assert "the report could not be written" in caplog.text
-        assert manifest(small / "run")["status"] == "done"
+        assert read_manifest(small / "run")["status"] == "done"
         assert not (small / "run" / "report.html").exists()
 
 
@@ -249,7 +257,7 @@ def test_a_folder_that_someone_removes(tmp_path, whole, looks):
         return False
 
     with pytest.raises(FileNotFoundError, match=re.escape(str(workdir))):
-        run(four(), workdir, stop=remove)
+        run_experiment(four(), workdir, stop=remove)
     assert not (workdir / "run.json").exists()
     shutil.rmtree(workdir, ignore_errors=True)
     assert_goes_on(workdir, whole)
@@ -280,12 +288,12 @@ def test_a_slow_file_system_gets_fewer_checkpoints(
     asked = four()
     asked.output.checkpoint_every = 1e-6
     with caplog.at_level("WARNING", "absl"):
-        assert run(asked, tmp_path) == "done"
+        assert run_experiment(asked, tmp_path) == "done"
     # By the test's clock a look comes every few milliseconds, and the next checkpoint
     # is due after twenty seconds.
     assert len(saved) == 1
     assert "a checkpoint took" in caplog.text
-    np.testing.assert_array_equal(finals(tmp_path), finals(whole))
+    np.testing.assert_array_equal(final_arrays(tmp_path), final_arrays(whole))
 
 
 def test_memory_of_the_host_that_ends_halves_the_batch(tmp_path, monkeypatch, caplog):
@@ -300,8 +308,8 @@ def test_memory_of_the_host_that_ends_halves_the_batch(tmp_path, monkeypatch, ca
 
     monkeypatch.setattr(nst_jax.Ensemble, "optimise", limited)
     with caplog.at_level("WARNING", "absl"):
-        assert run(four(), tmp_path) == "done"
-    assert manifest(tmp_path)["groups"][0]["batch_size"] == 2
+        assert run_experiment(four(), tmp_path) == "done"
+    assert read_manifest(tmp_path)["groups"][0]["batch_size"] == 2
     assert "no longer promised to be the same" in caplog.text
 
 
@@ -340,9 +348,9 @@ def test_a_clock_that_jumps(tmp_path, whole, monkeypatch, jump):
     """Durations are of a clock that does not."""
     real, asked = time.time, iter(range(10**9))
     monkeypatch.setattr(time, "time", lambda: real() + jump * (next(asked) % 3))
-    assert run(four(), tmp_path) == "done"
-    assert rows(tmp_path) == rows(whole)
-    timings = manifest(tmp_path)["timings"]
+    assert run_experiment(four(), tmp_path) == "done"
+    assert metric_rows(tmp_path) == metric_rows(whole)
+    timings = read_manifest(tmp_path)["timings"]
     assert all(0 <= seconds < 1e6 for seconds in timings.values())
 
 
@@ -353,5 +361,5 @@ def test_an_error_that_is_no_want_of_memory_is_not_taken_for_one(tmp_path, monke
 
     monkeypatch.setattr(nst_jax.Ensemble, "optimise", broken)
     with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
-        run(four(), tmp_path)
-    assert manifest(tmp_path)["status"] == "failed"
+        run_experiment(four(), tmp_path)
+    assert read_manifest(tmp_path)["status"] == "failed"

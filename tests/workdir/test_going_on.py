@@ -6,10 +6,17 @@ import types
 import numpy as np
 import pytest
 import safetensors
-from conftest import smooth_picture
+from pictures import smooth_picture
 from PIL import Image
-from test_axes import experiment
-from test_runner import after, eight, finals, manifest, rows, run
+from small_runs import (
+    eight_members,
+    final_arrays,
+    metric_rows,
+    read_manifest,
+    run_experiment,
+    small_experiment,
+    stop_after,
+)
 
 import nst_jax
 from nst_jax.images.image import to_bytes
@@ -21,7 +28,7 @@ LADDER = {"size": 48, "ladder": nst_jax.Ladder(sizes=(32,), steps=(4,))}
 
 def four(steps=6, **fields):
     """Eight members in batches of four."""
-    asked = eight(**fields)
+    asked = eight_members(**fields)
     asked.steps, asked.ensemble.batch_size = steps, 4
     return asked
 
@@ -33,7 +40,7 @@ def latest(workdir):
 @pytest.fixture(scope="module")
 def six(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("six")
-    assert run(four(), workdir) == "done"
+    assert run_experiment(four(), workdir) == "done"
     return workdir
 
 
@@ -53,7 +60,9 @@ def test_an_interrupt_leaves_the_pictures_of_all_that_was_started(tmp_path, stag
     asked = four(**LADDER, colour="luminance", content=transparent(tmp_path))
     workdir = tmp_path / "run"
     plan = nst_jax.build(asked)
-    assert nst_jax.execute(plan, workdir, stop=after([3, 6][stage])) == "interrupted"
+    assert (
+        nst_jax.execute(plan, workdir, stop=stop_after([3, 6][stage])) == "interrupted"
+    )
     assert latest(workdir) == ["000", "001", "002", "003"]
     with safetensors.safe_open(workdir / "checkpoint.safetensors", "numpy") as file:
         assert json.loads(file.metadata()["place"])[1] == stage
@@ -86,7 +95,7 @@ def test_a_page_shows_the_newest_pictures_while_a_batch_runs(tmp_path, monkeypat
             pages.append(page.read_text())
         return False
 
-    assert run(four(), tmp_path, stop=watch) == "done"
+    assert run_experiment(four(), tmp_path, stop=watch) == "done"
     assert pages
     assert "running" in pages[0]
     assert pages[0].count("latest.png") == 4
@@ -95,7 +104,9 @@ def test_a_page_shows_the_newest_pictures_while_a_batch_runs(tmp_path, monkeypat
 
 def test_pictures_come_of_members_in_another_folder(tmp_path):
     """Of a share that was interrupted, where shares are joined."""
-    assert run(four(), tmp_path / "part", stop=after(3)) == "interrupted"
+    assert (
+        run_experiment(four(), tmp_path / "part", stop=stop_after(3)) == "interrupted"
+    )
     plan = nst_jax.build(four())
     missing = nst_jax.launch.shards.merge(plan, [tmp_path / "part"], tmp_path / "whole")
     assert missing == list(range(8))
@@ -111,13 +122,15 @@ def test_a_finished_run_is_given_more_steps(tmp_path, fields, name):
     """It ends with the bits of one that was asked for all of them at first."""
     fields = {**fields, "solver": nst_jax.SolverOptions(name)}
     before = sum(fields["ladder"].steps) if "ladder" in fields else 0
-    assert run(four(6, **fields), tmp_path / "whole") == "done"
-    assert run(four(4, **fields), tmp_path / "part") == "done"
-    short = finals(tmp_path / "part")
-    assert run(four(6, **fields), tmp_path / "part") == "done"
-    np.testing.assert_array_equal(*map(finals, (tmp_path / "part", tmp_path / "whole")))
-    assert rows(tmp_path / "part") == rows(tmp_path / "whole")
-    ran = manifest(tmp_path / "part")
+    assert run_experiment(four(6, **fields), tmp_path / "whole") == "done"
+    assert run_experiment(four(4, **fields), tmp_path / "part") == "done"
+    short = final_arrays(tmp_path / "part")
+    assert run_experiment(four(6, **fields), tmp_path / "part") == "done"
+    np.testing.assert_array_equal(
+        *map(final_arrays, (tmp_path / "part", tmp_path / "whole"))
+    )
+    assert metric_rows(tmp_path / "part") == metric_rows(tmp_path / "whole")
+    ran = read_manifest(tmp_path / "part")
     assert ran["member_steps"] == 8 * (before + 6)
     assert ran["config"]["steps"] == 6
     assert [m["steps"][-1] for m in ran["members"]] == [6] * 8
@@ -130,23 +143,23 @@ def test_a_finished_run_is_given_more_steps(tmp_path, fields, name):
 def test_members_without_a_state_begin_anew_and_are_counted(tmp_path, six, caplog):
     asked = four(4)
     asked.output.keep_state = 0.0
-    assert run(asked, tmp_path) == "done"
+    assert run_experiment(asked, tmp_path) == "done"
     assert not list(tmp_path.rglob(STATE))
     with caplog.at_level("INFO", "absl"):
-        assert run(four(6), tmp_path) == "done"
+        assert run_experiment(four(6), tmp_path) == "done"
     assert "of 8 finished members that are given more steps, 0 go on" in caplog.text
-    np.testing.assert_array_equal(finals(tmp_path), finals(six))
-    assert rows(tmp_path) == rows(six)
-    assert manifest(tmp_path)["member_steps"] == 8 * (4 + 6)
+    np.testing.assert_array_equal(final_arrays(tmp_path), final_arrays(six))
+    assert metric_rows(tmp_path) == metric_rows(six)
+    assert read_manifest(tmp_path)["member_steps"] == 8 * (4 + 6)
 
 
 def test_states_are_kept_within_the_limit(tmp_path):
     """That of the first batch alone here."""
-    assert run(four(4), tmp_path / "all") == "done"
+    assert run_experiment(four(4), tmp_path / "all") == "done"
     size = (tmp_path / "all" / "members" / "000" / STATE).stat().st_size
     asked = four(4)
     asked.output.keep_state = 1.5 * size / 1e9
-    assert run(asked, tmp_path / "one") == "done"
+    assert run_experiment(asked, tmp_path / "one") == "done"
     kept = [path.parent.name for path in (tmp_path / "one").rglob(STATE)]
     assert kept == ["000"]
 
@@ -154,7 +167,7 @@ def test_states_are_kept_within_the_limit(tmp_path):
 def test_a_state_does_not_take_the_last_of_a_disk(tmp_path, monkeypatch):
     usage = types.SimpleNamespace(free=100_000)
     monkeypatch.setattr("nst_jax.workdir.checkpoint.shutil.disk_usage", lambda _: usage)
-    assert run(four(4), tmp_path) == "done"
+    assert run_experiment(four(4), tmp_path) == "done"
     assert not list(tmp_path.rglob(STATE))
 
 
@@ -168,30 +181,30 @@ def test_a_state_that_cannot_be_written_is_no_failure(tmp_path, monkeypatch, cap
 
     monkeypatch.setattr(Checkpoint, "save", full)
     with caplog.at_level("WARNING", "absl"):
-        assert run(four(4), tmp_path) == "done"
+        assert run_experiment(four(4), tmp_path) == "done"
     assert "could not be written (No space left on device)" in caplog.text
     assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
 def test_a_state_that_is_damaged_is_none(tmp_path, six):
-    assert run(four(4), tmp_path) == "done"
+    assert run_experiment(four(4), tmp_path) == "done"
     path = tmp_path / "members" / "004" / STATE
     path.write_bytes(path.read_bytes()[:-1] + b"!")
-    assert run(four(6), tmp_path) == "done"
-    np.testing.assert_array_equal(finals(tmp_path), finals(six))
-    assert rows(tmp_path) == rows(six)
+    assert run_experiment(four(6), tmp_path) == "done"
+    np.testing.assert_array_equal(final_arrays(tmp_path), final_arrays(six))
+    assert metric_rows(tmp_path) == metric_rows(six)
 
 
 @pytest.mark.parametrize("stops", [(3, 2), (6, 2), (6, 1), (6, 4)])
 def test_more_steps_may_be_interrupted_and_asked_for_in_between(tmp_path, six, stops):
     """In the first batch and in the second one."""
-    assert run(four(4), tmp_path, stop=after(stops[0])) == "interrupted"
-    assert run(four(6), tmp_path, stop=after(stops[1])) == "interrupted"
+    assert run_experiment(four(4), tmp_path, stop=stop_after(stops[0])) == "interrupted"
+    assert run_experiment(four(6), tmp_path, stop=stop_after(stops[1])) == "interrupted"
     page = (tmp_path / "report.html").read_text()
     assert page.count("not finished") >= 4
-    assert run(four(6), tmp_path) == "done"
-    np.testing.assert_array_equal(finals(tmp_path), finals(six))
-    assert rows(tmp_path) == rows(six)
+    assert run_experiment(four(6), tmp_path) == "done"
+    np.testing.assert_array_equal(final_arrays(tmp_path), final_arrays(six))
+    assert metric_rows(tmp_path) == metric_rows(six)
     assert latest(tmp_path) == []
 
 
@@ -201,14 +214,14 @@ def test_frames_that_start_from_each_other_begin_anew(tmp_path):
     def film(steps, workdir, stop=lambda: False):
         fields = {"steps": steps, "canvas": nst_jax.Canvas("previous")}
         film = nst_jax.Film("shift", 1.0)
-        asked = experiment(**fields, film=film, axes=(nst_jax.Frames(2),))
+        asked = small_experiment(**fields, film=film, axes=(nst_jax.Frames(2),))
         asked.output = nst_jax.OutputOptions(snapshot_every=1, exact=True, log_every=1)
-        assert run(asked, workdir, stop=stop) in ("done", "interrupted")
+        assert run_experiment(asked, workdir, stop=stop) in ("done", "interrupted")
         return [np.load(path) for path in sorted(workdir.rglob("final.npy"))]
 
     whole = film(4, tmp_path / "whole")
     for name, stop in (("done", 10**6), ("stopped", 7)):
-        film(3, tmp_path / name, after(stop))
+        film(3, tmp_path / name, stop_after(stop))
         np.testing.assert_array_equal(film(4, tmp_path / name), whole)
     with pytest.raises(nst_jax.RequestError, match="none was kept; give 4 or more"):
         film(2, tmp_path / "whole")
@@ -219,19 +232,19 @@ def kept(tmp_path):
     """A run of six steps of which every second canvas was kept exactly."""
     asked = four()
     asked.output.snapshot_every, asked.output.exact = 2, True
-    assert run(asked, tmp_path / "kept") == "done"
+    assert run_experiment(asked, tmp_path / "kept") == "done"
     return tmp_path / "kept"
 
 
 def test_fewer_steps_are_those_of_a_frame(tmp_path, kept, six):
     """Nothing is computed; and six are possible again."""
-    assert run(four(4), tmp_path / "short") == "done"
-    made = manifest(kept)["member_steps"]
-    assert run(four(4), kept) == "done"
-    short, cut = manifest(tmp_path / "short"), manifest(kept)
+    assert run_experiment(four(4), tmp_path / "short") == "done"
+    made = read_manifest(kept)["member_steps"]
+    assert run_experiment(four(4), kept) == "done"
+    short, cut = read_manifest(tmp_path / "short"), read_manifest(kept)
     assert cut["member_steps"] == made
-    np.testing.assert_array_equal(finals(kept), finals(tmp_path / "short"))
-    assert rows(kept) == rows(tmp_path / "short")
+    np.testing.assert_array_equal(final_arrays(kept), final_arrays(tmp_path / "short"))
+    assert metric_rows(kept) == metric_rows(tmp_path / "short")
     for ours, theirs in zip(cut["members"], short["members"], strict=True):
         del theirs["overflowed"]  # Of a solver state, which frames have not.
         assert ours == theirs
@@ -240,20 +253,22 @@ def test_fewer_steps_are_those_of_a_frame(tmp_path, kept, six):
         assert path.read_bytes() == other.read_bytes()
     run_ = nst_jax.report.read_run(kept)
     assert [int(f.stem) for f in run_.members[0].frames] == [0, 2, 4]
-    assert run(four(), kept) == "done"
-    np.testing.assert_array_equal(finals(kept), finals(six))
-    assert rows(kept) == rows(six)
+    assert run_experiment(four(), kept) == "done"
+    np.testing.assert_array_equal(final_arrays(kept), final_arrays(six))
+    assert metric_rows(kept) == metric_rows(six)
 
 
 def test_fewer_steps_of_a_run_that_was_interrupted(tmp_path, six):
     """Four members are done, and four have made four steps of six."""
     asked = four()
     asked.output.snapshot_every, asked.output.exact = 2, True
-    assert run(asked, tmp_path / "run", stop=after(7)) == "interrupted"
-    assert run(four(2), tmp_path / "short") == "done"
-    assert run(four(2), tmp_path / "run") == "done"
-    np.testing.assert_array_equal(*map(finals, (tmp_path / "run", tmp_path / "short")))
-    assert rows(tmp_path / "run") == rows(tmp_path / "short")
+    assert run_experiment(asked, tmp_path / "run", stop=stop_after(7)) == "interrupted"
+    assert run_experiment(four(2), tmp_path / "short") == "done"
+    assert run_experiment(four(2), tmp_path / "run") == "done"
+    np.testing.assert_array_equal(
+        *map(final_arrays, (tmp_path / "run", tmp_path / "short"))
+    )
+    assert metric_rows(tmp_path / "run") == metric_rows(tmp_path / "short")
 
 
 def test_fewer_steps_without_a_frame_are_one_sentence(kept, six):
@@ -263,7 +278,7 @@ def test_fewer_steps_without_a_frame_are_one_sentence(kept, six):
         (six, "none was kept; give 6 or more"),
     ):
         with pytest.raises(nst_jax.RequestError) as caught:
-            run(four(3), workdir)
+            run_experiment(four(3), workdir)
         assert "steps is 6 there and 3 here" in str(caught.value)
         assert remedy in str(caught.value)
     assert (six / "run.json").read_bytes() == before
@@ -272,43 +287,43 @@ def test_fewer_steps_without_a_frame_are_one_sentence(kept, six):
 def test_stages_before_the_last_stay_as_they_are(tmp_path):
     """By default they make as many steps as the last one."""
     fields = {"size": 48, "ladder": nst_jax.Ladder(sizes=(32,))}
-    assert run(four(4, **fields), tmp_path) == "done"
+    assert run_experiment(four(4, **fields), tmp_path) == "done"
     with pytest.raises(nst_jax.RequestError, match=r"give ladder.steps=\(4,\)"):
-        run(four(6, **fields), tmp_path)
+        run_experiment(four(6, **fields), tmp_path)
     fields["ladder"] = nst_jax.Ladder(sizes=(32,), steps=(4,))
-    assert run(four(6, **fields), tmp_path) == "done"
-    assert manifest(tmp_path)["member_steps"] == 8 * (4 + 6)
+    assert run_experiment(four(6, **fields), tmp_path) == "done"
+    assert read_manifest(tmp_path)["member_steps"] == 8 * (4 + 6)
 
 
 def test_output_options_never_keep_a_run_from_going_on(tmp_path, six):
     """What is there stays, and the new ones hold from there on."""
-    assert run(four(), tmp_path, stop=after(7)) == "interrupted"
+    assert run_experiment(four(), tmp_path, stop=stop_after(7)) == "interrupted"
     asked = four()
     asked.output = nst_jax.OutputOptions(
         log_every=1, snapshot_every=3, checkpoint_every=0.0, keep_state=0.0, fps=3
     )
-    assert run(asked, tmp_path) == "done"
-    np.testing.assert_array_equal(finals(tmp_path), finals(six))
+    assert run_experiment(asked, tmp_path) == "done"
+    np.testing.assert_array_equal(final_arrays(tmp_path), final_arrays(six))
     steps = {
-        member: [step for m, step, _ in rows(tmp_path) if m == member]
+        member: [step for m, step, _ in metric_rows(tmp_path) if m == member]
         for member in (0, 7)
     }
     assert steps[0] == [0, 2, 4, 6]
     assert steps[7][-3:] == [4, 5, 6] and steps[7] != list(range(7))
-    assert set(rows(six)) <= set(rows(tmp_path))
-    assert manifest(tmp_path)["config"]["output"]["fps"] == 3
+    assert set(metric_rows(six)) <= set(metric_rows(tmp_path))
+    assert read_manifest(tmp_path)["config"]["output"]["fps"] == 3
 
 
 def test_a_finished_runs_page_follows_its_options(tmp_path):
     asked = four()
     asked.output.snapshot_every = 2
-    assert run(asked, tmp_path) == "done"
+    assert run_experiment(asked, tmp_path) == "done"
     results = [path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("final.*"))]
     page = (tmp_path / "report.html").stat().st_mtime_ns
     asked.output.fps = 5
-    assert run(asked, tmp_path) == "done"
-    assert manifest(tmp_path)["config"]["output"]["fps"] == 5
-    assert manifest(tmp_path)["status"] == "done"
+    assert run_experiment(asked, tmp_path) == "done"
+    assert read_manifest(tmp_path)["config"]["output"]["fps"] == 5
+    assert read_manifest(tmp_path)["status"] == "done"
     assert (tmp_path / "report.html").stat().st_mtime_ns > page
     again = [path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("final.*"))]
     assert again == results

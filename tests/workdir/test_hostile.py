@@ -17,19 +17,18 @@ import warnings
 import hypothesis
 import numpy as np
 import pytest
-from conftest import smooth_picture
 from hypothesis import strategies as st
+from pictures import smooth_picture
 from PIL import Image, ImageCms
 from run_directory import write_run
-from test_axes import experiment
-from test_runner import run
-from test_weights import PREPROCESSING
+from small_runs import run_experiment, small_experiment
 
 import nst_jax
 from nst_jax.core.atomic import PARTIAL
 from nst_jax.images.io import read_alpha, read_array
 from nst_jax.images.video import Video
 from nst_jax.models import weights
+from nst_jax.models.preprocessing import Preprocessing
 from nst_jax.report import read_run, write_page, write_report
 from nst_jax.report.study_results import _trajectory
 from nst_jax.workdir.checkpoint import Checkpoint
@@ -230,7 +229,8 @@ def test_weight_files(tmp_path, monkeypatch):
         "conv1_1/kernel": np.ones((4, 3, 3, 3), np.float32),
         "conv1_1/bias": np.ones(4, np.float32),
     }
-    weights.save_weights(path, tensors, PREPROCESSING, source="a test", licence="no")
+    preprocessing = Preprocessing("RGB", 2.0, (0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
+    weights.save_weights(path, tensors, preprocessing, source="a test", licence="no")
     small = path.read_bytes()
     weights.load_weights(path)
     length = struct.unpack("<Q", small[:8])[0]
@@ -290,12 +290,12 @@ def done(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("run") / "run"
     asked = tiny()
     asked.seeds = (0, 1)
-    assert run(asked, workdir) == "done"
+    assert run_experiment(asked, workdir) == "done"
     return workdir, nst_jax.build(asked)
 
 
 def tiny():
-    asked = experiment(steps=2, terms=(nst_jax.Gram(layers=("relu1_1",)),))
+    asked = small_experiment(steps=2, terms=(nst_jax.Gram(layers=("relu1_1",)),))
     asked.size = 24
     asked.canvas = nst_jax.Canvas("noise")
     return asked

@@ -9,8 +9,8 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT
-from test_runner import eight, manifest, run
+from command_line import ROOT
+from small_runs import eight_members, read_manifest, run_experiment
 
 import nst_jax
 from nst_jax.core.atomic import PARTIAL
@@ -40,11 +40,11 @@ def holder(tmp_path):
 
 
 def test_a_second_run_is_refused_and_told_of_the_first(tmp_path, holder):
-    asked = eight()
+    asked = eight_members()
     with pytest.raises(
         nst_jax.RequestError, match=f"in use by process {holder.pid} on .* since 20"
     ):
-        run(asked, tmp_path)
+        run_experiment(asked, tmp_path)
     assert not (tmp_path / "run.json").exists()
 
 
@@ -80,7 +80,7 @@ def test_a_note_that_says_nothing_does_no_harm(tmp_path, holder, note):
 
 def test_what_was_written_since_the_folder_was_opened_is_not_overwritten(tmp_path):
     """Two that were started together: the second one comes when the first is done."""
-    asked = eight(size=48)
+    asked = eight_members(size=48)
     asked.axes, asked.seeds, asked.steps = (), (0,), 1
     plan = nst_jax.build(asked)
     late = nst_jax.workdir.writer.Records(tmp_path, plan)
@@ -91,14 +91,14 @@ def test_what_was_written_since_the_folder_was_opened_is_not_overwritten(tmp_pat
     with refused, late.held():
         late.begin()
     assert (tmp_path / "run.json").read_bytes() == before
-    assert manifest(tmp_path)["status"] == "done"
+    assert read_manifest(tmp_path)["status"] == "done"
     Lock(tmp_path).acquire()
 
 
 def test_a_run_leaves_its_folder_free(tmp_path):
-    asked = eight(size=48)
+    asked = eight_members(size=48)
     asked.axes, asked.seeds, asked.steps = (), (0,), 1
-    assert run(asked, tmp_path) == "done"
+    assert run_experiment(asked, tmp_path) == "done"
     assert not (tmp_path / "running.json").exists()
     lock = Lock(tmp_path)
     lock.acquire()
@@ -106,7 +106,7 @@ def test_a_run_leaves_its_folder_free(tmp_path):
 
 
 def small_plan():
-    asked = eight(size=24)
+    asked = eight_members(size=24)
     asked.axes, asked.seeds, asked.steps = (), (0,), 0
     return nst_jax.build(asked)
 

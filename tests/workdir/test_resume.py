@@ -12,7 +12,7 @@ import itertools
 import jax
 import numpy as np
 import optax
-from conftest import smooth_picture
+from pictures import smooth_picture
 
 import nst_jax
 from nst_jax.ensemble.ensemble import Ensemble

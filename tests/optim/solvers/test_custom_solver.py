@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import ROOT, launch
-from test_solvers import bowl, solve
-from test_stages import Towards, picture
+from command_line import ROOT, launch
+from quadratic_bowl import quadratic_bowl, solve
+from small_problems import SquaredDistance, random_picture
 
 import nst_jax
 from nst_jax import RequestError, SolverOptions, Vary
@@ -54,7 +54,7 @@ def ends(experiment):
 
 
 def test_a_transformation_walks_as_optax_itself_does():
-    fun, _ = bowl()
+    fun, _ = quadratic_bowl()
     solver = nst_jax.optim.solvers.Transformation(optax.adan(0.02), clip=False)
     canvas, _, reports = solve(solver, fun, 5)
     rule, x = optax.adan(0.02), jnp.zeros_like(canvas)
@@ -68,7 +68,7 @@ def test_a_transformation_walks_as_optax_itself_does():
 
 def test_a_record_from_scratch_is_polyaks():
     """x ← x + v, v ← 0.9 v − η ∇, in float64 NumPy."""
-    fun, centre = bowl()
+    fun, centre = quadratic_bowl()
     canvas, _, _ = solve(HeavyBall(learning_rate=0.005), fun, 6)
     curvature = np.geomspace(1, 100, 60).reshape(canvas.shape)
     x, velocity = np.zeros(canvas.shape), 0.0
@@ -93,10 +93,15 @@ def test_it_works_by_passing_it(solver):
 
 
 def test_a_problem_takes_one_too():
-    network, objective = nst_jax.Network({}, {}, None), nst_jax.Objective((Towards(),))
-    problem = Problem.from_images(network, objective, picture(0), [], optax.lion(0.01))
+    network, objective = (
+        nst_jax.Network({}, {}, None),
+        nst_jax.Objective((SquaredDistance(),)),
+    )
+    problem = Problem.from_images(
+        network, objective, random_picture(0), [], optax.lion(0.01)
+    )
     assert isinstance(problem.solver, nst_jax.optim.solvers.Transformation)
-    result = nst_jax.run(problem, picture(1)[None], steps=4)
+    result = nst_jax.run(problem, random_picture(1)[None], steps=4)
     assert result.history[-1].loss < result.history[0].loss
     direct = Problem(network, objective, problem.targets, optax.lion(0.01))
     assert isinstance(direct.solver, nst_jax.optim.solvers.Transformation)
@@ -241,11 +246,14 @@ def test_what_is_no_solver_is_one_sentence(solver, says):
 
 
 def test_a_problem_refuses_what_is_no_solver():
-    network, objective = nst_jax.Network({}, {}, None), nst_jax.Objective((Towards(),))
+    network, objective = (
+        nst_jax.Network({}, {}, None),
+        nst_jax.Objective((SquaredDistance(),)),
+    )
     with pytest.raises(RequestError, match="solver must be an optax transformation"):
-        Problem.from_images(network, objective, picture(0), [], optax.adan)
+        Problem.from_images(network, objective, random_picture(0), [], optax.adan)
     with pytest.raises(RequestError, match="the state of Short must be"):
-        Problem.from_images(network, objective, picture(0), [], Short())
+        Problem.from_images(network, objective, random_picture(0), [], Short())
 
 
 def test_a_record_of_several_members_is_a_solver():
@@ -253,8 +261,11 @@ def test_a_record_of_several_members_is_a_solver():
     rates = np.asarray([0.1, 0.2], np.float32)
     solvers = jax.tree.map(lambda rate: rate * rates, Adan(1.0))
     assert nst_jax.optim.solvers.as_solver(solvers) is solvers
-    network, objective = nst_jax.Network({}, {}, None), nst_jax.Objective((Towards(),))
-    problem = Problem(network, objective, (jnp.asarray(picture(0)),), solvers)
+    network, objective = (
+        nst_jax.Network({}, {}, None),
+        nst_jax.Objective((SquaredDistance(),)),
+    )
+    problem = Problem(network, objective, (jnp.asarray(random_picture(0)),), solvers)
     assert dataclasses.replace(problem, network=None).solver is solvers
 
 

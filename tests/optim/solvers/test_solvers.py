@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import jaxopt
 import numpy as np
 import pytest
+from quadratic_bowl import SHAPE, quadratic_bowl, solve
 
 import nst_jax
 from nst_jax.optim.solvers import LINE_SEARCHES, SOLVERS
 from nst_jax.optim.solvers.base import FIRST_STEP
 
-SHAPE = (4, 5, 3)
 ALL = [
     *(nst_jax.LBFGS(line_search=search) for search in LINE_SEARCHES),
     nst_jax.FixedLBFGS(),
@@ -21,38 +21,6 @@ ALL = [
     nst_jax.SGD(),
 ]
 IDS = [*LINE_SEARCHES, "fixed", "optax", "adam", "sgd"]
-
-
-def bowl(scale=1.0):
-    """A badly conditioned quadratic with its minimum in the gamut, as a `fun`."""
-    rng = np.random.default_rng(0)
-    curvature = jnp.asarray(np.geomspace(1, 100, 60).reshape(SHAPE), jnp.float32)
-    centre = jnp.asarray(rng.uniform(0.2, 0.8, SHAPE), jnp.float32)
-
-    def loss(canvas):
-        half = 0.5 * scale * (curvature * (canvas - centre) ** 2).sum()
-        return 2 * half, {"first": half, "second": half}
-
-    return jax.value_and_grad(loss, has_aux=True), centre
-
-
-def solve(solver, fun, steps, canvas=None):
-    """(canvas, list of reports) after some steps, compiled as one loop."""
-
-    @jax.jit
-    def run(canvas):
-        state, first = solver.init(fun, canvas)
-
-        def step(carry, _):
-            canvas, state, report = solver.step(fun, *carry)
-            return (canvas, state), (canvas, report)
-
-        (canvas, _), (path, rest) = jax.lax.scan(step, (canvas, state), length=steps)
-        return canvas, path, first, rest
-
-    canvas, path, first, rest = run(jnp.zeros(SHAPE) if canvas is None else canvas)
-    reports = [jax.tree.map(lambda leaf, i=i: leaf[i], rest) for i in range(steps)]
-    return canvas, path, [first, *reports]
 
 
 def walk(solver, scale=1.0, start=0.0):
@@ -66,7 +34,7 @@ def walk(solver, scale=1.0, start=0.0):
 
 @jax.jit
 def _walked(solver, scale, canvas):
-    fun, _ = bowl(scale)
+    fun, _ = quadratic_bowl(scale)
     state, first = solver.init(fun, canvas)
 
     def step(carry, _):
@@ -79,7 +47,7 @@ def _walked(solver, scale, canvas):
 
 @pytest.mark.parametrize("solver", ALL[:5], ids=IDS[:5])
 def test_quasi_newton_finds_the_minimum_of_a_quadratic(solver):
-    _, centre = bowl()
+    _, centre = quadratic_bowl()
     canvas, _, reports = walk(solver)
     assert float(reports[-1].loss) < 1e-6 * float(reports[0].loss)
     np.testing.assert_allclose(canvas, centre, atol=1e-3)
@@ -87,7 +55,7 @@ def test_quasi_newton_finds_the_minimum_of_a_quadratic(solver):
 
 @pytest.mark.parametrize("solver", ALL, ids=IDS)
 def test_reports_are_of_the_canvas_arrived_at(solver):
-    fun, _ = bowl()
+    fun, _ = quadratic_bowl()
     start = jnp.full(SHAPE, 0.1)
     _, path, reports = walk(solver, start=0.1)
     before = start
@@ -105,7 +73,7 @@ def test_reports_are_of_the_canvas_arrived_at(solver):
 @pytest.mark.parametrize("solver", ALL, ids=IDS)
 def test_evaluations_are_those_that_were_made(solver):
     """Counted by a callback inside `fun`, in a loop where nothing is elided."""
-    fun, _ = bowl()
+    fun, _ = quadratic_bowl()
     calls = []
 
     def counted(canvas):
@@ -135,7 +103,7 @@ def test_quasi_newton_steps_do_not_depend_on_the_unit_of_the_loss(solver, power)
     _, plain, _ = walk(solver)
     _, scaled, reports = walk(solver, 2.0**power)
     np.testing.assert_array_equal(plain[:8], scaled[:8])
-    expected = bowl(2.0**power)[0](jnp.zeros(SHAPE))[0][0]
+    expected = quadratic_bowl(2.0**power)[0](jnp.zeros(SHAPE))[0][0]
     np.testing.assert_allclose(reports[0].loss, expected, rtol=1e-6)
 
 
@@ -157,7 +125,7 @@ def test_quasi_newton_first_moves_by_as_much_whatever_the_size(solver, side):
 def test_lbfgs_walks_as_jaxopt_itself_does(search):
     """With the first step's scale taken out, ours is jaxopt's own iteration."""
     with jax.enable_x64(True):
-        fun, _ = bowl()
+        fun, _ = quadratic_bowl()
         start = jnp.full(SHAPE, 0.3, jnp.float64)
         scale = FIRST_STEP * np.sqrt(start.size) / jnp.linalg.norm(fun(start)[1])
         theirs = jaxopt.LBFGS(
@@ -174,7 +142,7 @@ def test_lbfgs_walks_as_jaxopt_itself_does(search):
 def test_fixed_lbfgs_is_the_two_loop_recursion():
     """Against Nocedal & Wright's algorithm 7.4 in float64 NumPy."""
     with jax.enable_x64(True):
-        fun, _ = bowl()
+        fun, _ = quadratic_bowl()
         start = jnp.full(SHAPE, 0.3, jnp.float64)
         ours, _, _ = solve(
             nst_jax.FixedLBFGS(max_step=1e9, history_size=3), fun, 8, start
@@ -217,7 +185,7 @@ def test_adam_is_kingma_and_bas(schedule):
         clip=False,
     )
     with jax.enable_x64(True):
-        fun, _ = bowl()
+        fun, _ = quadratic_bowl()
         ours, _, _ = solve(solver, fun, 7, jnp.zeros(SHAPE, jnp.float64))
         x, m, v = np.zeros(SHAPE), 0.0, 0.0
         for i in range(7):
@@ -234,7 +202,7 @@ def test_descent_is_keras_in_its_own_units():
     Each step of the exponential decay is 0.96^(i/100): smooth, not a staircase.
     """
     with jax.enable_x64(True):
-        fun, _ = bowl(scale=0.5)
+        fun, _ = quadratic_bowl(scale=0.5)
         ours, _, _ = solve(nst_jax.SGD(), fun, 150, jnp.zeros(SHAPE, jnp.float64))
         picture = np.zeros(SHAPE)
         for i in range(150):
@@ -262,7 +230,7 @@ def test_a_failed_line_search_is_counted():
 
 def test_learning_rate_is_a_leaf():
     """Three rates in one batch move as each alone does."""
-    fun, _ = bowl()
+    fun, _ = quadratic_bowl()
     rates = jnp.asarray([0.01, 0.05, 0.2])
     together = jax.vmap(lambda rate: _after(nst_jax.Adam(rate), fun))(rates)
     for rate, canvas in zip(rates, together, strict=True):
@@ -311,7 +279,7 @@ def test_every_named_solver_is_tested_here():
 def test_numbers_may_be_arguments_of_the_program(kind, schedule):
     """Not asked for their value, which a compiled program does not know."""
     solver = kind(learning_rate=0.1, decay_rate=0.5, decay_steps=2, schedule=schedule)
-    fun, _ = bowl()
+    fun, _ = quadratic_bowl()
     canvas = jnp.full(SHAPE, 0.5)
 
     @jax.jit

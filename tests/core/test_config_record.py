@@ -9,7 +9,7 @@ import pytest
 from small_runs import small_experiment
 
 import nst_jax
-from nst_jax.config.jsonable import plain
+from nst_jax.config.jsonable import to_jsonable
 from nst_jax.core.image_array import ArrayInput
 
 NONSENSE = [
@@ -158,7 +158,7 @@ def test_a_picture_given_as_an_array_is_named_by_its_hash():
     for twin in (copy.deepcopy(source), pickle.loads(pickle.dumps(source))):
         assert twin == source
         np.testing.assert_array_equal(twin.array, source.array)
-    assert plain(source) == str(source)
+    assert to_jsonable(source) == str(source)
 
 
 def test_arrays_get_labels_that_differ():

@@ -70,8 +70,14 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         message = _illegal(error)
     except (RequestError, flags.Error, TypeError) as error:
         message = str(error)
-    print(f"{argv[0]}: {message}", file=sys.stderr)
+    print(f"{program_name(argv)}: {message}", file=sys.stderr)
     sys.exit(2)
+
+
+def program_name(argv: Sequence[str]) -> str:
+    """Return the command as the user typed it, to stand before an error."""
+    name = pathlib.Path(argv[0]).name
+    return "python -m nst_jax" if name == "__main__.py" else name
 
 
 def _split_entries(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:

@@ -6,7 +6,9 @@ import pathlib
 
 from nst_jax.core.errors import RequestError, nearest
 
-PROJECT = pathlib.Path(__file__).parents[2]
+_PACKAGE = pathlib.Path(__file__).parents[1]
+#: Folder with weights/, samples/ and configs/: the clone, or a copy in the wheel.
+PROJECT = _PACKAGE / "data" if (_PACKAGE / "data").is_dir() else _PACKAGE.parent
 
 #: Folders that a relative path is looked for in after the working directory.
 _FOLDERS = [PROJECT]

@@ -11,6 +11,7 @@ from PIL import Image
 
 from nst_jax.core.config_record import Fields, check_types
 from nst_jax.core.errors import RequestError, nearest
+from nst_jax.core.extras import require_extra
 from nst_jax.core.image_array import ArrayInput
 from nst_jax.core.paths import candidates, find_file
 from nst_jax.images.decoder import (
@@ -217,7 +218,8 @@ class Video:
         return _turned(picture, self._last)
 
     def _decoded(self) -> Iterator[Any]:
-        import av  # A slow import, and needed for videos alone.
+        require_extra("video", self._name)
+        import av  # A slow import.
 
         with av.open(str(self._file)) as container:
             if container.streams.video:

@@ -80,7 +80,7 @@ def execute(
             with records.held():
                 records.keep_inputs()
                 records.end(records.status, 0)
-                write_report(records.workdir)
+                write_safely(records.workdir)
         return records.status
     if any(group.experiment.ensemble.process == "subprocess" for group in plan.groups):
         check_command(command)
@@ -124,6 +124,8 @@ def write_safely(
     """
     try:
         (write or write_report)(workdir)
+    except RequestError as error:
+        logging.log_first_n(logging.WARNING, "no report: %s", 1, error)
     except Exception as error:
         remove_page(workdir)
         logging.error(

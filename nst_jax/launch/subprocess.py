@@ -115,7 +115,7 @@ def _left(workdir: pathlib.Path, stop: Callable[[], bool]) -> bool:
 def check_command(command: str) -> None:
     """Raises RequestError unless a command is there that another process can run."""
     parts = shlex.split(command)
-    if not parts or not pathlib.Path(parts[0]).is_file():
+    if parts[:2] != ["-m", "nst_jax"] and not (parts and os.path.isfile(parts[0])):
         raise RequestError(
             "ensemble.process='subprocess' runs the launch script again, and this run was "
             f"not asked for by one (its command is {command!r}); use launch.py, or "

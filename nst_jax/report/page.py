@@ -9,25 +9,17 @@ import math
 import pathlib
 from typing import Any, TypedDict
 
-import jinja2
 import msgspec
 import numpy as np
-import plotly.offline
 
 from nst_jax.core.atomic import write_atomically
 from nst_jax.core.errors import RequestError
+from nst_jax.core.extras import require_extra
 from nst_jax.images.io import is_picture
 from nst_jax.report import embed
 from nst_jax.report.curves import curves
 from nst_jax.report.run_directory import Member, RunDirectory, read_json
 
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
 #: Members whose starting pictures and films are in the page; those of more are not.
 _FEW = 16
 #: Members with a picture in the page, at most, evenly spread, and inputs: a browser
@@ -41,12 +33,17 @@ _FILMS = 15_000_000
 
 
 def write_page(run: RunDirectory) -> None:
-    """Writes `report.html`."""
+    """Write `report.html`.
+
+    Raises:
+      RequestError: a package of the `report` extra is missing.
+    """
+    require_extra("report", "the report")
     finished = [member for member in run.members if member.picture]
     shown = finished[:: math.ceil(len(finished) / _PICTURED) or 1]
     pictures = embed.jpegs([member.picture for member in shown if member.picture])
     urls = {m.number: url for m, url in zip(shown, pictures, strict=True)}
-    html = _TEMPLATES.get_template("page.html.j2").render(
+    html = _template().render(
         run=run,
         manifest=run.manifest,
         title=run.workdir.resolve().name,
@@ -251,7 +248,22 @@ def _files(run: RunDirectory) -> list[str]:
     return [name for name in names if (run.workdir / name).is_file()]
 
 
+def _template() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2")
+
+
 def _plotly() -> str:
     """The library that draws curves, packed: the page unpacks it when it draws."""
+    import plotly.offline
+
     script = plotly.offline.get_plotlyjs().encode()
     return base64.b64encode(gzip.compress(script, mtime=0)).decode()

@@ -3,6 +3,7 @@
 import pathlib
 
 from nst_jax.core.atomic import write_atomically
+from nst_jax.core.extras import require_extra
 from nst_jax.report.curves import write_curves
 from nst_jax.report.page import write_page
 from nst_jax.report.run_directory import read_run
@@ -24,8 +25,9 @@ def write_report(workdir: str | pathlib.Path) -> None:
     The run need not be finished: what is not there yet is left out.
 
     Raises:
-      RequestError: it is no run directory.
+      RequestError: it is no run directory, or a package of the `report` extra is missing.
     """
+    require_extra("report", "the report")
     run = read_run(workdir)
     sheet = run_sheet(run)
     if sheet:

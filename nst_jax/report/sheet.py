@@ -6,7 +6,6 @@ import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
-import matplotlib.font_manager
 from jax.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFont
 
@@ -227,6 +226,8 @@ def _place(
 def _font(side: int) -> ImageFont.FreeTypeFont:
     """A font that suits cells of that side, with the letters of most scripts."""
     # Pillow's own has those of English alone.
+    import matplotlib.font_manager
+
     path = matplotlib.font_manager.findfont("DejaVu Sans")
     return ImageFont.truetype(path, min(max(side // 16, 12), 20))
 

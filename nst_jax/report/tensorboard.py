@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 from PIL import Image
 
-from nst_jax.core.errors import RequestError
+from nst_jax.core.extras import require_extra
 from nst_jax.images.io import as_seen
 from nst_jax.report.run_directory import read_run
 
@@ -21,12 +21,9 @@ def write_tensorboard(workdir: str | pathlib.Path) -> None:
     Raises:
       RequestError: it is no run directory, or tensorboardX is not installed.
     """
-    try:
-        import tensorboardX
-    except ImportError:
-        raise RequestError(
-            "tensorboard needs the package tensorboardX, which is not installed"
-        ) from None
+    require_extra("tensorboard", "tensorboard")
+    import tensorboardX
+
     run = read_run(workdir)
     folder = run.workdir / "tensorboard"
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,28 @@
+"""Packages of optional dependency groups, which a plain installation lacks."""
+
+import importlib
+
+from nst_jax.core.errors import RequestError
+
+#: Packages of each group of pyproject.toml that the package itself imports.
+EXTRAS = {
+    "report": ("av", "jinja2", "matplotlib", "plotly"),
+    "video": ("av",),
+    "tensorboard": ("tensorboardX",),
+}
+
+
+def require_extra(extra: str, purpose: str) -> None:
+    """Raise RequestError unless the packages of an optional group are installed.
+
+    Args:
+      extra: a key of `EXTRAS`.
+      purpose: what needs them, such as "a video"; the subject of the error's sentence.
+    """
+    for package in EXTRAS[extra]:
+        try:
+            importlib.import_module(package)
+        except ModuleNotFoundError:
+            raise RequestError(
+                f"{purpose} needs the package {package}: pip install 'nst_jax[{extra}]'"
+            ) from None

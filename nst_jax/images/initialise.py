@@ -103,7 +103,8 @@ class Canvas(Fields):
             )
         if self.per_frame == "noise" and self.kind not in NOISY:
             raise RequestError(
-                f"canvas.per_frame='noise' needs a canvas.kind of {NOISY}, got {self.kind!r}"
+                f"canvas.per_frame='noise' needs a canvas.kind of {NOISY}, "
+                f"got {self.kind!r}"
             )
         if abs(self.ulps) > MAX_ULPS:
             raise RequestError(

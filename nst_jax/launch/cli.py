@@ -1,11 +1,11 @@
 """Run an experiment: nst-jax [--config=configs/NAME.py[:ARG]] [--workdir=DIR]
 
-Any field of the config is a flag, such as --config.steps=300. Without flags, the command
-runs configs/transfer.py into a new folder under runs/. Equal commands: nst-jax, python -m
-nst_jax and, in a clone, python launch.py.
+Any field of the config is a flag, such as --config.steps=300. Without flags, the
+command runs configs/transfer.py into a new folder under runs/. Equal commands are
+nst-jax, python -m nst_jax and, in a clone, python launch.py.
 
-Exit status: 0 done; 2 the request is wrong; 130 or 143 interrupted, and the same command
-resumes; 1 any other failure, for example no member with a usable result.
+Exit status: 0 done; 2 the request is wrong; 130 or 143 interrupted, and the same
+command resumes; 1 any other failure, for example no member with a usable result.
 """
 
 import datetime

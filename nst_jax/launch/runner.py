@@ -12,6 +12,7 @@ import numpy as np
 from absl import logging
 
 from nst_jax.core.errors import OutOfMemory
+from nst_jax.core.errors import RequestError
 from nst_jax.ensemble.ensemble import StepResult
 from nst_jax.ensemble.memory import out_of_memory
 from nst_jax.ensemble.observer import Callback, Observer

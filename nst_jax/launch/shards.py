@@ -41,8 +41,8 @@ def share(asked: str, members: Sequence[Member]) -> list[int]:
         )
     if any(member.experiment.ensemble.process == "subprocess" for member in members):
         raise RequestError(
-            "shard: ensemble.process='subprocess' runs each group in a process of its own, "
-            "and a share is one process; leave one of them out"
+            "shard: a shard is one process, and ensemble.process='subprocess' starts "
+            "more of them; leave one of them out"
         )
     if any(member.experiment.canvas.kind == "previous" for member in members):
         raise RequestError(

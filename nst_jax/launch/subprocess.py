@@ -117,8 +117,8 @@ def check_command(command: str) -> None:
     parts = shlex.split(command)
     if parts[:2] != ["-m", "nst_jax"] and not (parts and os.path.isfile(parts[0])):
         raise RequestError(
-            "ensemble.process='subprocess' runs the launch script again, and this run was "
-            f"not asked for by one (its command is {command!r}); use launch.py, or "
+            "ensemble.process='subprocess' runs the launch script again, but this run "
+            f"was not started by it (command {command!r}): use nst-jax or launch.py, or "
             "ensemble.process='inline'"
         )
 

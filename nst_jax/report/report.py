@@ -25,7 +25,7 @@ def write_report(workdir: str | pathlib.Path) -> None:
     The run need not be finished: what is not there yet is left out.
 
     Raises:
-      RequestError: it is no run directory, or a package of the `report` extra is missing.
+      RequestError: it is no run directory, or the `report` extra is not installed.
     """
     require_extra("report", "the report")
     run = read_run(workdir)

@@ -6,7 +6,7 @@ import numpy as np
 
 import nst_jax
 from nst_jax.losses import Objective, TotalVariation
-from nst_jax.optim import problem as transfer
+from nst_jax.optim import transfer
 from nst_jax.optim.parametrisation import parametrisation
 from nst_jax.optim.problem import Problem
 

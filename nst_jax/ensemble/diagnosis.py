@@ -139,7 +139,8 @@ def faulty_terms(
     names = []
     for i, (name, term, target) in enumerate(terms):
         tiling = problem.tiling and dataclasses.replace(
-            problem.tiling, own=problem.tiling.own[i : i + 1]
+            problem.tiling,
+            content_dependent=problem.tiling.content_dependent[i : i + 1],
         )
         alone = dataclasses.replace(
             problem, objective=Objective((term,)), targets=(target,), tiling=tiling

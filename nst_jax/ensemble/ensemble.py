@@ -23,9 +23,10 @@ from nst_jax.ensemble.batching import as_list, member_axes, share_weights, stack
 from nst_jax.ensemble.diagnosis import faulty_terms
 from nst_jax.ensemble.strategies import STRATEGIES, in_rows, mapped, sharded
 from nst_jax.models.vgg import Network
-from nst_jax.optim import problem as transfer
-from nst_jax.optim.problem import Problem, State
+from nst_jax.optim import transfer
+from nst_jax.optim.problem import Problem
 from nst_jax.optim.solvers import Report
+from nst_jax.optim.transfer import State
 
 
 class StepResult(NamedTuple):
@@ -153,7 +154,7 @@ class Ensemble:
             }
         first, source = transfer.start, canvases
         if coarser:
-            first = functools.partial(transfer.carry, shape=tuple(shape))
+            first = functools.partial(transfer.start_from_coarse, shape=tuple(shape))
             source = coarser._structure
         started = jax.jit(over(first), **options).lower(problem, source)
         advance = jax.jit(over(transfer.advance), donate_argnums=1, **options).lower(

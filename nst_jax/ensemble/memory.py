@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import psutil
 
 from nst_jax.models.layers import LAYERS, deepest_layer
-from nst_jax.optim import problem as transfer
+from nst_jax.optim import transfer
 from nst_jax.optim.problem import Problem
 
 

@@ -27,7 +27,8 @@ import numpy as np
 from absl import logging
 
 from nst_jax.models.vgg import Network
-from nst_jax.optim.problem import Evaluate, Problem
+from nst_jax.optim.problem import Problem
+from nst_jax.optim.transfer import Evaluate
 
 STRATEGIES = ("vmap", "shard", "map", "loop", "rows")
 

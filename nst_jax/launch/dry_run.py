@@ -7,7 +7,7 @@ import jax
 
 from nst_jax.core.errors import OutOfMemory
 from nst_jax.ensemble.memory import out_of_memory, used_bytes
-from nst_jax.optim.problem import State
+from nst_jax.optim.transfer import State
 from nst_jax.plan.build import Plan
 from nst_jax.plan.group import Group
 from nst_jax.plan.stages import Compiler, Stage, batch_size

@@ -22,7 +22,8 @@ from nst_jax.launch.subprocess import (
     check_same_request,
     run_in_subprocess,
 )
-from nst_jax.optim.problem import Problem, State
+from nst_jax.optim.problem import Problem
+from nst_jax.optim.transfer import State
 from nst_jax.plan.build import Plan
 from nst_jax.plan.group import Group
 from nst_jax.plan.stages import Compiler, Stage, batch_size

@@ -1,10 +1,9 @@
-"""Gradients tile by tile, for canvases whose features memory has no room for.
+"""Evaluation in tiles, for canvases whose features do not fit in memory.
 
-Each step draws where the grid of tiles begins, so that no seam stays where it is;
-crowsonkb/style-transfer, the Caffe tool, rolls the picture to the same end. A tile
-is compared with the content's own tile, and its statistics with those of the whole
-style: that is another objective than the untiled one, whose statistics are of the
-whole canvas.
+The grid of tiles has another random offset at each step, so that seams do not stay in
+one place; crowsonkb/style-transfer (Caffe) rolls the image for the same reason. A tile
+is compared with the same tile of the content and with the statistics of whole styles.
+The untiled objective differs: it compares statistics of whole canvases.
 """
 
 from collections.abc import Sequence
@@ -22,20 +21,20 @@ from nst_jax.optim.solvers import Parts
 
 @record
 class Tiling:
-    """What tiles are compared with.
+    """The size and the targets of tiles.
 
     Attributes:
       content: [H, W, 3].
-      styles: the style pictures as the terms see them whose targets are a tile's own.
-      side: of a tile, in pixels; a canvas less high or wide has lower or narrower ones.
-      own: of each term, whether its target depends on the content: it is then taken
-        anew for each tile, and else it is the problem's.
+      styles: views of the style images, for the terms with a content-dependent target.
+      side: largest height and width of a tile, in pixels.
+      content_dependent: for each term, whether its target depends on the content. Such
+        a target is computed for each tile; other targets are those of the problem.
     """
 
     content: jax.Array
     styles: tuple[View, ...]
     side: int = static()
-    own: tuple[bool, ...] = static()
+    content_dependent: tuple[bool, ...] = static()
 
     def evaluate(
         self,
@@ -45,70 +44,75 @@ class Tiling:
         targets: Sequence[Any],
         step: jax.Array | int,
     ) -> tuple[tuple[jax.Array, Parts], jax.Array]:
-        """((loss, parts), gradient) of a canvas [H, W, 3].
+        """Return ((loss, parts), gradient) of a canvas [H, W, 3].
 
-        The loss is the mean of those of the tiles, each weighed by the share of the
-        canvas that its place in the grid covers. A tile that the grid puts partly
-        outside is moved inside.
+        The loss is the mean over tiles, weighted by the share of the canvas that each
+        grid cell covers. A tile that reaches beyond the canvas is moved inside.
+
+        Args:
+          network: VGG-19.
+          objective: sum of loss terms.
+          canvas: [H, W, 3].
+          targets: one for each term.
+          step: number of steps made before; it seeds the offset of the grid.
         """
-        shape = canvas.shape
-        height, width = (min(self.side, side) for side in shape[:2])
-        begin = jax.random.fold_in(seed_key(0), step)
-        rows, columns = (
-            _places(jax.random.fold_in(begin, axis), shape[axis], side)
-            for axis, side in enumerate((height, width))
+        sides = tuple(min(self.side, length) for length in canvas.shape[:2])
+        key = jax.random.fold_in(seed_key(0), step)
+        (row_starts, row_shares), (column_starts, column_shares) = (
+            _grid(jax.random.fold_in(key, axis), canvas.shape[axis], side)
+            for axis, side in enumerate(sides)
         )
 
-        def at(row: jax.Array, column: jax.Array) -> tuple[jax.Array, ...]:
-            return rows[0][row], columns[0][column], jnp.zeros((), jnp.int32)
-
-        def loss(tile: jax.Array, content: jax.Array) -> tuple[jax.Array, Parts]:
-            seen = objective.view(network, content)
-            terms = zip(objective.terms, self.own, targets, strict=True)
-            goals = [
-                term.target(seen, self.styles) if own else target
-                for term, own, target in terms
+        def tile_loss(tile: jax.Array, content: jax.Array) -> tuple[jax.Array, Parts]:
+            view = objective.view(network, content)
+            tile_targets = [
+                term.target(view, self.styles) if depends else target
+                for term, depends, target in zip(
+                    objective.terms, self.content_dependent, targets, strict=True
+                )
             ]
-            goals = jax.tree.map(jax.lax.stop_gradient, goals)
-            return objective(network, tile, goals, step)
+            tile_targets = jax.tree.map(jax.lax.stop_gradient, tile_targets)
+            return objective(network, tile, tile_targets, step)
 
-        def add(i: jax.Array, sums: tuple) -> tuple:
-            (value, parts), gradient = sums
-            row, column = i // len(columns[0]), i % len(columns[0])
-            origin, size = at(row, column), (height, width, 3)
+        def add_tile(i: jax.Array, sums: tuple) -> tuple:
+            (loss, parts), gradient = sums
+            row, column = i // len(column_starts), i % len(column_starts)
+            zero = jnp.zeros((), jnp.int32)
+            origin, size = (row_starts[row], column_starts[column], zero), (*sides, 3)
             tile, content = (
-                jax.lax.dynamic_slice(picture, origin, size)
-                for picture in (canvas, self.content)
+                jax.lax.dynamic_slice(image, origin, size)
+                for image in (canvas, self.content)
             )
-            share = rows[1][row] * columns[1][column]
-            (own, own_parts), slope = jax.value_and_grad(loss, has_aux=True)(
-                tile, content
-            )
-            before = jax.lax.dynamic_slice(gradient, origin, size)
+            share = row_shares[row] * column_shares[column]
+            (value, tile_parts), tile_gradient = jax.value_and_grad(
+                tile_loss, has_aux=True
+            )(tile, content)
+            previous = jax.lax.dynamic_slice(gradient, origin, size)
             gradient = jax.lax.dynamic_update_slice(
-                gradient, before + share * slope, origin
+                gradient, previous + share * tile_gradient, origin
             )
-            parts = jax.tree.map(lambda a, b: a + share * b, parts, own_parts)
-            return (value + share * own, parts), gradient
+            parts = jax.tree.map(lambda a, b: a + share * b, parts, tile_parts)
+            return (loss + share * value, parts), gradient
 
-        size = jax.ShapeDtypeStruct((height, width, 3), canvas.dtype)
-        losses = jax.eval_shape(loss, size, size)
-        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), losses)
-        count = len(rows[0]) * len(columns[0])
-        return jax.lax.fori_loop(0, count, add, (nothing, jnp.zeros_like(canvas)))
+        tile = jax.ShapeDtypeStruct((*sides, 3), canvas.dtype)
+        zeros = jax.tree.map(
+            lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(tile_loss, tile, tile)
+        )
+        count = len(row_starts) * len(column_starts)
+        return jax.lax.fori_loop(0, count, add_tile, (zeros, jnp.zeros_like(canvas)))
 
 
-def _places(key: jax.Array, length: int, side: int) -> tuple[jax.Array, jax.Array]:
-    """(first pixels, shares) of the tiles along an axis of so many pixels.
+def _grid(key: jax.Array, length: int, side: int) -> tuple[jax.Array, jax.Array]:
+    """Return the first pixels of the tiles along an axis, and their shares of it.
 
-    One if it is all there is; else one more than fit, for the grid begins up to a tile
-    before the first pixel, and the share of the one that is left over may be 0.
+    The grid begins up to one tile before the axis, so it has one tile more than fit.
+    The share of a tile that lies outside is 0.
     """
     if side == length:
         return jnp.zeros(1, jnp.int32), jnp.ones(1, jnp.float32)
     count = -(-length // side) + 1
-    begin = jax.random.randint(key, (), 0, side)
-    first = side * jnp.arange(count) - begin
+    offset = jax.random.randint(key, (), 0, side)
+    first = side * jnp.arange(count) - offset
     last = jnp.minimum(first + side, length)
     share = jnp.maximum(last - jnp.maximum(first, 0), 0) / length
     return jnp.clip(first, 0, length - side), share.astype(jnp.float32)

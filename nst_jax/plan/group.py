@@ -129,7 +129,7 @@ class Group:
         """One a member, with its own numbers; the rest is there once for all."""
         depends = [self._depends(j) for j in range(len(self.objectives[0].terms))]
         targets: dict[Hashable, Any] = {}
-        held: dict[Hashable, FixedPixels] = {}
+        fixed_pixels: dict[Hashable, FixedPixels] = {}
         seen: dict[Hashable, Any] = {}
         problems = []
         for i, member in enumerate(self.members):
@@ -143,7 +143,7 @@ class Group:
             options: dict[str, Any] = {
                 "tolerance": float(experiment.solver.tolerance),
                 "averaging": float(experiment.solver.averaging),
-                "held": self._held(i, held),
+                "fixed_pixels": self._fixed_pixels(i, fixed_pixels),
                 "parametrisation": parametrisation(experiment.parametrisation, shape),
             }
             content = scene.content
@@ -173,7 +173,9 @@ class Group:
             known[keys[1]] = tuple(_view(options)(*pictures, s) for s in scene.styles)
         return Tiling(known[keys[0]], known[keys[1]], self.experiment.tile, tuple(anew))
 
-    def _held(self, i: int, known: dict[Hashable, FixedPixels]) -> FixedPixels | None:
+    def _fixed_pixels(
+        self, i: int, known: dict[Hashable, FixedPixels]
+    ) -> FixedPixels | None:
         """What of a member's canvas does not move; one for those that hold the same."""
         scene = self.scenes[i]
         if scene.frozen is None:

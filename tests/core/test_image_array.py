@@ -118,7 +118,9 @@ def test_a_problem_of_no_pictures_is_refused(network, content, styles, says):
 
 def test_a_problem_needs_a_term(network):
     objective, solver = nst_jax.Objective(()), nst_jax.Adam()
-    with pytest.raises(nst_jax.RequestError, match="objective has no terms"):
+    with pytest.raises(
+        nst_jax.RequestError, match="objective must have at least one term"
+    ):
         nst_jax.Problem.from_images(network, objective, PICTURE, [], solver)
 
 

@@ -11,7 +11,8 @@ from small_runs import small_experiment
 import nst_jax
 from nst_jax.ensemble.observer import StepInfo
 from nst_jax.models.weights import load_weights
-from nst_jax.optim import problem as transfer
+from nst_jax.optim import transfer
+from nst_jax.optim.problem import FixedPixels
 from nst_jax.optim.solvers import Report
 
 TERMS = (nst_jax.Content(layers=("relu1_1",)), nst_jax.Gram(layers=("relu1_1",)))
@@ -21,9 +22,14 @@ TERMS = (nst_jax.Content(layers=("relu1_1",)), nst_jax.Gram(layers=("relu1_1",))
 def records(network):
     picture = smooth_picture(0, 24, 24)
     objective = nst_jax.Objective(TERMS)
-    held = transfer.FixedPixels(picture[..., :1] > 0.5, picture)
+    fixed_pixels = FixedPixels(picture[..., :1] > 0.5, picture)
     problem = nst_jax.Problem.from_images(
-        network, objective, picture, [picture] * 9, nst_jax.Adam(), held=held
+        network,
+        objective,
+        picture,
+        [picture] * 9,
+        nst_jax.Adam(),
+        fixed_pixels=fixed_pixels,
     )
     plan = nst_jax.build(
         small_experiment(
@@ -37,7 +43,7 @@ def records(network):
     state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), state)
     result = nst_jax.run(problem, [picture[::-1]] * 4, steps=3, look_every=1)
     return [
-        *(problem, network, objective, held, report, state, result, plan),
+        *(problem, network, objective, fixed_pixels, report, state, result, plan),
         *(plan.groups[0], plan.members[0], plan.groups[0].scenes[0], load_weights()),
         *(StepInfo((0,), 1, np.ones(1), {}, picture[None]), *plan.groups[0].problems()),
     ]
@@ -57,8 +63,11 @@ def test_arrays_are_shown_by_dtype_and_shape(network):
     picture = smooth_picture(0, 24, 20)
     term = dataclasses.replace(nst_jax.Content(), weight=jax.numpy.ones(3))
     assert "weight=float32[3]" in repr(term)
-    held = transfer.FixedPixels(picture[..., :1] > 0.5, picture)
-    assert repr(held) == "Held(mask=bool[24, 20, 1], picture=float32[24, 20, 3])"
+    fixed_pixels = FixedPixels(picture[..., :1] > 0.5, picture)
+    assert (
+        repr(fixed_pixels)
+        == "FixedPixels(mask=bool[24, 20, 1], picture=float32[24, 20, 3])"
+    )
     assert "'kernel': float32[3, 3, 3, 64]" in repr(network)
 
 

@@ -16,7 +16,7 @@ import nst_jax
 from nst_jax.ensemble.diagnosis import Outcome, Trace, diagnose
 from nst_jax.launch.shards import merge
 from nst_jax.losses import Objective
-from nst_jax.optim import problem as transfer
+from nst_jax.optim import transfer
 from nst_jax.workdir.metrics_log import read_metrics
 
 GRAM = nst_jax.Gram(layers=("relu1_1",))

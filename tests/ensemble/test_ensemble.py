@@ -15,7 +15,7 @@ from pictures import smooth_picture
 import nst_jax
 from nst_jax.ensemble.ensemble import Ensemble
 from nst_jax.ensemble.strategies import mapped
-from nst_jax.optim import problem as transfer
+from nst_jax.optim import transfer
 
 SIZE = (24, 20)
 TERMS = (

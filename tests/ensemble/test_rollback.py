@@ -17,7 +17,7 @@ from small_problems import (
 from small_runs import eight_members, read_manifest, run_experiment
 
 import nst_jax
-from nst_jax.optim import problem as transfer
+from nst_jax.optim import transfer
 from nst_jax.optim.parametrisation import PARAMETRISATIONS
 from nst_jax.workdir.metrics_log import read_metrics
 
@@ -134,7 +134,7 @@ def test_who_rests_in_a_finer_stage_is_not_stuck():
         pitfall_problem(nst_jax.Adam(0.05), Pitfall(at=1.0)), random_picture(1), 3
     )[-1]
     resting = pitfall_problem(nst_jax.Adam(0.05), Pitfall(), tolerance=1e9)
-    fine = transfer.carry(resting, sick, shape=SHAPE)
+    fine = transfer.start_from_coarse(resting, sick, shape=SHAPE)
     fine = transfer.advance(resting, fine, 3)
     assert (int(fine.rollbacks), int(fine.best.step)) == (1, 0)
     assert not transfer.is_stalled(fine)
@@ -148,7 +148,9 @@ def test_a_finer_stage_is_as_cautious(name):
         -1
     ]
     begun = [
-        transfer.carry(fine, sick._replace(rollbacks=jnp.int32(n)), shape=SHAPE)
+        transfer.start_from_coarse(
+            fine, sick._replace(rollbacks=jnp.int32(n)), shape=SHAPE
+        )
         for n in (0, 1)
     ]
     assert [int(state.rollbacks) for state in begun] == [0, 1]

@@ -18,7 +18,7 @@ from nst_jax.losses import CONVENTIONS
 from nst_jax.losses.style import STYLE_LAYERS
 from nst_jax.models import preprocessing
 from nst_jax.models.preprocessing import preprocess
-from nst_jax.optim import problem as transfer
+from nst_jax.optim import transfer
 from nst_jax.studies.quality import HELD_OUT
 
 CONTENT_LAYER = "relu4_2"

@@ -5,7 +5,7 @@ import pytest
 
 import nst_jax
 from configs import pastiche
-from nst_jax.optim import problem as transfer
+from nst_jax.optim import transfer
 
 # Measured with the package pastiche 1.6.0 on PyTorch 2.13 (CPU):
 #   python -m benchmarks.pastiche_loss --content=… --style=… --size=…

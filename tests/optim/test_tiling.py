@@ -13,7 +13,7 @@ from nst_jax.core.keys import seed_key
 from nst_jax.losses import Objective
 from nst_jax.optim.parametrisation import Pyramid
 from nst_jax.optim.problem import FixedPixels, Problem
-from nst_jax.optim.tiling import Tiling, _places
+from nst_jax.optim.tiling import Tiling, _grid
 
 HEIGHT, WIDTH, SIDE = 21, 30, 8
 
@@ -43,7 +43,7 @@ def view(picture):
 
 def posed(side):
     pictures = jnp.asarray(picture(1)), (view(picture(2, 9, 9)),)
-    tiling = Tiling(*pictures, side, own=(True,))
+    tiling = Tiling(*pictures, side, content_dependent=(True,))
     network = nst_jax.Network({}, {}, None)
     objective = Objective((Pixels(weight=3.0),))
     return Problem(network, objective, ((),), nst_jax.Adam(), tiling=tiling)
@@ -57,7 +57,7 @@ def test_tiles_cover_an_axis_each_pixel_once(length):
     """By their places in the grid; those moved inside lie inside."""
     begins = set()
     for seed in range(30):
-        first, share = map(np.asarray, _places(jax.random.key(seed), length, SIDE))
+        first, share = map(np.asarray, _grid(jax.random.key(seed), length, SIDE))
         assert share.sum() == pytest.approx(1) and (share >= 0).all()
         assert first.min() >= 0 and first.max() <= length - SIDE
         whole = share * length > SIDE - 0.5
@@ -75,7 +75,7 @@ def written_out(canvas, content, colour, step):
     """(loss, gradient) in float64, tile by tile."""
     key = jax.random.fold_in(seed_key(0), step)
     axes = [
-        tuple(map(np.asarray, _places(jax.random.fold_in(key, axis), length, SIDE)))
+        tuple(map(np.asarray, _grid(jax.random.fold_in(key, axis), length, SIDE)))
         for axis, length in enumerate((HEIGHT, WIDTH))
     ]
     loss, gradient = 0.0, np.zeros(canvas.shape)
@@ -122,12 +122,12 @@ def nothing():
 
 
 def test_a_gradient_of_tiles_is_taken_back_to_what_moves():
-    """To the bands of a pyramid, without what is held: by the adjoint of decoding."""
+    """To the bands of a pyramid, without fixed pixels: by the adjoint of decoding."""
     tiled, form = posed(SIDE), Pyramid((HEIGHT, WIDTH, 3))
     mask = np.zeros((HEIGHT, WIDTH, 1), bool)
     mask[4:12, 9:20] = True
-    held = FixedPixels(jnp.asarray(mask), jnp.asarray(picture(5)))
-    moved = dataclasses.replace(tiled, parametrisation=form, held=held)
+    fixed_pixels = FixedPixels(jnp.asarray(mask), jnp.asarray(picture(5)))
+    moved = dataclasses.replace(tiled, parametrisation=form, fixed_pixels=fixed_pixels)
     variable = form.encode(jnp.asarray(picture(3)))
     (found, _), gradient = evaluate(moved, variable, 3)
     canvas, back = jax.vjp(form.decode, variable)
@@ -149,7 +149,7 @@ def test_what_is_of_the_style_alone_is_taken_once():
     )
     (group,) = nst_jax.build(experiment).groups
     (problem,) = group.problems()
-    assert problem.tiling.own == (False, True)
+    assert problem.tiling.content_dependent == (False, True)
     assert [*problem.tiling.styles[0].features] == ["relu2_1"]
     (region,) = problem.targets[0][0]
     seen = group.network(group.styles[0], ["relu1_1"])["relu1_1"]

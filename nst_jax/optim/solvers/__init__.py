@@ -16,8 +16,8 @@ from nst_jax.optim.solvers.base import Report as Report
 from nst_jax.optim.solvers.base import Solver as Solver
 from nst_jax.optim.solvers.base import ValueAndGrad as ValueAndGrad
 from nst_jax.optim.solvers.base import check_solver as check_solver
+from nst_jax.optim.solvers.base import initial_report as initial_report
 from nst_jax.optim.solvers.base import norm as norm
-from nst_jax.optim.solvers.base import start as start
 from nst_jax.optim.solvers.first_order import SCHEDULES as SCHEDULES
 from nst_jax.optim.solvers.first_order import SGD as SGD
 from nst_jax.optim.solvers.first_order import Adam as Adam

@@ -89,7 +89,7 @@ class Solver:
         return self.init(fun, canvas)[0]
 
 
-def start(loss: jax.Array, parts: Parts, gradient: jax.Array) -> Report:
+def initial_report(loss: jax.Array, parts: Parts, gradient: jax.Array) -> Report:
     """The report on a starting canvas."""
     return Report(
         loss=loss,

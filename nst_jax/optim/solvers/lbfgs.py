@@ -22,8 +22,8 @@ from nst_jax.optim.solvers.base import (
     check_positive,
     count,
     first_step,
+    initial_report,
     norm,
-    start,
 )
 from nst_jax.optim.solvers.optax_adapter import OptaxSolver
 
@@ -74,7 +74,7 @@ class LBFGS(Solver):
 
     def init(self, fun: ValueAndGrad, canvas: jax.Array) -> tuple[_LBFGSState, Report]:
         (loss, parts), gradient = fun(canvas)
-        report = start(loss, parts, gradient)
+        report = initial_report(loss, parts, gradient)
         scale = first_step(report.grad_norm, canvas, self.first_step)
         seen = (loss * scale).astype(canvas.dtype)
         known = lambda _: ((seen, (loss, parts)), gradient * scale)  # noqa: E731

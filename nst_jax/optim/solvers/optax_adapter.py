@@ -15,8 +15,8 @@ from nst_jax.optim.solvers.base import (
     ValueAndGrad,
     check_positive,
     count,
+    initial_report,
     norm,
-    start,
 )
 
 
@@ -56,7 +56,7 @@ class OptaxSolver(Solver):
     def init(self, fun: ValueAndGrad, canvas: jax.Array) -> tuple[OptaxState, Report]:
         inner = self.transformation().init(canvas)
         (loss, parts), gradient = fun(canvas)
-        report = start(loss, parts, gradient)
+        report = initial_report(loss, parts, gradient)
         scale = self._scale(report.grad_norm, canvas)
         return OptaxState(inner, scale, gradient, report), report
 

@@ -190,7 +190,9 @@ def test_a_config_file_passes_it_and_flags_reach_its_fields(tmp_path):
 class Short(nst_jax.optim.solvers.Solver):
     def init(self, fun, canvas):
         (loss, parts), gradient = fun(canvas)
-        return (loss, gradient), nst_jax.optim.solvers.start(loss, parts, gradient)
+        return (loss, gradient), nst_jax.optim.solvers.initial_report(
+            loss, parts, gradient
+        )
 
 
 @nst_jax.optim.solvers.record

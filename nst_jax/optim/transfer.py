@@ -1,0 +1,245 @@
+"""The optimisation of one image: its state, its start and its steps."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from nst_jax.core.representation import short_repr
+from nst_jax.optim.parametrisation import Pixels
+from nst_jax.optim.problem import Problem
+from nst_jax.optim.solvers import Parts, Report, Solver
+
+#: (optimised variable, steps made before) -> ((loss, parts), gradient).
+Evaluate = Callable[[jax.Array, jax.Array], tuple[tuple[jax.Array, Parts], jax.Array]]
+
+#: Traced once, although a line search calls it in six places.
+_evaluate = jax.jit(Problem.evaluate)
+
+
+class Iterate(NamedTuple):
+    """A point of the optimisation that it can return to.
+
+    Attributes:
+      canvas, variable, ema, ema_residual: as in `State`.
+      report: the solver's report on the point.
+      gradient: of the loss.
+      step: number of steps made.
+    """
+
+    canvas: jax.Array
+    variable: jax.Array
+    ema: jax.Array
+    ema_residual: jax.Array
+    report: Report
+    gradient: jax.Array
+    step: jax.Array
+
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+
+class State(NamedTuple):
+    """The state of an optimisation, as a checkpoint holds it.
+
+    Attributes:
+      canvas: [H, W, 3], the result so far: the exponential mean of all canvases.
+      variable: the optimised variable.
+      ema: [H, W, 3], weighted sum of all canvases.
+      ema_residual: 1 − Σ weights; debiases the exponential mean, as in Adam.
+      solver: the solver's state.
+      report: the solver's report on `variable`.
+      step: number of steps made in this stage.
+      best: the iterate of least loss in this stage.
+      rollbacks: number of returns to the best iterate; each halves the step size.
+    """
+
+    canvas: jax.Array
+    variable: jax.Array
+    ema: jax.Array
+    ema_residual: jax.Array
+    solver: Any
+    report: Report
+    step: jax.Array
+    best: Iterate
+    rollbacks: jax.Array
+
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+
+def start(
+    problem: Problem, canvas: jax.Array, *, evaluate: Evaluate | None = None
+) -> State:
+    """Return the state at a starting canvas [H, W, 3], after one evaluation.
+
+    Args:
+      problem: the optimisation problem.
+      canvas: the starting canvas.
+      evaluate: the loss and gradient; None for `problem.evaluate`.
+    """
+    evaluate = evaluate or functools.partial(_evaluate, problem)
+    step = jnp.zeros((), jnp.int32)
+    with jax.default_matmul_precision(problem.network.numerics.precision):
+        canvas = problem.restore_fixed_pixels(canvas)
+        variable = problem.parametrisation.encode(canvas)
+        solver_state, report = problem.solver.init(
+            lambda x: evaluate(x, step), variable
+        )
+    ema, ema_residual = jnp.zeros_like(canvas), jnp.ones((), canvas.dtype)
+    gradient = problem.solver.gradient(solver_state)
+    point = canvas, variable, ema, ema_residual
+    best = Iterate(*point, report, gradient, step)
+    rollbacks = jnp.zeros((), jnp.int32)
+    return State(*point, solver_state, report, step, best, rollbacks)
+
+
+def start_from_coarse(
+    problem: Problem,
+    coarse: State,
+    *,
+    shape: Sequence[int],
+    evaluate: Evaluate | None = None,
+) -> State:
+    """Return the state at the start of a stage, given the end of a coarser one.
+
+    The coarse result is resized to the starting canvas. If the optimised variable is
+    the pixels, the solver may reuse its coarse state.
+
+    Args:
+      problem: the problem of this stage.
+      coarse: the last state of the coarser stage.
+      shape: shape [H, W, 3] of the canvas of this stage.
+      evaluate: as for `start`.
+    """
+    canvas = jax.image.resize(coarse.canvas, shape, "cubic")
+    damped = dataclasses.replace(problem, solver=_damped_solver(problem, coarse))
+    state = start(
+        damped, canvas, evaluate=evaluate or functools.partial(_evaluate, problem)
+    )
+    solver_state, coarse_report = state.solver, coarse.report
+    if isinstance(problem.parametrisation, Pixels):
+        solver_state = problem.solver.warm_start(coarse.solver, solver_state)
+    report = state.report._replace(
+        evaluations=state.report.evaluations + coarse_report.evaluations,
+        failed=state.report.failed + coarse_report.failed,
+    )
+    return state._replace(
+        solver=solver_state._replace(report=report),
+        report=report,
+        best=state.best._replace(report=report),
+        rollbacks=coarse.rollbacks,
+    )
+
+
+def advance(
+    problem: Problem,
+    state: State,
+    steps: jax.Array | int,
+    *,
+    evaluate: Evaluate | None = None,
+) -> State:
+    """Return the state after further steps.
+
+    A step to a loss or gradient that is not finite is undone: the optimisation
+    continues from its best iterate with half the step size. It stops early where the
+    gradient norm is at most `problem.tolerance`, or is NaN at the start.
+
+    Args:
+      problem: the optimisation problem.
+      state: the current state.
+      steps: number of steps; it is traced, so one program serves every number.
+      evaluate: as for `start`.
+    """
+    evaluate = evaluate or functools.partial(_evaluate, problem)
+
+    def is_unfinished(loop: tuple[jax.Array, State]) -> jax.Array:
+        count, state = loop
+        # NaN compares as False: a start without a gradient makes no step.
+        return (count < steps) & (state.report.grad_norm > problem.tolerance)
+
+    def step(loop: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
+        count, state = loop
+        solver = _damped_solver(problem, state)
+        variable, solver_state, report = solver.step(
+            lambda x: evaluate(x, state.step), state.variable, state.solver
+        )
+        decay = problem.averaging
+        ema = decay * state.ema + (1 - decay) * problem.canvas(variable)
+        ema_residual = decay * state.ema_residual
+        canvas = problem.restore_fixed_pixels(ema / (1 - ema_residual))
+        steps_made, rollbacks = state.step + 1, state.rollbacks
+        point = canvas, variable, ema, ema_residual
+        iterate = Iterate(*point, report, solver.gradient(solver_state), steps_made)
+        # Written so that any finite loss is better than a start of NaN.
+        is_better = _is_finite(report) & ~(report.loss >= state.best.report.loss)
+        best = jax.tree.map(
+            lambda new, old: jnp.where(is_better, new, old), iterate, state.best
+        )
+        stepped = State(*point, solver_state, report, steps_made, best, rollbacks)
+        # A loop of at most one iteration. Under vmap it runs only if some member
+        # needs it, where a select would copy every solver history at every step.
+        undo = functools.partial(roll_back, problem)
+        return count + 1, jax.lax.while_loop(has_diverged, undo, stepped)
+
+    # Ending the loop at the tolerance, without a select in it, does not copy the
+    # L-BFGS history. Under vmap the loop ends with the last member.
+    count = jnp.zeros((), jnp.int32)
+    with jax.default_matmul_precision(problem.network.numerics.precision):
+        return jax.lax.while_loop(is_unfinished, step, (count, state))[1]
+
+
+def is_stalled(state: State) -> jax.Array:
+    """Return whether a rollback led to the start of the stage and no step left it."""
+    is_at_start = (state.rollbacks > 0) & (state.best.step == 0)
+    return is_at_start & (state.step > 0) & (state.report.step_length == 0)
+
+
+def overflowed_share(state: State) -> jax.Array:
+    """Return the share of values whose solver state is not finite."""
+    overflowed = jnp.zeros(state.variable.shape, bool)
+    for leaf in jax.tree.leaves(state.solver):
+        if jnp.shape(leaf) == overflowed.shape:
+            overflowed |= ~jnp.isfinite(leaf)
+    return overflowed.mean()
+
+
+def has_diverged(state: State) -> jax.Array:
+    """Return whether the loss or gradient is not finite, unlike at the best iterate."""
+    return ~_is_finite(state.report) & _is_finite(state.best.report)
+
+
+def roll_back(problem: Problem, state: State) -> State:
+    """Re-initialise at the best iterate, with half the step size."""
+    state = state._replace(rollbacks=state.rollbacks + 1)
+    best, report = state.best, state.best.report
+    evaluation = (report.loss, report.parts), best.gradient
+    solver_state = _damped_solver(problem, state).reinitialise(
+        lambda _: evaluation, best.variable, state.solver
+    )
+    report = report._replace(
+        step_length=jnp.zeros_like(report.step_length),
+        evaluations=state.report.evaluations,
+        failed=state.report.failed,
+    )
+    return state._replace(
+        canvas=best.canvas,
+        variable=best.variable,
+        ema=best.ema,
+        ema_residual=best.ema_residual,
+        solver=solver_state._replace(report=report),
+        report=report,
+    )
+
+
+def _damped_solver(problem: Problem, state: State) -> Solver:
+    """Return the solver with its step halved for each rollback."""
+    one = jnp.ones((), state.variable.dtype)
+    return problem.solver.scale_step(jnp.ldexp(one, -state.rollbacks))
+
+
+def _is_finite(report: Report) -> jax.Array:
+    return jnp.isfinite(report.loss) & jnp.isfinite(report.grad_norm)

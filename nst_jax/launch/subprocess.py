@@ -79,7 +79,7 @@ def run_in_subprocess(
     if _is_finished(workdir):
         return True  # All of its members have diverged, which is status 1.
     said = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-    reason, *_ = said[-1].partition("; what is finished is kept")  # It is not there.
+    reason, *_ = said[-1].partition("; finished members are kept")  # It is not there.
     raise ChildProcessError(
         f"the process of its own for members {numbers} ended with status "
         f"{process.returncode} ({reason})"

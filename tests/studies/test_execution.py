@@ -681,7 +681,7 @@ def test_a_process_that_was_stopped_is_no_failure(tmp_path, status):
 def test_a_process_that_failed_says_its_last_sentence(tmp_path):
     script = tmp_path / "failed.py"
     script.write_text(
-        "raise SystemExit('no room; what is finished is kept, and so on')"
+        "raise SystemExit('no room; finished members are kept, and so on')"
     )
     with pytest.raises(ChildProcessError, match=r"status 1 \(no room\)$"):
         run_in_subprocess(str(script), tmp_path, [0], lambda: False)

@@ -197,8 +197,7 @@ def test_a_disk_that_is_full(tmp_path):
         assert "No space left on device" in told[0] and str(small) in told[0]
         if (workdir / "run.json").exists():
             assert (
-                f"is kept, and to go on, give the same command with --workdir={workdir}"
-                in told[0]
+                f"to resume, give the same command with --workdir={workdir}" in told[0]
             )
         subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
         status, _, err = launch(*flags, f"--workdir={workdir}")

@@ -24,17 +24,7 @@ from nst_jax.losses import View
 
 @nst_jax.term
 class Palette(nst_jax.Term):
-    """Which colours there are, and how much of each, as in a style picture.
-
-    Mean squared difference of two distributions: the share of pixels that have at
-    most so much red, green and blue, for `levels`³ colours. The step at each level is
-    a smooth one, so that every pixel feels where colour is wanted.
-
-    Attributes:
-      sharpness: of the steps; a leaf, like the weight: an axis over it is one program.
-      levels: of each channel, from 0 to 1.
-      style: which of the style pictures.
-    """
+    """Mean squared difference of the cumulative colour distributions."""
 
     name: str = nst_jax.static(default="palette")
     sharpness: float = 16.0
@@ -48,7 +38,7 @@ class Palette(nst_jax.Term):
         return ((self.distribution(view.image) - target) ** 2).mean()
 
     def distribution(self, image: jax.Array) -> jax.Array:
-        """The share of pixels below each colour: [levels, levels, levels], 0 to 1."""
+        """Return the share of pixels below each colour, [levels, levels, levels]."""
         levels = jnp.linspace(0, 1, self.levels)
         above = levels[None, None] - image.reshape(-1, 3)[..., None]
         red, green, blue = jax.nn.sigmoid(self.sharpness * above).swapaxes(0, 1)

@@ -1,7 +1,8 @@
-"""README's code runs as it stands, and what it points at is there."""
+"""The code of README and docs runs as it stands, and its links and pictures exist."""
 
 import itertools
 import re
+import tomllib
 
 import numpy as np
 import pytest
@@ -10,14 +11,30 @@ from command_line import ROOT, launch
 import nst_jax
 from nst_jax.check import __main__ as check
 
-README = (ROOT / "README.md").read_text()
-PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-COMMANDS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+README, GUIDE, GALLERY, CONVENTIONS = (
+    (ROOT / page).read_text()
+    for page in ("README.md", "docs/guide.md", "docs/gallery.md", "docs/conventions.md")
+)
+PAGES = [
+    path
+    for folder in ("", "docs", "weights", "samples")
+    for path in sorted((ROOT / folder).glob("*.md"))
+]
+
+
+def blocks(language, *texts):
+    """Return the fenced code blocks of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", "".join(texts), re.DOTALL)
+
+
+GRID, LOSS = blocks("python", README)
+(TRANSFER,) = blocks("python", GUIDE)
+COMMANDS = blocks("bash", README, GUIDE)
 
 
 def test_the_python_example_makes_eight_pictures():
     names = {}
-    exec(PYTHON[0], names)
+    exec(TRANSFER, names)
     canvases = names["result"].canvas
     assert canvases.shape == (8, *names["content"].shape)
     first, last = names["result"].history[0].loss, names["result"].history[-1].loss
@@ -26,13 +43,24 @@ def test_the_python_example_makes_eight_pictures():
 
 
 def test_the_grid_is_built():
-    exec(PYTHON[1], {})
+    exec(GRID, {})
+
+
+def test_the_preset_example_is_built(monkeypatch):
+    """The samples for a reader's pictures, at a small size."""
+    plans = []
+    monkeypatch.setattr(nst_jax, "execute", lambda plan, workdir: plans.append(plan))
+    (code,) = blocks("python", CONVENTIONS)
+    code = code.replace("me.jpg", "samples/coffee.png").replace("size=512", "size=64")
+    exec(code.replace("painting.jpg", "samples/swirls.jpg"), {})
+    (group,) = plans[0].groups
+    assert group.objectives[0].terms[1].weight == 1000.0
 
 
 def test_every_config_is_in_the_gallery():
     configs = {path.stem for path in (ROOT / "configs").glob("*.py")}
-    assert set(re.findall(r"\(configs/(\w+)\.py\) \|", README)) == configs
-    assert set(re.findall(r'src="docs/images/(\w+)\.jpg"', README)) == configs
+    assert set(re.findall(r"\(\.\./configs/(\w+)\.py\) \|", GALLERY)) == configs
+    assert set(re.findall(r'src="images/(\w+)\.jpg"', GALLERY)) == configs
     for name in configs:
         assert (ROOT / "docs" / "images" / f"{name}.jpg").is_file(), name
 
@@ -42,13 +70,13 @@ def test_the_loss_of_ones_own_is_the_config_s():
     config = (ROOT / "configs" / "extend_my_loss.py").read_text()
     _, _, code = config.partition('"""\n\n')
     code, _, _ = code.partition("\n\n\ndef get_config")
-    assert PYTHON[2] == code + "\n"
+    assert code + "\n" == LOSS
 
 
 def test_the_loss_of_ones_own_is_part_of_an_objective(network):
     """Against the shares of pixels counted one level after the other."""
     names = {}
-    exec(PYTHON[2], names)
+    exec(LOSS, names)
     term = names["Palette"](weight=100.0, sharpness=9.0, levels=4)
     rng = np.random.default_rng(0)
     canvas, style = rng.random((2, 20, 20, 3), np.float32)
@@ -106,6 +134,35 @@ def test_shares_are_joined(tmp_path):
     assert f"done: {tmp_path}/both" in out
 
 
-def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    """Files exist, and so do the headings that links name."""
+    text = page.read_text()
+    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    for target in targets:
+        if target.startswith("http"):
+            continue
+        path, _, heading = target.partition("#")
+        linked = page.parent / path if path else page
+        assert linked.exists(), target
+        if heading:
+            assert heading in headings(linked.read_text()), target
+
+
+def headings(text):
+    """Return the anchors that GitHub gives the headings of a page."""
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", t.lower()).replace(" ", "-") for t in titles}
+
+
+def test_every_page_is_in_the_index():
+    index = (ROOT / "docs" / "README.md").read_text()
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert set(re.findall(r"^\| \[\w+\]\((\w+\.md)\) \|", index, re.M)) == pages
+
+
+def test_citation_matches_the_package():
+    text = (ROOT / "CITATION.cff").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for field in ("version", "license"):
+        assert f"\n{field}: {project[field]}\n" in text

@@ -29,7 +29,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nst_jax.images.io import is_picture
+from nst_jax.images.io import is_complete_png
 from nst_jax.workdir.checkpoint import Checkpoint
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -147,7 +147,7 @@ def state(workdir: pathlib.Path) -> str:
         elif path.suffix == ".json":
             json.loads(path.read_text())
         elif path.suffix == ".png":
-            assert is_picture(path), path
+            assert is_complete_png(path), path
         elif path.suffix == ".safetensors":
             assert Checkpoint.load(path) is not None
     if not (workdir / "run.json").exists():

@@ -68,14 +68,14 @@ def luma(image: ArrayLike) -> np.ndarray:
     return np.asarray(image, np.float64) @ np.array(LUMA_WEIGHTS)
 
 
-def canvas(colour: str, picture: np.ndarray) -> np.ndarray:
+def prepare_canvas(colour: str, picture: np.ndarray) -> np.ndarray:
     """A starting picture [H, W, 3] as the optimisation sees it: luma alone, if so."""
     if colour != "luminance":
         return picture
     return np.repeat(luma(picture)[..., None], 3, -1).astype(np.float32)
 
 
-def prepared(
+def prepare(
     colour: str,
     content: np.ndarray,
     styles: tuple[np.ndarray, ...],
@@ -103,26 +103,26 @@ def prepared(
     if colour == "luminance":
         grey = luma(content)[..., None]
         lumas = [
-            matched(luma(style)[..., None], grey, _pca, alpha, content_alpha)
+            match_moments(luma(style)[..., None], grey, _pca, alpha, content_alpha)
             for style, alpha in pairs
         ]
         return _three(grey), tuple(map(_three, lumas))
     if colour in MAPS:
         coloured = [
-            matched(style, content, MAPS[colour], alpha, content_alpha)
+            match_moments(style, content, MAPS[colour], alpha, content_alpha)
             for style, alpha in pairs
         ]
         return content, tuple(style.astype(np.float32) for style in coloured)
     return content, styles
 
 
-def finished(colour: str, result: np.ndarray, content: np.ndarray) -> np.ndarray:
+def restore(colour: str, result: np.ndarray, content: np.ndarray) -> np.ndarray:
     """The result in the colours that were asked for.
 
     Args:
       colour: one of `COLOURS`.
       result: [..., H, W, 3], what the optimisation has ended with.
-      content: [H, W, 3], as it was before `prepared`.
+      content: [H, W, 3], as it was before `prepare`.
 
     Returns:
       float32 [..., H, W, 3], not clipped to [0, 1]: a luma of the result's may be
@@ -142,7 +142,7 @@ def finished(colour: str, result: np.ndarray, content: np.ndarray) -> np.ndarray
     return np.asarray(result, np.float32)
 
 
-def matched(
+def match_moments(
     style: np.ndarray,
     content: np.ndarray,
     mapping: Callable[[np.ndarray, np.ndarray], np.ndarray],

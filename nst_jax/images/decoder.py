@@ -67,7 +67,7 @@ def is_animated(path: pathlib.Path) -> bool:
 def open_animation(
     path: pathlib.Path, argument: str, max_pixels: int
 ) -> ImageFile.ImageFile:
-    """Open an animated picture, held in memory, for `seek` and `upright`.
+    """Open an animated picture, held in memory, for `seek` and `decode_upright`.
 
     Raises:
       RequestError: it is broken or too large.
@@ -150,7 +150,7 @@ def check_pixels(
         )
 
 
-def upright(image: ImageFile.ImageFile) -> Image.Image:
+def decode_upright(image: ImageFile.ImageFile) -> Image.Image:
     """A decoded copy of an open picture: 8 bits a channel, EXIF orientation applied.
 
     A transparent colour of a depth other than 8 bits becomes an alpha channel, or is

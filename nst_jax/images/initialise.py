@@ -125,7 +125,7 @@ class Canvas(Fields):
         return self.kind in noisy or (self.kind == "blend" and self.mix > 0)
 
 
-def nudged(picture: np.ndarray, ulps: int) -> np.ndarray:
+def add_ulps(picture: np.ndarray, ulps: int) -> np.ndarray:
     """The picture, its first value moved by so many units in the last place."""
     picture = np.array(picture, np.float32)
     towards = np.float32(np.inf if ulps > 0 else -np.inf)
@@ -135,7 +135,7 @@ def nudged(picture: np.ndarray, ulps: int) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
-def noise(key: jax.Array, shape: tuple[int, int, int], kind: str) -> jax.Array:
+def unit_noise(key: jax.Array, shape: tuple[int, int, int], kind: str) -> jax.Array:
     """Noise of a shape [H, W, 3]: uniform in ±1, or standard normal.
 
     float32, so that its values stay the same where 64-bit arrays are enabled.
@@ -199,7 +199,7 @@ def draw_canvas(
     with jax.default_device(_host()):
         start = np.asarray(_start(canvas, key, content, styles, picture), np.float32)
     ulps = canvas.ulps + (frame if canvas.per_frame == "rounding" else 0)
-    return nudged(start, ulps) if ulps else start
+    return add_ulps(start, ulps) if ulps else start
 
 
 def _host() -> jax.Device:
@@ -229,8 +229,8 @@ def _start(
         if picture.shape == content.shape:
             return picture
         return resize(jnp.asarray(picture), height, width)
-    unit = noise(key, content.shape, canvas.noise)
-    drawn = canvas.amplitude * unit  # Outside of `noise`: rounded as written.
+    unit = unit_noise(key, content.shape, canvas.noise)
+    drawn = canvas.amplitude * unit  # Outside of `unit_noise`: rounded as written.
     noisy = jnp.asarray([[CENTRES[canvas.centre]]], jnp.float32) + drawn
     if canvas.kind == "blend":
         return canvas.mix * noisy + (1 - canvas.mix) * content

@@ -15,10 +15,10 @@ from nst_jax.core.paths import find_file as find_file
 from nst_jax.images.decoder import (
     MAX_PIXELS,
     check_pixels,
+    decode_upright,
     decoding,
     formats,
     pillow_limit,
-    upright,
 )
 from nst_jax.images.image import fill_hidden, fitted_shape, to_bytes
 
@@ -85,11 +85,11 @@ def read_image(
     if size:
         subject = f"{argument}: at size {size}, {str(path)!r}"
         kept = {"fit": fit, "resample": resample, "subject": subject}
-        image = resized(image, size, max_pixels=max_pixels, **kept)
+        image = resize_image(image, size, max_pixels=max_pixels, **kept)
     return np.asarray(image, np.float32) / 255
 
 
-def sized_array(
+def resize_array(
     source: ArrayInput,
     size: int,
     *,
@@ -137,10 +137,10 @@ def read_alpha(path: str | pathlib.Path, shape: tuple[int, ...]) -> np.ndarray |
         warnings.simplefilter("ignore")
         with Image.open(find_file("picture", path), formats=formats()) as image:
             opaque = not image.has_transparency_data
-            return None if opaque else alpha_at(upright(image), shape)
+            return None if opaque else resize_alpha(decode_upright(image), shape)
 
 
-def alpha_at(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray | None:
+def resize_alpha(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray | None:
     """Return an upright picture's alpha, float32 [H, W] at a shape; None if opaque."""
     if not image.has_transparency_data:
         return None
@@ -150,7 +150,7 @@ def alpha_at(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray | None:
     return None if (found == 1).all() else found
 
 
-def resized(
+def resize_image(
     image: Image.Image,
     size: int,
     *,
@@ -177,13 +177,13 @@ def _open(
     with decoding(path, argument, max_pixels):
         with Image.open(path, formats=formats()) as image:
             check_pixels(subject, image.height, image.width, max_pixels)
-            shown = upright(image)
+            shown = decode_upright(image)
         # A decoder may have found another size than the header's.
         check_pixels(subject, shown.height, shown.width, max_pixels)
         return to_rgb(shown, subject, fill=fill)
 
 
-def as_seen(image: Image.Image) -> Image.Image:
+def composite_on_white(image: Image.Image) -> Image.Image:
     """Return a picture as RGB, with white behind what is transparent in RGBA."""
     if image.mode == "RGBA":
         white = Image.new("RGBA", image.size, "white")
@@ -202,7 +202,7 @@ def _filled(image: Image.Image, subject: str) -> Image.Image:
 
 
 def to_rgb(image: Image.Image, subject: str, *, fill: bool) -> Image.Image:
-    """Convert a picture of `decoder.upright` to 8-bit sRGB.
+    """Convert a picture of `decoder.decode_upright` to 8-bit sRGB.
 
     Args:
       image: of any mode of 8 bits.
@@ -215,7 +215,7 @@ def to_rgb(image: Image.Image, subject: str, *, fill: bool) -> Image.Image:
     if image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
     if image.mode == "RGBA":
-        opaque = _filled(image, subject) if fill else as_seen(image)
+        opaque = _filled(image, subject) if fill else composite_on_white(image)
         return _in_srgb(opaque, image).convert("RGB")
     if image.mode == "P":
         image = image.convert("RGB")
@@ -273,7 +273,7 @@ def save_image(
     Image.fromarray(pixels).save(path)
 
 
-def is_picture(path: pathlib.Path) -> bool:
+def is_complete_png(path: pathlib.Path) -> bool:
     """Whether a file is there, and a PNG that was written whole."""
     try:
         with Image.open(path, formats=("PNG",)) as image:

@@ -80,12 +80,12 @@ def regions(
 ) -> tuple[np.ndarray, ...]:
     """Return how much of each pixel belongs to each region, of several pictures.
 
-    `label` and `Labels.shares` in one call, with their arguments and errors.
+    `label_regions` and `Labels.shares` in one call, with their arguments and errors.
     """
-    return label(masks, names).shares(shapes)
+    return label_regions(masks, names).shares(shapes)
 
 
-def label(masks: Sequence[np.ndarray], names: Sequence[str]) -> Labels:
+def label_regions(masks: Sequence[np.ndarray], names: Sequence[str]) -> Labels:
     """Find the regions of masks by their flat colours.
 
     The regions are those of the first mask, the content's. Two colours within
@@ -248,7 +248,7 @@ def read_mask(path: str, argument: str, max_pixels: int = MAX_PIXELS) -> np.ndar
     return mask
 
 
-def frozen(mask: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
+def frozen_pixels(mask: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
     """Where a mask [h, w, 3] is white, bool [H, W, 1] for a picture of that shape.
 
     A pixel is held where at least half of it is: masks of stages of two sizes agree.

@@ -17,13 +17,13 @@ from nst_jax.core.paths import candidates, find_file
 from nst_jax.images.decoder import (
     MAX_PIXELS,
     check_pixels,
+    decode_upright,
     decoding,
     is_animated,
     list_pictures,
     open_animation,
-    upright,
 )
-from nst_jax.images.io import read_image, resized, to_rgb
+from nst_jax.images.io import read_image, resize_image, to_rgb
 
 #: Pixels a frame, and far more than any other motion can use.
 MAX_AMOUNT = 10_000
@@ -118,7 +118,7 @@ class Film(Fields):
         return picture
 
 
-def source(path: str, frame: int) -> tuple[str, int | None]:
+def locate_frame(path: str, frame: int) -> tuple[str, int | None]:
     """The file that holds a frame, and the frame's place in it if it is a film.
 
     Args:
@@ -273,7 +273,7 @@ class Animation:
             if frame >= count:
                 raise RequestError(_no_frame(self._name, count, frame))
             self._image.seek(first + frame)
-            return upright(self._image)
+            return decode_upright(self._image)
 
 
 def _no_frame(name: str, count: int, frame: int) -> str:
@@ -328,5 +328,5 @@ def read_frame(
     image = to_rgb(film.picture(frame), subject, fill=True)
     if size:
         subject = f"{argument}: at size {size}, {path!r}"
-        image = resized(image, size, subject=subject, **kept)
+        image = resize_image(image, size, subject=subject, **kept)
     return np.asarray(image, np.float32) / 255

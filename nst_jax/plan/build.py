@@ -286,7 +286,7 @@ def _scenes(reader: Reader) -> Callable[[Experiment], Scene]:
 
         def coloured() -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
             alphas = [reader.alpha(picture) for picture in (original, *originals)]
-            return colour.prepared(experiment.colour, original, originals, alphas)
+            return colour.prepare(experiment.colour, original, originals, alphas)
 
         def alpha() -> np.ndarray | None:
             return reader.alpha(original)
@@ -300,7 +300,7 @@ def _scenes(reader: Reader) -> Callable[[Experiment], Scene]:
         content, styles = once(coloured, experiment.colour, pictures)
         canvas = reader.canvas(experiment)
         if canvas is not None:
-            canvas = colour.canvas(experiment.colour, canvas)
+            canvas = colour.prepare_canvas(experiment.colour, canvas)
         return Scene(
             content=content,
             styles=styles,

@@ -248,7 +248,7 @@ class Group:
         picture = scene.canvas
         if before is not None:
             assert result is not None
-            picture = colour.canvas(member.experiment.colour, result(before))
+            picture = colour.prepare_canvas(member.experiment.colour, result(before))
         return draw_canvas(
             member.experiment.canvas,
             member.seed,
@@ -265,7 +265,7 @@ class Group:
 
     def _finished(self, i: int, canvas: np.ndarray) -> np.ndarray:
         experiment, scene = self.members[i].experiment, self.scenes[i]
-        result = colour.finished(experiment.colour, canvas, scene.original)
+        result = colour.restore(experiment.colour, canvas, scene.original)
         radius, eps = experiment.smoothing.radius, experiment.smoothing.eps
         if radius:
             result = np.asarray(_smoothed(result, scene.original, radius, eps))

@@ -125,7 +125,7 @@ class Reader:
         Size 0 is its own size.
         """
         asked = experiment.content, experiment.frame
-        path, place = self._once(("source", *asked), lambda: film.source(*asked))
+        path, place = self._once(("source", *asked), lambda: film.locate_frame(*asked))
         moving = experiment.film.motion != "still"
         role = "content"
         if experiment.frame and (moving or place is not None):
@@ -137,7 +137,7 @@ class Reader:
             options: dict[str, Any] = {"fit": fit, "resample": resample}
             options |= {"argument": "content", "max_pixels": limit}
             if isinstance(path, ArrayInput):
-                picture = io.sized_array(path, side, **options)
+                picture = io.resize_array(path, side, **options)
             else:
                 if place is not None:
                     options["video"] = self._film(path, limit)
@@ -164,7 +164,7 @@ class Reader:
             options: dict[str, Any] = {"fit": fit, "resample": resample}
             options |= {"argument": role, "max_pixels": limit}
             if isinstance(path, ArrayInput):
-                return self._noted(role, path, io.sized_array(path, side, **options))
+                return self._noted(role, path, io.resize_array(path, side, **options))
             image = io.read_image(path, side, fill=True, **options)
             return self._noted(role, path, image)
 
@@ -213,7 +213,7 @@ class Reader:
             read = [
                 self.mask(n, path, limit) for n, path in zip(names, paths, strict=True)
             ]
-            labels = masks.label(read, names)
+            labels = masks.label_regions(read, names)
             first, *others = labels.shares(shapes)
             first = experiment.film.moved(first, experiment.frame, axis=2)
             shares: Sequence[np.ndarray] = (first, *others)
@@ -242,7 +242,7 @@ class Reader:
         if not path:
             return None
         mask = self.mask(role, path, experiment.max_pixels)
-        held = masks.frozen(mask, content.shape, role)
+        held = masks.frozen_pixels(mask, content.shape, role)
         return experiment.film.moved(held, experiment.frame)
 
     def alpha(self, picture: np.ndarray) -> np.ndarray | None:
@@ -257,7 +257,7 @@ class Reader:
             elif place is None:
                 alpha = io.read_alpha(path, picture.shape)
             else:
-                alpha = io.alpha_at(self._film(path).picture(place), picture.shape)
+                alpha = io.resize_alpha(self._film(path).picture(place), picture.shape)
             if alpha is not None:
                 if not alpha.any():
                     height, width, _ = picture.shape

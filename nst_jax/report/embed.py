@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from nst_jax.images.io import as_seen
+from nst_jax.images.io import composite_on_white
 
 #: The longer side of an embedded picture at most, in pixels; and at least, for
 #: smaller ones show nothing.
@@ -21,7 +21,7 @@ _QUALITY = 92
 def jpeg(path: pathlib.Path, side: int = LARGEST) -> str:
     """A picture file as a JPEG data URL, its longer side at most `side`."""
     with Image.open(path, formats=("PNG",)) as image:
-        picture = as_seen(image)
+        picture = composite_on_white(image)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     # Colour in full resolution: the page compares pictures pixel by pixel.

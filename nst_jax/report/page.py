@@ -15,7 +15,7 @@ import numpy as np
 from nst_jax.core.atomic import write_atomically
 from nst_jax.core.errors import RequestError
 from nst_jax.core.extras import require_extra
-from nst_jax.images.io import is_picture
+from nst_jax.images.io import is_complete_png
 from nst_jax.report import embed
 from nst_jax.report.curves import curves
 from nst_jax.report.run_directory import Member, RunDirectory, read_json
@@ -210,7 +210,7 @@ def _study(run: RunDirectory) -> dict[str, Any]:
         "pictures": [
             {"title": item["title"], "data": embed.jpeg(picture, 1600)}
             for item in found.get("pictures", [])
-            if is_picture(picture := _beside(run, item["file"]))
+            if is_complete_png(picture := _beside(run, item["file"]))
         ],
         "films": [
             {

@@ -7,7 +7,7 @@ import pathlib
 from typing import Any
 
 from nst_jax.core.errors import RequestError
-from nst_jax.images.io import is_picture
+from nst_jax.images.io import is_complete_png
 from nst_jax.workdir.lock import check_contents
 from nst_jax.workdir.metrics_log import read_metrics
 from nst_jax.workdir.schema import FINISHED, read_manifest
@@ -58,12 +58,12 @@ class Member:
         """`final.png`, and `latest.png` until it is finished; None without one."""
         finished = self.entry["status"] in FINISHED
         path = self.folder / ("final.png" if finished else "latest.png")
-        return path if is_picture(path) else None
+        return path if is_complete_png(path) else None
 
     @functools.cached_property
     def frames(self) -> tuple[pathlib.Path, ...]:
         """The pictures kept on the way, in the order of their steps."""
-        return tuple(filter(is_picture, self.kept(".png")))
+        return tuple(filter(is_complete_png, self.kept(".png")))
 
     def kept(self, suffix: str) -> list[pathlib.Path]:
         """Files in `frames/`, in the order of their steps.
@@ -133,7 +133,7 @@ class RunDirectory:
         """The file of an input that is a picture, if it was kept."""
         name = self.manifest["inputs"][number]["picture"]
         path = self.workdir / (name or "")
-        return path if name and is_picture(path) else None
+        return path if name and is_complete_png(path) else None
 
 
 def read_run(workdir: str | pathlib.Path) -> RunDirectory:

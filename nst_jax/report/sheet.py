@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from nst_jax.core.errors import RequestError, check_integer
 from nst_jax.core.image_array import as_picture
 from nst_jax.images.image import to_bytes
-from nst_jax.images.io import as_seen
+from nst_jax.images.io import composite_on_white
 from nst_jax.report.run_directory import RunDirectory
 
 _GAP = 8
@@ -189,7 +189,7 @@ def _flow(
 
 def _opened(path: pathlib.Path) -> Image.Image:
     with Image.open(path) as image:
-        return as_seen(image)
+        return composite_on_white(image)
 
 
 def _fitted(picture: Image.Image, most: int, least: int = 1) -> Image.Image:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from nst_jax.core.extras import require_extra
-from nst_jax.images.io import as_seen
+from nst_jax.images.io import composite_on_white
 from nst_jax.report.run_directory import read_run
 
 
@@ -43,6 +43,6 @@ def write_tensorboard(workdir: str | pathlib.Path) -> None:
                         writer.add_scalar(tag, value, row["step"])
             if member.picture:
                 with Image.open(member.picture) as image:
-                    pixels = np.asarray(as_seen(image))
+                    pixels = np.asarray(composite_on_white(image))
                 step = rows[-1]["step"] if rows else 0
                 writer.add_image(member.picture.stem, pixels, step, dataformats="HWC")

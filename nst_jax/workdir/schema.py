@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 import msgspec
 from msgspec import Meta
 
-from nst_jax.images.io import file_sha256, is_picture
+from nst_jax.images.io import file_sha256, is_complete_png
 from nst_jax.workdir.metrics_log import Count
 from nst_jax.workdir.strict_json import from_json
 
@@ -182,6 +182,6 @@ def is_whole(entry: dict[str, Any], folder: pathlib.Path, rows: int) -> bool:
         return False
     try:
         same = file_sha256(folder / "final.npy") == entry["sha256"]
-        return same and is_picture(folder / "final.png")
+        return same and is_complete_png(folder / "final.png")
     except OSError:
         return False

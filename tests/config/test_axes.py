@@ -455,7 +455,7 @@ def test_each_member_continues_its_film_in_its_own_colours():
     before = smooth_picture(0, *second.content.shape[:2])
     plain, grey = second.starts([0, 1], lambda member: before)
     np.testing.assert_array_equal(plain, before)
-    np.testing.assert_array_equal(grey, colour.canvas("luminance", before))
+    np.testing.assert_array_equal(grey, colour.prepare_canvas("luminance", before))
 
 
 def test_another_picture_of_the_same_size_needs_no_second_program(two_pictures):

@@ -79,7 +79,7 @@ def test_every_file_of_a_request_is_looked_for_beside_its_config(folders):
     read = {item.role: item.path for item in plan.inputs}
     assert read["content"] == os.path.join("frames", "1.png")
     assert {"canvas.path", "masks.content", "masks.styles[0]", "weights"} <= {*read}
-    assert film.source("frames", 0)[0] == read["content"]
+    assert film.locate_frame("frames", 0)[0] == read["content"]
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/null"])

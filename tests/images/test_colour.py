@@ -10,10 +10,10 @@ from nst_jax.images.colour import (
     COLOURS,
     LEAST_VARIANCE,
     MAPS,
-    finished,
     luma,
-    matched,
-    prepared,
+    match_moments,
+    prepare,
+    restore,
 )
 
 CONTENT = smooth_picture(1, 24, 32)
@@ -41,7 +41,7 @@ def random_covariance(seed: int) -> np.ndarray:
 @pytest.mark.parametrize("mapping", MAPS.values(), ids=MAPS)
 def test_matched_colours_have_the_contents_mean_and_covariance(mapping):
     for style in STYLES:
-        found = matched(style, CONTENT, mapping)
+        found = match_moments(style, CONTENT, mapping)
         assert found.shape == style.shape and found.dtype == np.float64
         for mine, wanted in zip(moments(found), moments(CONTENT), strict=True):
             np.testing.assert_allclose(mine, wanted, rtol=0, atol=1e-14)
@@ -50,7 +50,7 @@ def test_matched_colours_have_the_contents_mean_and_covariance(mapping):
 @pytest.mark.parametrize("mapping", MAPS.values(), ids=MAPS)
 def test_colours_that_agree_stay(mapping):
     mirrored = CONTENT[::-1, ::-1]
-    found = matched(mirrored, CONTENT, mapping)
+    found = match_moments(mirrored, CONTENT, mapping)
     np.testing.assert_allclose(found, mirrored, atol=1e-13)
 
 
@@ -97,8 +97,8 @@ def test_the_symmetric_map_moves_colours_least():
 @pytest.mark.parametrize("mapping", MAPS.values(), ids=MAPS)
 def test_channels_in_another_order_are_another_picture_for_cholesky_alone(mapping):
     order = [2, 0, 1]
-    here = matched(STYLES[0], CONTENT, mapping)[..., order]
-    there = matched(STYLES[0][..., order], CONTENT[..., order], mapping)
+    here = match_moments(STYLES[0], CONTENT, mapping)[..., order]
+    there = match_moments(STYLES[0][..., order], CONTENT[..., order], mapping)
     same = np.allclose(here, there, atol=1e-12)
     assert same == (mapping is not MAPS["match_cholesky"])
 
@@ -113,8 +113,8 @@ def test_flat_and_grey_pictures_give_numbers(colour: str):
     pixel = np.full((1, 1, 3), 0.5, np.float32)
     pictures = (flat, grey, pixel, np.zeros_like(flat), CONTENT)
     for content in pictures:
-        seen, styles = prepared(colour, content, pictures)
-        for image in (seen, *styles, finished(colour, 1 - seen, content)):
+        seen, styles = prepare(colour, content, pictures)
+        for image in (seen, *styles, restore(colour, 1 - seen, content)):
             assert image.dtype == np.float32
             assert np.isfinite(image).all()
 
@@ -122,7 +122,7 @@ def test_flat_and_grey_pictures_give_numbers(colour: str):
 @pytest.mark.parametrize("colour", MAPS)
 def test_a_flat_style_becomes_the_mean_colour(colour: str):
     flat = np.full((5, 7, 3), 0.25, np.float32)
-    _, (style,) = prepared(colour, CONTENT, (flat,))
+    _, (style,) = prepare(colour, CONTENT, (flat,))
     mean = np.broadcast_to(CONTENT.mean((0, 1), np.float64), style.shape)
     np.testing.assert_allclose(style, mean, rtol=1e-6)
 
@@ -130,7 +130,7 @@ def test_a_flat_style_becomes_the_mean_colour(colour: str):
 @pytest.mark.parametrize("colour", MAPS)
 def test_a_grey_content_makes_styles_grey_to_a_level_of_8_bits(colour: str):
     grey = np.repeat(CONTENT[..., :1], 3, axis=-1)
-    _, styles = prepared(colour, grey, STYLES)
+    _, styles = prepare(colour, grey, STYLES)
     for style in styles:
         apart = style - style.mean(-1, keepdims=True)
         assert np.sqrt((apart**2).mean()) < 1 / 255
@@ -141,7 +141,7 @@ def test_rounding_is_not_blown_up_to_colour(colour: str):
     """A style with a thousandth of colour noise gains no more than the bound allows."""
     noise = np.random.default_rng(9).normal(0, 1e-3, STYLES[0].shape)
     grey = (np.repeat(STYLES[0][..., :1], 3, axis=-1) + noise).astype(np.float32)
-    _, (style,) = prepared(colour, CONTENT, (grey,))
+    _, (style,) = prepare(colour, CONTENT, (grey,))
     spread = moments(CONTENT)[1].trace()
     weakest = np.linalg.eigvalsh(moments(style)[1])[0]
     assert weakest < 2 * spread * 1e-3**2 / LEAST_VARIANCE
@@ -158,7 +158,7 @@ def test_luma_is_the_first_row_of_yuv():
 @pytest.mark.parametrize("colour", ["luminance", "luma_swap"])
 def test_the_finished_picture_is_the_results_luma_under_the_contents_chroma(colour):
     """Against the way through Y'UV and back by the inverse of its matrix."""
-    found = finished(colour, RESULT, CONTENT)
+    found = restore(colour, RESULT, CONTENT)
     assert found.dtype == np.float32 and found.min() < 0 and found.max() > 1
     yuv = np.float64(CONTENT) @ YUV.T
     yuv[..., 0] = np.float64(RESULT) @ _Y
@@ -170,24 +170,24 @@ def test_the_finished_picture_is_the_results_luma_under_the_contents_chroma(colo
 
 @pytest.mark.parametrize("colour", COLOURS)
 def test_a_result_that_is_the_content_is_finished(colour: str):
-    np.testing.assert_array_equal(finished(colour, CONTENT, CONTENT), CONTENT)
+    np.testing.assert_array_equal(restore(colour, CONTENT, CONTENT), CONTENT)
 
 
 @pytest.mark.parametrize("colour", ["style", *MAPS])
 def test_other_ways_leave_the_result_alone(colour: str):
-    np.testing.assert_array_equal(finished(colour, RESULT, CONTENT), RESULT)
+    np.testing.assert_array_equal(restore(colour, RESULT, CONTENT), RESULT)
 
 
 @pytest.mark.parametrize("colour", COLOURS)
 def test_a_batch_is_finished_picture_by_picture(colour: str):
     batch = np.stack([RESULT, CONTENT, 1 - RESULT])
-    one_by_one = [finished(colour, result, CONTENT) for result in batch]
-    np.testing.assert_array_equal(finished(colour, batch, CONTENT), one_by_one)
+    one_by_one = [restore(colour, result, CONTENT) for result in batch]
+    np.testing.assert_array_equal(restore(colour, batch, CONTENT), one_by_one)
 
 
 def test_luminance_sees_lumas_shifted_and_scaled_to_the_contents():
     """Gatys et al., section 4.2: L' = σ/σₛ (L − μₛ) + μ."""
-    content, styles = prepared("luminance", CONTENT, STYLES)
+    content, styles = prepare("luminance", CONTENT, STYLES)
     grey = np.float64(CONTENT) @ _Y
     np.testing.assert_allclose(content, np.stack([grey] * 3, -1), atol=1e-7)
     for found, style in zip(styles, STYLES, strict=True):
@@ -199,15 +199,15 @@ def test_luminance_sees_lumas_shifted_and_scaled_to_the_contents():
 
 @pytest.mark.parametrize("colour", ["style", "luma_swap"])
 def test_other_ways_show_the_optimisation_the_pictures_as_they_are(colour: str):
-    content, styles = prepared(colour, CONTENT, STYLES)
+    content, styles = prepare(colour, CONTENT, STYLES)
     assert content is CONTENT and styles is STYLES
 
 
 @pytest.mark.parametrize("colour", COLOURS)
 def test_nothing_is_written_into_the_pictures_given(colour: str):
     pictures = [image.copy() for image in (CONTENT, *STYLES, RESULT)]
-    prepared(colour, pictures[0], tuple(pictures[1:3]))
-    finished(colour, pictures[3], pictures[0])
+    prepare(colour, pictures[0], tuple(pictures[1:3]))
+    restore(colour, pictures[3], pictures[0])
     for image, before in zip(pictures, (CONTENT, *STYLES, RESULT), strict=True):
         np.testing.assert_array_equal(image, before)
 
@@ -216,14 +216,14 @@ def test_nothing_is_written_into_the_pictures_given(colour: str):
 
 
 def test_an_unknown_way_is_refused():
-    for call in (prepared, finished):
+    for call in (prepare, restore):
         with pytest.raises(nst_jax.RequestError, match=r"got 'luma'; .*'luminance'\?"):
             call("luma", CONTENT, CONTENT)
 
 
 def test_a_result_of_another_shape_is_refused():
     with pytest.raises(nst_jax.RequestError, match=r"\(24, 32, 3\), got \(30, 20, 3\)"):
-        finished("style", STYLES[0], CONTENT)
+        restore("style", STYLES[0], CONTENT)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import nst_jax
 from configs.transfer import get_config
 from nst_jax.core.keys import seed_key
 from nst_jax.images.image import resize, to_bytes
-from nst_jax.images.initialise import NOISES, noise
+from nst_jax.images.initialise import NOISES, unit_noise
 
 CONTENT = smooth_picture(1, 48, 64)
 STYLE = smooth_picture(2, 30, 40)
@@ -121,7 +121,7 @@ def test_uniform_noise_fills_its_bounds_and_no_more():
 @pytest.mark.parametrize("kind", NOISES)
 def test_the_amplitude_is_a_factor_to_the_bit(kind: str, amplitude: float):
     """Nothing is clipped, and no other noise is drawn: float32 `0.5 + a · unit`."""
-    unit = np.asarray(noise(seed_key(7), CONTENT.shape, kind))
+    unit = np.asarray(unit_noise(seed_key(7), CONTENT.shape, kind))
     expected = np.float32(0.5) + np.float32(amplitude) * unit
     found = start(7, kind="noise", noise=kind, amplitude=amplitude)
     np.testing.assert_array_equal(found, expected)

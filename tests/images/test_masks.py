@@ -19,8 +19,8 @@ from nst_jax.images.masks import (
     MAX_REGIONS,
     TOLERANCE,
     check_frozen,
-    frozen,
-    label,
+    frozen_pixels,
+    label_regions,
     read_mask,
     regions,
 )
@@ -69,12 +69,12 @@ def test_regions_of_one_colour_belong_together():
 
 def test_white_is_frozen_where_it_covers_half_a_pixel():
     mask = painted(20, 40, WHITE, BLACK, 17)
-    held = frozen(mask, (2, 4, 3), "masks.freeze")
+    held = frozen_pixels(mask, (2, 4, 3), "masks.freeze")
     assert held.shape == (2, 4, 1) and held.dtype == bool
     assert held[0, :, 0].tolist() == [True, True, False, False]
-    nearly = frozen(painted(20, 40, WHITE, BLACK, 15), (2, 4, 3), "masks.freeze")
+    nearly = frozen_pixels(painted(20, 40, WHITE, BLACK, 15), (2, 4, 3), "masks.freeze")
     assert nearly[0, :, 0].tolist() == [True, True, False, False]
-    less = frozen(painted(20, 40, WHITE, BLACK, 14), (2, 4, 3), "masks.freeze")
+    less = frozen_pixels(painted(20, 40, WHITE, BLACK, 14), (2, 4, 3), "masks.freeze")
     assert less[0, :, 0].tolist() == [True, False, False, False]
 
 
@@ -110,10 +110,10 @@ def test_what_freezes_nothing_or_all_is_refused():
         (np.ones((4, 4, 3)), "masks.freeze is white all over at 4×4 px"),
         (1 - line, "is white all over at 4×4 px"),
     ):
-        held = frozen(mask, (4, 4, 3), "masks.freeze")
+        held = frozen_pixels(mask, (4, 4, 3), "masks.freeze")
         with pytest.raises(nst_jax.RequestError, match=says):
             check_frozen(held, "masks.freeze")
-    check_frozen(frozen(line, (64, 64, 3), "masks.freeze"), "masks.freeze")
+    check_frozen(frozen_pixels(line, (64, 64, 3), "masks.freeze"), "masks.freeze")
 
 
 def test_a_line_that_is_lost_at_the_pictures_size_is_refused(files, tmp_path):
@@ -355,7 +355,9 @@ def test_a_region_without_a_style_has_none_and_is_named():
     content = painted(48, 64, RED, BLACK, 32)
     content[:, 48:] = 0, 1, 0
     content = soft(content, 1)
-    labels = label([content, painted(48, 64, RED, BLACK, 20)], ["content", "style"])
+    labels = label_regions(
+        [content, painted(48, 64, RED, BLACK, 20)], ["content", "style"]
+    )
     assert labels.unstyled == {"#00ff00": 0.25}
     own, other = labels.shares([(48, 64)] * 2)
     green = labels.colours.tolist().index([0, 255, 0])
@@ -370,11 +372,11 @@ def test_a_soft_edge_between_two_regions_is_none_of_a_third_of_the_style():
     style[:, 50:] = 0.5
     content = painted(48, 64, WHITE, BLACK, 31)
     content[:, 31] = 0.5
-    labels = label([content, style], ["content", "style"])
+    labels = label_regions([content, style], ["content", "style"])
     assert labels.colours.tolist() == [[0, 0, 0], [255, 255, 255]]
     assert (labels.maps[1][:, 50:] == -1).all()
     content[:, 40:] = 0.5
-    labels = label([content, style], ["content", "style"])
+    labels = label_regions([content, style], ["content", "style"])
     assert labels.colours.tolist() == [[0] * 3, [128] * 3, [255] * 3]
 
 
@@ -382,20 +384,20 @@ def test_colours_are_told_apart_by_the_tolerance():
     """Sixteen levels are one region, seventeen are two."""
     for apart, count in ((TOLERANCE, 1), (TOLERANCE + 1, 2)):
         mask = painted(20, 40, (100,) * 3, (100, 100 + apart, 100), 25)
-        assert len(label([mask], ["mask"]).colours) == count
+        assert len(label_regions([mask], ["mask"]).colours) == count
 
 
 def test_a_gradient_is_no_mask():
     ramp = np.repeat(np.linspace(0, 1, 512, dtype=np.float32)[None, :, None], 3, 2)
     with pytest.raises(nst_jax.RequestError, match="mask has 256 colours"):
-        label([np.repeat(ramp, 8, 0)], ["mask"])
+        label_regions([np.repeat(ramp, 8, 0)], ["mask"])
 
 
 def test_a_freeze_mask_may_be_soft_or_compressed(tmp_path):
     clean = painted(48, 64, WHITE, BLACK, 25)
-    wanted = frozen(clean, clean.shape, "masks.freeze")
+    wanted = frozen_pixels(clean, clean.shape, "masks.freeze")
     for mask in (soft(clean, 2), compressed(clean, tmp_path, 60)):
-        found = frozen(mask, clean.shape, "masks.freeze")
+        found = frozen_pixels(mask, clean.shape, "masks.freeze")
         np.testing.assert_array_equal(found, wanted)
 
 

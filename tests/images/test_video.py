@@ -18,8 +18,8 @@ import nst_jax
 from nst_jax.core.keys import seed_key
 from nst_jax.images import io
 from nst_jax.images.image import to_bytes
-from nst_jax.images.initialise import nudged
-from nst_jax.images.video import Film, Video, read_frame, source
+from nst_jax.images.initialise import add_ulps
+from nst_jax.images.video import Film, Video, locate_frame, read_frame
 from nst_jax.metrics.flicker import change
 from nst_jax.report.video import write_mp4
 from nst_jax.studies.flicker import study_flicker
@@ -126,7 +126,7 @@ def test_frame_k_of_a_folder_is_its_kth_picture(footage, monkeypatch):
     names = sorted(folder.iterdir(), reverse=True)
     monkeypatch.setattr(pathlib.Path, "iterdir", lambda _: iter(names))
     for k, picture in enumerate(pictures):
-        path, place = source(str(folder), k)
+        path, place = locate_frame(str(folder), k)
         assert place is None
         frame = read_frame(path, place, 256, **AS_IT_IS)
         np.testing.assert_array_equal(to_bytes(frame), picture)
@@ -136,13 +136,13 @@ def test_frame_k_of_a_video_is_its_kth_picture(footage):
     """Within 3 levels: another matrix of colours would be 10 off, a neighbour 60."""
     folder, pictures = footage
     for k in (0, 3, 1, 2):
-        path, place = source(str(folder / "clip.mp4"), k)
+        path, place = locate_frame(str(folder / "clip.mp4"), k)
         frame = read_frame(path, place, 256, **AS_IT_IS)
         assert frame.dtype == np.float32 and frame.shape == (144, 256, 3)
         flat = np.abs(255 * frame - pictures[k])[10:-10, [5, 32, 200, 250]]
         assert flat.max() <= 3
     assert read_frame(path, place, 64, **AS_IT_IS).shape == (36, 64, 3)
-    assert source("samples/chelsea.png", 5) == ("samples/chelsea.png", None)
+    assert locate_frame("samples/chelsea.png", 5) == ("samples/chelsea.png", None)
 
 
 def test_a_file_is_hashed_once(footage, monkeypatch):
@@ -209,7 +209,7 @@ def test_a_video_is_turned_as_a_player_shows_it(tmp_path, matrix):
     data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
     wanted = SHOWN[matrix](stored)
-    found = read_frame(*source(str(path), 0), 0, **AS_IT_IS)
+    found = read_frame(*locate_frame(str(path), 0), 0, **AS_IT_IS)
     assert found.shape == wanted.shape
     inside = slice(8, None, 16)  # Not on an edge, which compression blurs.
     apart = np.abs(255 * found - wanted)[inside, inside]
@@ -220,7 +220,7 @@ def test_a_video_is_turned_as_a_player_shows_it(tmp_path, matrix):
 def test_a_video_is_stretched_as_a_player_shows_it(tmp_path, aspect: str, width: int):
     stored = corners((0, 1, 2, 3))
     path = clip_of(tmp_path / "clip.mkv", stored, aspect)
-    found = read_frame(*source(str(path), 0), 0, **AS_IT_IS)
+    found = read_frame(*locate_frame(str(path), 0), 0, **AS_IT_IS)
     assert found.shape == (64, width, 3)
     places = (np.array([16, 112]) * width / 128).astype(int)
     apart = 255 * found[[16, 48]][:, places] - stored[[16, 48]][:, [16, 112]]
@@ -238,14 +238,14 @@ def test_frame_k_of_an_animation_is_its_kth_picture(tmp_path, ending: str):
     first, *rest = map(Image.fromarray, stills)
     first.save(path, save_all=True, append_images=rest, **ANIMATED[ending])
     for k in (0, 3, 1, 4):
-        place = source(str(path), k)
+        place = locate_frame(str(path), k)
         assert place == (str(path), k)
         found = read_frame(*place, 0, **AS_IT_IS)
         assert np.abs(255 * found - stills[k])[8::16, 8::16].max() <= 4
     with pytest.raises(
         nst_jax.RequestError, match="^content: .* has 5 frames, and frame 5 was"
     ):
-        read_frame(*source(str(path), 5), 0, **AS_IT_IS)
+        read_frame(*locate_frame(str(path), 5), 0, **AS_IT_IS)
     plan = nst_jax.build(experiment(str(path), axes=(nst_jax.Frames(3),)))
     roles = [item.role for item in plan.inputs if item.role != "weights"]
     assert roles == ["content", "content, frame 1", "content, frame 2"]
@@ -270,10 +270,10 @@ def test_a_picture_for_programs_without_animation_is_no_frame(tmp_path):
     first, *rest = map(Image.fromarray, stills)
     first.save(path, save_all=True, append_images=rest, default_image=True)
     for k in (0, 1):
-        found = read_frame(*source(str(path), k), 0, **AS_IT_IS)
+        found = read_frame(*locate_frame(str(path), k), 0, **AS_IT_IS)
         np.testing.assert_array_equal(255 * found, stills[k + 1])
     with pytest.raises(nst_jax.RequestError, match="has 2 frames"):
-        read_frame(*source(str(path), 2), 0, **AS_IT_IS)
+        read_frame(*locate_frame(str(path), 2), 0, **AS_IT_IS)
 
 
 @pytest.mark.parametrize("ending", ["tiff", "mpo"])
@@ -281,7 +281,7 @@ def test_pages_are_no_frames(tmp_path, ending: str):
     path = tmp_path / f"pages.{ending}"
     first, second = (Image.fromarray(corners(o)) for o in ((0, 1, 2, 3), (3, 2, 1, 0)))
     first.save(path, save_all=True, append_images=[second])
-    assert source(str(path), 1) == (str(path), None)
+    assert locate_frame(str(path), 1) == (str(path), None)
     found = read_frame(str(path), None, 0, **AS_IT_IS)
     apart = np.abs(255 * found - corners((0, 1, 2, 3)))
     assert apart[8::16, 8::16].max() <= 16
@@ -292,10 +292,10 @@ def test_frames_of_a_folder_are_in_natural_order(tmp_path):
     for name in (*names, ".out-0.png", "._out-2.png", "notes.txt", "book.pdf"):
         (tmp_path / name).write_bytes(b"")
     wanted = ["out-1.jpg", "out-2.png", "out-02b.png", "Out-3.PNG", "out-10.png"]
-    found = [pathlib.Path(source(str(tmp_path), k)[0]).name for k in range(5)]
+    found = [pathlib.Path(locate_frame(str(tmp_path), k)[0]).name for k in range(5)]
     assert found == wanted
     with pytest.raises(nst_jax.RequestError, match="holds 5 pictures"):
-        source(str(tmp_path), 5)
+        locate_frame(str(tmp_path), 5)
 
 
 def test_a_video_is_decoded_once(footage, monkeypatch):
@@ -338,7 +338,7 @@ def test_what_holds_no_such_frame_is_refused(footage, tmp_path):
         with pytest.raises(
             nst_jax.RequestError, match=f"^content: {sentence}"
         ) as error:
-            read_frame(*source(str(path), frame), size, **AS_IT_IS)
+            read_frame(*locate_frame(str(path), frame), size, **AS_IT_IS)
         assert "\n" not in str(error.value)
 
 
@@ -377,10 +377,12 @@ def test_a_rounding_is_one_ulp_of_one_value_a_frame():
 
 @pytest.mark.parametrize("ulps", [1, 7, -4, 1000])
 def test_ulps_are_counted_exactly(ulps: int):
-    found = nudged(PICTURE, ulps)
+    found = add_ulps(PICTURE, ulps)
     assert found[0, 0, 0].view(np.int32) - PICTURE[0, 0, 0].view(np.int32) == ulps
     np.testing.assert_array_equal(found.ravel()[1:], PICTURE.ravel()[1:])
-    np.testing.assert_array_equal(start(seed=4, ulps=ulps), nudged(start(seed=4), ulps))
+    np.testing.assert_array_equal(
+        start(seed=4, ulps=ulps), add_ulps(start(seed=4), ulps)
+    )
 
 
 def test_a_frame_starts_from_the_one_before_or_from_noise():
@@ -388,7 +390,7 @@ def test_a_frame_starts_from_the_one_before_or_from_noise():
     np.testing.assert_array_equal(start(1, kind="previous", before=before), before)
     np.testing.assert_array_equal(start(0, kind="previous"), start())
     nudged_too = start(2, kind="previous", per_frame="rounding", before=before)
-    np.testing.assert_array_equal(nudged_too, nudged(before, 2))
+    np.testing.assert_array_equal(nudged_too, add_ulps(before, 2))
     assert nst_jax.Canvas("previous").seeded
 
 
@@ -619,7 +621,7 @@ def test_the_frames_of_a_clip_are_in_the_run(chained):
     assert roles == ["content", "content, frame 1", "content, frame 2"]
     for member in range(6):
         picture = plan.pictures[run["members"][member]["content"]]
-        wanted, _ = source(plan.experiment.content, 0)
+        wanted, _ = locate_frame(plan.experiment.content, 0)
         frame = read_frame(wanted, member % 3, 64, **AS_IT_IS)
         np.testing.assert_array_equal(picture, frame)
     study = json.loads((workdir / "study.json").read_text())
@@ -749,7 +751,7 @@ def test_other_starts_are_not_compared():
 
 def test_one_bit_is_not_the_same():
     def paint(policy, seed, frame, content):
-        return nudged(content, frame == 3) if policy == "same" else content
+        return add_ulps(content, frame == 3) if policy == "same" else content
 
     said = " ".join(study_flicker(evidence(paint)).summary)
     assert "not the same to the last bit, and it flickers by" in said

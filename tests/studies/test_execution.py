@@ -22,7 +22,7 @@ import nst_jax
 from nst_jax.ensemble import strategies
 from nst_jax.ensemble.ensemble import Ensemble
 from nst_jax.ensemble.observer import Observer
-from nst_jax.images.initialise import nudged
+from nst_jax.images.initialise import add_ulps
 from nst_jax.launch import runner
 from nst_jax.launch.subprocess import run_in_subprocess
 from nst_jax.metrics.divergence import divergence
@@ -123,7 +123,7 @@ def test_a_difference_planted_on_the_way_is_found_there(problem, starts):
     steps = range(7)
     usual = [look.canvas[0] for look in kept(ensemble, starts[:1], steps)]
     look = ends(ensemble, starts[:1], 3)
-    moved = jnp.asarray(nudged(look.canvas[0], 1))[None]
+    moved = jnp.asarray(add_ulps(look.canvas[0], 1))[None]
     state = look.state._replace(canvas=moved, variable=jnp.copy(moved))
     rest = kept(ensemble, starts[:1], steps, resume=(3, state))
     other = [*usual[:3], *(look.canvas[0] for look in rest)]

@@ -16,35 +16,36 @@ def member_axes(problems: Sequence[Problem]) -> Problem:
     """Return a problem whose leaves are 0 where the problems differ, None elsewhere.
 
     Raises:
-      RequestError: the problems differ in more than numbers: no program has them all.
+      RequestError: the problems differ in more than numbers, so that they cannot share
+        a program.
     """
-    first, *others = problems
-    if not all(share_weights(first.network, other.network) for other in others):
+    first, *rest = problems
+    if not all(has_same_weights(first.network, problem.network) for problem in rest):
         raise RequestError("problems of one ensemble must share one network")
-    leaves: list[Any] = jax.tree.leaves(first)
+    leaves = jax.tree.leaves(first)
     tree: Any = jax.tree.structure(first)
-    for other in others:
-        if jax.tree.structure(other) != tree or any(
+    for problem in rest:
+        if jax.tree.structure(problem) != tree or any(
             jnp.shape(a) != jnp.shape(b)
-            for a, b in zip(leaves, jax.tree.leaves(other), strict=True)
+            for a, b in zip(leaves, jax.tree.leaves(problem), strict=True)
         ):
             raise RequestError(
-                "problems of one ensemble may differ in numbers alone, not in layers, "
+                "problems of one ensemble may differ only in numbers, not in layers, "
                 "switches or shapes"
             )
     columns = zip(*map(jax.tree.leaves, problems), strict=True)
-    axes = [None if _alike(column) else 0 for column in columns]
+    axes = [None if _is_constant(column) else 0 for column in columns]
     return jax.tree.unflatten(tree, axes)
 
 
-def share_weights(one: Network, other: Network) -> bool:
-    """Whether two networks hold the same arrays, not copies."""
-    leaves = jax.tree.leaves(one), jax.tree.leaves(other)
-    return all(a is b for a, b in zip(*leaves, strict=True))
+def has_same_weights(a: Network, b: Network) -> bool:
+    """Return whether two networks hold the same arrays, not copies."""
+    leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(x is y for x, y in leaves)
 
 
-def _alike(column: Sequence[Any]) -> bool:
-    """Whether the members' entries are one: numbers by value, arrays by identity."""
+def _is_constant(column: Sequence[Any]) -> bool:
+    """Return whether all entries are equal: numbers by value, arrays by identity."""
     first = column[0]
     if isinstance(first, jax.Array | np.ndarray):
         return all(leaf is first for leaf in column)
@@ -53,19 +54,20 @@ def _alike(column: Sequence[Any]) -> bool:
 
 def stack(problems: Sequence[Problem], axes: Problem) -> Problem:
     """Return one problem with a leading member axis where `axes` is 0."""
+    # The dtype in which JAX computes with a Python float.
+    wide = problems[0].network.numerics.feature_dtype == "float64"
+    dtype = np.float64 if wide else np.float32
 
-    def stacked(axis: int | None, *entries: Any) -> Any:
+    def stack_leaves(axis: int | None, *leaves: Any) -> Any:
         if axis is None:
-            return entries[0]
-        if isinstance(entries[0], jax.Array | np.ndarray):
-            return jnp.stack(entries)
-        # As a number by itself is computed with, also where 64 bits are enabled.
-        wide = problems[0].network.numerics.feature_dtype == "float64"
-        return np.asarray(entries, np.float64 if wide else np.float32)
+            return leaves[0]
+        if isinstance(leaves[0], jax.Array | np.ndarray):
+            return jnp.stack(leaves)
+        return np.asarray(leaves, dtype)
 
-    return jax.tree.map(stacked, axes, *problems, is_leaf=lambda node: node is None)
+    return jax.tree.map(stack_leaves, axes, *problems, is_leaf=lambda x: x is None)
 
 
-def as_list(problems: Problem | Sequence[Problem]) -> Sequence[Problem]:
+def as_list(problems: Problem | Sequence[Problem]) -> list[Problem]:
     """Return the problems of an ensemble; one problem stands for all members."""
-    return [problems] if isinstance(problems, Problem) else problems
+    return [problems] if isinstance(problems, Problem) else list(problems)

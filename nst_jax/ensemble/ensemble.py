@@ -1,15 +1,15 @@
-"""N transfers as compiled programs that carry a batch of members each.
+"""N optimisations as compiled programs that advance a batch of members.
 
-Members differ in where they start, and may differ in any number of their problem: a
-term's weight, a learning rate. What all share is an argument without a member axis,
-what they do not share has one; which is which is seen from the problems themselves.
+Members differ in their starting canvases, and may differ in numbers of their problems,
+such as the weight of a term or a learning rate. Leaves that differ between the problems
+have a member axis in the program; shared leaves have none.
 """
 
 import dataclasses
 import functools
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,68 +17,25 @@ import numpy as np
 
 from nst_jax.core.errors import RequestError, check_integer
 from nst_jax.core.image_array import as_floats
-from nst_jax.core.representation import short_repr
 from nst_jax.ensemble import strategies
-from nst_jax.ensemble.batching import as_list, member_axes, share_weights, stack
-from nst_jax.ensemble.diagnosis import faulty_terms
-from nst_jax.ensemble.strategies import STRATEGIES, in_rows, mapped, sharded
+from nst_jax.ensemble.batching import as_list, has_same_weights, member_axes, stack
+from nst_jax.ensemble.outcome import faulty_terms
+from nst_jax.ensemble.step_result import StepResult, copy_result, fetch_members
 from nst_jax.models.vgg import Network
 from nst_jax.optim import transfer
 from nst_jax.optim.problem import Problem
-from nst_jax.optim.solvers import Report
 from nst_jax.optim.transfer import State
-
-
-class StepResult(NamedTuple):
-    """What the host sees of a batch at one step; arrays have a member axis first.
-
-    Attributes:
-      step: how many steps have been made; 0 is the start.
-      report: the solver's, fetched.
-      rollbacks: int [N], how many times each went back to its best canvas.
-      stuck: bool [N], whether that is its start, from where no step led to numbers.
-      canvas: float32 [N, H, W, 3] at a step that a snapshot was asked for, where
-        `show` asked for one, and at the end; else None.
-      state: the batch, on the device at the last look and copied to the host where
-        it was asked for, else None (each chunk of steps overwrites the buffers of
-        the one before).
-      overflowed: float [N] at the end, else None: the share of each member's values in
-        whose solver state a number is not finite.
-      faulty_terms: at the end, names of the terms that have no finite loss or gradient
-        at the first member without a finite one.
-    """
-
-    step: int
-    report: Report
-    rollbacks: np.ndarray
-    is_stalled: np.ndarray
-    canvas: np.ndarray | None
-    state: State | None
-    overflowed: np.ndarray | None = None
-    faulty_terms: tuple[str, ...] = ()
-
-    @property
-    def diverged(self) -> np.ndarray:
-        """bool [N], whose canvas, loss or gradient is not finite, or who is stuck."""
-        report = self.report
-        finite = np.isfinite(report.loss) & np.isfinite(report.grad_norm)
-        if self.canvas is not None:
-            finite &= np.isfinite(self.canvas).all((1, 2, 3))
-        return ~finite | self.is_stalled
-
-    def __repr__(self) -> str:
-        return short_repr(self)
 
 
 @dataclasses.dataclass
 class Ensemble:
-    """The compiled programs that carry a batch of members.
+    """The compiled programs that start and advance a batch of members.
 
     Attributes:
-      problem: what the members share, if they share all of it.
-      batch_size: how many members a batch has.
+      problem: the problem, if all members share it; else None.
+      batch_size: number of members in a batch.
       compile_s: seconds spent compiling.
-      coarser: the stage whose end is the start of this one; None for the first.
+      coarser: the stage whose end is the start of this one; None for the first stage.
     """
 
     problem: Problem | None
@@ -90,7 +47,7 @@ class Ensemble:
     _advance: Any
     _structure: Any
     _replicated_sharding: jax.sharding.NamedSharding | None
-    _sent: tuple[Network, Network] | None = None
+    _replicated_network: tuple[Network, Network] | None = None
 
     def __repr__(self) -> str:
         return f"Ensemble(canvases {list(self._structure.canvas.shape)})"
@@ -106,64 +63,71 @@ class Ensemble:
         coarser: "Ensemble | None" = None,
         devices: Sequence[jax.Device] | None = None,
     ) -> "Ensemble":
-        """Compiles for canvases of `shape` [H, W, 3].
+        """Compile the programs for canvases of `shape` [H, W, 3].
 
         Args:
-          problems: of all members that will come; one if they share it. They may
-            differ in numbers: what differs has a member axis in the program.
-          batch_size: members in a batch, as `strategies.batch_size` takes it.
-          strategy: one of `strategies.STRATEGIES`. Where the numerics are to be
-            batch-invariant, members go one by one.
-          coarser: what these start from the ends of, compiled for the same members;
-            None if they start from canvases.
-          devices: those that "shard" and "rows" use, the others being computed on
-            JAX's default device; None for all of JAX's default platform.
+          problems: of all later members, or one shared problem. They may differ in
+            numbers only.
+          shape: shape of a canvas.
+          batch_size: requested number of members in a batch; `strategies.batch_size`
+            adapts it to the strategy.
+          strategy: one of `strategies.STRATEGIES`. With batch-invariant numerics all
+            strategies compute members one by one.
+          coarser: the ensemble of the coarser stage, compiled for the same members;
+            None if members start from canvases.
+          devices: for "shard" and "rows"; None for JAX's local devices. Other
+            strategies use JAX's default device.
+
+        Raises:
+          RequestError: an argument is out of range, or the problems differ in more
+            than numbers.
         """
-        if strategy not in STRATEGIES:
+        if strategy not in strategies.STRATEGIES:
             raise RequestError(
-                f"strategy must be one of {STRATEGIES}, got {strategy!r}"
+                f"strategy must be one of {strategies.STRATEGIES}, got {strategy!r}"
             )
         check_integer("batch_size", batch_size, 1)
         devices = devices or jax.local_devices()
         batch_size = strategies.batch_size(strategy, batch_size, len(devices))
         if strategy in ("vmap", "map") and batch_size == 1:
-            strategy = "loop"  # One picture is computed alone.
+            strategy = "loop"
         problems = as_list(problems)
         in_axes = member_axes(problems)
-        replicated_sharding = strategies.replicated_sharding(strategy, shape, devices)
+        replicated = strategies.replicated_sharding(strategy, shape, devices)
         problem = stack([problems[0]] * batch_size, in_axes)
         numerics = problem.network.numerics
-        together = strategy in ("vmap", "shard") and not numerics.batch_invariant
+        batched = strategy in ("vmap", "shard") and not numerics.batch_invariant
 
-        def over(function: Callable) -> Callable:
-            if replicated_sharding and strategy == "rows":
-                function = in_rows(function, replicated_sharding)
-            over_members = mapped(function, in_axes, shape=shape, together=together)
-            if replicated_sharding and strategy == "shard":
-                over_members = sharded(over_members, in_axes, replicated_sharding)
-            return over_members
+        def over_members(function: Callable) -> Callable:
+            if replicated and strategy == "rows":
+                function = strategies.split_rows(function, replicated)
+            mapped = strategies.map_over_members(
+                function, in_axes, shape=shape, batched=batched
+            )
+            if replicated and strategy == "shard":
+                mapped = strategies.shard_over_devices(mapped, in_axes, replicated)
+            return mapped
 
         began = time.perf_counter()
-        canvases = jax.ShapeDtypeStruct((batch_size, *shape), jnp.float32)
         options: dict[str, Any] = {"compiler_options": numerics.compiler_options}
-        if strategy == "rows":
-            # The picture is in rows inside of the network alone; a state is no matter.
-            options |= {
-                "in_shardings": replicated_sharding,
-                "out_shardings": replicated_sharding,
-            }
-        first, source = transfer.start, canvases
+        if strategy == "rows":  # Only arrays inside the network are divided.
+            options |= {"in_shardings": replicated, "out_shardings": replicated}
         if coarser:
-            first = functools.partial(transfer.start_from_coarse, shape=tuple(shape))
+            first: Callable = functools.partial(
+                transfer.start_from_coarse, shape=tuple(shape)
+            )
             source = coarser._structure
-        started = jax.jit(over(first), **options).lower(problem, source)
-        advance = jax.jit(over(transfer.advance), donate_argnums=1, **options).lower(
-            problem, started.out_info, 0
-        )
-        programs = started.compile(), advance.compile()
+        else:
+            first = transfer.start
+            source = jax.ShapeDtypeStruct((batch_size, *shape), jnp.float32)
+        start = jax.jit(over_members(first), **options).lower(problem, source)
+        advance = jax.jit(
+            over_members(transfer.advance), donate_argnums=1, **options
+        ).lower(problem, start.out_info, 0)
+        programs = start.compile(), advance.compile()
         elapsed = time.perf_counter() - began
         return cls(
-            # In a tree, None is no leaf: what differs is all that is there.
+            # None is no leaf: any leaf of `in_axes` is a difference.
             problem=None if jax.tree.leaves(in_axes) else problems[0],
             batch_size=batch_size,
             compile_s=elapsed,
@@ -171,8 +135,8 @@ class Ensemble:
             _in_axes=in_axes,
             _start=programs[0],
             _advance=programs[1],
-            _structure=started.out_info,
-            _replicated_sharding=replicated_sharding,
+            _structure=start.out_info,
+            _replicated_sharding=replicated,
         )
 
     @staticmethod
@@ -184,9 +148,9 @@ class Ensemble:
         strategy: str,
         devices: Sequence[jax.Device] | None = None,
     ) -> Hashable:
-        """What `compile` depends on, but for what is coarser.
+        """Return a key of the programs of `compile`, apart from the coarser stage.
 
-        Where it is equal, one ensemble serves both.
+        Equal keys mean equal programs.
         """
         problems = as_list(problems)
         leaves, tree = jax.tree.flatten(problems[0])
@@ -194,24 +158,21 @@ class Ensemble:
             (jnp.shape(leaf), str(jnp.result_type(leaf)), isinstance(leaf, float))
             for leaf in leaves
         )
-        axes = tuple(
-            jax.tree.leaves(member_axes(problems), is_leaf=lambda x: x is None)
-        )
-        where = tuple(devices or jax.local_devices())
-        static = tuple(shape), batch_size, strategy, where
-        return tree, kinds, axes, *static
+        axes = tuple(_leaves_and_none(member_axes(problems)))
+        local = tuple(devices or jax.local_devices())
+        return tree, kinds, axes, tuple(shape), batch_size, strategy, local
 
     @property
     def needed_bytes(self) -> int:
-        """What a batch takes beside the problem, as the compiler reckons it."""
+        """Memory of a batch without the problem, as estimated by the compiler."""
         needs = [program.memory_analysis() for program in (self._start, self._advance)]
-        # The state that goes in is overwritten by the one that comes out.
+        # The output state overwrites the input state.
         return max(
             need.output_size_in_bytes + need.temp_size_in_bytes for need in needs
         )
 
     def restore(self, leaves: Sequence[np.ndarray]) -> State | None:
-        """The state whose leaves those are; None if they are of another program."""
+        """Return the state of these leaves; None if they belong to another program."""
         expected, treedef = jax.tree.flatten(self._structure)
         fits = len(leaves) == len(expected) and all(
             leaf.shape == like.shape and leaf.dtype == like.dtype
@@ -232,147 +193,139 @@ class Ensemble:
         coarse: State | None = None,
         resume: tuple[int, State] | None = None,
         stop: Callable[[], bool] = lambda: False,
-        keep: Callable[[], bool] = lambda: False,
-        show: Callable[[], bool] = lambda: False,
+        fetch_state: Callable[[], bool] = lambda: False,
+        fetch_canvas: Callable[[], bool] = lambda: False,
     ) -> Iterator[StepResult]:
-        """Optimises one batch, and yields what there is to see on the way.
+        """Optimise one batch, and yield a result after each chunk of steps.
 
-        The next chunk of steps is dispatched before the last one's numbers are
-        fetched: the device does not wait for the host.
+        The next chunk is dispatched before the last result is fetched, so that the
+        device does not wait for the host.
 
         Args:
           canvases: float32 [n, H, W, 3] with n at most `batch_size`.
-          steps: how many steps each member makes in all.
-          problems: the members', one each or one for all; None for the one that was
-            compiled for.
-          position: the place in the batch of the first of them.
-          look_every: steps between two looks.
-          snapshots: steps at which a look bears the canvases.
-          every_canvas: whether every look bears them.
-          coarse: the state of the `coarser` ensemble's last look at the same batch,
-            which is gone on from in place of `canvases`' start.
-          resume: step and state of an earlier batch to go on from, likewise.
-          stop: asked before each chunk; if true, the batch ends early.
-          keep: asked after each chunk; if true, the look at its end bears the state.
-          show: asked after each chunk; if true, the look at its end bears the canvases.
+          steps: total number of steps of each member.
+          problems: one for each member, or one for all; None for the problem of
+            `compile`.
+          position: index of the first member in the batch.
+          look_every: number of steps between results.
+          snapshots: steps whose results include the canvases.
+          every_canvas: whether all results include the canvases.
+          coarse: last state of this batch in the `coarser` ensemble; the members start
+            from it in place of `canvases`.
+          resume: step and state of this batch in an interrupted run.
+          stop: called before each chunk; True ends the batch early.
+          fetch_state: called after each chunk; True includes the state in its result.
+          fetch_canvas: called after each chunk; True includes the canvases.
 
         Raises:
-          RequestError: an argument is not of a batch, or no such number.
+          RequestError: an argument is out of range or does not fit the batch.
         """
         check_integer("look_every", look_every, 1)
         check_integer("steps", steps, 0)
-        count = len(canvases := as_floats(canvases, "canvases"))
+        canvases = as_floats(canvases, "canvases")
+        count = len(canvases)
         if not 1 <= count <= self.batch_size:
             raise RequestError(
-                f"a batch holds 1 to {self.batch_size} canvases, got {count}"
+                f"canvases must have 1 to {self.batch_size} entries, got {count}"
             )
-        # A short batch is filled up with its last member: one program for all.
-        filled = np.minimum(np.arange(self.batch_size), count - 1)
-        order = np.roll(filled, position)
+        # The last member fills a short batch, so that one program serves all batches.
+        padded = np.minimum(np.arange(self.batch_size), count - 1)
+        order = np.roll(padded, position)
         batch_slots = (position + np.arange(count)) % self.batch_size
-        problem = self._posed(problems, count, order)
+        problem = self._batched_problem(problems, count, order)
         if resume is not None:
             step, state = resume
-        elif self.coarser is not None:
-            if coarse is None:
-                raise RequestError("coarse is None, and this stage starts from another")
-            if self._replicated_sharding != self.coarser._replicated_sharding:
-                coarse = jax.device_put(coarse, self._replicated_sharding)
-            step, state = 0, self._start(problem, coarse)
         else:
-            batch = jnp.asarray(canvases, jnp.float32)[order]
-            step, state = 0, self._start(problem, batch)
+            step, state = 0, self._started(problem, canvases, order, coarse)
         tolerance = np.broadcast_to(problem.tolerance, self.batch_size)[batch_slots]
-        resting = False
+        all_at_rest = False
         shown = range(steps + 1) if every_canvas else snapshots
-        pending = self._look(step, state, step in shown, batch_slots)
+        pending = copy_result(step, state, batch_slots, canvas=step in shown)
         while step < steps and not stop():
-            ahead = [s for s in (*snapshots, steps) if s > step]
-            following = min(step + look_every, *ahead)
-            if not resting:
-                state = self._advance(problem, state, following - step)
-            step = following
-            look = pending()
-            yield look
-            # Once all members rest, or have come to NaN, nothing would change.
-            resting = not (look.report.grad_norm > tolerance).any()
-            fetched = step in shown or show()
-            pending = self._look(step, state, fetched, batch_slots, keep())
+            next_step = min(
+                step + look_every, *(s for s in (*snapshots, steps) if s > step)
+            )
+            if not all_at_rest:
+                state = self._advance(problem, state, next_step - step)
+            step = next_step
+            result = pending()
+            yield result
+            # Members at the tolerance, or at NaN, do not change any more.
+            all_at_rest = not (result.report.grad_norm > tolerance).any()
+            canvas = step in shown or fetch_canvas()
+            pending = copy_result(
+                step, state, batch_slots, canvas=canvas, whole_state=fetch_state()
+            )
         overflowed = jax.vmap(transfer.overflowed_share)(state)
         last = pending()._replace(
-            canvas=_fetch(state.canvas, batch_slots),
+            canvas=fetch_members(state.canvas, batch_slots),
             state=state,
-            overflowed=_fetch(overflowed, batch_slots),
+            overflowed=fetch_members(overflowed, batch_slots),
         )
         faulty = np.flatnonzero(~np.isfinite(last.report.grad_norm))
         if faulty.size and step >= steps:
-            asked = self.problem if problems is None else problems
-            assert asked is not None
-            first, listed = faulty[0], as_list(asked)
-            own = listed[first if len(listed) > 1 else 0]
-            at = (state.variable[batch_slots[first]], state.step[batch_slots[first]])
-            last = last._replace(faulty_terms=faulty_terms(own, *at))
+            member_problems = self._member_problems(problems, count)
+            slot = batch_slots[faulty[0]]
+            names = faulty_terms(
+                member_problems[faulty[0]], state.variable[slot], state.step[slot]
+            )
+            last = last._replace(faulty_terms=names)
         yield last
 
-    def _posed(
+    def _started(
+        self,
+        problem: Problem,
+        canvases: np.ndarray | jax.Array,
+        order: np.ndarray,
+        coarse: State | None,
+    ) -> State:
+        if self.coarser is None:
+            return self._start(problem, jnp.asarray(canvases, jnp.float32)[order])
+        if coarse is None:
+            raise RequestError(
+                "coarse is None, but this stage starts from a coarser one"
+            )
+        if self._replicated_sharding != self.coarser._replicated_sharding:
+            coarse = jax.device_put(coarse, self._replicated_sharding)
+        return self._start(problem, coarse)
+
+    def _member_problems(
+        self, problems: Problem | Sequence[Problem] | None, count: int
+    ) -> list[Problem]:
+        problems = self.problem if problems is None else problems
+        if problems is None:
+            raise RequestError("problems is None, but the members do not share one")
+        members = as_list(problems)
+        members = members * count if len(members) == 1 else members
+        if len(members) != count:
+            raise RequestError(
+                f"problems has {len(members)} entries for {count} canvases"
+            )
+        return members
+
+    def _batched_problem(
         self,
         problems: Problem | Sequence[Problem] | None,
         count: int,
         order: np.ndarray,
     ) -> Problem:
-        """The program's argument for so many members, `order` those of the places."""
-        if problems is None:
-            problems = self.problem
-        if problems is None:
-            raise RequestError("problems is None, and the members do not share one")
-        listed = list(as_list(problems))
-        listed = listed * count if len(listed) == 1 else listed
-        if len(listed) != count:
+        """Return the program's argument; `order` has the member of each slot."""
+        members = self._member_problems(problems, count)
+        axes = _leaves_and_none(member_axes(members)), _leaves_and_none(self._in_axes)
+        if any(a == 0 and b is None for a, b in zip(*axes, strict=True)):
             raise RequestError(
-                f"problems has {len(listed)} entries for {count} canvases"
+                "problems differ in numbers that the compiled problems have in common"
             )
-        differing = jax.tree.leaves(member_axes(listed), is_leaf=lambda x: x is None)
-        batched = jax.tree.leaves(self._in_axes, is_leaf=lambda x: x is None)
-        if any(a == 0 and b is None for a, b in zip(differing, batched, strict=True)):
-            raise RequestError(
-                "problems differ in numbers that those compiled for had in common"
-            )
-        batched_problem = stack([listed[i] for i in order], self._in_axes)
+        problem = stack([members[i] for i in order], self._in_axes)
         if self._replicated_sharding is None:
-            return batched_problem
-        # Sent to the devices once, not with each batch.
-        if self._sent is None or not share_weights(
-            self._sent[0], batched_problem.network
-        ):
-            self._sent = (
-                batched_problem.network,
-                jax.device_put(batched_problem.network, self._replicated_sharding),
-            )
-        return dataclasses.replace(batched_problem, network=self._sent[1])
-
-    def _look(
-        self,
-        step: int,
-        state: State,
-        snapshot: bool,
-        batch_slots: np.ndarray,
-        keep: bool = False,
-    ) -> Callable[[], StepResult]:
-        """A look that is fetched when called; what it needs outlives the state."""
-        shown = state.report, state.rollbacks, transfer.is_stalled(state)
-        seen = jax.tree.map(jnp.copy, shown)
-        canvas = jnp.copy(state.canvas) if snapshot else None
-        # A copy in the host's memory: the device may have no room for a second one.
-        kept = jax.tree.map(np.array, state) if keep else None
-
-        def fetch() -> StepResult:
-            picture = None if canvas is None else _fetch(canvas, batch_slots)
-            fetched = jax.tree.map(lambda x: _fetch(x, batch_slots), seen)
-            report, rollbacks, is_stalled = fetched
-            return StepResult(step, report, rollbacks, is_stalled, picture, kept)
-
-        return fetch
+            return problem
+        # The network is sent to the devices once, not with each batch.
+        sent = self._replicated_network
+        if sent is None or not has_same_weights(sent[0], problem.network):
+            copies = jax.device_put(problem.network, self._replicated_sharding)
+            sent = self._replicated_network = problem.network, copies
+        return dataclasses.replace(problem, network=sent[1])
 
 
-def _fetch(leaf: jax.Array, batch_slots: np.ndarray) -> np.ndarray:
-    return np.asarray(leaf)[batch_slots]  # Cut on the host: the device has other work.
+def _leaves_and_none(axes: Problem) -> list[int | None]:
+    return jax.tree.leaves(axes, is_leaf=lambda node: node is None)

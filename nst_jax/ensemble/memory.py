@@ -1,4 +1,4 @@
-"""What members take of a device's memory, and how many it has room for."""
+"""Device memory: its use by members, and the batch size that fits."""
 
 from collections.abc import Sequence
 
@@ -14,21 +14,25 @@ from nst_jax.optim.problem import Problem
 def fitting_batch(
     problem: Problem, shape: Sequence[int], device: jax.Device | None = None
 ) -> int:
-    """How many members of canvases of `shape` [H, W, 3] a device has room for.
+    """Estimate the number of members that fit in half of the free device memory.
 
-    Reckoned before anything is compiled: a member needs its solver's state twice,
-    and the features up to the deepest layer twice, once for the values that the
-    gradient needs and once for the cotangents and what the compiler sets aside. Half
-    of the memory that is free is given to them. `device` is None for JAX's default.
+    The estimate needs no compilation. A member takes its state twice, and its features
+    up to the deepest layer twice: for the forward pass, and for the cotangents and the
+    temporary buffers of the compiler.
+
+    Args:
+      problem: the problem of one member.
+      shape: shape [H, W, 3] of a canvas.
+      device: None for JAX's default device.
     """
     canvas = jax.ShapeDtypeStruct(tuple(shape), jnp.float32)
-    seen = canvas
+    network_input = canvas
     if problem.tiling is not None:
         sides = (min(problem.tiling.side, side) for side in shape[:2])
-        seen = jax.ShapeDtypeStruct((*sides, 3), jnp.float32)
+        network_input = jax.ShapeDtypeStruct((*sides, 3), jnp.float32)
     layers = problem.objective.layers
-    taps = LAYERS[: LAYERS.index(deepest_layer(layers)) + 1] if layers else ()
-    features = jax.eval_shape(lambda image: problem.network(image, taps), seen)
+    computed = LAYERS[: LAYERS.index(deepest_layer(layers)) + 1] if layers else ()
+    features = jax.eval_shape(lambda x: problem.network(x, computed), network_input)
     state = jax.eval_shape(transfer.start, problem, canvas)
     needed = 2 * sum(
         leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((features, state))
@@ -37,7 +41,7 @@ def fitting_batch(
 
 
 def _free_bytes(device: jax.Device | None) -> int:
-    """What a device has left; of a CPU's, what the system could make free."""
+    """Return the free memory of a device; of a CPU, the available system memory."""
     stats = (device or jax.local_devices()[0]).memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats["bytes_in_use"]
@@ -45,7 +49,7 @@ def _free_bytes(device: jax.Device | None) -> int:
 
 
 def used_bytes(device: jax.Device | None = None) -> int:
-    """What this process takes of a device's memory; of a CPU's, all that it takes."""
+    """Return the device memory of this process; of a CPU, its resident memory."""
     stats = (device or jax.local_devices()[0]).memory_stats()
     if stats and "bytes_in_use" in stats:
         return stats["bytes_in_use"]
@@ -53,11 +57,11 @@ def used_bytes(device: jax.Device | None = None) -> int:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether that is what a computation failed of, on the device or on the host."""
+    """Return whether a computation failed for lack of device or host memory."""
     if isinstance(error, MemoryError):
         return True
-    failed = isinstance(error, jax.errors.JaxRuntimeError)
-    # On a CPU the latter, behind "INTERNAL", where it is found out by another thread.
-    return failed and (
-        str(error).startswith("RESOURCE_EXHAUSTED") or "Out of memory" in str(error)
+    # On a CPU the message may begin with "INTERNAL", if another thread failed.
+    text = str(error)
+    return isinstance(error, jax.errors.JaxRuntimeError) and (
+        text.startswith("RESOURCE_EXHAUSTED") or "Out of memory" in text
     )

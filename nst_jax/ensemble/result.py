@@ -13,17 +13,12 @@ from jax.typing import ArrayLike
 from nst_jax.core.errors import RequestError, check_integer
 from nst_jax.core.image_array import as_pictures
 from nst_jax.core.representation import short_repr
-from nst_jax.ensemble.diagnosis import (
-    Outcome,
-    RunWarning,
-    Trace,
-    clipped_share,
-    diagnose,
-    diagnose_requests,
-)
-from nst_jax.ensemble.ensemble import Ensemble, StepResult
+from nst_jax.ensemble.diagnosis import RunWarning, diagnose, diagnose_requests
+from nst_jax.ensemble.ensemble import Ensemble
 from nst_jax.ensemble.observer import Callback, Observer
+from nst_jax.ensemble.outcome import Outcome, Trace, clipped_share
 from nst_jax.ensemble.progress import Progress
+from nst_jax.ensemble.step_result import StepResult
 from nst_jax.optim.parametrisation import Pixels
 from nst_jax.optim.problem import Problem
 from nst_jax.optim.solvers import Report

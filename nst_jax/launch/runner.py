@@ -11,12 +11,11 @@ import jax
 import numpy as np
 from absl import logging
 
-from nst_jax.core.errors import OutOfMemory
-from nst_jax.core.errors import RequestError
-from nst_jax.ensemble.ensemble import StepResult
+from nst_jax.core.errors import OutOfMemory, RequestError
 from nst_jax.ensemble.memory import out_of_memory
 from nst_jax.ensemble.observer import Callback, Observer
 from nst_jax.ensemble.progress import Cadence, Progress
+from nst_jax.ensemble.step_result import StepResult
 from nst_jax.launch.subprocess import (
     check_command,
     check_same_request,
@@ -368,8 +367,10 @@ class _Run:
             coarse=coarse,
             resume=resume,
             stop=self.stop,
-            keep=lambda: self.checkpoints.is_due(experiment.output.checkpoint_every),
-            show=lambda: self.reports.is_due(SECONDS_BETWEEN_REPORTS),
+            fetch_state=lambda: self.checkpoints.is_due(
+                experiment.output.checkpoint_every
+            ),
+            fetch_canvas=lambda: self.reports.is_due(SECONDS_BETWEEN_REPORTS),
         ):
             look = look._replace(step=stage.before + look.step)
             if look.canvas is not None:

@@ -9,14 +9,8 @@ from absl import logging
 
 from nst_jax.config.experiment import Experiment
 from nst_jax.config.options import Masks
-from nst_jax.ensemble.diagnosis import (
-    Outcome,
-    RunWarning,
-    Trace,
-    clipped_share,
-    diagnose,
-    diagnose_requests,
-)
+from nst_jax.ensemble.diagnosis import RunWarning, diagnose, diagnose_requests
+from nst_jax.ensemble.outcome import Outcome, Trace, clipped_share
 from nst_jax.images.masks import TOLERANCE
 from nst_jax.images.video import find_folder, is_film
 from nst_jax.losses import Objective

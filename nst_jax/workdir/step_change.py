@@ -8,7 +8,7 @@ import numpy as np
 from absl import logging
 
 from nst_jax.core.errors import RequestError
-from nst_jax.ensemble.ensemble import StepResult
+from nst_jax.ensemble.step_result import StepResult
 from nst_jax.images.io import map_array
 from nst_jax.optim.solvers import Report
 from nst_jax.plan.build import Plan

@@ -27,8 +27,8 @@ import numpy as np
 
 from nst_jax.core.atomic import write_atomically
 from nst_jax.core.errors import RequestError
-from nst_jax.ensemble.diagnosis import clipped_share
-from nst_jax.ensemble.ensemble import StepResult
+from nst_jax.ensemble.outcome import clipped_share
+from nst_jax.ensemble.step_result import StepResult
 from nst_jax.images.io import file_sha256, map_array, save_image
 from nst_jax.plan.build import Plan
 from nst_jax.plan.warnings import request_warnings, result_warnings

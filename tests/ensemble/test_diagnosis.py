@@ -13,7 +13,8 @@ from small_problems import Pitfall, pitfall_problem, random_picture
 from small_runs import read_manifest, run_experiment, small_experiment
 
 import nst_jax
-from nst_jax.ensemble.diagnosis import Outcome, Trace, diagnose
+from nst_jax.ensemble.diagnosis import diagnose
+from nst_jax.ensemble.outcome import Outcome, Trace
 from nst_jax.launch.shards import merge
 from nst_jax.losses import Objective
 from nst_jax.optim import transfer
@@ -268,7 +269,7 @@ def test_pixels_that_are_clipped_are_told_of(tmp_path, caplog):
             (nst_jax.Content(layers=("relu1_1",)), nst_jax.Gram(blend=(0.0, 0.0))),
             2,
             "zero_blend",
-            ("terms.style.blend is 0 for all",),
+            ("All entries of terms.style.blend are 0",),
         ),
         (
             (
@@ -277,7 +278,7 @@ def test_pixels_that_are_clipped_are_told_of(tmp_path, caplog):
             ),
             1,
             "zero_layer_weights",
-            ("terms.style.layer_weights is 0 for all",),
+            ("All entries of terms.style.layer_weights are 0",),
         ),
         ((nst_jax.Gram(blend=(0.0,)),), 1, "zero_weights", ("terms.style.weight",)),
     ],

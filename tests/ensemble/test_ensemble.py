@@ -14,7 +14,7 @@ from pictures import smooth_picture
 
 import nst_jax
 from nst_jax.ensemble.ensemble import Ensemble
-from nst_jax.ensemble.strategies import mapped
+from nst_jax.ensemble.strategies import map_over_members
 from nst_jax.optim import transfer
 
 SIZE = (24, 20)
@@ -154,9 +154,9 @@ def test_no_network_gets_a_batch_axis(pose, solver):
     shape = (*SIZE, 3)
     canvases = jnp.zeros((2, *shape))
     states = jax.eval_shape(
-        mapped(transfer.start, shape=shape, together=True), problem, canvases
+        map_over_members(transfer.start, shape=shape, batched=True), problem, canvases
     )
-    advance = jax.jit(mapped(transfer.advance, shape=shape, together=True))
+    advance = jax.jit(map_over_members(transfer.advance, shape=shape, batched=True))
     text = advance.lower(problem, states, 1).as_text()
     assert "stablehlo.convolution" in text
     assert "feature_group_count = 2" not in text
@@ -270,7 +270,7 @@ def test_a_wrong_batching_is_refused(pose, options, says):
 
 def test_a_batch_larger_than_compiled_is_refused(compiled, starts):
     ensemble = compiled("adam", "vmap", 2)
-    with pytest.raises(nst_jax.RequestError, match="holds 1 to 2 canvases, got 4"):
+    with pytest.raises(nst_jax.RequestError, match="must have 1 to 2 entries, got 4"):
         next(ensemble.optimise(starts, 1))
 
 
@@ -342,7 +342,7 @@ def test_what_a_sweep_shares_has_no_member_axis(pose):
     """The network and the targets are there once, whatever else differs."""
     problems = sharing_targets(sweep(pose))
     ensemble = Ensemble.compile(problems, (*SIZE, 3), batch_size=3)
-    batch = ensemble._posed(problems, 3, np.arange(3))
+    batch = ensemble._batched_problem(problems, 3, np.arange(3))
     kernels = [p.network.params["conv1_1"]["kernel"] for p in (batch, problems[0])]
     assert kernels[0] is kernels[1]
     assert batch.targets[0][0] is problems[0].targets[0][0]

@@ -12,7 +12,7 @@ from pictures import smooth_picture
 from run_directory import write_run
 
 import nst_jax
-from nst_jax.ensemble.ensemble import StepResult
+from nst_jax.ensemble.step_result import StepResult
 from nst_jax.optim.solvers import Report
 from nst_jax.report import page
 from nst_jax.report.page import write_page

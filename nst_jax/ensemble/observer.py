@@ -1,9 +1,9 @@
-"""The caller of a long computation: what it is told, and how it stops it."""
+"""Callbacks and Ctrl-C during an optimisation."""
 
 import signal
 import threading
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,14 +15,14 @@ from nst_jax.optim.solvers import Report
 
 
 class StepInfo(NamedTuple):
-    """A batch's progress, as a callback is given it.
+    """The progress of a batch, the argument of a callback.
 
     Attributes:
-      members: numbers of the batch's n members.
-      step: steps that each has made; 0 at the start.
+      members: numbers of the n members of the batch.
+      step: number of steps made by each; 0 is the start.
       loss: float [n].
-      terms: name of a summand of the loss -> float [n].
-      canvas: float32 [n, H, W, 3], a copy; None at a step of which no picture is kept.
+      terms: name of a part of the loss -> float [n].
+      canvas: float32 [n, H, W, 3], a copy; None at steps without a picture.
     """
 
     members: tuple[int, ...]
@@ -39,11 +39,11 @@ Callback = Callable[[StepInfo], Any]
 
 
 class Observer:
-    """Tells a callback of steps, and turns Ctrl-C into a request to stop in order.
+    """Calls a callback at steps, and turns Ctrl-C into an orderly stop.
 
-    As a context, it takes the first Ctrl-C; a second one raises KeyboardInterrupt at
-    once. In another thread than the main one, and where the program has a handler of
-    its own for Ctrl-C, it leaves that alone.
+    As a context manager it handles the first Ctrl-C; a second one raises
+    KeyboardInterrupt. It leaves Ctrl-C alone outside the main thread, and where the
+    program has its own handler.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class Observer:
     ):
         """
         Args:
-          callback: called with a `StepInfo`. An exception in it is logged, and it is
-            not called again; a KeyboardInterrupt in it is a request to stop.
-          stop: asked too; if true, the computation is to stop.
+          callback: called with a `StepInfo`. After an exception, which is logged, it is
+            not called again. A KeyboardInterrupt in it requests a stop.
+          stop: True requests a stop.
 
         Raises:
-          RequestError: the callback cannot be called.
+          RequestError: the callback is not callable.
         """
         if callback is not None and not callable(callback):
             raise RequestError(
@@ -67,24 +67,19 @@ class Observer:
         self._callback = callback
         self._stop = stop
         self._interrupted = False
-        self._handles = False
+        self._handles_interrupts = False
 
     def __enter__(self) -> "Observer":
-        self._handles = (
+        self._handles_interrupts = (
             threading.current_thread() is threading.main_thread()
             and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         )
-        if self._handles:
+        if self._handles_interrupts:
             signal.signal(signal.SIGINT, self._interrupt)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._handles:
+    def __exit__(self, *exception: object) -> None:
+        if self._handles_interrupts:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
@@ -94,25 +89,25 @@ class Observer:
         logging.warning("stopping after these steps; interrupt again to stop at once")
 
     @property
-    def listens(self) -> bool:
-        """Whether there is a callback to tell."""
+    def has_callback(self) -> bool:
+        """Whether there is a callback that has not failed."""
         return self._callback is not None
 
     def stop(self) -> bool:
-        """Return whether the computation is to stop."""
+        """Return whether a stop was requested."""
         return self._interrupted or self._stop()
 
-    def tell(
+    def notify(
         self,
         members: tuple[int, ...],
         step: int,
         report: Report,
         canvas: np.ndarray | None,
     ) -> None:
-        """Call the callback; nothing that is raised in it gets out."""
+        """Call the callback; its exceptions do not propagate."""
         if self._callback is None:
             return
-        # The canvas may share memory with the one that is optimised.
+        # The canvas may share memory with the optimised one.
         copied = None if canvas is None else np.array(canvas)
         info = StepInfo(members, step, report.loss, report.parts, copied)  # type: ignore[arg-type]
         try:

@@ -1,10 +1,9 @@
-"""Progress of a run: a bar on a terminal or in a notebook, log lines elsewhere."""
+"""Progress of a run: a bar in a terminal or notebook, log lines elsewhere."""
 
 import contextlib
 import sys
 import time
 from collections.abc import Iterator
-from types import TracebackType
 
 import numpy as np
 import tqdm.auto as tqdm
@@ -13,10 +12,10 @@ from jax.typing import ArrayLike
 
 
 class Cadence:
-    """Tells when an action is due again: it takes a twentieth of the time at most.
+    """Schedules a repeated action so that it takes at most a twentieth of the time.
 
     Attributes:
-      cost: seconds that the action took the last time.
+      cost: duration of the last action, in seconds.
     """
 
     def __init__(self) -> None:
@@ -24,13 +23,13 @@ class Cadence:
         self._ended = time.perf_counter()
 
     def is_due(self, every: float) -> bool:
-        """Whether so many seconds have passed; always for 0."""
-        since = time.perf_counter() - self._ended
-        return every == 0 or since > max(every, 20 * self.cost)
+        """Return whether `every` seconds have passed; always True for 0."""
+        elapsed = time.perf_counter() - self._ended
+        return every == 0 or elapsed > max(every, 20 * self.cost)
 
     @contextlib.contextmanager
     def timed(self) -> Iterator[None]:
-        """Measures the action inside."""
+        """Measure the action inside."""
         began = time.perf_counter()
         yield
         self._ended = time.perf_counter()
@@ -38,10 +37,10 @@ class Cadence:
 
 
 class Progress:
-    """Shows steps, loss, iterations a second and the time left.
+    """Displays steps, loss, iterations a second and the remaining time.
 
-    The rate is that of this call's steps over the seconds spent on them. Compiling and
-    steps of earlier calls have no part in it.
+    The rate is the steps of this call over the seconds spent on them. It excludes
+    compilation and the steps of earlier calls.
     """
 
     def __init__(
@@ -49,15 +48,15 @@ class Progress:
     ):
         """
         Args:
-          total: member-steps that the run has, those of earlier calls included.
-          shown: whether there is a bar, on a terminal or in a notebook, or a line.
-          seconds_between_lines: how rarely a line is logged off a terminal.
+          total: member-steps of the run, including those of earlier calls.
+          shown: whether to display a bar or log lines.
+          seconds_between_lines: least interval between log lines.
         """
         self._total = total
-        self._done = self._made = 0
+        self._done = self._timed_steps = 0
         self._seconds = 0.0
-        self._line = self._updated = time.monotonic()
-        self._pause = seconds_between_lines
+        self._logged = self._updated = time.monotonic()
+        self._seconds_between_lines = seconds_between_lines
         self._shown = shown
         bar = shown and (sys.stderr.isatty() or "ipykernel" in sys.modules)
         self._bar = tqdm.tqdm(
@@ -69,17 +68,12 @@ class Progress:
     def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._bar.close()
 
     @contextlib.contextmanager
     def waiting(self, text: str) -> Iterator[None]:
-        """Shows on the bar what is waited for."""
+        """Show on the bar what the run waits for."""
         self._bar.set_description_str(text)
         try:
             yield
@@ -87,43 +81,47 @@ class Progress:
             self._bar.set_description_str()
 
     def skip(self, member_steps: int) -> None:
-        """Counts member-steps that an earlier call made."""
+        """Count member-steps of an earlier call."""
         self._done += member_steps
         self._bar.update(member_steps)
 
     def update(
         self, member_steps: int, losses: ArrayLike, seconds: float | None = None
     ) -> None:
-        """Counts member-steps of this call, and shows where the run is.
+        """Count member-steps of this call and display the progress.
 
         Args:
-          member_steps: made since the last update.
+          member_steps: steps since the last update, summed over members.
           losses: of the members, after these steps.
-          seconds: spent on these steps; None for all since the last update.
+          seconds: time spent on these steps; None for the time since the last update.
         """
         now = time.monotonic()
-        seconds = now - self._updated if seconds is None else seconds
+        self._seconds += now - self._updated if seconds is None else seconds
         self._updated = now
         self._done += member_steps
-        self._made += member_steps
-        self._seconds += seconds
-        finite = np.asarray(losses)[np.isfinite(losses)]
-        low, high = finite.min(initial=np.inf), finite.max(initial=-np.inf)
-        loss = f"{low:.6g}" if low == high else f"{low:.6g} … {high:.6g}"
-        if not finite.size:
-            loss = "not finite"
-        rate = self._made / max(self._seconds, 1e-9)
-        left = (self._total - self._done) / rate if rate else None
-        speed = "" if left is None else f"{rate:.3g} it/s, {left:.0f} s left"
+        self._timed_steps += member_steps
+        loss, speed = f"loss {_range(losses)}", self._speed()
         if not self._bar.disable:
-            self._bar.set_postfix_str(", ".join(filter(None, (speed, f"loss {loss}"))))
+            self._bar.set_postfix_str(", ".join(filter(None, (speed, loss))))
             self._bar.update(member_steps)
             return
-        if not self._shown:
-            return
-        if now - self._line < self._pause and self._done < self._total:
-            return
-        self._line = now
-        logging.info("%d/%d it, loss %s", self._done, self._total, loss)
-        if speed:
-            logging.info("%s", speed)
+        is_due = now - self._logged >= self._seconds_between_lines
+        if self._shown and (is_due or self._done >= self._total):
+            self._logged = now
+            logging.info("%d/%d it, %s", self._done, self._total, loss)
+            if speed:
+                logging.info("%s", speed)
+
+    def _speed(self) -> str:
+        if not self._timed_steps:
+            return ""
+        rate = self._timed_steps / max(self._seconds, 1e-9)
+        return f"{rate:.3g} it/s, {(self._total - self._done) / rate:.0f} s left"
+
+
+def _range(losses: ArrayLike) -> str:
+    finite = np.asarray(losses)[np.isfinite(losses)]
+    if not finite.size:
+        return "not finite"
+    low, high = finite.min(), finite.max()
+    return f"{low:.6g}" if low == high else f"{low:.6g} … {high:.6g}"

@@ -1,9 +1,9 @@
-"""Many canvases optimised, from Python, without a run directory."""
+"""Optimisation of many canvases from Python, without a run directory."""
 
 import collections
 import dataclasses
 import warnings
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from nst_jax.core.errors import RequestError, check_integer
 from nst_jax.core.image_array import as_pictures
 from nst_jax.core.representation import short_repr
+from nst_jax.ensemble.batching import as_list
 from nst_jax.ensemble.diagnosis import RunWarning, diagnose, diagnose_requests
 from nst_jax.ensemble.ensemble import Ensemble
 from nst_jax.ensemble.observer import Callback, Observer
@@ -25,7 +26,7 @@ from nst_jax.optim.solvers import Report
 
 #: A compiled program counts its steps in 32 bits.
 _MAX_STEPS = 2**31 - 1
-#: Programs of calls before that are kept, those that were used last.
+#: Number of programs of earlier calls to keep, the last used ones.
 _KEPT_PROGRAMS = 8
 _programs: collections.OrderedDict[Hashable, Ensemble] = collections.OrderedDict()
 #: Settings of JAX that a compiled program depends on.
@@ -37,18 +38,18 @@ _SETTINGS = (
 
 
 class Result(NamedTuple):
-    """Where an ensemble ended.
+    """The end of an ensemble.
 
     Attributes:
       canvas: float32 [N, H, W, 3].
-      history: one report a look, from step 0 on; its leaves are [N]. After an
-        interrupt, floats of looks that a member has not come to are NaN, counts 0.
-      steps: the steps of the looks.
+      history: one report for each entry of `steps`; its leaves are [N]. Reports that a
+        member did not reach before an interrupt have NaN floats and zero counts.
+      steps: the steps of the reports, from 0.
       diverged: bool [N], whether a member's canvas is not usable: its last loss or
-        gradient is not finite, or it is left with its start.
-      warnings: what else is wrong with results, as in Python's warnings.
-      step: int [N], the steps that each member has made: fewer than were asked for
-        after an interrupt, 0 for a member whose canvas is still its start.
+        gradient is not finite, or it could not leave its start.
+      warnings: other faults of the results; they are also issued as Python warnings.
+      step: int [N], number of steps that each member made: fewer than requested after
+        an interrupt, 0 for a canvas that is still the start.
     """
 
     canvas: np.ndarray
@@ -73,169 +74,164 @@ def run(
     progress: bool = True,
     callback: Callback | None = None,
 ) -> Result:
-    """Optimises N canvases, and waits.
+    """Optimise N canvases and return the result.
 
-    Warns, by Python's `warnings`, of members that diverged, and of others whose results
-    are not what they seem: a loss that rose, values that overflow, clipped pixels.
+    Issues Python warnings about members that diverged, and about results that may not
+    be usable: a loss that rose, values that overflow, clipped pixels.
 
-    A process compiles a program once: a later call with problems of the same shapes,
-    terms and solver, whatever their numbers and pictures are, uses it again.
+    A program is compiled once in a process. Later calls with problems of the same
+    shapes, terms and solver reuse it, whatever their numbers and images.
 
-    Ctrl-C stops after the steps under way and returns what there is, with `Result.step`
-    saying how far each member has come; a second one raises KeyboardInterrupt.
+    Ctrl-C stops after the current steps and returns the members' progress, see
+    `Result.step`; a second Ctrl-C raises KeyboardInterrupt.
 
     Args:
-      problems: what they share, or one for each. They may differ in numbers, such
-        as the weights of terms; the whole is one program all the same.
-      canvases: float32 [N, H, W, 3], one start a member; uint8 and uint16 are converted
-        by their range.
-      steps: steps that each makes, from 0.
+      problems: one shared problem, or one for each member. They may differ in numbers,
+        such as the weights of terms.
+      canvases: [N, H, W, 3], the starting canvas of each member: floats in [0, 1],
+        uint8 or uint16.
+      steps: number of steps of each member, from 0.
       strategy: "vmap", "map", "loop", "shard" or "rows".
-      batch_size: members held at a time; None for all.
-      look_every: steps between two entries of the history.
-      progress: whether to show a bar, on a terminal or in a notebook.
-      callback: called at every entry of the history, for each batch, with a
-        `StepInfo`: members, step, loss, terms and canvas. An exception in it is logged,
-        and the optimisation goes on without it.
+      batch_size: number of members computed at a time; None for all.
+      look_every: number of steps between two entries of the history.
+      progress: whether to show a progress bar or log lines.
+      callback: called with a `StepInfo` at each entry of the history, for each batch.
+        An exception in it is logged, and the optimisation continues without it.
 
     Raises:
-      RequestError: an argument is outside of what it allows, or the problems have no
-        program in common.
+      RequestError: an argument is out of range, or the problems differ in more than
+        numbers.
     """
     canvases = as_pictures(canvases, "canvases")
     count = len(canvases)
     check_integer("steps", steps, 0, _MAX_STEPS)
     check_integer("look_every", look_every, 1)
     check_integer("batch_size", count if batch_size is None else batch_size, 1)
-    listed = [problems] if isinstance(problems, Problem) else list(problems)
-    for i, problem in enumerate(listed):
+    members = as_list(problems)
+    for i, problem in enumerate(members):
         if not isinstance(problem, Problem):
             raise RequestError(
                 f"problems[{i}] must be a nst_jax.Problem, got {type(problem).__name__}"
             )
-    if len(listed) not in (1, count):
-        raise RequestError(f"problems has {len(listed)} entries for {count} canvases")
+    if len(members) not in (1, count):
+        raise RequestError(f"problems has {len(members)} entries for {count} canvases")
     ensemble = _compiled(
-        listed,
-        canvases.shape[1:],
-        batch_size=batch_size or count,
-        strategy=strategy,
+        members, canvases.shape[1:], batch_size=batch_size or count, strategy=strategy
     )
-    size = ensemble.batch_size
-    looks: list[
-        list[StepResult]
-    ] = []  # Of each batch that was begun, without canvases.
     ends = np.array(canvases)
+    batches: list[list[StepResult]] = []  # Without canvases.
     with Progress(steps * count, shown=progress) as bar, Observer(callback) as observer:
-        for first in range(0, count, size):
-            if looks and observer.stop():
+        for first in range(0, count, ensemble.batch_size):
+            if batches and observer.stop():
                 break
-            members = tuple(range(first, min(first + size, count)))
-            looks.append([])
-            for look in ensemble.optimise(
-                canvases[first : first + size],
+            part = slice(first, first + ensemble.batch_size)
+            numbers = tuple(range(count)[part])
+            batch: list[StepResult] = []
+            batches.append(batch)
+            for result in ensemble.optimise(
+                canvases[part],
                 steps,
-                problems=listed if len(listed) == 1 else listed[first : first + size],
+                problems=members if len(members) == 1 else members[part],
                 look_every=look_every,
-                every_canvas=observer.listens,
+                every_canvas=observer.has_callback,
                 stop=observer.stop,
             ):
-                before = looks[-1][-1].step if looks[-1] else 0
-                bar.update((look.step - before) * len(members), look.report.loss)
-                observer.tell(members, look.step, look.report, look.canvas)
-                if look.canvas is not None:
-                    ends[first : first + size] = look.canvas
-                looks[-1].append(look._replace(canvas=None, state=None))
-    result = _joined(listed, canvases, ends, looks, size)
+                new_steps = result.step - (batch[-1].step if batch else 0)
+                bar.update(new_steps * len(numbers), result.report.loss)
+                observer.notify(numbers, result.step, result.report, result.canvas)
+                if result.canvas is not None:
+                    ends[part] = result.canvas
+                batch.append(result._replace(canvas=None, state=None))
+    members = members * (count // len(members))
+    joined = _join(members, canvases, ends, batches, ensemble.batch_size)
     labels = [f"member {i}" for i in range(count)]
-    for warning in result.warnings:
+    for warning in joined.warnings:
         warnings.warn(warning.text(labels), stacklevel=2)
-    return result
+    return joined
 
 
-def _joined(
-    listed: list[Problem],
+def _join(
+    problems: Sequence[Problem],
     starts: np.ndarray,
     ends: np.ndarray,
-    looks: list[list[StepResult]],
-    size: int,
+    batches: list[list[StepResult]],
+    batch_size: int,
 ) -> Result:
-    """Return the result of batches of so many members, of which some may be missing."""
-    longest = max(looks, key=len)
-    counts = [min(size, len(ends) - first) for first in range(0, len(ends), size)]
-    looks = looks + [[]] * (len(counts) - len(looks))
+    """Return the result of all batches; the last ones may be missing."""
+    count = len(ends)
+    sizes = [min(batch_size, count - first) for first in range(0, count, batch_size)]
+    batches = batches + [[]] * (len(sizes) - len(batches))
+    longest = max(batches, key=len)
     history = [
         jax.tree.map(
             lambda *leaves: np.concatenate(leaves),
             *(
-                own[i].report if i < len(own) else _missing(look.report, count)
-                for own, count in zip(looks, counts, strict=True)
+                batch[i].report if i < len(batch) else _missing(result.report, size)
+                for batch, size in zip(batches, sizes, strict=True)
             ),
         )
-        for i, look in enumerate(longest)
+        for i, result in enumerate(longest)
     ]
-    made = [own[-1].step if own else 0 for own in looks]
-    listed = listed * (len(ends) // len(listed))
-    found = diagnose_requests(
-        (i, own.solver, own.objective, isinstance(own.parametrisation, Pixels))
-        for i, own in enumerate(listed)
-    ) + diagnose(_outcomes(listed, starts, ends, looks))
     diverged = [
-        own[-1].diverged if own else np.zeros(count, bool)
-        for own, count in zip(looks, counts, strict=True)
+        batch[-1].diverged if batch else np.zeros(size, bool)
+        for batch, size in zip(batches, sizes, strict=True)
+    ]
+    requests = [
+        (i, p.solver, p.objective, isinstance(p.parametrisation, Pixels))
+        for i, p in enumerate(problems)
+    ]
+    slots = [
+        (batch, i) for batch in batches if batch for i in range(len(batch[-1].diverged))
+    ]
+    outcomes = [
+        (number, _outcome(problems[number], starts[number], ends[number], *slot))
+        for number, slot in enumerate(slots)
     ]
     return Result(
-        ends,
-        history,
-        [look.step for look in longest],
-        np.concatenate(diverged),
-        tuple(found),
-        np.repeat(made, counts),
+        canvas=ends,
+        history=history,
+        steps=[result.step for result in longest],
+        diverged=np.concatenate(diverged),
+        warnings=(*diagnose_requests(requests), *diagnose(outcomes)),
+        step=np.repeat([batch[-1].step if batch else 0 for batch in batches], sizes),
     )
 
 
-def _outcomes(
-    problems: Sequence[Problem],
-    starts: np.ndarray,
-    ends: np.ndarray,
-    batches: Sequence[Sequence[StepResult]],
-) -> Iterator[tuple[int, Outcome]]:
-    """Yield how each member of a batch that was begun ended, from its looks."""
-    begun = [looks for looks in batches if looks]
-    places = [(looks, i) for looks in begun for i in range(len(looks[-1].diverged))]
-    for number, (looks, i) in enumerate(places):
-        problem, start, last = problems[number], looks[0].report, looks[-1]
-        assert last.overflowed is not None
-        trace = Trace(
-            (start.loss[i].item(), last.report.loss[i].item()),
-            (start.grad_norm[i].item(), last.report.grad_norm[i].item()),
-            max(look.report.step_length[i].item() for look in looks),
-            last.step,
-        )
-        yield (
-            number,
-            Outcome(
-                solver=problem.solver,
-                objective=problem.objective,
-                tolerance=float(problem.tolerance),
-                stages=(trace,),
-                diverged=bool(last.diverged[i]),
-                faulty_terms=last.faulty_terms,
-                overflowed=last.overflowed[i].item(),
-                clipped=clipped_share(ends[number]),
-                clipped_before=clipped_share(starts[number]),
-                rollbacks=last.rollbacks[i].item(),
-                failed_searches=last.report.failed[i].item(),
-            ),
-        )
+def _outcome(
+    problem: Problem,
+    start: np.ndarray,
+    end: np.ndarray,
+    batch: Sequence[StepResult],
+    i: int,
+) -> Outcome:
+    """Return the outcome of the i-th member of a batch."""
+    first, last = batch[0].report, batch[-1]
+    assert last.overflowed is not None
+    trace = Trace(
+        (first.loss[i].item(), last.report.loss[i].item()),
+        (first.grad_norm[i].item(), last.report.grad_norm[i].item()),
+        max(result.report.step_length[i].item() for result in batch),
+        last.step,
+    )
+    return Outcome(
+        solver=problem.solver,
+        objective=problem.objective,
+        tolerance=float(problem.tolerance),
+        stages=(trace,),
+        diverged=bool(last.diverged[i]),
+        faulty_terms=last.faulty_terms,
+        overflowed=last.overflowed[i].item(),
+        clipped=clipped_share(end),
+        clipped_before=clipped_share(start),
+        rollbacks=last.rollbacks[i].item(),
+        failed_searches=last.report.failed[i].item(),
+    )
 
 
-def _missing(report: Report, count: int) -> Report:
-    """Return the report of so many members on a look that they have not come to."""
+def _missing(report: Report, size: int) -> Report:
+    """Return the report of a batch that did not reach a step."""
     return jax.tree.map(
-        lambda leaf: np.full(
-            count, np.nan if leaf.dtype.kind == "f" else 0, leaf.dtype
-        ),
+        lambda leaf: np.full(size, np.nan if leaf.dtype.kind == "f" else 0, leaf.dtype),
         report,
     )
 
@@ -243,10 +239,10 @@ def _missing(report: Report, count: int) -> Report:
 def _compiled(
     problems: list[Problem], shape: Sequence[int], **options: Any
 ) -> Ensemble:
-    """Return the ensemble of these problems; its programs may be another call's.
+    """Return the ensemble of the problems, with the programs of an earlier call if any.
 
     Raises:
-      RequestError: the problems have no program in common, or none for the shape.
+      RequestError: the problems or canvases do not fit together.
     """
     settings = tuple(getattr(jax.config, name, None) for name in _SETTINGS)
     key = Ensemble.signature(problems, shape, **options), settings
@@ -259,7 +255,7 @@ def _compiled(
                 f"canvases of shape {list(shape)} do not fit the problem, whose "
                 f"targets may be of another size: {reason}"
             ) from error
-        # The pictures and weights of this call's problems are not kept.
+        # The cache does not keep the images and weights of this call.
         _programs[key] = dataclasses.replace(ensemble, problem=None)
     _programs.move_to_end(key)
     while len(_programs) > _KEPT_PROGRAMS:

@@ -377,7 +377,7 @@ class _Run:
                 look = look._replace(canvas=group.finished(places, look.canvas))
             shown = look if stage.shows(look.step) else look._replace(canvas=None)
             self.records.add(numbers, stage.number, shown, time.perf_counter() - began)
-            self.observer.tell(numbers, look.step, look.report, look.canvas)
+            self.observer.notify(numbers, look.step, look.report, look.canvas)
             made = (look.step - step) * len(numbers)
             now = time.perf_counter()
             progress.update(made, look.report.loss, now - updated)

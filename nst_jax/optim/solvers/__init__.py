@@ -1,12 +1,11 @@
-"""Solvers: each a pair of pure functions over one canvas.
+"""Solvers: pairs of pure functions over one canvas.
 
     state, report = solver.init(fun, canvas)
     canvas, state, report = solver.step(fun, canvas, state)
 
-`fun` maps a canvas to `((loss, parts), gradient)`. A solver is a pytree: its
-numbers are leaves, so that one compiled program can run many settings; what
-shapes the program (history size, line search, schedule) is static. Leaving a
-solver library is a change to one class.
+`fun` maps a canvas to `((loss, parts), gradient)`. A solver is a pytree. Its numbers
+are leaves, so that one compiled program serves many settings. History size, line search
+and schedule shape the program and are static.
 """
 
 from nst_jax.core.pytree import record as record
@@ -29,7 +28,7 @@ from nst_jax.optim.solvers.optax_adapter import OptaxSolver as OptaxSolver
 from nst_jax.optim.solvers.optax_adapter import Transformation as Transformation
 from nst_jax.optim.solvers.optax_adapter import as_solver as as_solver
 
-#: What a config may call its solver.
+#: Names of solvers in a config.
 SOLVERS = {
     "lbfgs": LBFGS,
     "lbfgs_fixed": FixedLBFGS,

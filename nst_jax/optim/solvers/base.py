@@ -1,4 +1,4 @@
-"""What a solver is, what it reports, and what all of them share."""
+"""The interface of solvers, their reports, and helpers that solvers share."""
 
 import dataclasses
 import math
@@ -13,20 +13,29 @@ import numpy as np
 from nst_jax.core.errors import RequestError
 from nst_jax.core.representation import short_repr
 
+#: Names of the summands of a loss -> their weighted values.
 Parts = dict[str, jax.Array]
+#: Optimised variable -> ((loss, parts), gradient).
 ValueAndGrad = Callable[[jax.Array], tuple[tuple[jax.Array, Parts], jax.Array]]
+
+#: Root mean square of the first change of a quasi-Newton method, in [0, 1] units where
+#: the optimised variable is the pixels. At a tenth of it these losses have negative
+#: curvature, and the following line search takes 60 evaluations.
+FIRST_STEP = 0.02
+#: Largest number that is finite in float32, rounded down.
+_MAX_FLOAT32 = 3e38
 
 
 class Report(NamedTuple):
-    """What a step has to say: scalars, of the canvas that it arrived at.
+    """The numbers of a step: scalars at the canvas that it arrived at.
 
     Attributes:
       loss: the objective.
       parts: its weighted summands.
       grad_norm: Euclidean norm of the gradient.
-      step_length: Euclidean norm of the canvas's change, in [0, 1] picture units.
-      evaluations: values-with-gradient computed for it since the start.
-      failed: how many line searches found no acceptable step since the start.
+      step_length: Euclidean norm of the change of the canvas, in [0, 1] image units.
+      evaluations: number of losses with gradient computed since the start.
+      failed: number of line searches since the start that found no acceptable step.
     """
 
     loss: jax.Array
@@ -44,13 +53,13 @@ class Solver:
     """Base class of solvers: two pure functions, `init` and `step`.
 
     `canvas` is the optimised variable, a float array such as [H, W, 3]. A state is a
-    named tuple with at least the last `report` and the last `gradient`. A solver of
-    your own is a record (`nst_jax.optim.solvers.record`) that derives from this class.
-    The other methods have defaults.
+    named tuple with at least the last `report` and the last `gradient`. A custom solver
+    is a record (`nst_jax.optim.solvers.record`) that derives from this class. All
+    methods except `init` and `step` have defaults.
     """
 
     def init(self, fun: ValueAndGrad, canvas: jax.Array) -> tuple[Any, Report]:
-        """Return the state at a starting canvas, and the report on it."""
+        """Return the state and the report at a starting canvas."""
         raise NotImplementedError(f"{type(self).__name__} has no init")
 
     def step(
@@ -60,10 +69,10 @@ class Solver:
         raise NotImplementedError(f"{type(self).__name__} has no step")
 
     def warm_start(self, coarse: Any, state: Any) -> Any:
-        """Return the state at the start of a stage, given the last of a coarser one.
+        """Return the state at the start of a stage, given the end of a coarser one.
 
-        By default nothing is carried over. Differences of a coarser canvas say nothing
-        of the curvature at finer scales.
+        By default it is `state`: differences of gradients at a coarse size say nothing
+        about the curvature at finer scales.
         """
         return state
 
@@ -72,10 +81,10 @@ class Solver:
         return state.gradient
 
     def scale_step(self, factor: Any) -> "Solver":
-        """Return the solver with steps shorter by a factor, for use after a rollback.
+        """Return the solver with steps scaled by a factor, for use after a rollback.
 
-        By default `learning_rate` is multiplied by it. A solver without such a field
-        is returned as it is: override this, or a rollback repeats the same steps.
+        By default `learning_rate` is scaled. A solver without that field must override
+        this method, or a rollback repeats the same steps.
         """
         if not hasattr(self, "learning_rate"):
             return self
@@ -90,50 +99,39 @@ class Solver:
 
 
 def initial_report(loss: jax.Array, parts: Parts, gradient: jax.Array) -> Report:
-    """The report on a starting canvas."""
+    """Return the report at a starting canvas, after one evaluation."""
     return Report(
         loss=loss,
         parts=parts,
         grad_norm=norm(gradient),
-        step_length=jnp.zeros((), gradient.dtype),  # As that of a step.
+        step_length=jnp.zeros((), gradient.dtype),
         evaluations=jnp.asarray(1, jnp.int32),
         failed=jnp.asarray(0, jnp.int32),
     )
 
 
-def count(number: jax.Array) -> jax.Array:
-    """A counter, of one dtype whether or not 64 bits are enabled."""
+def as_count(number: jax.Array) -> jax.Array:
+    """Return a counter as int32, also where 64 bits are enabled."""
     return number.astype(jnp.int32)
 
 
 def norm(x: jax.Array) -> jax.Array:
-    """The Euclidean norm, where squares would under- or overflow too."""
+    """Return the Euclidean norm, without under- or overflow of the squares."""
     largest = jnp.abs(x).max()
     unit = x / jnp.where(largest > 0, largest, 1)
     return largest * jnp.linalg.norm(unit)
 
 
-#: By what a quasi-Newton method, which knows no curvature yet, changes what it moves at
-#: first: the root mean square, in [0, 1] units where that is pixels. From a tenth of it
-#: the losses here curve the wrong way, and searches that learn from that spend 60
-#: evaluations on it.
-FIRST_STEP = 0.02
-
-
-def first_step(
+def first_step_scale(
     grad_norm: jax.Array, canvas: jax.Array, rms: float | jax.Array = FIRST_STEP
 ) -> jax.Array:
-    """The factor that makes a first gradient a step of that root mean square.
+    """Return the factor on a gradient that gives a step of root mean square `rms`.
 
-    What a quasi-Newton method sees the loss multiplied by: it then moves as far at
-    first whatever unit the loss is in, and however large the canvas is.
+    Quasi-Newton methods multiply the loss by this factor. Their first step then depends
+    neither on the unit of the loss nor on the size of the canvas.
     """
     length = rms * math.sqrt(canvas.size)
     return jnp.where(grad_norm > 0, length / grad_norm, 1)
-
-
-#: Numbers become float32, in which larger ones are infinite.
-_MOST = 3e38
 
 
 def check_positive(solver: Any, *names: str) -> None:
@@ -159,8 +157,10 @@ def check_positive(solver: Any, *names: str) -> None:
             raise RequestError(
                 f"solver.{name} must be positive and finite, got {value}"
             )
-        if isinstance(value, int | float | np.number) and value > _MOST:
-            raise RequestError(f"solver.{name} must be at most {_MOST:g}, got {value}")
+        if isinstance(value, int | float | np.number) and value > _MAX_FLOAT32:
+            raise RequestError(
+                f"solver.{name} must be at most {_MAX_FLOAT32:g}, got {value}"
+            )
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -169,56 +169,56 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def check_solver(solver: Solver) -> None:
-    """Trace a solver's `init` and `step` on a small canvas.
+    """Trace `init` and `step` of a custom solver on a small canvas.
 
     Raises:
-      RequestError: it raises, or returns something else than `Solver` says.
+      RequestError: a method raises, or its result has another form than `Solver` says.
     """
     name = type(solver).__name__
     canvas = jax.ShapeDtypeStruct((8, 8, 3), jnp.float32)
 
-    def bowl(x: jax.Array) -> tuple[tuple[jax.Array, Parts], jax.Array]:
-        return ((x**2).sum(), {"bowl": (x**2).sum()}), 2 * x
+    def quadratic(x: jax.Array) -> tuple[tuple[jax.Array, Parts], jax.Array]:
+        return ((x**2).sum(), {"quadratic": (x**2).sum()}), 2 * x
 
-    def path(solver: Solver, canvas: jax.Array) -> Any:
-        begun = solver.init(bowl, canvas)
-        if not (isinstance(begun, tuple) and len(begun) == 2):
-            raise RequestError(f"solver: {name}.init must return (state, report)")
-        default = type(solver).gradient is Solver.gradient
-        for field in ("report", *(("gradient",) if default else ())):
-            if field not in getattr(begun[0], "_fields", ()):
-                raise RequestError(
-                    f"solver: the state of {name} must be a named tuple with a field "
-                    f"{field!r}, got {type(begun[0]).__name__}"
-                )
-        stepped = solver.step(bowl, canvas, begun[0])
-        if not (isinstance(stepped, tuple) and len(stepped) == 3):
-            raise RequestError(
-                f"solver: {name}.step must return (canvas, state, report)"
+    def trace(method: str, *args: Any) -> Any:
+        try:
+            return jax.eval_shape(
+                lambda solver, *args: getattr(solver, method)(quadratic, *args),
+                *(solver, *args),
             )
-        return (canvas, *begun), stepped
+        except Exception as error:  # Custom code may raise anything.
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise RequestError(f"solver: {name}.{method}: {reason}") from error
 
-    try:
-        before, after = jax.eval_shape(path, solver, canvas)
-    except RequestError:
-        raise
-    except Exception as error:  # A user's solver is code, and may raise anything.
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise RequestError(f"solver: {name}: {reason}") from error
-    if not isinstance(before[2], Report) or not isinstance(after[2], Report):
-        raise RequestError(
-            f"solver: {name} must report by nst_jax.optim.solvers.Report, got "
-            f"{type(before[2]).__name__} and {type(after[2]).__name__}"
-        )
-    for what, old, new in zip(
-        ("canvas", "state", "report"), before, after, strict=True
+    start = trace("init", canvas)
+    if not (isinstance(start, tuple) and len(start) == 2):
+        raise RequestError(f"solver: {name}.init must return (state, report)")
+    state, report = start
+    default = type(solver).gradient is Solver.gradient
+    for field in ("report", *(("gradient",) if default else ())):
+        if field not in getattr(state, "_fields", ()):
+            raise RequestError(
+                f"solver: the state of {name} must be a named tuple with a field "
+                f"{field!r}, got {type(state).__name__}"
+            )
+    stepped = trace("step", canvas, state)
+    if not (isinstance(stepped, tuple) and len(stepped) == 3):
+        raise RequestError(f"solver: {name}.step must return (canvas, state, report)")
+    for method, result in (("init", report), ("step", stepped[2])):
+        if not isinstance(result, Report):
+            raise RequestError(
+                f"solver: {name}.{method} must return a nst_jax.optim.solvers.Report, "
+                f"got {type(result).__name__}"
+            )
+    for label, before, after in zip(
+        ("canvas", "state", "report"), (canvas, *start), stepped, strict=True
     ):
         forms = [
             jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), tree)
-            for tree in (old, new)
+            for tree in (before, after)
         ]
         if forms[0] != forms[1]:
             raise RequestError(
-                f"solver: {name}.step must return a {what} of the form that it starts "
-                f"from, {forms[0]}, got {forms[1]}"
+                f"solver: {name}.step must return a {label} of the form of its "
+                f"argument, {forms[0]}, got {forms[1]}"
             )

@@ -1,4 +1,4 @@
-"""Solvers that follow the gradient in the unit it comes in: Adam, and descent."""
+"""First-order solvers: Adam and gradient descent."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ import optax
 from nst_jax.core.errors import RequestError
 from nst_jax.core.pytree import record, static
 from nst_jax.optim.solvers.base import check_choice, check_positive, norm
-from nst_jax.optim.solvers.optax_adapter import OptaxSolver, OptaxState, replaced
+from nst_jax.optim.solvers.optax_adapter import OptaxSolver, OptaxState, with_substates
 
 SCHEDULES = ("constant", "exponential", "cosine")
 
@@ -23,9 +23,9 @@ class _FirstOrder(OptaxSolver):
     schedule: str
     clip: bool
 
-    def _rates(self) -> optax.Schedule:
+    def _schedule(self) -> optax.Schedule:
         if self.schedule == "exponential":
-            # optax.exponential_decay asks whether the rate is 0: not of a leaf.
+            # optax.exponential_decay compares the rate with 0, which a tracer cannot.
             return lambda step: (
                 self.learning_rate * self.decay_rate ** (step / self.decay_steps)
             )
@@ -34,22 +34,27 @@ class _FirstOrder(OptaxSolver):
         return optax.constant_schedule(self.learning_rate)
 
     def warm_start(self, coarse: OptaxState, state: OptaxState) -> OptaxState:
-        """Adam's moments and their count, resized and in the new gradient's unit.
+        """Return a state with Adam's moments and count from a coarser stage.
 
-        Without them it begins with steps of full length in every pixel, a burst of
-        noise. Bilinear, so that a second moment stays positive. Where there was no
-        gradient there is nothing to keep. The learning rate's schedule begins anew.
+        The moments are resized and converted to the unit of the new gradient. Without
+        them Adam begins with full steps in every pixel, which are a burst of noise.
+        Bilinear resizing keeps second moments positive. The learning rate schedule
+        begins anew.
         """
-        shape, before = state.gradient.shape, _rms(coarse.gradient)
-        known = before > 0
-        gain = _rms(state.gradient) / jnp.where(known, before, 1)
+        shape, coarse_rms = state.gradient.shape, _rms(coarse.gradient)
+        has_gradient = coarse_rms > 0
+        gain = _rms(state.gradient) / jnp.where(has_gradient, coarse_rms, 1)
 
-        def kept(old: Any) -> Any:
-            mu, nu = (jax.image.resize(x, shape, "linear") for x in (old.mu, old.nu))
-            return optax.ScaleByAdamState(old.count, gain * mu, gain**2 * nu)
+        def convert(adam: Any) -> Any:
+            mu, nu = (jax.image.resize(x, shape, "linear") for x in (adam.mu, adam.nu))
+            return optax.ScaleByAdamState(adam.count, gain * mu, gain**2 * nu)
 
-        found = replaced(state.inner, coarse.inner, optax.ScaleByAdamState, kept)
-        inner = jax.tree.map(lambda x, y: jnp.where(known, x, y), found, state.inner)
+        warm = with_substates(
+            state.inner, coarse.inner, optax.ScaleByAdamState, convert
+        )
+        inner = jax.tree.map(
+            lambda x, y: jnp.where(has_gradient, x, y), warm, state.inner
+        )
         return state._replace(inner=inner)
 
 
@@ -58,14 +63,14 @@ class Adam(_FirstOrder):
     """Adam (Kingma & Ba 2015), by optax.
 
     Attributes:
-      learning_rate: in [0, 1] picture units; a tool that works in 0–255 has one
-        255 times as large. A leaf, as are the next four.
-      b1, b2, eps: the decay of both moments, and what keeps their quotient finite.
-      decay_rate: see `schedule`.
-      decay_steps: see `schedule`.
-      schedule: of the learning rate: "constant"; "exponential", times
-        `decay_rate` every `decay_steps`; "cosine", down to 0 at `decay_steps`.
-      clip: project the canvas onto [0, 1] after every step.
+      learning_rate: in [0, 1] image units: 1/255 of the rate of a tool that works in
+        0–255. A leaf, as are the next four.
+      b1, b2: decay rates of the first and second moment.
+      eps: added to the root of the second moment.
+      decay_rate, decay_steps: see `schedule`.
+      schedule: of the learning rate: "constant"; "exponential", multiplied by
+        `decay_rate` every `decay_steps`; or "cosine", to 0 at `decay_steps`.
+      clip: whether to clip the canvas to [0, 1] after every step.
     """
 
     learning_rate: float = 0.02
@@ -89,23 +94,23 @@ class Adam(_FirstOrder):
 
     def transformation(self) -> optax.GradientTransformationExtraArgs:
         return optax.with_extra_args_support(
-            optax.adam(self._rates(), self.b1, self.b2, self.eps)
+            optax.adam(self._schedule(), self.b1, self.b2, self.eps)
         )
 
 
 @record
 class SGD(_FirstOrder):
-    """Gradient descent, by optax; the defaults are those of Keras' example.
+    """Gradient descent, by optax, with the defaults of the Keras example.
 
-    Its rate goes with the unit of the loss, and with that of the picture twice: for a
-    picture X = 255 x, the step −η ∂L/∂X is −η/255² ∂L/∂x in x. Keras' 100 is 100/255².
+    The learning rate depends on the unit of the loss, and on the square of the unit of
+    the image: for X = 255 x, the step −η ∂L/∂X in X is −η/255² ∂L/∂x in x. Keras' rate
+    of 100 is 100/255² here.
 
     Attributes:
-      learning_rate: in [0, 1] picture units. A leaf, as is the next.
-      decay_rate: see `schedule`.
-      decay_steps: see `schedule`.
-      schedule: as of `Adam`; "exponential" is smooth, η · rate^(step/steps).
-      clip: project the canvas onto [0, 1] after every step.
+      learning_rate: in [0, 1] image units. A leaf, as is the next.
+      decay_rate, decay_steps: see `schedule`.
+      schedule: as of `Adam`; "exponential" is continuous, η · rate^(step/steps).
+      clip: whether to clip the canvas to [0, 1] after every step.
     """
 
     learning_rate: float = 100 / 255**2
@@ -119,7 +124,7 @@ class SGD(_FirstOrder):
         check_choice("schedule", self.schedule, SCHEDULES)
 
     def transformation(self) -> optax.GradientTransformationExtraArgs:
-        return optax.with_extra_args_support(optax.sgd(self._rates()))
+        return optax.with_extra_args_support(optax.sgd(self._schedule()))
 
 
 def _rms(x: jax.Array) -> jax.Array:

@@ -1,6 +1,6 @@
-"""L-BFGS, three times: with jaxopt's line searches, optax's, and none.
+"""L-BFGS in three forms: with line searches of jaxopt or optax, and without any.
 
-All three see the loss in a unit in which its first gradient is a step: `first_step`.
+All forms scale the loss so that its first gradient is a step; see `first_step_scale`.
 """
 
 import dataclasses
@@ -18,19 +18,14 @@ from nst_jax.optim.solvers.base import (
     Report,
     Solver,
     ValueAndGrad,
+    as_count,
     check_choice,
     check_positive,
-    count,
-    first_step,
+    first_step_scale,
     initial_report,
     norm,
 )
 from nst_jax.optim.solvers.optax_adapter import OptaxSolver
-
-with warnings.catch_warnings():
-    # jaxopt is finished rather than abandoned, and says so at import.
-    warnings.simplefilter("ignore", DeprecationWarning)
-    import jaxopt
 
 LINE_SEARCHES = ("zoom", "backtracking", "hager-zhang")
 
@@ -45,19 +40,18 @@ class _LBFGSState(NamedTuple):
 class LBFGS(Solver):
     """L-BFGS with a line search, by jaxopt (Nocedal & Wright, algorithm 7.5).
 
-    Under `vmap` a line search lasts as long as its slowest member's, and both
-    branches of its conditionals are computed: at least two evaluations a step,
-    where a picture alone usually needs one. `FixedLBFGS` has no such cost.
+    Under `vmap` a line search lasts as long as that of its slowest member, and both
+    branches of its conditionals are computed. A step then takes at least two
+    evaluations, where a single image usually needs one. `FixedLBFGS` has no such cost.
 
     Attributes:
-      history_size: pairs of differences kept; each costs two canvases.
-      line_search: "zoom" (strong Wolfe), "backtracking" or "hager-zhang"; the last
-        reports more evaluations than are computed, for it asks for points twice.
-      max_line_search_steps: trials that one search may make.
-      max_step: the longest step, as a factor of the quasi-Newton direction;
-        Hager and Zhang's search does not heed it.
-      first_step: the root mean square of the first change that is tried, in [0, 1]
-        units. A leaf.
+      history_size: number of stored pairs of differences; each takes two canvases.
+      line_search: "zoom" (strong Wolfe), "backtracking" or "hager-zhang". The last
+        evaluates some points twice and counts them twice in its reports.
+      max_line_search_steps: largest number of trials in one search.
+      max_step: largest step, as a factor on the quasi-Newton direction; "hager-zhang"
+        ignores it.
+      first_step: root mean square of the first trial step, in [0, 1] units. A leaf.
     """
 
     first_step: float = FIRST_STEP
@@ -75,10 +69,10 @@ class LBFGS(Solver):
     def init(self, fun: ValueAndGrad, canvas: jax.Array) -> tuple[_LBFGSState, Report]:
         (loss, parts), gradient = fun(canvas)
         report = initial_report(loss, parts, gradient)
-        scale = first_step(report.grad_norm, canvas, self.first_step)
-        seen = (loss * scale).astype(canvas.dtype)
-        known = lambda _: ((seen, (loss, parts)), gradient * scale)  # noqa: E731
-        inner = self._jaxopt(known).init_state(canvas)
+        scale = first_step_scale(report.grad_norm, canvas, self.first_step)
+        value = (loss * scale).astype(canvas.dtype)
+        solver = self._jaxopt(lambda _: ((value, (loss, parts)), gradient * scale))
+        inner = solver.init_state(canvas)
         return _LBFGSState(inner, scale, report), report
 
     def step(
@@ -88,27 +82,27 @@ class LBFGS(Solver):
 
         def scaled(canvas: jax.Array) -> Any:
             (loss, parts), gradient = fun(canvas)
-            seen = (loss * state.scale).astype(canvas.dtype)
-            return (seen, (loss, parts)), gradient * state.scale
+            value = (loss * state.scale).astype(canvas.dtype)
+            return (value, (loss, parts)), gradient * state.scale
 
         solver = self._jaxopt(scaled)
-        spent = -state.inner.num_fun_eval
+        uncounted = -state.inner.num_fun_eval
         if self.line_search == "zoom":
-            # Every zoom search would begin with one more evaluation, only to have
-            # an aux of the right shape: the last step's is one.
+            # A zoom search begins with an evaluation that only provides an aux of the
+            # right shape. The aux of the last step serves as well.
             solver.linesearch_solver._fun_with_aux = lambda _: (None, state.inner.aux)
-            spent = spent - 1
-        arrived, inner = solver.update(canvas, state.inner)
+            uncounted = uncounted - 1
+        new_canvas, inner = solver.update(canvas, state.inner)
         loss, parts = inner.aux
         report = Report(
             loss=loss,
             parts=parts,
             grad_norm=norm(inner.grad) / state.scale,
-            step_length=norm(arrived - canvas),
-            evaluations=count(last.evaluations + inner.num_fun_eval + spent),
-            failed=count(last.failed + inner.failed_linesearch),
+            step_length=norm(new_canvas - canvas),
+            evaluations=as_count(last.evaluations + inner.num_fun_eval + uncounted),
+            failed=as_count(last.failed + inner.failed_linesearch),
         )
-        return arrived, _LBFGSState(inner, state.scale, report), report
+        return new_canvas, _LBFGSState(inner, state.scale, report), report
 
     def gradient(self, state: _LBFGSState) -> jax.Array:
         return state.inner.grad / state.scale
@@ -116,7 +110,12 @@ class LBFGS(Solver):
     def scale_step(self, factor: Any) -> "LBFGS":
         return dataclasses.replace(self, first_step=self.first_step * factor)
 
-    def _jaxopt(self, fun: Callable) -> jaxopt.LBFGS:
+    def _jaxopt(self, fun: Callable) -> Any:
+        # Outside the trace, as the module may create arrays.
+        with warnings.catch_warnings(), jax.ensure_compile_time_eval():
+            # jaxopt announces the end of its development by a DeprecationWarning.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import jaxopt
         return jaxopt.LBFGS(
             fun,
             value_and_grad=True,
@@ -131,30 +130,29 @@ class LBFGS(Solver):
 
 
 class _QuasiNewton(OptaxSolver):
-    """A solver of optax's that sees the loss in the unit of its first step."""
+    """An optax solver that scales the loss so that its first gradient is a step."""
 
     first_step: float
 
     def _scale(self, grad_norm: jax.Array, canvas: jax.Array) -> jax.Array:
-        return first_step(grad_norm, canvas, self.first_step)
+        return first_step_scale(grad_norm, canvas, self.first_step)
 
 
 @record
 class FixedLBFGS(_QuasiNewton):
     """L-BFGS without a line search, by optax: one evaluation a step.
 
-    This is how Torch's L-BFGS is run by most of the field, and the natural choice
-    under `vmap`, where every member then costs the same. The first step is along the
-    gradient, `first_step` long. Two guards stand in for the line search: a direction
-    that does not descend, which a pair of negative curvature can lead to, is replaced
-    by such a first step and an empty history; and no step is longer than `max_step`.
+    Most published tools run Torch's L-BFGS like this. Under `vmap` all members have the
+    same cost. The first step follows the gradient and has length `first_step`. Two
+    guards replace the line search. A direction that does not descend, due to negative
+    curvature, is replaced by a first step with an empty history. No step is longer than
+    `max_step`.
 
     Attributes:
-      learning_rate: the factor on every direction; 1 is the quasi-Newton step.
-      max_step: the longest step, as the root mean square of the canvas's change in
-        [0, 1] units.
-      first_step: the root mean square of the first change, likewise.
-      history_size: pairs of differences kept; each costs two canvases.
+      learning_rate: factor on every direction; 1 is the quasi-Newton step.
+      max_step: root mean square of the longest step, in [0, 1] units.
+      first_step: root mean square of the first step, in [0, 1] units.
+      history_size: number of stored pairs of differences; each takes two canvases.
     """
 
     learning_rate: float = 1.0
@@ -176,16 +174,16 @@ class FixedLBFGS(_QuasiNewton):
         lbfgs = optax.scale_by_lbfgs(self.history_size)
 
         def update(gradient: jax.Array, state: Any, canvas: jax.Array) -> Any:
-            ahead, after = lbfgs.update(gradient, state, canvas)
-            known = (state.count > 0) & (jnp.vdot(ahead, gradient) > 0)
-            first = gradient * first_step(norm(gradient), canvas, self.first_step)
-            direction = jnp.where(known, ahead, first)
-            # A pair without weight is none: the history need not be copied to go.
-            weights = jnp.where(known, after.weights_memory, 0)
-            state = after._replace(weights_memory=weights)
+            preconditioned, new_state = lbfgs.update(gradient, state, canvas)
+            descends = (state.count > 0) & (jnp.vdot(preconditioned, gradient) > 0)
+            scale = first_step_scale(norm(gradient), canvas, self.first_step)
+            direction = jnp.where(descends, preconditioned, gradient * scale)
+            # Zero weights empty the history without a copy.
+            weights = jnp.where(descends, new_state.weights_memory, 0)
+            new_state = new_state._replace(weights_memory=weights)
             step = self.learning_rate * direction
             length = jnp.sqrt(jnp.mean(step**2))
-            return -step * jnp.minimum(1, self.max_step / length), state
+            return -step * jnp.minimum(1, self.max_step / length), new_state
 
         return optax.with_extra_args_support(
             optax.GradientTransformation(lbfgs.init, update)
@@ -194,16 +192,15 @@ class FixedLBFGS(_QuasiNewton):
 
 @record
 class OptaxLBFGS(_QuasiNewton):
-    """L-BFGS with optax's zoom line search: another algorithm than jaxopt's.
+    """L-BFGS with optax's zoom line search, another algorithm than jaxopt's.
 
-    It costs an evaluation a step more than it needs to: the search keeps the
-    value and gradient of the point it accepts, but not what the loss is made of.
+    A step takes one evaluation more than necessary: the search returns the value and
+    gradient of the accepted point, but not the parts of the loss.
 
     Attributes:
-      history_size: pairs of differences kept; each costs two canvases.
-      max_line_search_steps: evaluations that one search may spend.
-      first_step: the root mean square of the first change that is tried, in [0, 1]
-        units. A leaf.
+      history_size: number of stored pairs of differences; each takes two canvases.
+      max_line_search_steps: largest number of evaluations in one search.
+      first_step: root mean square of the first trial step, in [0, 1] units. A leaf.
     """
 
     first_step: float = FIRST_STEP
@@ -223,7 +220,7 @@ class OptaxLBFGS(_QuasiNewton):
         )
         return optax.lbfgs(memory_size=self.history_size, linesearch=search)
 
-    def _searched(self, inner: Any) -> tuple[jax.Array, jax.Array]:
+    def _search_counts(self, inner: Any) -> tuple[jax.Array, jax.Array]:
         info = inner[-1].info
         failed = (info.decrease_error > 0) | ~jnp.isfinite(info.decrease_error)
         return info.num_linesearch_steps, failed.astype(jnp.int32)

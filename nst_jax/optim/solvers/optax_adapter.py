@@ -13,15 +13,22 @@ from nst_jax.optim.solvers.base import (
     Report,
     Solver,
     ValueAndGrad,
+    as_count,
     check_positive,
-    count,
     initial_report,
     norm,
 )
 
 
 class OptaxState(NamedTuple):
-    """What such a solver keeps; `gradient` and `report` are of its last canvas."""
+    """The state of an `OptaxSolver`.
+
+    Attributes:
+      inner: the state of the transformation.
+      scale: factor on the loss that the transformation receives.
+      gradient: at the last canvas.
+      report: at the last canvas.
+    """
 
     inner: Any
     scale: jax.Array
@@ -30,27 +37,23 @@ class OptaxState(NamedTuple):
 
 
 class OptaxSolver(Solver):
-    """A solver that is an optax transformation, evaluated once after each step.
+    """A solver that is an optax transformation, with one evaluation after each step.
 
-    A record that derives from this class declares numbers as fields and returns the
-    transformation that they describe. Its fields are then leaves of the program, so
-    that `Vary` over them is one batch. A field `clip` that is True keeps the canvas in
-    [0, 1].
+    A subclass is a record whose fields are the numbers of its transformation. They are
+    leaves of the program, so that an axis over them is one batch. A field `clip=True`
+    keeps the canvas in [0, 1].
     """
 
     def transformation(self) -> optax.GradientTransformation:
-        """Return the transformation; it is called wherever the program needs it."""
+        """Return the transformation; called several times in a program."""
         raise NotImplementedError(f"{type(self).__name__} has no transformation")
 
     def _scale(self, grad_norm: jax.Array, canvas: jax.Array) -> jax.Array:
-        """Return the factor on the loss that the transformation sees."""
+        """Return the factor on the loss that the transformation receives."""
         return jnp.ones_like(grad_norm)
 
-    def _project(self, canvas: jax.Array) -> jax.Array:
-        return jnp.clip(canvas, 0, 1) if getattr(self, "clip", False) else canvas
-
-    def _searched(self, inner: Any) -> tuple[jax.Array, jax.Array]:
-        """(evaluations, failures) of the line search that led to state `inner`."""
+    def _search_counts(self, inner: Any) -> tuple[jax.Array, jax.Array]:
+        """Return (evaluations, failures) of the line search of the last update."""
         return jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
 
     def init(self, fun: ValueAndGrad, canvas: jax.Array) -> tuple[OptaxState, Report]:
@@ -71,28 +74,32 @@ class OptaxSolver(Solver):
             canvas,
             value=(last.loss * state.scale).astype(canvas.dtype),
             grad=state.gradient * state.scale,
-            value_fn=differentiable(fun, state.scale),
+            value_fn=_differentiable(fun, state.scale),
         )
-        arrived = self._project(optax.apply_updates(canvas, update))
-        (loss, parts), gradient = fun(arrived)
-        evaluations, failed = self._searched(inner)
+        new_canvas = optax.apply_updates(canvas, update)
+        if getattr(self, "clip", False):
+            new_canvas = jnp.clip(new_canvas, 0, 1)
+        (loss, parts), gradient = fun(new_canvas)
+        evaluations, failed = self._search_counts(inner)
         report = Report(
             loss=loss,
             parts=parts,
             grad_norm=norm(gradient),
-            step_length=norm(arrived - canvas),
-            evaluations=count(last.evaluations + 1 + evaluations),
-            failed=count(last.failed + failed),
+            step_length=norm(new_canvas - canvas),
+            evaluations=as_count(last.evaluations + 1 + evaluations),
+            failed=as_count(last.failed + failed),
         )
-        return arrived, OptaxState(inner, state.scale, gradient, report), report
+        return new_canvas, OptaxState(inner, state.scale, gradient, report), report
 
     def reinitialise(
         self, fun: ValueAndGrad, canvas: jax.Array, diverged_state: OptaxState
     ) -> OptaxState:
-        """Return a fresh state at the same place of the learning rate's schedule."""
+        """Return a fresh state at the same step of the learning rate schedule."""
         state, _ = self.init(fun, canvas)
         schedule = optax.ScaleByScheduleState
-        inner = replaced(state.inner, diverged_state.inner, schedule, lambda old: old)
+        inner = with_substates(
+            state.inner, diverged_state.inner, schedule, lambda substate: substate
+        )
         return state._replace(inner=inner)
 
 
@@ -102,13 +109,13 @@ class Transformation(OptaxSolver):
 
         nst_jax.optim.solvers.Transformation(optax.adan(0.02), clip=False)
 
-    Its numbers are constants of the compiled program. A ladder's next stage begins
-    with a fresh state.
+    The numbers inside the transformation are constants of the compiled program. Each
+    stage of a ladder begins with a fresh state.
 
     Attributes:
-      rule: the transformation, such as `optax.adan(0.02)`, in [0, 1] picture units.
-      learning_rate: multiplies the transformation's updates; a leaf.
-      clip: project the canvas onto [0, 1] after every step.
+      rule: the transformation, such as `optax.adan(0.02)`, in [0, 1] image units.
+      learning_rate: factor on the updates of the transformation; a leaf.
+      clip: whether to clip the canvas to [0, 1] after every step.
     """
 
     rule: optax.GradientTransformation = static()
@@ -123,7 +130,7 @@ class Transformation(OptaxSolver):
 
 
 def as_solver(solver: object) -> Solver:
-    """Return a solver from one, or from an optax transformation.
+    """Return a solver as it is, or an optax transformation as a solver.
 
     Raises:
       RequestError: it is neither.
@@ -131,38 +138,41 @@ def as_solver(solver: object) -> Solver:
     if isinstance(solver, optax.GradientTransformation):
         return Transformation(solver)
     if not isinstance(solver, Solver):
-        kind = getattr(solver, "__qualname__", None)
-        hint = f"; {kind} has to be called" if callable(solver) and kind else ""
+        name = getattr(solver, "__qualname__", None)
+        hint = f"; {name} has to be called" if callable(solver) and name else ""
         raise RequestError(
             "solver must be an optax transformation, such as optax.adan(0.02), or a "
             "record that derives from nst_jax.optim.solvers.Solver, "
             f"got {solver!r}{hint}"
         )
-    # By identity: the first leaf may be an array, whose == is not one truth value.
+    # By identity: == on an array leaf has no single truth value.
     if any(leaf is solver for leaf in jax.tree.leaves(solver)[:1]):
         raise RequestError(
-            f"solver is of {type(solver).__name__}, which is no pytree: write "
+            f"solver must be a pytree, got {type(solver).__name__}: write "
             "@nst_jax.optim.solvers.record above the class"
         )
     return solver
 
 
-def replaced(new: Any, old: Any, kind: type, kept: Callable[[Any], Any]) -> Any:
-    """Return a new state with its parts of one kind made from those of an old one."""
+def with_substates(
+    state: Any, source: Any, kind: type, convert: Callable[[Any], Any]
+) -> Any:
+    """Return a state whose substates of one kind are converted from another state."""
     return jax.tree.map(
-        lambda x, y: kept(x) if isinstance(x, kind) else y,
-        old,
-        new,
+        lambda x, y: convert(x) if isinstance(x, kind) else y,
+        source,
+        state,
         is_leaf=lambda node: isinstance(node, kind),
     )
 
 
-def differentiable(
+def _differentiable(
     fun: ValueAndGrad, scale: jax.Array
 ) -> Callable[[jax.Array], jax.Array]:
-    """`scale` times the loss, as a function that autodiff asks `fun` to derive.
+    """Return `scale` times the loss, as a function whose derivative comes from `fun`.
 
-    Optax's searches walk in 64 bits where those are enabled; `fun` is of the scale's.
+    Line searches of optax use 64 bits if those are enabled; `fun` uses the dtype of
+    `scale`.
     """
 
     @jax.custom_vjp
@@ -171,9 +181,8 @@ def differentiable(
 
     def forward(canvas: jax.Array) -> tuple[jax.Array, jax.Array]:
         (value, _), gradient = fun(canvas.astype(scale.dtype))
-        return (value * scale).astype(canvas.dtype), (gradient * scale).astype(
-            canvas.dtype
-        )
+        dtype = canvas.dtype
+        return (value * scale).astype(dtype), (gradient * scale).astype(dtype)
 
     loss.defvjp(forward, lambda gradient, cotangent: (cotangent * gradient,))
     return loss

@@ -371,7 +371,7 @@ def test_numbers_that_were_in_common_stay_so(pose, starts):
     """A weight without a member axis in the program cannot differ in a batch."""
     problems = sharing_targets(sweep(pose))
     ensemble = Ensemble.compile(problems[:1], (*SIZE, 3), batch_size=2)
-    with pytest.raises(nst_jax.RequestError, match="had in common"):
+    with pytest.raises(nst_jax.RequestError, match="have in common"):
         next(ensemble.optimise(starts[:2], 1, problems=problems[:2]))
 
 

@@ -90,7 +90,7 @@ class Observer:
 
     @property
     def has_callback(self) -> bool:
-        """Whether there is a callback that has not failed."""
+        """True if there is a callback that has not failed."""
         return self._callback is not None
 
     def stop(self) -> bool:

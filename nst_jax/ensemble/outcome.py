@@ -36,12 +36,12 @@ class Trace(NamedTuple):
 
     @property
     def has_no_gradient(self) -> bool:
-        """Whether the start has no finite gradient, so that no step was made."""
+        """True if the start has no finite gradient, so that no step was made."""
         return not (math.isfinite(self.gradients[0]) or self.longest_step)
 
     @property
     def is_standstill(self) -> bool:
-        """Whether no step changed the image.
+        """True if no step changed the image.
 
         Recorded steps do not suffice: only the last ones of a converged run may be
         recorded. The loss of such a run has changed since the start.

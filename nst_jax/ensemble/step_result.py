@@ -42,7 +42,7 @@ class StepResult(NamedTuple):
 
     @property
     def diverged(self) -> np.ndarray:
-        """Whether each member is not finite or is stalled, bool [N]."""
+        """Mask of the members that are not finite or are stalled, bool [N]."""
         report = self.report
         finite = np.isfinite(report.loss) & np.isfinite(report.grad_norm)
         if self.canvas is not None:

@@ -103,7 +103,9 @@ def test_only_pixels_are_clipped(network, name):
     form = parametrisation(name, (20, 24, 3))
     posed = network, nst_jax.Objective((nst_jax.Content(layers=("relu1_1",)),))
     content = np.full((20, 24, 3), 0.5, np.float32)
-    with pytest.raises(nst_jax.RequestError, match="clip=True requires parametrisation"):
+    with pytest.raises(
+        nst_jax.RequestError, match="clip=True requires parametrisation"
+    ):
         nst_jax.Problem.from_images(
             *posed, content, [], nst_jax.Adam(), parametrisation=form
         )

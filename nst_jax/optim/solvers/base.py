@@ -4,7 +4,7 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +58,9 @@ class Solver:
     methods except `init` and `step` have defaults.
     """
 
+    #: Fields that are proportional to the length of a step.
+    step_fields: ClassVar[tuple[str, ...]] = ("learning_rate",)
+
     def init(self, fun: ValueAndGrad, canvas: jax.Array) -> tuple[Any, Report]:
         """Return the state and the report at a starting canvas."""
         raise NotImplementedError(f"{type(self).__name__} has no init")
@@ -83,13 +86,15 @@ class Solver:
     def scale_step(self, factor: Any) -> "Solver":
         """Return the solver with steps scaled by a factor, for use after a rollback.
 
-        By default `learning_rate` is scaled. A solver without that field must override
-        this method, or a rollback repeats the same steps.
+        By default it scales those of `step_fields` that exist. If there are none, a
+        rollback repeats the same steps.
         """
-        if not hasattr(self, "learning_rate"):
-            return self
-        rate = self.learning_rate * factor
-        return dataclasses.replace(self, learning_rate=rate)  # type: ignore[type-var]
+        scaled = {
+            name: getattr(self, name) * factor
+            for name in self.step_fields
+            if hasattr(self, name)
+        }
+        return dataclasses.replace(self, **scaled)  # type: ignore[type-var]
 
     def reinitialise(
         self, fun: ValueAndGrad, canvas: jax.Array, diverged_state: Any

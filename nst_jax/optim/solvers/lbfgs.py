@@ -3,10 +3,9 @@
 All forms scale the loss so that its first gradient is a step; see `first_step_scale`.
 """
 
-import dataclasses
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +59,7 @@ class LBFGS(Solver):
     line_search: str = static(default="zoom")
     max_line_search_steps: int = static(default=20)
     max_step: float = static(default=1.0)
+    step_fields = ("first_step",)
 
     def __post_init__(self) -> None:
         check_positive(self, "history_size", "max_line_search_steps", "max_step")
@@ -107,9 +107,6 @@ class LBFGS(Solver):
     def gradient(self, state: _LBFGSState) -> jax.Array:
         return state.inner.grad / state.scale
 
-    def scale_step(self, factor: Any) -> "LBFGS":
-        return dataclasses.replace(self, first_step=self.first_step * factor)
-
     def _jaxopt(self, fun: Callable) -> Any:
         # Outside the trace, as the module may create arrays.
         with warnings.catch_warnings(), jax.ensure_compile_time_eval():
@@ -133,6 +130,7 @@ class _QuasiNewton(OptaxSolver):
     """An optax solver that scales the loss so that its first gradient is a step."""
 
     first_step: float
+    step_fields: ClassVar[tuple[str, ...]] = ("first_step",)
 
     def _scale(self, grad_norm: jax.Array, canvas: jax.Array) -> jax.Array:
         return first_step_scale(grad_norm, canvas, self.first_step)
@@ -159,16 +157,10 @@ class FixedLBFGS(_QuasiNewton):
     max_step: float = 0.05
     first_step: float = FIRST_STEP
     history_size: int = static(default=10)
+    step_fields = ("learning_rate", "max_step")
 
     def __post_init__(self) -> None:
         check_positive(self, "learning_rate", "max_step", "first_step", "history_size")
-
-    def scale_step(self, factor: Any) -> "FixedLBFGS":
-        return dataclasses.replace(
-            self,
-            learning_rate=self.learning_rate * factor,
-            max_step=self.max_step * factor,
-        )
 
     def transformation(self) -> optax.GradientTransformationExtraArgs:
         lbfgs = optax.scale_by_lbfgs(self.history_size)
@@ -210,9 +202,6 @@ class OptaxLBFGS(_QuasiNewton):
 
     def __post_init__(self) -> None:
         check_positive(self, "history_size", "max_line_search_steps", "first_step")
-
-    def scale_step(self, factor: Any) -> "OptaxLBFGS":
-        return dataclasses.replace(self, first_step=self.first_step * factor)
 
     def transformation(self) -> optax.GradientTransformationExtraArgs:
         search = optax.scale_by_zoom_linesearch(

@@ -220,8 +220,7 @@ class Bare(nst_jax.optim.solvers.Solver):
         (lambda: "adam", "solver must be an optax transformation.*got 'adam'"),
         (
             lambda: Bare(),
-            "solver must be a pytree, got Bare: "
-            "write @nst_jax.optim.solvers.record",
+            "solver must be a pytree, got Bare: write @nst_jax.optim.solvers.record",
         ),
         (
             lambda: Short(),

@@ -58,9 +58,8 @@ def measured(solver: str, batch: int) -> tuple[float, float]:
         size=_SIZE.value,
         seeds=tuple(range(batch)),
         canvas=nst_jax.Canvas("noise"),
-        solver=nst_jax.SolverOptions(name=solver),
         numerics=ARITHMETICS[_ARITHMETIC.value],
-    )
+    ).with_field("solver.name", solver)
     (group,) = nst_jax.build(experiment).groups
     starts = group.starts(range(batch))
     ensemble = Ensemble.compile(group.problems(), starts.shape[1:], batch_size=batch)

@@ -97,8 +97,8 @@ def experiment(
     config.content, config.styles = _CONTENT.value, (_STYLE.value,)
     config.canvas.kind = _CANVAS.value
     config.size, config.steps = _SIZE.value, steps
-    config.ladder, config.parametrisation = ladder, parametrisation
-    return config
+    config.ladder = ladder
+    return config.with_field("parametrisation", parametrisation)
 
 
 def descent(experiment: nst_jax.Experiment) -> tuple[_Curve, float]:

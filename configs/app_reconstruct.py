@@ -11,7 +11,6 @@ them, with three members each. Five minutes on two CPU cores.
 """
 
 import nst_jax
-from nst_jax.config.axes import assigned
 
 
 def get_config(arg: str = "") -> nst_jax.Experiment:
@@ -39,6 +38,6 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
             ),
         ),
     )
-    config = assigned(config, "terms.content.weight", 5.0 * 57**2)
+    config = config.with_field("terms.content.weight", 5.0 * 57**2)
     config.output.snapshot_every = 50
     return nst_jax.variant(config, arg)

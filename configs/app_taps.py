@@ -12,7 +12,6 @@ features are those after it.) Three minutes on two CPU cores.
 import dataclasses
 
 import nst_jax
-from nst_jax.config.axes import assigned
 
 
 @dataclasses.dataclass
@@ -29,7 +28,7 @@ class Tapped(nst_jax.Experiment):
                 f"{self.tap!r} and {self.content_layer}"
             )
         layers = tuple(f"{self.tap}{block}_1" for block in range(1, 6))
-        return assigned(self, "terms.content.layers", (layers[self.content_layer],))
+        return self.with_field("terms.content.layers", (layers[self.content_layer],))
 
 
 def get_config(arg: str = "") -> nst_jax.Experiment:

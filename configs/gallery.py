@@ -22,7 +22,6 @@ from typing import NamedTuple
 
 import nst_jax
 from nst_jax import losses
-from nst_jax.core.draft import undraft
 
 
 class Method(NamedTuple):
@@ -42,12 +41,7 @@ class Method(NamedTuple):
     start: int = 64
 
 
-def _own() -> Method:
-    """The preset's terms, which a config holds as drafts that flags may edit."""
-    content, *style = nst_jax.preset("nst_jax", content="", styles=()).terms
-    return Method(tuple(map(undraft, style)), undraft(content))
-
-
+_CONTENT, *_STYLE = nst_jax.preset("nst_jax", content="", styles=()).terms
 METHODS = {
     "Gatys": Method((losses.Gram(),), steps=500, start=0),
     "gram": Method((losses.Gram(),)),
@@ -57,7 +51,7 @@ METHODS = {
     ),
     "sliced Wasserstein": Method((losses.SlicedWasserstein(weight=30.0),)),
     "Wasserstein": Method((losses.Wasserstein(weight=32.0),)),
-    "nst_jax": _own(),
+    "nst_jax": Method(tuple(_STYLE), _CONTENT),
 }
 #: What a pair is called, its content and its styles.
 PAIRS = {

@@ -26,7 +26,7 @@ FOLDERS = (
     "launch",
 )
 #: Modules that the computation of one picture must not import.
-EFFECTS = ("absl", "datetime", "io", "ml_collections", "os", "pathlib", "PIL", "random")
+EFFECTS = ("absl", "datetime", "io", "os", "pathlib", "PIL", "random")
 #: The folders whose modules compute one picture.
 PURE_FOLDERS = ("models", "losses", "optim")
 #: Reads a file.

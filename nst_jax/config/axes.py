@@ -1,15 +1,13 @@
-"""Axes: what varies among the members of an experiment.
+"""Axes along which the members of an experiment vary.
 
-An axis names a field of the config and the values that it takes; several axes are a
-grid. Whether a field is batched into one program or selects a program of its own is
-not said here: the engine sees it from the members.
+An axis names a field of the config and its values; several axes form a grid. The engine
+derives from the members which fields it can batch into one compiled program.
 """
 
 import collections
 import dataclasses
 import itertools
 import pathlib
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,14 +15,14 @@ import jax
 import numpy as np
 import optax
 
+from nst_jax.config.field_path import item_index, split_path
 from nst_jax.config.jsonable import to_jsonable
-from nst_jax.core.config_record import Fields, normalised
-from nst_jax.core.draft import undraft
-from nst_jax.core.errors import RequestError, check_integer, nearest
+from nst_jax.core.config_record import normalise
+from nst_jax.core.errors import RequestError
 from nst_jax.core.image_array import SOURCES, ArrayInput
+from nst_jax.core.validation import check_fields, check_integer
 from nst_jax.images.decoder import list_pictures
 from nst_jax.images.video import find_folder
-from nst_jax.losses.base import unique_names
 
 
 @dataclasses.dataclass
@@ -36,13 +34,13 @@ class Vary:
         Vary(("solver.name", "steps"), (("adam", 300), ("lbfgs", 100)))
 
     Attributes:
-      fields: the path of a field in the config, with a term called by its number or
-        by its name as metrics have it, a second `style` being `style_2`; several
-        paths if they change together, each value then being a tuple with an entry
-        for each.
-      values: what the field takes, in order.
-      labels: how the values are called in panels; empty for the values themselves.
-      name: how the axis is called; empty for the field's own name.
+      fields: path of a field in the config, or a tuple of paths of fields that change
+        together. A term is addressed by its index or by its name in the metrics, where
+        a second `style` is `style_2`.
+      values: values of the field, in order; with several paths, tuples of one entry for
+        each path.
+      labels: names of the values in panels; empty for the values themselves.
+      name: name of the axis; empty for the name of the field.
     """
 
     fields: str | tuple[str, ...]
@@ -51,125 +49,106 @@ class Vary:
     name: str = ""
 
     def __post_init__(self) -> None:
-        if isinstance(self.fields, list):
-            self.fields = tuple(self.fields)
-        if isinstance(self.labels, list):
-            self.labels = tuple(self.labels)
-        if getattr(self.values, "ndim", 0) > 2:  # A batch of pictures.
-            self.values = tuple(self.values)
-        elif hasattr(self.values, "tolist"):  # NumPy's numbers become Python's.
+        self.fields = normalise(self.fields)
+        self.labels = normalise(self.labels)
+        if isinstance(self.values, np.ndarray | jax.Array) and self.values.ndim < 3:
             self.values = tuple(self.values.tolist())
-        elif isinstance(self.values, list | range):
+        elif isinstance(self.values, np.ndarray | jax.Array | list | range):
             self.values = tuple(self.values)
         if isinstance(self.values, tuple):
-            self.values = tuple(map(self._normalised, self.values))
+            self.values = tuple(map(self._normalise, self.values))
 
-    def _normalised(self, value: Any) -> Any:
-        """A value with tuples for lists; a picture given as an array by its name."""
+    def _normalise(self, value: Any) -> Any:
         if isinstance(self.fields, str):
-            return _field_value(self.fields, value)
+            return _normalise_field(self.fields, value)
         if not isinstance(value, list | tuple) or len(value) != len(self.fields):
             return value
-        return tuple(map(_field_value, self.fields, value))
+        return tuple(map(_normalise_field, self.fields, value))
 
     def check(self, axis: str) -> None:
-        """Raises RequestError, in which the axis is called `axis`, if it is none."""
-        several = isinstance(self.fields, tuple | list)
-        if not isinstance(self.fields, str) and not several:
-            paths: tuple[Any, ...] = ()
-        else:
-            paths = self.paths
-        if not paths or not all(isinstance(p, str) and _parts(p) for p in paths):
+        """Raise RequestError, with `axis` as the name of the axis, if it is invalid."""
+        check_fields(self, f"{axis}.")
+        if not self.paths or not all(map(split_path, self.paths)):
             raise RequestError(
-                f"{axis}.fields must be the path of a field or a tuple of such, "
+                f"{axis}.fields must be the path of a field or a tuple of paths, "
                 f"got {self.fields!r}"
             )
-        if not isinstance(self.values, tuple):
-            raise RequestError(f"{axis}.values must be a tuple, got {self.values!r}")
         if not self.values:
             raise RequestError(f"{axis}.values is empty; give {self.title} a value")
-        labels = self.labels if isinstance(self.labels, tuple | list) else (None,)
-        if not all(isinstance(text, str) for text in (*labels, self.name)):
-            raise RequestError(
-                f"{axis}.labels and name must be strings, got {self.labels!r} and "
-                f"{self.name!r}"
-            )
         if self.labels and len(self.labels) != len(self.values):
             raise RequestError(
                 f"{axis}.labels has {len(self.labels)} entries for "
                 f"{len(self.values)} values"
             )
-        twice = [t for t, n in collections.Counter(self.texts).items() if n > 1]
-        if twice and self.paths != ("seeds",):
+        (text, count), *_ = collections.Counter(self.texts).most_common(1)
+        if count > 1 and self.paths != ("seeds",):
             raise RequestError(
-                f"{axis}: two values are called {twice[0]!r}; make them differ, or "
-                "give each a label"
+                f"{axis}: two values are called {text!r}; make them differ, or give "
+                "each a label"
             )
-        if len(self.paths) > 1:
-            for value in self.values:
-                if not isinstance(value, tuple) or len(value) != len(self.paths):
-                    raise RequestError(
-                        f"{axis}.values must be tuples with one entry for each of "
-                        f"{', '.join(self.paths)}; got {value!r}"
-                    )
+        for value in self.values if len(self.paths) > 1 else ():
+            if not isinstance(value, tuple) or len(value) != len(self.paths):
+                raise RequestError(
+                    f"{axis}.values must be tuples with one entry for each of "
+                    f"{', '.join(self.paths)}; got {value!r}"
+                )
 
     @property
     def paths(self) -> tuple[str, ...]:
-        return (self.fields,) if isinstance(self.fields, str) else tuple(self.fields)
+        """The paths of the fields."""
+        return (self.fields,) if isinstance(self.fields, str) else self.fields
 
     @property
     def title(self) -> str:
-        """What the axis is called: `terms.style.weight` is "style weight"."""
-        if self.name:
-            return self.name
-        return ", ".join(_title(path) for path in self.paths)
+        """The name, or the path in words: "style weight" for `terms.style.weight`."""
+        return self.name or ", ".join(map(_title, self.paths))
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The labels, or the values in words; unequal values have different words."""
-        return tuple(self.labels) or _texts(self.values)
+        """The labels, or a text for each value; unequal values have different texts."""
+        return self.labels or _texts(self.values)
 
     def settings(self, position: int) -> dict[str, Any]:
-        """Path -> value, at a position along the axis."""
+        """Return path -> value at a position along the axis."""
         value = self.values[position]
         values = (value,) if len(self.paths) == 1 else value
         return dict(zip(self.paths, values, strict=True))
 
 
-def Seeds(count: int) -> Vary:  # It reads like the axis it makes.
-    """The axis of seeds 0 to `count` − 1.
+def Seeds(count: int) -> Vary:  # Named like the axis that it returns.
+    """Return the axis of the seeds 0 to `count` − 1.
 
-    Where no axis varies the seed, `Experiment.seeds` is the last one.
+    Without an axis of seeds, `Experiment.seeds` is the last axis.
 
     Raises:
-      RequestError: there would be none.
+      RequestError: `count` is not an integer from 1.
     """
     check_integer("Seeds(count)", count, 1)
     return Vary("seeds", tuple(range(count)), name="seed")
 
 
 def Frames(count: int) -> Vary:
-    """The axis of a film's frames 0 to `count` − 1.
+    """Return the axis of a film's frames 0 to `count` − 1.
 
     Raises:
-      RequestError: there would be none.
+      RequestError: `count` is not an integer from 1.
     """
     check_integer("Frames(count)", count, 1)
     return Vary("frame", tuple(range(count)))
 
 
 def Contents(folder: str) -> Vary:
-    """The axis of a folder's pictures: one content each, in natural order.
+    """Return the axis of a folder's pictures as contents, in natural order.
 
-    A film, whose frames the pictures are, is `content=folder` with `Frames` instead.
+    For a folder of a film's frames use `content=folder` with `Frames` instead.
 
     Raises:
-      RequestError: there is no such folder, or no picture in it.
+      RequestError: the folder does not exist or holds no pictures.
     """
-    found = find_folder(folder)
-    if found is None:
+    directory = find_folder(folder)
+    if directory is None:
         raise RequestError(f"Contents(folder) needs a folder, got {folder!r}")
-    names = list_pictures(found)
+    names = list_pictures(directory)
     if not names:
         raise RequestError(f"content: the folder {folder!r} holds no pictures")
     stems = [pathlib.PurePath(name).stem for name in names]
@@ -183,14 +162,14 @@ def Contents(folder: str) -> Vary:
 def complete_axes(
     axes: tuple[Vary, ...], content: str, frame: int, seeds: tuple[int, ...]
 ) -> tuple[Vary, ...]:
-    """Add the axes that an experiment's fields stand for.
+    """Return the axes with those of a folder of contents and of the seeds.
 
     Args:
-      axes: those that are given.
-      content: a folder stands for the axis of its pictures, unless `frame` is not 0 or
-        an axis varies it: then the folder is a film.
-      frame: the frame that is asked for.
-      seeds: the last axis, unless one of `axes` varies them.
+      axes: axes of the config.
+      content: a folder adds an axis of its pictures, unless it is a film: `frame` is
+        not 0, or an axis varies the content or the frame.
+      frame: frame of the film.
+      seeds: values of the last axis, unless one of `axes` varies the seed.
 
     Raises:
       RequestError: the folder has no pictures.
@@ -202,153 +181,108 @@ def complete_axes(
 
 
 def grid(axes: Sequence[Vary]) -> Iterator[tuple[int, ...]]:
-    """Every position on the axes; the last axis runs fastest."""
+    """Yield each grid point's positions on the axes, the last axis fastest."""
     return itertools.product(*(range(len(axis.values)) for axis in axes))
 
 
-def check_apart(axes: Sequence[Vary], config: Any) -> None:
-    """Raises RequestError where two axes set one field, or a field and a part of it."""
-    seen: list[tuple[str, tuple[str, ...]]] = []
-    for path in (path for axis in axes for path in axis.paths):
-        parts = _parts(path)
-        if parts[:1] == ("terms",) and len(parts) > 1:
-            names = _names(config.terms)
-            if parts[1] in names:
-                parts = ("terms", str(names.index(parts[1])), *parts[2:])
-        for other, known in seen:
-            shorter = min(len(parts), len(known))
-            if parts[:shorter] == known[:shorter]:
-                raise RequestError(f"axes: {other!r} and {path!r} set the same field")
-        seen.append((path, parts))
+def check_axes(axes: Sequence[Vary], config: Any) -> None:
+    """Raise RequestError if an axis is invalid or contradicts another or the config."""
+    for i, axis in enumerate(axes):
+        axis.check(f"axes[{i}]")
+        for path in axis.paths:
+            if split_path(path)[0] in ("axes", "output"):
+                raise RequestError(f"axes: {path!r} cannot be varied")
+        if "seeds" in axis.paths and len(config.seeds) > 1:
+            raise RequestError(
+                f"seeds is {config.seeds} and an axis varies the seed too: give one"
+            )
+        if axis.paths == ("seeds",) and len({*axis.values}) < len(axis.values):
+            raise RequestError(f"seeds must differ, got {axis.values}")
+    check_disjoint([path for axis in axes for path in axis.paths], config)
 
 
-def _parts(path: str) -> tuple[str, ...]:
-    return tuple(part for part in re.split(r"[.\[\]]", path) if part)
+def check_disjoint(paths: Sequence[str], config: Any) -> None:
+    """Raise RequestError if two paths name one field, or a field and a part of it."""
+    for (path, parts), (other, other_parts) in itertools.combinations(
+        [(path, _canonical(path, config)) for path in paths], 2
+    ):
+        length = min(len(parts), len(other_parts))
+        if parts[:length] == other_parts[:length]:
+            raise RequestError(f"axes: {path!r} and {other!r} set the same field")
 
 
-def assigned(config: Any, path: str, value: Any) -> Any:
-    """A copy of a config in which the field at `path` is `value`.
-
-    Raises:
-      RequestError: there is no such field.
-    """
-    return _assigned(config, _parts(path), value, path)
-
-
-def value_at(config: Any, path: str) -> Any:
-    """What the field at `path` is."""
-    node = config
-    for part in _parts(path):
-        node = undraft(node)
-        if isinstance(node, tuple):
-            names = _names(node)
-            node = node[names.index(part) if part in names else int(part)]
-        else:
-            node = getattr(node, part)
-    return node
-
-
-def _assigned(node: Any, parts: tuple[str, ...], value: Any, path: str) -> Any:
-    if not parts:
-        return value
-    node, (head, *rest) = undraft(node), parts
-    if isinstance(node, tuple):
-        names = _names(node)
-        i = names.index(head) if head in names else _number(head, len(node))
-        if i is None:
-            raise RequestError(_no_field(path, head, names))
-        changed = _assigned(node[i], tuple(rest), value, path)
-        return (*node[:i], changed, *node[i + 1 :])
-    if not dataclasses.is_dataclass(node) or isinstance(node, type):
-        raise RequestError(f"axes: {path!r} names no field, for {node!r} has none")
-    names = [field.name for field in dataclasses.fields(node)]
-    if head not in names:
-        raise RequestError(_no_field(path, head, names))
-    changed = _assigned(getattr(node, head), tuple(rest), value, path)
-    if isinstance(node, Fields):  # Another axis may set what goes with it.
-        return node.with_unchecked(head, changed)
-    return dataclasses.replace(node, **{head: changed})
-
-
-def _names(items: tuple[Any, ...]) -> list[str]:
-    """Return the names that metrics have for a tuple's terms; "" for other items."""
-    names = [getattr(undraft(item), "name", "") for item in items]
-    unique = iter(unique_names(filter(None, names)))
-    return [name and next(unique) for name in names]
-
-
-def _number(text: str, count: int) -> int | None:
-    return int(text) if text.isdecimal() and int(text) < count else None
-
-
-def _no_field(path: str, part: str, names: Sequence[str]) -> str:
-    known = [name for name in names if name]
-    return (
-        f"axes: {path!r} names no field: there is no {part!r}"
-        f"{nearest(part, known) or ', but ' + (', '.join(known) or 'nothing')}"
-    )
+def _canonical(path: str, config: Any) -> tuple[str, ...]:
+    """Return a path's parts with a term's name replaced by its index."""
+    parts = split_path(path)
+    if parts[0] != "terms" or len(parts) == 1:
+        return parts
+    index = item_index(config.terms, parts[1])
+    return ("terms", parts[1] if index < 0 else str(index), *parts[2:])
 
 
 def _title(path: str) -> str:
     if path == "seeds":
         return "seed"
-    parts = _parts(path)
-    known = [p for p in parts if p not in ("terms", "name", "kind")]
-    return " ".join(known or parts).replace("_", " ")
+    parts = split_path(path)
+    telling = [part for part in parts if part not in ("terms", "name", "kind")]
+    return " ".join(telling or parts).replace("_", " ")
 
 
-def _field_value(field: str, value: Any) -> Any:
-    """The value of one field: arrays are of pictures where it takes pictures."""
-    if field in SOURCES or not isinstance(value, np.ndarray | jax.Array):
-        return normalised(value)
+def _normalise_field(path: str, value: Any) -> Any:
+    """Return a field's value; arrays become pictures where the field takes pictures."""
+    if path in SOURCES or not isinstance(value, np.ndarray | jax.Array):
+        return normalise(value)
     return value
 
 
 def _texts(values: Sequence[Any]) -> tuple[str, ...]:
-    """One text a value: short; in full, or else numbered, where two are alike."""
-    arrays: dict[str, str] = {}  # Their names, by the order in which they come.
-    texts = [_text(value, arrays) for value in values]
-    for place in _ambiguous(values, texts):
-        texts[place] = _text(values[place], arrays, in_full=True)
-    for place in _ambiguous(values, texts):
-        texts[place] += f" (value {place})"
+    """Return short texts; ambiguous ones are written in full, then numbered."""
+    array_names: dict[str, str] = {}
+    texts = [_text(value, array_names) for value in values]
+    for i in _ambiguous(values, texts):
+        texts[i] = _text(values[i], array_names, in_full=True)
+    for i in _ambiguous(values, texts):
+        texts[i] += f" (value {i})"
     return tuple(texts)
 
 
 def _ambiguous(values: Sequence[Any], texts: Sequence[str]) -> list[int]:
-    """The places of values that have the text of another, unequal value."""
-    places: dict[str, list[int]] = {}
-    for place, text in enumerate(texts):
-        places.setdefault(text, []).append(place)
-    ambiguous = []
-    for first, *others in places.values():
-        if any(to_jsonable(values[i]) != to_jsonable(values[first]) for i in others):
-            ambiguous += [first, *others]
-    return ambiguous
+    """Return the indices of values that share their text with an unequal value."""
+    indices: dict[str, list[int]] = collections.defaultdict(list)
+    for i, text in enumerate(texts):
+        indices[text].append(i)
+    return [
+        i
+        for same_text in indices.values()
+        if len(same_text) > 1
+        and any(
+            to_jsonable(values[i]) != to_jsonable(values[same_text[0]])
+            for i in same_text
+        )
+        for i in same_text
+    ]
 
 
-def _text(value: Any, arrays: dict[str, str], in_full: bool = False) -> str:
-    """A value of an axis in words.
+def _text(value: Any, array_names: dict[str, str], in_full: bool = False) -> str:
+    """Return a value of an axis in words.
 
     Args:
-      value: a number, a path, a record, a tuple of such, or anything else.
-      arrays: names of pictures given as arrays so far; a new one is added.
-      in_full: all digits, the whole path, and of a record the fields that are not at
-        their defaults.
+      value: a number, a path, a record, a tuple of these, or anything else.
+      array_names: names of the arrays so far; a new array is added.
+      in_full: write all digits, the whole path, and a record's changed fields.
     """
-    value = undraft(value)
     if isinstance(value, optax.GradientTransformation):  # A named tuple.
         return "an optax transformation"
     if isinstance(value, tuple | list):
-        return " ".join(_text(item, arrays, in_full) for item in value) or "none"
+        return " ".join(_text(item, array_names, in_full) for item in value) or "none"
     if isinstance(value, ArrayInput):
-        return arrays.setdefault(value, f"array {len(arrays) + 1}")
+        return array_names.setdefault(value, f"array {len(array_names) + 1}")
     if isinstance(value, float):
         return str(value) if in_full else f"{value:.4g}"
     if isinstance(value, str):
         path = pathlib.PurePath(value)
-        short = path.suffix and len(path.suffix) <= 5 and not in_full
-        return path.stem if short else value
+        has_extension = 0 < len(path.suffix) <= 5
+        return path.stem if has_extension and not in_full else value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         name = str(getattr(value, "name", type(value).__name__))
         return ", ".join([name, *_changed_fields(value)]) if in_full else name
@@ -356,10 +290,10 @@ def _text(value: Any, arrays: dict[str, str], in_full: bool = False) -> str:
 
 
 def _changed_fields(record: Any) -> list[str]:
-    """The fields of a record that are not at their defaults, in words."""
+    """Return a record's fields that are not at their defaults, in words."""
     return [
-        f"{field.name} {_text(content, {}, in_full=True)}"
+        f"{field.name} {_text(value, {}, in_full=True)}"
         for field in dataclasses.fields(record)
-        if to_jsonable(content := getattr(record, field.name))
+        if to_jsonable(value := getattr(record, field.name))
         != to_jsonable(field.default)
     ]

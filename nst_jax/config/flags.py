@@ -1,6 +1,7 @@
-"""Command lines: a config file and what overrides it, or one sentence why not."""
+"""Command lines: a config file and flags that override its fields."""
 
 import ast
+import collections
 import contextlib
 import dataclasses
 import os
@@ -9,67 +10,56 @@ import re
 import runpy
 import sys
 import traceback
+import types
+import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from absl import flags
-from ml_collections.config_flags import config_flags, config_path, tuple_parser
 
-from nst_jax.config.axes import Vary, check_apart
+from nst_jax.config.axes import check_disjoint
 from nst_jax.config.experiment import Experiment
+from nst_jax.config.field_path import get_field, split_path
 from nst_jax.config.jsonable import to_jsonable
-from nst_jax.core.draft import undraft
+from nst_jax.core.config_record import field_paths
 from nst_jax.core.errors import RequestError, nearest
 from nst_jax.core.paths import candidates, find_file, search_beside
+from nst_jax.core.validation import field_types
 
 DEFAULT_CONFIG = "configs/transfer.py"
-#: A flag for one entry of a tuple, such as --config.styles[0]=a.jpg.
-_ENTRY = re.compile(r"--?config\.([^=]*\[-?\d+\])(=|$)(.*)", re.DOTALL)
-_WORDS = {"int": "an integer", "float": "a number", "bool": "true or false"}
+#: A flag for a field: its "no", its path, its "=" and its value.
+_OVERRIDE = re.compile(r"--?(no)?config\.([^=]*)(=?)(.*)", re.DOTALL)
+#: Annotation -> (absl's parser of the text, description).
+_PARSERS: dict[Any, tuple[flags.ArgumentParser, str]] = {
+    int: (flags.IntegerParser(), "an integer"),
+    float: (flags.FloatParser(), "a number"),
+    bool: (flags.BooleanParser(), "true or false"),
+}
 
 
-def _last_of_each(argv: Sequence[str]) -> list[str]:
-    """Drop a flag for a field of the config where a later one sets the same field.
+def parse_flags(argv: Sequence[str]) -> Experiment:
+    """Return the experiment of a command line, and parse its other flags with absl.
 
-    ml_collections would add the values of a tuple's flags up.
-    """
-    names = [re.match(r"--?(config\.[^=]+)=", arg) for arg in argv]
-    last = {name[1]: i for i, name in enumerate(names) if name}
-    pairs = enumerate(zip(argv, names, strict=True))
-    return [arg for i, (arg, name) in pairs if not name or last[name[1]] == i]
-
-
-def parse_flags(argv: Sequence[str]) -> list[str]:
-    """For `absl.app.run(flags_parser=…)`: what is wrong exits with status 2.
-
-    absl and ml_collections answer a wrong flag with a usage page, a traceback or
-    status 1, each in another case. The flag --config is to be defined without a
-    default, which would be loaded, and could fail, as early as that.
+    For `absl.app.run(main, flags_parser=parse_flags)`: `main` receives the experiment.
+    A wrong flag or config exits with status 2 and one sentence.
     """
     try:
-        flags.FLAGS["config"].parser = _ConfigParser(argv)
-        whole, entries = _split_entries(argv)
-        whole = _last_of_each(whole)
-        with _as_sys_argv(whole):
-            flags.FLAGS.set_default("config", DEFAULT_CONFIG)
-            rest = flags.FLAGS(whole)
+        arguments = flags.FLAGS.read_flags_from_files(list(argv), force_gnu=False)
+        other_arguments, overrides = split_overrides(arguments)
+        rest = flags.FLAGS(other_arguments)
         if len(rest) > 1:
             raise RequestError(
                 f"unexpected argument {rest[1]!r}; options are written --name=value"
             )
-        for path, text in entries:
-            _set_entry(flags.FLAGS["config"].value, path, text)
-        return rest
+        return with_overrides(load_config(flags.FLAGS.config), overrides)
     except SystemExit:
-        sys.exit(0)  # Help was asked for, and given.
+        sys.exit(0)  # After --help.
     except flags.UnrecognizedFlagError as error:
-        known = [*flags.FLAGS, *(f"config.{name}" for name in _names(Experiment))]
-        suggestion = nearest(f"--{error.flagname}", [f"--{name}" for name in known])
+        names = [*flags.FLAGS, *(f"config.{path}" for path in field_paths(Experiment))]
+        suggestion = nearest(f"--{error.flagname}", [f"--{name}" for name in names])
         message = f"unknown flag --{error.flagname}{suggestion}"
-    except flags.IllegalFlagValueError as error:
-        message = _illegal(error)
-    except (RequestError, flags.Error, TypeError) as error:
-        message = str(error)
+    except (RequestError, flags.Error) as error:
+        message = " ".join(str(error).split())
     print(f"{program_name(argv)}: {message}", file=sys.stderr)
     sys.exit(2)
 
@@ -80,118 +70,147 @@ def program_name(argv: Sequence[str]) -> str:
     return "python -m nst_jax" if name == "__main__.py" else name
 
 
-def _split_entries(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Separate the flags that set one entry of a tuple, which ml_collections cannot.
-
-    Returns:
-      The other arguments, with flag files read in, and (path, text) of each such flag.
-    """
-    arguments = flags.FLAGS.read_flags_from_files(list(argv), force_gnu=False)
-    whole, entries = [], []
-    rest = iter(arguments)
-    for argument in rest:
-        match = _ENTRY.match(argument)
-        if match is None:
-            whole.append(argument)
-        else:
-            path, equals, text = match.groups()
-            entries.append((path, text if equals else next(rest, "")))
-    return whole, entries
-
-
-@contextlib.contextmanager
-def _as_sys_argv(argv: list[str]) -> Iterator[None]:
-    """A context in which ml_collections finds these arguments where it looks."""
-    given, sys.argv = sys.argv, argv
-    try:
-        yield
-    finally:
-        sys.argv = given
-
-
-def _set_entry(experiment: Experiment, path: str, text: str) -> None:
-    """Set one entry of a tuple, after all flags that set a whole field.
-
-    Args:
-      path: of the entry, such as styles[0].
-      text: its value; that of a text is taken as it is.
+def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the arguments other than --config.PATH, and (path, text) of each of these.
 
     Raises:
-      RequestError: there is no such entry, or it is no number or text.
+      RequestError: an override stands before --config.
     """
-    _check_field(experiment, path)
-    *parts, field, place = config_path.split(path)
-    node: Any = experiment
-    for part in parts:
-        node = node[part] if isinstance(part, int) else getattr(node, part)
-    entries = list(getattr(node, field))
-    value = text if isinstance(entries[place], str) else _literal(text)
-    entries[place] = value
-    setattr(node, field, tuple(entries))
+    other_arguments: list[str] = []
+    overrides: list[tuple[str, str]] = []
+    rest = collections.deque(argv)
+    while rest:
+        argument = rest.popleft()
+        match = _OVERRIDE.fullmatch(argument)
+        if match is None:
+            if overrides and re.match(r"--?config(=|$)", argument):
+                path, text = overrides[0]
+                raise RequestError(f"--config.{path}={text} must come after --config")
+            other_arguments.append(argument)
+            continue
+        negation, path, equals, text = match.groups()
+        if negation:
+            text = "false"
+        elif not equals and rest and not re.match("--?[a-zA-Z]", rest[0]):
+            text = rest.popleft()
+        overrides.append((path, text))
+    return other_arguments, overrides
 
 
-def _illegal(error: flags.IllegalFlagValueError) -> str:
-    reason = error.__context__  # What the flag's parser raised.
-    if isinstance(reason, RequestError):
-        return str(reason)
-    given = str(error).removeprefix("flag --").removesuffix(f": {reason}")
-    name, _, value = given.partition("=")
-    wanted = _WORDS.get(flags.FLAGS[name].flag_type())
-    if wanted is None:
-        return " ".join(str(error).split())
-    return f"{name} must be {wanted}, got {value!r}"
+def with_overrides(
+    experiment: Experiment, overrides: Sequence[tuple[str, str]]
+) -> Experiment:
+    """Return an experiment with fields set from text, entries of tuples last.
 
+    Args:
+      experiment: a config file's experiment.
+      overrides: (path, text) of each flag, such as ("terms[0].weight", "9").
 
-class _ConfigParser(flags.ArgumentParser):
-    """In place of ml_collections' own: every refusal is a `RequestError`."""
-
-    def __init__(self, argv: Sequence[str]):
-        self.argv = flags.FLAGS.read_flags_from_files(list(argv), force_gnu=False)
-
-    def parse(self, argument: str) -> Experiment:
-        experiment = _load(argument)
-        for arg in self.argv:
-            if match := re.match(r"--?(?:no)?config\.([^=]*)", arg):
-                if not _ENTRY.match(arg):  # There may be more entries by then.
-                    _check_field(experiment, match[1])
-                _check_effect(experiment, match[1])
-        return experiment
-
-    def flag_type(self) -> str:
-        return "path of a config file"
-
-
-class _TupleParser(tuple_parser.TupleParser):
-    """`(1, 2)`, `1,2`, and without quotes `a.jpg,b.jpg` or `a photo.jpg`.
-
-    A text that names a file as a whole is one path, commas or not. Otherwise a comma
-    separates, unless it is within quotes: `'one, two.jpg',b.jpg`.
+    Raises:
+      RequestError: a path names no field, its field cannot be set, or a text does not
+        suit its field's type.
     """
-
-    def parse(self, argument: Any) -> tuple:
-        if not isinstance(argument, str):
-            return super().parse(argument)
-        value = _literal(argument)
-        if value is argument and not any(map(os.path.isfile, candidates(argument))):
-            reader = re.finditer(r"""\s*('[^']*'|"[^"]*"|[^,]*)\s*(?:,|$)""", argument)
-            parts = [_literal(part[1].strip()) for part in reader if part[0]]
-            value = tuple(parts) or ("",)
-        return tuple(value) if isinstance(value, tuple | list) else (value,)
+    original = experiment
+    for path, text in sorted(overrides, key=lambda override: override[0][-1:] == "]"):
+        value = _parse_field(experiment, path, text)
+        _check_effect(original, path)
+        experiment = experiment.with_field(path, value)
+    return experiment
 
 
-config_flags.register_flag_parser_for_type(tuple, _TupleParser())
+def _parse_field(experiment: Experiment, path: str, text: str) -> Any:
+    """Return the value that a flag's text means for the field at a path."""
+    if not split_path(path):
+        raise RequestError(f"--config.{path} names no field")
+    *parents, name = split_path(path)
+    record = get_field(experiment, ".".join(parents))
+    value = get_field(experiment, path)
+    if dataclasses.is_dataclass(value):
+        names = [field.name for field in dataclasses.fields(value)]
+        raise RequestError(
+            f"--config.{path} is a record: set its fields, such as "
+            f"--config.{path}.{names[0]}=…; it has {', '.join(names)}"
+        )
+    if isinstance(record, tuple):
+        return text if isinstance(value, str) else _literal(text)
+    record_type: Any = type(record)
+    return parse_text(f"config.{path}", text, field_types(record_type)[name])
+
+
+def parse_text(name: str, text: str, annotation: Any) -> Any:
+    """Return the value that a flag's text means for a field of a type.
+
+    Raises:
+      RequestError: the text is no number or switch, but the field is.
+    """
+    kind = typing.get_origin(annotation) or annotation
+    if kind in (typing.Annotated, typing.Union, types.UnionType):
+        return parse_text(name, text, typing.get_args(annotation)[0])
+    if kind is tuple:
+        return parse_tuple(text)
+    if kind in _PARSERS:
+        parser, words = _PARSERS[kind]
+        try:
+            return parser.parse(text or "true" if kind is bool else text)
+        except (ValueError, TypeError):
+            raise RequestError(f"{name} must be {words}, got {text!r}") from None
+    return text if kind in (str, typing.Literal) else _literal(text)
+
+
+def parse_tuple(text: str) -> tuple[Any, ...]:
+    """Return the tuple of `(1, 2)`, `1,2`, `a.jpg,b.jpg` or `'one, two.jpg',b.jpg`.
+
+    A text that is the path of a file is one entry. Otherwise commas outside quotes
+    separate entries.
+    """
+    value = _literal(text)
+    if value is text and not any(map(os.path.isfile, candidates(text))):
+        entries = re.finditer(r"""\s*('[^']*'|"[^"]*"|[^,]*)\s*(?:,|$)""", text)
+        value = tuple(_literal(entry[1].strip()) for entry in entries if entry[0])
+        return value or ("",)
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
 
 
 def _literal(text: str) -> Any:
-    """What Python makes of the text; the text itself if that is nothing."""
+    """Return the value of a Python literal; other text unchanged."""
     try:
         return ast.literal_eval(text)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return text
 
 
-def _load(config: str) -> Experiment:
-    """What `get_config` returns, for `configs/NAME.py` or `configs/NAME.py:arg`."""
+def _check_effect(experiment: Experiment, path: str) -> None:
+    """Raise RequestError if an axis or `resolved` would overwrite a flag's field."""
+    for varied_path in (p for axis in experiment.axes for p in axis.paths):
+        try:
+            check_disjoint((varied_path, path), experiment)
+        except RequestError:
+            raise RequestError(
+                f"--config.{path} has no effect because an axis of this config sets it"
+            ) from None
+    if split_path(path)[0] == "terms" and _derives_terms(experiment):
+        raise RequestError(
+            f"--config.{path} has no effect because this config derives its terms from "
+            "other fields"
+        )
+
+
+def _derives_terms(experiment: Experiment) -> bool:
+    """Return whether the resolved terms do not depend on `terms`."""
+    try:
+        without_terms = dataclasses.replace(experiment, terms=()).resolved()
+    except RequestError:  # `resolved` needs one of the terms.
+        return False
+    resolved = experiment.resolved()
+    return to_jsonable(without_terms.terms) == to_jsonable(resolved.terms)
+
+
+def load_config(config: str) -> Experiment:
+    """Return the experiment of `configs/NAME.py` or `configs/NAME.py:argument`.
+
+    Raises:
+      RequestError: the file is missing, raises, or returns no experiment.
+    """
     path, colon, argument = config.partition(":")
     file = find_file("config", path)
     search_beside(file)
@@ -207,18 +226,18 @@ def _load(config: str) -> Experiment:
                     "wanted nst_jax.Experiment"
                 )
             return experiment
-    except (Exception, SystemExit) as error:  # A config file is code, and may raise.
-        raise RequestError(f"config {_blame(error, file)}") from None
+    except (Exception, SystemExit) as error:  # A config file may raise anything.
+        raise RequestError(f"config {_format_error(error, file)}") from None
 
 
 @contextlib.contextmanager
 def _importing_beside(file: pathlib.Path) -> Iterator[None]:
-    """A context in which a config file imports its neighbours, as a script does.
+    """Let a config file import modules of its folder, as a script can.
 
-    They come before installed modules, and are run anew for each config. Afterwards
-    their folder stays at the end of the path, for what is imported late.
+    They come before installed modules and are loaded anew for each config. Afterwards
+    the folder stays at the end of the path for late imports.
     """
-    folder, before = str(file.resolve().parent), set(sys.modules)
+    folder, modules = str(file.resolve().parent), set(sys.modules)
     sys.path.insert(0, folder)
     try:
         yield
@@ -226,90 +245,25 @@ def _importing_beside(file: pathlib.Path) -> Iterator[None]:
         sys.path.remove(folder)
         if folder not in sys.path:
             sys.path.append(folder)
-        for name in sys.modules.keys() - before:
+        for name in sys.modules.keys() - modules:
             origin = getattr(sys.modules[name], "__file__", None) or ""
             if os.path.dirname(os.path.abspath(origin)) == folder:
                 del sys.modules[name]
 
 
-def _blame(error: BaseException, file: pathlib.Path) -> str:
-    """The file and line that raised, and what, in one line."""
+def _format_error(error: BaseException, file: pathlib.Path) -> str:
+    """Return a config's file, line and error as one line."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(file)]
-    reason = str(error)
-    if isinstance(error, SyntaxError) and error.filename == str(file):
-        lines, reason = [error.lineno], error.msg
-    if not isinstance(error, RequestError):
-        reason = f"{type(error).__name__}: {reason}"
+    reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, RequestError):
+        reason = str(error)
+    elif isinstance(error, SyntaxError) and error.filename == str(file):
+        lines, reason = [error.lineno], f"{type(error).__name__}: {error.msg}"
+    elif isinstance(error, dataclasses.FrozenInstanceError):
+        reason = (
+            f"{error} of a frozen record, such as a term; use config = "
+            "config.with_field('terms[0].weight', value)"
+        )
     place = f"{str(file)!r}, line {lines[-1]}" if lines else repr(str(file))
     return f"{place}: {' '.join(reason.split())}"
-
-
-def _check_field(experiment: Experiment, path: str) -> None:
-    """Raises RequestError unless a flag may set `path`, such as terms[1].weight."""
-    try:
-        parts = config_path.split(path)
-    except ValueError:
-        raise RequestError(f"--config.{path} does not name a field") from None
-    node: Any = experiment
-    name = "config"
-    for part in parts:
-        if isinstance(part, str) and dataclasses.is_dataclass(node):
-            fields = [field.name for field in dataclasses.fields(node)]
-            if part not in fields:
-                suggestion = nearest(part, _names(type(node)))
-                raise RequestError(
-                    f"{name} has no field {part!r}"
-                    f"{suggestion or '; it has ' + ', '.join(fields)}"
-                )
-            node, name = undraft(getattr(node, part)), f"{name}.{part}"
-        elif isinstance(part, int) and isinstance(node, tuple):
-            if not 0 <= part < len(node):
-                raise RequestError(
-                    f"{name} has {len(node)} entries, counted from 0; "
-                    f"there is no {name}[{part}]"
-                )
-            node, name = undraft(node[part]), f"{name}[{part}]"
-        else:
-            raise RequestError(f"--config.{path} does not name a field")
-    if dataclasses.is_dataclass(node):
-        fields = [field.name for field in dataclasses.fields(node)]
-        raise RequestError(
-            f"--{name} is not set as a whole, but by field: --{name}.{fields[0]}=…; "
-            f"it has {', '.join(fields)}"
-        )
-    if isinstance(parts[-1], int) and not isinstance(node, str | int | float):
-        whole = name.rpartition("[")[0]
-        raise RequestError(f"{name} cannot be set alone; --{whole} sets all entries")
-
-
-def _check_effect(experiment: Experiment, path: str) -> None:
-    """Raises RequestError if something else decides what a flag would set."""
-    try:
-        check_apart((*experiment.axes, Vary(path, (None,))), experiment)
-    except RequestError:
-        raise RequestError(
-            f"--config.{path} has no effect, for an axis of this config varies it"
-        ) from None
-    if path.startswith("terms") and _derives_terms(experiment):
-        raise RequestError(
-            f"--config.{path} has no effect, for the terms of this config follow from "
-            "its other fields"
-        )
-
-
-def _derives_terms(experiment: Experiment) -> bool:
-    """Whether the terms that are given have no part in those that are used."""
-    try:
-        without = dataclasses.replace(experiment, terms=()).resolved()
-    except RequestError:  # It looks for one among them.
-        return False
-    return to_jsonable(without.terms) == to_jsonable(experiment.resolved().terms)
-
-
-def _names(record: type) -> Iterator[str]:
-    """The fields of a config tree, dotted."""
-    for field in dataclasses.fields(record):
-        yield field.name
-        if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
-            yield from (f"{field.name}.{name}" for name in _names(field.type))

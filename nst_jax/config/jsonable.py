@@ -1,38 +1,33 @@
-"""A config in JSON's terms."""
+"""Configs as JSON values."""
 
 import dataclasses
 import functools
 import hashlib
 import inspect
 import re
-import types
 from typing import Any
 
 import jax
 import numpy as np
 import optax
 
-from nst_jax.core.draft import undraft
 from nst_jax.losses import Term
 from nst_jax.optim.solvers import Solver
 
 
 def to_jsonable(node: Any) -> Any:
-    """A value of a config in JSON's terms; an array by its hash.
+    """Return a config or a part of it as JSON values.
 
-    An optax transformation is named by its functions and what they close over, so
-    that two of them are alike if they were made alike, in whatever process.
+    An array becomes its shape, dtype and SHA-256. An optax transformation becomes the
+    names of its functions and the values they close over, so that equal constructions
+    compare equal in different processes.
     """
-    node = undraft(node)
+    if node is None or isinstance(node, bool | int | float | str):
+        return node
     if dataclasses.is_dataclass(node) and not isinstance(node, type):
-        fields = {
-            f.name: to_jsonable(getattr(node, f.name)) for f in dataclasses.fields(node)
-        }
-        return (
-            {"type": type(node).__name__, **fields}
-            if isinstance(node, Term | Solver)
-            else fields
-        )
+        name = {"type": type(node).__name__} if isinstance(node, Term | Solver) else {}
+        fields = dataclasses.fields(node)
+        return name | {f.name: to_jsonable(getattr(node, f.name)) for f in fields}
     if isinstance(node, dict):
         return {key: to_jsonable(value) for key, value in node.items()}
     if isinstance(node, optax.GradientTransformation):
@@ -44,31 +39,27 @@ def to_jsonable(node: Any) -> Any:
         sha256 = hashlib.sha256(array.tobytes()).hexdigest()
         return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": sha256}
     if isinstance(node, functools.partial):
-        return {
-            "partial": to_jsonable(node.func),
-            "args": to_jsonable([node.args, node.keywords]),
-        }
-    if callable(node):
-        function = inspect.unwrap(node)
-        if inspect.isfunction(function):
-            return _function(function)
-        # An address is another one in the next process.
-        return re.sub(r" at 0x[0-9a-f]+", "", repr(node))
-    simple = node is None or isinstance(node, bool | int | float | str)
-    return node if simple else repr(node)
+        arguments = to_jsonable([node.args, node.keywords])
+        return {"partial": to_jsonable(node.func), "args": arguments}
+    if not callable(node):
+        return repr(node)
+    function = inspect.unwrap(node)
+    if inspect.isfunction(function):
+        return _function_to_jsonable(function)
+    # Remove the address, which differs between processes.
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(node))
 
 
-def _function(function: types.FunctionType) -> Any:
-    """The name of a function; with what it closes over, if anything."""
+def _function_to_jsonable(function: Any) -> Any:
+    """Return a function's name, with the values that it closes over, if any."""
     name = f"{function.__module__}.{function.__qualname__}"
     values = {}
-    for variable, cell in zip(
-        function.__code__.co_freevars, function.__closure__ or (), strict=True
-    ):
+    cells = function.__closure__ or ()
+    for variable, cell in zip(function.__code__.co_freevars, cells, strict=True):
         try:
             value = cell.cell_contents
-        except ValueError:  # Not assigned yet.
+        except ValueError:  # The variable is not assigned yet.
             continue
-        if value is not function:  # It may call itself.
+        if value is not function:  # A recursive function closes over itself.
             values[variable] = to_jsonable(value)
     return {"function": name, **values} if values else name

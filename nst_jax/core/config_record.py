@@ -1,35 +1,106 @@
-"""The base of a config's records: what may be assigned, and of which types."""
+"""Base class of the records that a config consists of."""
 
-from typing import Any
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, ClassVar, Self
 
 import jax
 import numpy as np
 
-from nst_jax.core.draft import typed_fields
-from nst_jax.core.errors import RequestError
+from nst_jax.core.errors import RequestError, nearest
 from nst_jax.core.image_array import ArrayInput
+from nst_jax.core.validation import check_fields, field_types
 
 
-class Fields:
-    """A record of a config, whose fields code and flags may assign.
+class ConfigRecord:
+    """Base class of a dataclass whose fields config files and flags may assign.
 
-    Lists, ranges and rows of numbers become tuples, NumPy's numbers Python's, and
-    pictures given as arrays an `ArrayInput`.
+    An assigned value is normalised (see `normalise`); an unknown field is refused. The
+    record is checked when it is made and when the experiment is built, but not at an
+    assignment, because fields that depend on each other are assigned in turn.
+
+        @dataclasses.dataclass
+        class Film(ConfigRecord, path="film"):
+            motion: Literal["still", "shift"] = "still"
+
+    Class arguments:
+      path: path of the record in an experiment; "" for the experiment.
+      renamed: former names of fields or values -> new names, such as
+        {"new": "per_frame", "process='own'": "process='inline'"}.
     """
 
+    prefix: ClassVar[str] = ""
+    renamed: ClassVar[dict[str, str]] = {}
+
+    def __init_subclass__(
+        cls, path: str = "", renamed: dict[str, str] | None = None
+    ) -> None:
+        if path:
+            cls.prefix = f"{path}."
+        cls.renamed = cls.renamed | (renamed or {})
+
+    def __new__(cls, *_: Any, **fields: Any) -> Self:
+        for name in fields:
+            check_field_name(cls, name, cls.prefix[:-1] or "config")
+        return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        self.check()
+
     def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, normalised(value))
+        place = self.prefix[:-1] or "config"
+        check_field_name(type(self), name, place)
+        if self.renamed:
+            _check_renamed(type(self), f"{name}={value!r}", place)
+        super().__setattr__(name, normalise(value))
 
-    def with_unchecked(self, name: str, value: Any) -> Any:
-        """Return a copy with one field changed, which need not go with the others."""
-        copy = object.__new__(type(self))
-        for key, kept in (*vars(self).items(), (name, value)):
-            setattr(copy, key, kept)
-        return copy
+    def check(self) -> None:
+        """Raise RequestError if a field, or a combination of fields, is not allowed."""
+        check_fields(self, self.prefix)
+        self.check_relations()
+
+    def check_relations(self) -> None:
+        """Raise RequestError if fields of allowed values contradict each other."""
 
 
-def normalised(value: Any) -> Any:
-    """Return a value as a field of a config holds it; see `Fields`."""
+def check_field_name(record: type, name: str, place: str) -> None:
+    """Raise RequestError, with the nearest or the new name, for an unknown field.
+
+    Args:
+      record: a dataclass.
+      name: name of the field.
+      place: path of the record, to name in the error.
+    """
+    fields: dict[str, Any] = record.__dataclass_fields__  # type: ignore[attr-defined]
+    if name not in fields:
+        _check_renamed(record, name, place)
+        suggestion = nearest(name, field_paths(record))
+        raise RequestError(
+            f"{place} has no field {name!r}"
+            f"{suggestion or '; it has ' + ', '.join(fields)}"
+        )
+
+
+def field_paths(record: type) -> Iterator[str]:
+    """Yield the dotted paths of a record's fields and of the records in them."""
+    for name, kind in field_types(record).items():
+        yield name
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            yield from (f"{name}.{path}" for path in field_paths(kind))
+
+
+def _check_renamed(record: type, name: str, place: str) -> None:
+    new_name = getattr(record, "renamed", {}).get(name)
+    if new_name is not None:
+        raise RequestError(f"{place}.{name} is now called {place}.{new_name}")
+
+
+def normalise(value: Any) -> Any:
+    """Return a value as a config stores it.
+
+    NumPy scalars become Python numbers; lists, ranges and vectors become tuples; arrays
+    of more dimensions become an `ArrayInput`.
+    """
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray | jax.Array):
@@ -37,25 +108,5 @@ def normalised(value: Any) -> Any:
             return ArrayInput(value)
         value = np.asarray(value).tolist()
     if type(value) in (list, tuple, range):
-        return tuple(map(normalised, value))
+        return tuple(map(normalise, value))
     return value
-
-
-def check_types(tree: Any, prefix: str = "") -> None:
-    """Raise RequestError if a field of a config tree is of a wrong type.
-
-    Args:
-      prefix: what stands before the fields' names in the error.
-    """
-    for name, value, kind in typed_fields(tree, prefix):
-        number = kind not in (bool, bool | None)
-        if not isinstance(value, kind) or (number and isinstance(value, bool)):
-            wanted = getattr(kind, "__name__", str(kind))
-            raise RequestError(f"{name} must be of type {wanted}, got {value!r}")
-
-
-def check_items(name: str, items: tuple, kind: type, wanted: str) -> None:
-    """Raise RequestError for an item of a field that is of another type."""
-    for item in items:
-        if not isinstance(item, kind) or isinstance(item, bool):
-            raise RequestError(f"{name} holds {item!r}, which is not {wanted}")

@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nst_jax.core.errors import RequestError, check_integer
+from nst_jax.core.errors import RequestError
 from nst_jax.core.image_array import as_floats
+from nst_jax.core.validation import check_integer
 from nst_jax.ensemble import strategies
 from nst_jax.ensemble.batching import as_list, has_same_weights, member_axes, stack
 from nst_jax.ensemble.outcome import faulty_terms

@@ -10,9 +10,10 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from nst_jax.core.errors import RequestError, check_integer
+from nst_jax.core.errors import RequestError
 from nst_jax.core.image_array import as_pictures
 from nst_jax.core.representation import short_repr
+from nst_jax.core.validation import check_integer
 from nst_jax.ensemble.batching import as_list
 from nst_jax.ensemble.diagnosis import RunWarning, diagnose, diagnose_requests
 from nst_jax.ensemble.ensemble import Ensemble

@@ -7,27 +7,25 @@ whatever device it is sent to.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from nst_jax.core.config_record import Fields, check_types
-from nst_jax.core.errors import RequestError, check_integer, nearest
+from nst_jax.core.config_record import ConfigRecord
+from nst_jax.core.errors import RequestError
 from nst_jax.core.image_array import Array, PictureSource, as_picture, check_sequence
 from nst_jax.core.keys import seed_key
+from nst_jax.core.validation import Range, check_integer
 from nst_jax.images.image import resize
 from nst_jax.models.preprocessing import CAFFE
 
-KINDS = ("content", "style", "noise", "blend", "file", "previous")
-#: Those that have noise in them.
+#: Kinds with noise.
 NOISY = ("noise", "blend", "previous")
-NOISES = ("uniform", "normal")
-#: What a frame of a film has of its own in its start.
-PER_FRAME = ("nothing", "noise", "rounding")
-MAX_ULPS = 1000
 #: The colour that noise is around, RGB.
 CENTRES = {
     "grey": (0.5, 0.5, 0.5),
@@ -37,81 +35,43 @@ CENTRES = {
 
 
 @dataclasses.dataclass
-class Canvas(Fields):
-    """Where a transfer starts.
+class Canvas(ConfigRecord, path="canvas", renamed={"new": "per_frame"}):
+    """The starting canvas of the optimisation.
 
     Attributes:
-      kind: "content"; "style", the first one, resized; "noise" around a colour;
-        "blend" of noise and content; "file", the picture at `path`, resized;
-        "previous", the result of the frame before, and noise for the first frame.
-      noise: "uniform" in ±amplitude, or "normal" of that standard deviation.
-      amplitude: of the noise, in [0, 1] picture units; uniform noise of 0.5 fills
-        the gamut. Tools that start from "noise" differ in it by six orders of
-        magnitude, from 4e-7 to 1.
-      centre: the colour that noise is around: "grey"; "mean", that of ImageNet, where
-        a tool starts whose noise is around 0 after the mean is taken off; "black".
-      mix: the share of noise in a blend, from 0 to 1.
-      path: the picture of kind "file"; a run's `final.npy`, or that array, goes on
-        exactly where that run ended, unless its colours were put back afterwards
-        ("luminance" and "luma_swap"): then close by; or unless a ladder brings it to a
-        smaller size.
-      per_frame: what each frame of a film has of its own: "nothing", so that all frames
-        of a seed start from the same noise; "noise"; or a "rounding", one unit in
-        the last place of one value more than the frame before.
-      ulps: units in the last place that the start's first value is moved by: the
-        smallest difference there is, planted to see what becomes of it.
+      kind: "content"; "style", the first style picture, resized; "noise" around a
+        colour; "blend" of noise and content; "file", the picture at `path`, resized;
+        "previous", the result of the frame before, or noise for the first frame.
+      noise: "uniform" in ±amplitude, or "normal" with that standard deviation.
+      amplitude: noise amplitude in [0, 1] picture units; uniform noise of 0.5 fills the
+        gamut. Published tools use 4e-7 to 1.
+      centre: colour around which the noise is: "grey", "black", or "mean", the mean of
+        ImageNet, which tools subtract from their input.
+      mix: share of noise in a blend, from 0 to 1.
+      path: picture of kind "file". A run's `final.npy`, or its array, continues that
+        run exactly at the same size, except with the colours "luminance" and
+        "luma_swap".
+      per_frame: change of the start from frame to frame of a film: "nothing"; new
+        "noise"; or "rounding", one more unit in the last place of the first value.
+      ulps: units in the last place that are added to the first value, to study how the
+        smallest possible difference grows.
     """
 
-    kind: str = "content"
-    noise: str = "uniform"
-    amplitude: float = 0.5
-    centre: str = "grey"
-    mix: float = 0.5
+    kind: Literal["content", "style", "noise", "blend", "file", "previous"] = "content"
+    noise: Literal["uniform", "normal"] = "uniform"
+    amplitude: Annotated[float, Range(0, below=math.inf)] = 0.5
+    centre: Literal["grey", "mean", "black"] = "grey"
+    mix: Annotated[float, Range(0, 1)] = 0.5
     path: PictureSource = ""
-    per_frame: str = "nothing"
-    ulps: int = 0
+    per_frame: Literal["nothing", "noise", "rounding"] = "nothing"
+    ulps: Annotated[int, Range(-1000, 1000)] = 0
 
-    def __post_init__(self) -> None:
-        check_types(self, "canvas.")
-        self.check()
-
-    def check(self) -> None:
-        """Raises RequestError if a field is outside what it allows."""
-        if self.kind not in KINDS:
-            raise RequestError(
-                f"canvas.kind must be one of {KINDS}, got {self.kind!r}"
-                f"{nearest(self.kind, KINDS)}"
-            )
-        if self.noise not in NOISES:
-            raise RequestError(
-                f"canvas.noise must be one of {NOISES}, got {self.noise!r}"
-            )
-        if not 0 <= self.amplitude < float("inf"):
-            raise RequestError(
-                "canvas.amplitude must be finite and not negative, got "
-                f"{self.amplitude}"
-            )
-        if self.centre not in CENTRES:
-            raise RequestError(
-                f"canvas.centre must be one of {tuple(CENTRES)}, got {self.centre!r}"
-                f"{nearest(self.centre, CENTRES)}"
-            )
-        if self.per_frame not in PER_FRAME:
-            raise RequestError(
-                f"canvas.per_frame must be one of {PER_FRAME}, got {self.per_frame!r}"
-                f"{nearest(self.per_frame, PER_FRAME)}"
-            )
+    def check_relations(self) -> None:
         if self.per_frame == "noise" and self.kind not in NOISY:
             raise RequestError(
                 f"canvas.per_frame='noise' needs a canvas.kind of {NOISY}, "
                 f"got {self.kind!r}"
             )
-        if abs(self.ulps) > MAX_ULPS:
-            raise RequestError(
-                f"canvas.ulps must be from −{MAX_ULPS} to {MAX_ULPS}, got {self.ulps}"
-            )
-        if not 0 <= self.mix <= 1:
-            raise RequestError(f"canvas.mix must be from 0 to 1, got {self.mix}")
         if (self.kind == "file") != bool(self.path):
             raise RequestError(
                 "canvas.path goes with canvas.kind='file', got "
@@ -120,7 +80,7 @@ class Canvas(Fields):
 
     @property
     def seeded(self) -> bool:
-        """Whether the start depends on the seed."""
+        """True if the start depends on the seed."""
         noisy = ("noise", "previous")
         return self.kind in noisy or (self.kind == "blend" and self.mix > 0)
 

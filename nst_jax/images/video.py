@@ -4,16 +4,17 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from PIL import Image
 
-from nst_jax.core.config_record import Fields, check_types
-from nst_jax.core.errors import RequestError, nearest
+from nst_jax.core.config_record import ConfigRecord
+from nst_jax.core.errors import RequestError
 from nst_jax.core.extras import require_extra
 from nst_jax.core.image_array import ArrayInput
 from nst_jax.core.paths import candidates, find_file
+from nst_jax.core.validation import Range
 from nst_jax.images.decoder import (
     MAX_PIXELS,
     check_pixels,
@@ -25,9 +26,6 @@ from nst_jax.images.decoder import (
 )
 from nst_jax.images.io import read_image, resize_image, to_rgb
 
-#: Pixels a frame, and far more than any other motion can use.
-MAX_AMOUNT = 10_000
-MOTIONS = ("still", "shift", "sensor", "brightness")
 #: What is opened as a video; all else is a picture, or several of them.
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
 #: Frames of one swing of "brightness".
@@ -35,41 +33,26 @@ _PERIOD = 8
 
 
 @dataclasses.dataclass
-class Film(Fields):
-    """What is added to the content from frame to frame.
+class Film(ConfigRecord, path="film"):
+    """Motion that is added to the content from frame to frame.
 
-    The content may be a film of its own: a video file, an animated GIF, WebP, APNG or
-    AVIF, or a folder of pictures in the natural order of their names. It is left as it
-    is by "still". A single picture is the same in every frame, and becomes a film by
-    one of the other motions.
+    The content may be a film: a video file, an animated GIF, WebP, APNG or AVIF, or a
+    folder of pictures in the natural order of their names. "still" leaves it unchanged.
+    A single picture repeats in every frame, and the other motions make it a film.
 
     Attributes:
-      motion: "still"; "shift" to the right, by `amount` pixels a frame, the edge
-        filled by reflection; "sensor" noise of standard deviation `amount`, new in
-        each frame; "brightness" that swings by the share `amount` within 8 frames.
-        A shift moves the content's transparency and masks too.
-      amount: how much of it. Pixels are those of the last stage's size; coarser stages
-        of a ladder are shifted in proportion.
+      motion: "still"; "shift" to the right by `amount` pixels a frame, with reflected
+        edges; "sensor" noise of standard deviation `amount`, new in each frame; or
+        "brightness", which swings by the share `amount` with a period of 8 frames. A
+        shift also moves the content's transparency and masks.
+      amount: strength of the motion. Pixels are those of the last stage's size; coarser
+        stages scale a shift down.
     """
 
-    motion: str = "still"
-    amount: float = 0.0
+    motion: Literal["still", "shift", "sensor", "brightness"] = "still"
+    amount: Annotated[float, Range(0, 10_000)] = 0.0
 
-    def __post_init__(self) -> None:
-        check_types(self, "film.")
-        self.check()
-
-    def check(self) -> None:
-        """Raises RequestError if a field is outside what it allows."""
-        if self.motion not in MOTIONS:
-            raise RequestError(
-                f"film.motion must be one of {MOTIONS}, got {self.motion!r}"
-                f"{nearest(self.motion, MOTIONS)}"
-            )
-        if not 0 <= self.amount <= MAX_AMOUNT:
-            raise RequestError(
-                f"film.amount must be from 0 to {MAX_AMOUNT}, got {self.amount}"
-            )
+    def check_relations(self) -> None:
         if (self.motion == "still") != (self.amount == 0):
             raise RequestError(
                 "film.amount goes with a motion that is not 'still', got motion "

@@ -20,9 +20,9 @@ import time
 
 import jax
 from absl import app, flags, logging
-from ml_collections import config_flags
 
-from nst_jax.config.flags import parse_flags, program_name
+from nst_jax.config.experiment import Experiment
+from nst_jax.config.flags import DEFAULT_CONFIG, parse_flags, program_name
 from nst_jax.core.errors import OutOfMemory, RequestError
 from nst_jax.ensemble.memory import out_of_memory
 from nst_jax.launch.cluster import Cluster, execute_share
@@ -55,11 +55,7 @@ def main() -> None:
     """Run the command line of `sys.argv` and exit with its status."""
     _exit_at_once_on_signals()
     sys.modules["__main__"].__doc__ = __doc__  # What --help prints first.
-    try:
-        _define_flags()
-    except flags.Error as error:  # --flagfile is read at once.
-        _say_error(str(error))
-        sys.exit(2)
+    _define_flags()
     jax.config.config_with_absl()
     std_logging.getLogger("jax").setLevel(std_logging.WARNING)
     logging.set_verbosity(logging.INFO)
@@ -67,9 +63,7 @@ def main() -> None:
 
 
 def _define_flags() -> None:
-    config_flags.DEFINE_config_file(
-        "config", None, "The experiment to run. Default: configs/transfer.py."
-    )
+    flags.DEFINE_string("config", DEFAULT_CONFIG, "Config file of the experiment.")
     flags.DEFINE_string(
         "workdir", None, "Folder for the results. Default: a new folder under runs/."
     )
@@ -113,7 +107,7 @@ def _define_flags() -> None:
         FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
-def _run(_: list[str]) -> int:
+def _run(experiment: Experiment) -> int:
     """Run the command and return its exit status."""
     stop = _StopRequest()
     enable_compilation_cache()
@@ -123,9 +117,9 @@ def _run(_: list[str]) -> int:
         if FLAGS.report is not None or FLAGS.tensorboard is not None:
             return _write_views()
         if FLAGS.distributed or FLAGS.processes is not None or FLAGS.coordinator:
-            return _run_in_cluster(stop)
+            return _run_in_cluster(experiment, stop)
         check_devices()
-        plan = build(FLAGS.config, only=_selected_members())
+        plan = build(experiment, only=_selected_members(experiment))
         if FLAGS.dry_run:
             if workdir:
                 Records(workdir, plan)  # Raises what the run itself would raise.
@@ -210,10 +204,10 @@ def _check_flags() -> None:
         raise RequestError(f"merge must name run directories, got {value}")
 
 
-def _selected_members() -> list[int] | None:
+def _selected_members(experiment: Experiment) -> list[int] | None:
     """Return the member numbers of --members or --shard; None for all."""
     if FLAGS.shard is not None:
-        return share(FLAGS.shard, FLAGS.config.members())
+        return share(FLAGS.shard, experiment.members())
     members = FLAGS.members
     if members is None:
         return None
@@ -245,7 +239,7 @@ def _merge_shards(plan: Plan, workdir: str | pathlib.Path) -> int:
     return 1
 
 
-def _run_in_cluster(stop: _StopRequest) -> int:
+def _run_in_cluster(experiment: Experiment, stop: _StopRequest) -> int:
     """Run this process's share of a run and return the exit status."""
     if not FLAGS.workdir:
         raise RequestError(
@@ -256,7 +250,7 @@ def _run_in_cluster(stop: _StopRequest) -> int:
         *(FLAGS.patience, FLAGS.gathering),
     )
     status, missing = execute_share(
-        FLAGS.config, FLAGS.workdir, cluster, command=_command(), stop=stop
+        experiment, FLAGS.workdir, cluster, command=_command(), stop=stop
     )
     _say(f"{status}: this process's share of {FLAGS.workdir}")
     if missing:
@@ -296,8 +290,7 @@ def _how_to_resume(workdir: str | pathlib.Path) -> str:
 
 
 def _new_workdir() -> pathlib.Path:
-    filename = config_flags.get_config_filename(FLAGS["config"])
-    config = pathlib.Path(filename.split(":")[0]).stem
+    config = pathlib.Path(FLAGS.config.split(":")[0]).stem
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
     return pathlib.Path("runs") / f"{config}-{now}"
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from nst_jax.config.experiment import Experiment, Member
 from nst_jax.config.jsonable import to_jsonable
-from nst_jax.core.draft import undraft
 from nst_jax.core.errors import RequestError
+from nst_jax.core.validation import check_fields
 from nst_jax.images import colour
 from nst_jax.images.image import FITS
 from nst_jax.images.masks import check_frozen
@@ -84,16 +84,13 @@ def build(experiment: Experiment, only: Sequence[int] | None = None) -> Plan:
         raise RequestError(
             f"experiment must be a nst_jax.Experiment, got {type(experiment).__name__}"
         )
-    experiment.check_types()
+    check_fields(experiment)
     experiment.resolved().check()
     members = experiment.members()
     previous = _previous(members, experiment)
     if only is not None:
         members, previous = _chosen(members, previous, only)
-    objectives = [
-        Objective(tuple(undraft(term) for term in member.experiment.terms))
-        for member in members
-    ]
+    objectives = [Objective(member.experiment.terms) for member in members]
     reader = Reader()
     own_size = [not member.experiment.size for member in members]
     members = [_sized(reader, member) for member in members]

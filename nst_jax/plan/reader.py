@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 from nst_jax.config.experiment import Experiment
-from nst_jax.core.draft import undraft
 from nst_jax.core.errors import RequestError
 from nst_jax.core.image_array import ArrayInput, as_picture
 from nst_jax.images import io, masks
@@ -54,7 +53,7 @@ class NetworkFields(NamedTuple):
         return cls(
             experiment.weights,
             backend,
-            undraft(experiment.numerics).resolve(backend),
+            experiment.numerics.resolve(backend),
             experiment.pooling,
             experiment.padding,
             experiment.input_scale,

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from jax.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFont
 
-from nst_jax.core.errors import RequestError, check_integer
+from nst_jax.core.errors import RequestError
 from nst_jax.core.image_array import as_picture
+from nst_jax.core.validation import check_integer
 from nst_jax.images.image import to_bytes
 from nst_jax.images.io import composite_on_white
 from nst_jax.report.run_directory import RunDirectory

@@ -7,11 +7,10 @@ import pytest
 import nst_jax
 from configs.transfer import get_config
 from nst_jax.config.flags import (
-    _last_of_each,
-    _load,
-    _set_entry,
-    _split_entries,
-    _TupleParser,
+    load_config,
+    parse_tuple,
+    split_overrides,
+    with_overrides,
 )
 from nst_jax.core import paths
 
@@ -35,8 +34,7 @@ def write_config(folder, weight, late=False):
         "def get_config():\n" + (imports if late else "") + "    from z import weight\n"
         "    assert weight == y.weight\n"
         "    config = base()\n"
-        "    config.terms[0].weight = y.weight\n"
-        "    return config\n"
+        "    return config.with_field('terms[0].weight', y.weight)\n"
     )
     return str(folder / "x.py")
 
@@ -47,16 +45,16 @@ def test_a_config_imports_its_neighbours(tmp_path, late):
     two = write_config(tmp_path / "two", 4.0, late)
     modules = set(sys.modules)
     for config, weight in ((one, 3.0), (two, 4.0), (one, 3.0)):
-        assert _load(config).terms[0].weight == weight
+        assert load_config(config).terms[0].weight == weight
     assert set(sys.modules) == modules, "another config's neighbours would be taken"
     (tmp_path / "one" / "y.py").write_text("weight = 5.0\n")
-    assert _load(one).terms[0].weight == 5.0
+    assert load_config(one).terms[0].weight == 5.0
 
 
 def test_a_neighbour_does_not_hide_what_is_imported_later(tmp_path):
     config = write_config(tmp_path, 3.0)
     (tmp_path / "wave.py").write_text("")
-    _load(config)
+    load_config(config)
     import wave
 
     assert hasattr(wave, "open")
@@ -65,7 +63,7 @@ def test_a_neighbour_does_not_hide_what_is_imported_later(tmp_path):
 def test_what_a_config_raises_is_one_sentence_even_an_exit(tmp_path):
     (tmp_path / "x.py").write_text("import sys\nsys.exit(0)\n")
     with pytest.raises(nst_jax.RequestError, match=r"x.py', line 2: SystemExit: 0"):
-        _load(str(tmp_path / "x.py"))
+        load_config(str(tmp_path / "x.py"))
 
 
 ENTRIES = {
@@ -82,7 +80,7 @@ def test_a_flag_sets_one_entry(path):
     config.styles, config.seeds = ("a.png", "b.png"), (0, 1)
     config.ladder.sizes = (32, 64)
     text, wanted = ENTRIES[path]
-    _set_entry(config, path, text)
+    config = with_overrides(config, [(path, text)])
     if wanted is None:
         assert config.terms[1].layers[0] == "relu1_2"
         assert len(config.terms[1].layers) > 1
@@ -95,44 +93,72 @@ def test_a_flag_sets_one_entry(path):
 @pytest.mark.parametrize(
     ("path", "says"),
     [
-        ("styles[1]", r"has 1 entries, counted from 0; there is no .*styles\[1\]"),
-        ("styles[-1]", r"there is no .*styles\[-1\]"),
+        ("styles[1]", r"styles\[1\] does not exist; .* has 1 entries, counted from 0"),
+        ("styles[-1]", r"styles\[-1\] does not exist"),
         ("stiles[0]", "has no field 'stiles'; did you mean 'styles'"),
-        ("terms[0]", "is not set as a whole, but by field"),
-        ("size[0]", "does not name a field"),
+        ("terms[0]", r"terms\[0\] is a record: set its fields"),
+        ("size[0]", "size is .*, which has no field '0'"),
     ],
 )
 def test_an_entry_that_is_not_there(path, says):
     with pytest.raises(nst_jax.RequestError, match=says):
-        _set_entry(get_config(), path, "1")
+        with_overrides(get_config(), [(path, "1")])
 
 
-def test_entries_come_after_the_flags_of_whole_fields(tmp_path):
-    (tmp_path / "flags").write_text("--config.styles[0]=b.png\n--config.size=32\n")
-    whole, entries = _split_entries(
+def test_overrides_are_split_from_other_flags():
+    other_arguments, overrides = split_overrides(
         [
-            *("launch.py", "--config.styles[0]=a.png", "--config.seeds[0]", "3"),
-            *(f"--flagfile={tmp_path / 'flags'}", "--config.terms[1].weight=2"),
-            "--config.styles=x.png,y.png",
+            *("launch.py", "--config", "x.py", "--config.seeds[0]", "3"),
+            *("--config.canvas.ulps", "-3", "--workdir=x", "--config.styles=a,b"),
+            *("--config.output.exact", "--noconfig.solver.clip", "--dry_run"),
         ]
     )
-    assert entries == [
-        ("styles[0]", "a.png"),
-        ("seeds[0]", "3"),
-        ("styles[0]", "b.png"),
+    assert other_arguments == [
+        *("launch.py", "--config", "x.py", "--workdir=x", "--dry_run")
     ]
-    assert whole == [
-        *("launch.py", "--config.size=32", "--config.terms[1].weight=2"),
-        "--config.styles=x.png,y.png",
+    assert overrides == [
+        *(("seeds[0]", "3"), ("canvas.ulps", "-3"), ("styles", "a,b")),
+        *(("output.exact", ""), ("solver.clip", "false")),
     ]
 
 
-def test_the_last_flag_for_a_field_counts():
-    flags = ("launch.py", "--config.styles=a.png,b.png", "--config.size=32")
-    later = ("--config.styles=c.png", "--workdir=x", "--config.styles=d.png")
-    assert _last_of_each([*flags, *later]) == [
-        *("launch.py", "--config.size=32", "--workdir=x", "--config.styles=d.png")
-    ]
+def test_entries_come_after_whole_fields_and_the_last_flag_counts():
+    config = with_overrides(
+        get_config(),
+        [
+            *(("styles[0]", "a.png"), ("styles[0]", "b.png"), ("size", "16")),
+            *(("styles", "x.png,y.png"), ("styles", "x.png,z.png"), ("size", "32")),
+            *(("output.exact", ""), ("terms.style.weight", "3")),
+        ],
+    )
+    assert config.styles == ("b.png", "z.png")
+    assert (config.size, config.output.exact, config.terms[1].weight) == (32, True, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "says"),
+    [
+        (
+            "canvas.new",
+            "noise",
+            "config.canvas.new is now called config.canvas.per_fra",
+        ),
+        ("ensemble.process", "own", "ensemble.process='own' is now called .*'inline'"),
+        ("ensemble.process", "fresh", "now called ensemble.process='subprocess'"),
+    ],
+)
+def test_a_former_name_is_answered_with_the_new_one(path, text, says):
+    with pytest.raises(nst_jax.RequestError, match=says):
+        with_overrides(get_config(), [(path, text)])
+
+
+def test_an_assignment_to_a_frozen_term_says_what_to_write(tmp_path):
+    (tmp_path / "x.py").write_text(
+        "from configs.transfer import get_config as base\n"
+        "def get_config():\n    base().terms[0].weight = 9.0\n"
+    )
+    with pytest.raises(nst_jax.RequestError, match=r"line 3: .*weight.*with_field"):
+        load_config(str(tmp_path / "x.py"))
 
 
 @pytest.mark.parametrize(
@@ -155,4 +181,4 @@ def test_commas_separate_paths_unless_they_are_in_a_files_name(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there, is one.png").touch()
-    assert _TupleParser().parse(text) == value
+    assert parse_tuple(text) == value

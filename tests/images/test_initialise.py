@@ -11,11 +11,13 @@ import nst_jax
 from configs.transfer import get_config
 from nst_jax.core.keys import seed_key
 from nst_jax.images.image import resize, to_bytes
-from nst_jax.images.initialise import NOISES, unit_noise
+from nst_jax.images.initialise import unit_noise
 
 CONTENT = smooth_picture(1, 48, 64)
 STYLE = smooth_picture(2, 30, 40)
 LAST_SEED = 2**32 - 1
+
+NOISES = ("uniform", "normal")
 
 
 def start(seed: int = 0, **fields: object) -> np.ndarray:

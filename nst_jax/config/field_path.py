@@ -1,0 +1,87 @@
+"""Fields of an experiment by path, such as "terms.style.weight" or "styles[0]"."""
+
+import copy
+import dataclasses
+import re
+from typing import Any
+
+from nst_jax.core.config_record import ConfigRecord, check_field_name
+from nst_jax.core.errors import RequestError, nearest
+from nst_jax.losses.base import unique_names
+
+
+def split_path(path: str) -> tuple[str, ...]:
+    """Return the parts of a path: ("terms", "0", "weight") for "terms[0].weight"."""
+    return tuple(part for part in re.split(r"[.\[\]]", path) if part)
+
+
+def get_field(config: Any, path: str) -> Any:
+    """Return the value at a path.
+
+    Raises:
+      RequestError: the path names no field.
+    """
+    node, place = config, "config"
+    for part in split_path(path):
+        node, place = _child(node, part, place)
+    return node
+
+
+def with_field(config: Any, path: str, value: Any) -> Any:
+    """Return a copy of a config with another value at a path.
+
+    Records of a config are not checked, because another field may be changed next.
+    Frozen records, such as terms, are.
+
+    Raises:
+      RequestError: the path names no field, or a frozen record refuses the value.
+    """
+    return _with_field(config, split_path(path), value, "config")
+
+
+def _with_field(node: Any, parts: tuple[str, ...], value: Any, place: str) -> Any:
+    if not parts:
+        return value
+    child, child_place = _child(node, parts[0], place)
+    changed = _with_field(child, parts[1:], value, child_place)
+    if isinstance(node, tuple):
+        index = item_index(node, parts[0])
+        return (*node[:index], changed, *node[index + 1 :])
+    if isinstance(node, ConfigRecord):
+        node = copy.copy(node)
+        setattr(node, parts[0], changed)
+        return node
+    return dataclasses.replace(node, **{parts[0]: changed})
+
+
+def _child(node: Any, part: str, place: str) -> tuple[Any, str]:
+    """Return (value, path) of a field of a record or an entry of a tuple."""
+    if isinstance(node, tuple):
+        index = item_index(node, part)
+        if index < 0:
+            names = list(filter(None, item_names(node)))
+            listed = f": {', '.join(names)}" if names else ""
+            entries = f"; {place} has {len(node)} entries, counted from 0{listed}"
+            raise RequestError(
+                f"{place}[{part}] does not exist{nearest(part, names) or entries}"
+            )
+        return node[index], f"{place}[{part}]"
+    if not dataclasses.is_dataclass(node) or isinstance(node, type):
+        raise RequestError(f"{place} is {node!r}, which has no field {part!r}")
+    check_field_name(type(node), part, place)
+    return getattr(node, part), f"{place}.{part}"
+
+
+def item_index(items: tuple[Any, ...], part: str) -> int:
+    """Return the index of the item with a name or a number; -1 if there is none."""
+    names = item_names(items)
+    if part in names:
+        return names.index(part)
+    return int(part) if part.isdecimal() and int(part) < len(items) else -1
+
+
+def item_names(items: tuple[Any, ...]) -> list[str]:
+    """Return the names that metrics give to terms; "" for other items."""
+    names = [getattr(item, "name", "") for item in items]
+    unique = iter(unique_names(filter(None, names)))
+    return [name and next(unique) for name in names]

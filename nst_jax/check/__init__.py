@@ -1,4 +1,4 @@
-"""Whether a loss term does what the optimisation presumes of it."""
+"""Checks of the assumptions that the optimisation makes about a loss term."""
 
 from nst_jax.check.check import check as check
-from nst_jax.check.result import Line as Line
+from nst_jax.check.result import CheckResult as CheckResult

@@ -1,6 +1,7 @@
-"""The behaviour of a term: its loss, its gradient and what they do in a batch."""
+"""Checks of a term's behaviour: its loss, its gradient, and both in a batch."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,254 +9,252 @@ import numpy as np
 import numpy.typing as npt
 from jax.flatten_util import ravel_pytree
 
-from nst_jax.check.result import FAILED, OK, REMARK, Line
+from nst_jax.check.result import FAILED, OK, REMARK, CheckResult
 from nst_jax.check.sample_inputs import (
     SIZE,
     SampleInputs,
-    apart,
-    finite,
-    loss,
-    picture,
-    slope,
-    target,
+    compute_target,
+    is_finite,
+    loss_and_gradient,
+    relative_difference,
+    sample_image,
+    weighted_loss,
 )
 from nst_jax.losses import StyleTerm, Term, View
-from nst_jax.losses.guides import guides
+from nst_jax.losses.guides import layer_guides
 
-#: Steps of the differences, relative to what is stepped from; the one that agrees best
-#: counts. Large ones suit a loss that rounds to float32 inside, small ones a bent one.
+#: Relative steps of the central differences; the one that agrees best counts. Large
+#: steps suit a loss that rounds to float32 inside, small steps a curved one.
 STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 DIRECTIONS = 4
-#: What a gradient may be off from differences, and one region from none.
-ALLOWED = 1e-3
-#: What the loss at the own target may be, relative to that of other pictures.
+#: Allowed error of the gradient, and of one region against none.
+TOLERANCE = 1e-3
+#: Allowed loss at the target's own image, relative to the loss at other images.
 ZERO = 1e-4
-#: What the same numbers may differ by, computed otherwise.
+#: Allowed difference between two computations of the same numbers.
 ROUNDING = 1e-5
 
+_loss = jax.jit(weighted_loss)
+_loss_and_gradient = jax.jit(loss_and_gradient)
+_over_views = jax.jit(jax.vmap(loss_and_gradient, in_axes=(None, 0, 0)))
+_over_terms = jax.jit(jax.vmap(weighted_loss, in_axes=(0, None, None)))
 
-def gradient(inputs: SampleInputs) -> Line:
-    """The gradient is what differences are, in random directions."""
-    canvas, content, style = inputs.views(3)
-    goal = target(inputs.term, content, [style])
+
+def check_gradient(inputs: SampleInputs) -> CheckResult:
+    """Compare the gradient with central differences in random directions."""
+    canvas, target = inputs.canvas_and_target()
     rng = np.random.default_rng(0)
-    seen = jax.tree.map(
-        # Off the zeros of a ReLU, where an absolute value has a kink.
+    arrays = jax.tree.map(
+        # Away from the zeros of a ReLU, where an absolute value has a kink.
         lambda x: np.asarray(x) + 0.01 * _rms(x) * rng.normal(size=x.shape),
         (canvas.image, dict(canvas.features)),
     )
-    point, unravel = ravel_pytree(seen)
-    scale, _ = ravel_pytree(jax.tree.map(lambda x: np.full(x.shape, _rms(x)), seen))
+    point, unravel = ravel_pytree(arrays)
+    scale, _ = ravel_pytree(jax.tree.map(lambda x: np.full(x.shape, _rms(x)), arrays))
     directions = np.asarray(scale)[None] * rng.normal(size=(DIRECTIONS, point.size))
 
-    def at(point: jax.Array) -> View:
-        return View(*unravel(point))
+    def loss(point: jax.Array) -> jax.Array:
+        return _loss(inputs.term, View(*unravel(point)), target)
 
-    found, _ = ravel_pytree(_slope(inputs.term, at(point), goal)[1])
+    _, tree = _loss_and_gradient(inputs.term, View(*unravel(point)), target)
+    gradient, _ = ravel_pytree(tree)
     slopes, differences = [], []
     for direction in directions:
-        slopes.append(float(found @ direction))
-        by_step = []
-        for step in STEPS:
-            ahead = _value(inputs.term, at(point + step * direction), goal)
-            behind = _value(inputs.term, at(point - step * direction), goal)
-            by_step.append(float(ahead - behind) / (2 * step))
+        slopes.append(float(gradient @ direction))
+        by_step = [
+            float(loss(point + step * direction) - loss(point - step * direction))
+            / (2 * step)
+            for step in STEPS
+        ]
         differences.append(min(by_step, key=lambda x: abs(x - slopes[-1])))
-    if not finite((slopes, differences)):
-        return Line("gradient", f"it is not finite, along directions {slopes}", FAILED)
+    if not is_finite((slopes, differences)):
+        return CheckResult(FAILED, f"it is not finite, along directions {slopes}")
     if not any(slopes):
-        reason = "it is 0 in every direction: nothing moves a canvas"
-        return Line("gradient", reason, FAILED)
-    off = _rms(np.subtract(slopes, differences))
-    error = off / (_rms(differences) or _rms(slopes))
-    return Line(
-        "gradient",
-        f"off by {error:.1e} of central differences in {DIRECTIONS} directions, "
-        f"allowed {ALLOWED:.0e}",
-        OK if error <= ALLOWED else FAILED,
+        return CheckResult(FAILED, "it is 0 in every direction: no canvas would change")
+    error = _rms(np.subtract(slopes, differences))
+    error /= _rms(differences) or _rms(slopes)
+    return CheckResult(
+        OK if error <= TOLERANCE else FAILED,
+        f"off by {error:.1e} from central differences in {DIRECTIONS} directions, "
+        f"allowed {TOLERANCE:.0e}",
     )
 
 
-def own_target(inputs: SampleInputs) -> Line:
-    """The loss is 0 at the picture that the target is of, and above it elsewhere."""
-    name = "own target"
-    one, two, three, four = inputs.views(4)
-    goal = target(inputs.term, one, [two])
+def check_minimum(inputs: SampleInputs) -> CheckResult:
+    """Check that the loss is 0 at the target's own image, and larger elsewhere."""
+    term = inputs.term
+    first, second, third, fourth = inputs.views(4)
+    target = compute_target(term, first, [second])
     flat = inputs.view(np.full((*SIZE, 3), 0.5))
-    if not jax.tree.leaves(goal):
-        there, nothing = (_value(inputs.term, view, goal) for view in (one, flat))
-        return Line(
-            name,
-            f"it has none; the loss is {there:.3g} at a picture, {nothing:.3g} where "
-            "all is flat",
+    if not jax.tree.leaves(target):
+        return CheckResult(
             REMARK,
+            f"it has no target; the loss is {_loss(term, first, target):.3g} at an "
+            f"image and {_loss(term, flat, target):.3g} at flat grey",
         )
-    of_content = apart(goal, target(inputs.term, three, [two])) > 0
-    of_style = apart(goal, target(inputs.term, one, [three])) > 0
-    if not (of_content or of_style):
-        return Line(name, "it is of neither picture", REMARK)
-    own, whose, seed = (one, "content", 0) if of_content else (two, "style", 1)
-    if of_content and of_style:
-        goal, whose = target(inputs.term, one, [one]), "content and style"
-    near = inputs.view(picture(seed) + 0.1 * picture(9))
-    at = float(_value(inputs.term, own, goal))
-    others = [float(_value(inputs.term, v, goal)) for v in (three, four, flat, near)]
-    least, most = min(others), max(map(abs, others))
-    text = f"{at:.1e} at the {whose} itself, {least:.3g} to {most:.3g} elsewhere"
-    if least < min(at, 0.0) - ROUNDING * most:
-        return Line(name, f"{text}: it is lower there", FAILED)
-    if not abs(at) <= ZERO * most:
-        return Line(name, f"{text}: it should be 0 where nothing is wrong", FAILED)
-    return Line(name, text)
+    uses_content, uses_style = (
+        relative_difference(target, compute_target(term, content, [style])) > 0
+        for content, style in ((third, second), (first, third))
+    )
+    if not (uses_content or uses_style):
+        return CheckResult(REMARK, "the target depends on neither content nor style")
+    source, source_name, seed = first, "content", 0
+    if not uses_content:
+        source, source_name, seed = second, "style", 1
+    elif uses_style:
+        target, source_name = compute_target(term, first, [first]), "content and style"
+    near = inputs.view(sample_image(seed) + 0.1 * sample_image(9))
+    at_source = float(_loss(term, source, target))
+    elsewhere = [float(_loss(term, x, target)) for x in (third, fourth, flat, near)]
+    least, most = min(elsewhere), max(map(abs, elsewhere))
+    text = (
+        f"{at_source:.1e} at the {source_name} itself, {least:.3g} to {most:.3g} "
+        "elsewhere"
+    )
+    if least < min(at_source, 0.0) - ROUNDING * most:
+        return CheckResult(FAILED, f"{text}: the loss must not be lower elsewhere")
+    if not abs(at_source) <= ZERO * most:
+        return CheckResult(FAILED, f"{text}: the loss must be 0 at its own target")
+    return CheckResult(OK, text)
 
 
-def vmap(inputs: SampleInputs) -> Line:
-    """A batch, of pictures or of values of the leaves, is its members one by one."""
+def check_vmap(inputs: SampleInputs) -> CheckResult:
+    """Compare a batch of images or leaves with a loop over its members."""
     views = inputs.views(4)
-    goals = [target(inputs.term, views[i], [views[i + 1]]) for i in range(3)]
-    stacked_views, stacked_goals = (
-        jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
-        for trees in ([views[i] for i in (2, 3, 0)], goals)
-    )
-    found = _over_pictures(inputs.term, stacked_views, stacked_goals)
-    alone = [
-        _slope(inputs.term, views[i], goal)
-        for i, goal in zip((2, 3, 0), goals, strict=True)
+    targets = [compute_target(inputs.term, views[i], [views[i + 1]]) for i in range(3)]
+    canvases = [views[i] for i in (2, 3, 0)]
+    batch = _over_views(inputs.term, _stack(canvases), _stack(targets))
+    members = [
+        _loss_and_gradient(inputs.term, canvas, target)
+        for canvas, target in zip(canvases, targets, strict=True)
     ]
-    pictures = apart(found, jax.tree.map(lambda *leaves: np.stack(leaves), *alone))
-    terms = _with_other_leaves(inputs)
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *terms)
-    values = [_value(term, views[2], goals[0]) for term in terms]
-    leaves = apart(_over_terms(stacked, views[2], goals[0]), np.stack(values))
-    return Line(
-        "vmap",
-        f"off by {pictures:.1e} from a loop over 3 pictures, by {leaves:.1e} over "
-        f"3 values of each leaf, allowed {ROUNDING:.0e}",
-        OK if max(pictures, leaves) <= ROUNDING else FAILED,
+    over_images = relative_difference(batch, _stack(members))
+    terms = _with_scaled_leaves(inputs)
+    losses = [_loss(term, views[2], targets[0]) for term in terms]
+    batch = _over_terms(_stack(terms), views[2], targets[0])
+    over_leaves = relative_difference(batch, np.stack(losses))
+    return CheckResult(
+        OK if max(over_images, over_leaves) <= ROUNDING else FAILED,
+        f"off by {over_images:.1e} from a loop over 3 images, and {over_leaves:.1e} "
+        f"from a loop over 3 values of each leaf, allowed {ROUNDING:.0e}",
     )
 
 
-def weight(inputs: SampleInputs) -> Line:
-    """The loss goes with the weight, which the objective multiplies it by."""
-    canvas, content, style = inputs.views(3)
-    goal = target(inputs.term, content, [style])
+def check_weight(inputs: SampleInputs) -> CheckResult:
+    """Check that the term leaves the weight to the objective."""
+    canvas, target = inputs.canvas_and_target()
     once, twice = (
-        float(_value(dataclasses.replace(inputs.term, weight=factor), canvas, goal))
+        float(_loss(dataclasses.replace(inputs.term, weight=factor), canvas, target))
         for factor in (1.0, 2.0)
     )
     if abs(twice - 2 * once) <= ROUNDING * abs(twice):
-        return Line("weight", "twice the weight is twice the loss")
-    return Line(
-        "weight",
-        f"twice the weight is {_times(twice, once)} the loss: it is for the objective "
-        "to multiply by it, not for the term",
+        return CheckResult(OK, "twice the weight is twice the loss")
+    return CheckResult(
         FAILED,
+        f"twice the weight is {_ratio(twice, once)} the loss; leave the weight to the "
+        "objective, which multiplies the term by it",
     )
 
 
-def size(inputs: SampleInputs) -> Line:
-    """What the same pictures at twice the side make of the loss."""
-    losses = []
-    for side in (1, 2):
-        views = inputs.views(3, (side * SIZE[0], side * SIZE[1]))
-        canvas, content, style = views
-        goal = target(inputs.term, content, [style])
-        losses.append(float(_value(inputs.term, canvas, goal)))
+def check_size(inputs: SampleInputs) -> CheckResult:
+    """Compare the loss of the same images at two sizes."""
     height, width = SIZE
+    small, large = (
+        float(_loss(inputs.term, *inputs.canvas_and_target(size)))
+        for size in (SIZE, (2 * height, 2 * width))
+    )
     text = (
-        f"at {2 * width}×{2 * height} px {_times(losses[1], losses[0])} the loss of "
+        f"at {2 * width}×{2 * height} px {_ratio(large, small)} the loss of "
         f"{width}×{height} px"
     )
-    if 0.5 <= losses[1] / (losses[0] or 1) <= 2:
-        return Line("size", f"{text}; a weight keeps its effect")
-    return Line("size", f"{text}: another size wants another weight", REMARK)
+    if 0.5 <= large / (small or 1) <= 2:
+        return CheckResult(OK, f"{text}; a weight keeps its effect")
+    return CheckResult(REMARK, f"{text}: the weight depends on the size")
 
 
-def degenerate(inputs: SampleInputs) -> Line:
-    """Loss and gradient are finite, as float32 has them, where little is to be seen."""
-    height, width = inputs.odd
+def check_degenerate(inputs: SampleInputs) -> CheckResult:
+    """Check that loss and gradient are finite in float32 for degenerate images."""
+    height, width = inputs.odd_size
     images = {
-        "a picture": picture(0, (height, width)),
+        "an image": sample_image(0, (height, width)),
         "flat grey": np.full((height, width, 3), 0.5),
         "zeros": np.zeros((height, width, 3)),
     }
-    where = f"{width}×{height} px"
     with jax.enable_x64(False):
         views = {name: inputs.view(image) for name, image in images.items()}
-        turned = inputs.view(picture(1, (width, height)))
-        goals = {
-            name: target(inputs.term, view, [view]) for name, view in views.items()
-        }
-        goals["a style of another size"] = target(
-            inputs.term, views["a picture"], [turned]
-        )
-        for goal_name, goal in goals.items():
+        sources = {name: (view, view) for name, view in views.items()}
+        other_size = inputs.view(sample_image(1, (width, height)))
+        sources["a style of another size"] = (views["an image"], other_size)
+        for source_name, (content, style) in sources.items():
+            target = compute_target(inputs.term, content, [style])
             for name, view in views.items():
-                if not finite(_slope(inputs.term, view, goal)):
-                    return Line(
-                        "degenerate",
-                        f"NaN or infinity at {where}, the canvas being {name} and the "
-                        f"target of {goal_name}",
+                if not is_finite(_loss_and_gradient(inputs.term, view, target)):
+                    return CheckResult(
                         FAILED,
+                        f"NaN or infinity at {width}×{height} px for the canvas {name} "
+                        f"and the target of {source_name}",
                     )
-    return Line("degenerate", f"finite at {where}, flat, zeros, and styles of any size")
-
-
-def regions(inputs: SampleInputs) -> Line | None:
-    """One region is none, and one that a style lacks does no harm."""
-    term = inputs.term
-    if not isinstance(term, StyleTerm):
-        return None
-    if not term.knows_regions:
-        return Line(
-            "regions",
-            "statistic takes no weights, so it is not for pictures with regions",
-            REMARK,
-        )
-    canvas, content, style = inputs.views(3)
-
-    def guided(view: View, regions: np.ndarray) -> View:
-        return view._replace(guides=guides(jnp.asarray(regions), term.layers))
-
-    whole = np.ones((1, *SIZE))
-    goal = target(term, guided(content, whole), [guided(style, whole)])
-    one = _value(term, canvas, goal)
-    none = _value(term, canvas, target(term, content, [style]))
-    error = apart(one, none)
-    left = np.zeros((2, *SIZE))
-    left[0, :, : SIZE[1] // 2], left[1, :, SIZE[1] // 2 :] = 1, 1
-    first = np.stack([np.ones(SIZE), np.zeros(SIZE)])
-    goal = target(term, guided(content, left), [guided(style, first)])
-    if not finite(_slope(term, canvas, goal)):
-        reason = "NaN or infinity where a style lacks a region: its weights are all 0"
-        return Line("regions", reason, FAILED)
-    return Line(
-        "regions",
-        f"one region is off by {error:.1e} from none, allowed {ALLOWED:.0e}; one that "
-        "a style lacks does no harm",
-        OK if error <= ALLOWED else FAILED,
+    return CheckResult(
+        OK,
+        f"finite at {width}×{height} px, for flat grey, zeros and styles of any size",
     )
 
 
-_value = jax.jit(loss)
-_slope = jax.jit(slope)
-_over_pictures = jax.jit(jax.vmap(slope, in_axes=(None, 0, 0)))
-_over_terms = jax.jit(jax.vmap(loss, in_axes=(0, None, None)))
+def check_regions(inputs: SampleInputs) -> CheckResult | None:
+    """Compare one region with none, and check a region that a style lacks."""
+    term = inputs.term
+    if not isinstance(term, StyleTerm):
+        return None
+    if not term.has_weighted_statistic:
+        return CheckResult(
+            REMARK, "statistic takes no weights, which images with regions need"
+        )
+    canvas, content, style = inputs.views(3)
+
+    def with_regions(view: View, *regions: np.ndarray) -> View:
+        guides = layer_guides(jnp.asarray(np.stack(regions)), term.layers)
+        return view._replace(guides=guides)
+
+    def target(content: View, style: View) -> Any:
+        return compute_target(term, content, [style])
+
+    ones, zeros, left = np.ones(SIZE), np.zeros(SIZE), np.zeros(SIZE)
+    left[:, : SIZE[1] // 2] = 1
+    one_region = target(with_regions(content, ones), with_regions(style, ones))
+    error = relative_difference(
+        _loss(term, canvas, one_region), _loss(term, canvas, target(content, style))
+    )
+    lacking = target(
+        with_regions(content, left, 1 - left), with_regions(style, ones, zeros)
+    )
+    if not is_finite(_loss_and_gradient(term, canvas, lacking)):
+        return CheckResult(
+            FAILED, "NaN or infinity if a style lacks a region: its weights are all 0"
+        )
+    return CheckResult(
+        OK if error <= TOLERANCE else FAILED,
+        f"one region is off by {error:.1e} from none, allowed {TOLERANCE:.0e}; a style "
+        "may lack a region",
+    )
 
 
-def _with_other_leaves(inputs: SampleInputs) -> list[Term]:
-    """The term with half of each leaf, with the leaf itself and with twice of it."""
+def _with_scaled_leaves(inputs: SampleInputs) -> list[Term]:
+    """Return terms with half of each leaf, the leaf itself and twice the leaf."""
     leaves, tree = jax.tree.flatten(inputs.term)
     return [
-        jax.tree.unflatten(tree, [*leaves[:i], value, *leaves[i + 1 :]])
+        jax.tree.unflatten(tree, [*leaves[:i], factor * leaf, *leaves[i + 1 :]])
         for i, leaf in enumerate(leaves)
-        for value in (0.5 * leaf, leaf, 2 * leaf)
+        for factor in (0.5, 1, 2)
     ]
+
+
+def _stack(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
 def _rms(x: npt.ArrayLike) -> float:
     return float(np.sqrt(np.mean(np.square(np.asarray(x)))))
 
 
-def _times(after: float, before: float) -> str:
+def _ratio(after: float, before: float) -> str:
     return f"{after / before:.3g} times" if before else f"{after:.3g} instead of 0 as"

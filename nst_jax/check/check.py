@@ -1,63 +1,67 @@
-"""What is looked at, and in which order."""
+"""The checks of a term, in their order."""
 
 from collections.abc import Callable, Iterator
 
 import jax
 
-from nst_jax.check import behaviour
-from nst_jax.check import structure as form
-from nst_jax.check.result import FAILED, Line
+from nst_jax.check import behaviour, structure
+from nst_jax.check.result import FAILED, CheckResult
 from nst_jax.check.sample_inputs import SampleInputs
 from nst_jax.losses import Term
-from nst_jax.losses.trace_errors import raised
+from nst_jax.losses.trace_errors import describe_exception
 from nst_jax.models.vgg import Network
 
-#: Where one of these fails, the others cannot be looked at.
-FORM = (form.fields, form.scalar)
-BEHAVIOUR = (
-    behaviour.gradient,
-    behaviour.own_target,
-    behaviour.vmap,
-    behaviour.weight,
-    behaviour.size,
-    behaviour.degenerate,
-    behaviour.regions,
-)
+_Check = Callable[[SampleInputs], CheckResult | None]
+
+#: If one of these fails, the checks of the behaviour cannot run.
+STRUCTURE: dict[str, _Check] = {
+    "fields": structure.check_fields,
+    "scalar": structure.check_scalar,
+}
+BEHAVIOUR: dict[str, _Check] = {
+    "gradient": behaviour.check_gradient,
+    "minimum": behaviour.check_minimum,
+    "vmap": behaviour.check_vmap,
+    "weight": behaviour.check_weight,
+    "size": behaviour.check_size,
+    "degenerate": behaviour.check_degenerate,
+    "regions": behaviour.check_regions,
+}
 
 
-def check(term: object, network: Callable[[], Network]) -> Iterator[Line]:
-    """Whether a term does what the optimisation presumes of it.
+def check(
+    term: object, network: Callable[[], Network]
+) -> Iterator[tuple[str, CheckResult]]:
+    """Check what the optimisation assumes about a term.
 
-    On small made-up pictures, in float64; what the network sees in them it does see,
-    with its own weights. The weight that the term has does not count.
+    The checks use small synthetic images in float64, and the network's own weights. The
+    term's weight is ignored.
 
     Args:
-      term: as it is put into an objective.
-      network: gives one; it is asked if the term has layers.
+      term: a loss term.
+      network: returns the network; called only if the term has layers.
 
     Yields:
-      A line for each thing, as soon as it is found. If the form of the term is wrong,
-      that is the last one.
+      Name and result of each check. The first failure of the structure is the last
+      result.
     """
-    first = form.pytree(term)
-    yield first
-    if first.verdict == FAILED or not isinstance(term, Term):
+    result = structure.check_pytree(term)
+    yield "pytree", result
+    if result.verdict == FAILED or not isinstance(term, Term):
         return
     inputs = SampleInputs.from_term(term, network() if term.layers else None)
-    for look in (*FORM, *BEHAVIOUR):
-        # Not around the loop: what is yielded goes to code of its own numerics.
+    for name, run in (STRUCTURE | BEHAVIOUR).items():
+        # Not around the loop, because the caller's code runs between the results.
         with jax.enable_x64(True):
-            line = _looked(look, inputs)
-        if line is not None:
-            yield line
-            if line.verdict == FAILED and look in FORM:
+            checked = _run(run, inputs)
+        if checked is not None:
+            yield name, checked
+            if checked.verdict == FAILED and name in STRUCTURE:
                 return
 
 
-def _looked(
-    look: Callable[[SampleInputs], Line | None], inputs: SampleInputs
-) -> Line | None:
+def _run(run: _Check, inputs: SampleInputs) -> CheckResult | None:
     try:
-        return look(inputs)
-    except (Exception, SystemExit) as error:  # A term is code, and may raise anything.
-        return Line(look.__name__.replace("_", " "), raised(error), FAILED)
+        return run(inputs)
+    except (Exception, SystemExit) as error:  # A term's code may raise anything.
+        return CheckResult(FAILED, describe_exception(error))

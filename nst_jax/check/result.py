@@ -1,23 +1,17 @@
-"""What a check says."""
+"""Result of one check of a term."""
 
-import dataclasses
+from typing import NamedTuple
 
 OK, REMARK, FAILED = "ok", "remark", "FAILED"
 
 
-@dataclasses.dataclass(frozen=True)
-class Line:
-    """One thing that was looked at.
+class CheckResult(NamedTuple):
+    """Result of one check.
 
     Attributes:
-      name: what it was.
-      text: what was found, with its figures.
-      verdict: `OK`; `REMARK`, for what may be meant so; `FAILED`.
+      verdict: `OK`, `FAILED`, or `REMARK` for something that may be intended.
+      text: the measured values, and the remedy of a failure.
     """
 
-    name: str
+    verdict: str
     text: str
-    verdict: str = OK
-
-    def __str__(self) -> str:
-        return f"{self.verdict:<6} {self.name}: {self.text}"

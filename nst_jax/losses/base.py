@@ -1,8 +1,8 @@
-"""What a loss term is, and the objective that sums terms.
+"""Loss terms, and the objective that sums them.
 
-A term knows how to take a target from the pictures, once, and how far a canvas
-is from that target, at every step. To add one, subclass `Term` in a file of
-your own:
+A term computes a target from the content and style images once, and the loss of the
+canvas against that target at every step. To add a term, subclass `Term` in your own
+file:
 
     @nst_jax.term
     class MeanColour(nst_jax.Term):
@@ -18,11 +18,12 @@ your own:
 
 import dataclasses
 import functools
+import itertools
 import math
 import numbers
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,35 +34,26 @@ from nst_jax.core.pytree import record
 from nst_jax.core.pytree import record as term
 from nst_jax.core.pytree import static as static
 from nst_jax.core.representation import short_repr
-from nst_jax.losses.guides import guides
+from nst_jax.core.validation import Range, check_choice, check_fields
+from nst_jax.losses.guides import layer_guides
 from nst_jax.losses.scaling import normalised_gradient, self_scaled
 from nst_jax.models.layers import canonical_layers
 from nst_jax.models.vgg import Network
 
 Target = Any
-
-
-def check_integers(term: "Term", **least: int) -> None:
-    """Raises RequestError if a field is no integer, or below its least value."""
-    for field, bound in least.items():
-        value = getattr(term, field)
-        if isinstance(value, bool) or not isinstance(value, int) or value < bound:
-            raise RequestError(
-                f"{term.name}.{field} must be an integer from {bound}, got {value!r}"
-            )
+_LEAF_RANGE = Range(at_least=0, below=math.inf)
 
 
 class View(NamedTuple):
-    """A picture as the terms see it.
+    """An image as the terms see it.
 
     Attributes:
-      image: [H, W, 3], sRGB; a canvas may leave [0, 1] while it is optimised.
+      image: [H, W, 3], sRGB; a canvas may leave [0, 1] during optimisation.
       features: canonical layer name -> [h, w, c], for the layers of all terms.
-      guides: canonical layer name -> [R, h, w], how much of each position belongs to
-        each of R regions, from 0 to 1; empty where there is one region alone. The
-        canvas's are the content's, and stand in the targets.
-      step: how many steps were made before; what a term draws anew at each step, it
-        draws with a key that is folded with this.
+      guides: canonical layer name -> [R, h, w] in [0, 1], the share of each position
+        in each of R regions; empty without regions. A canvas has none: its guides are
+        those of the content image, and stored in the targets.
+      step: number of steps so far; stochastic terms fold it into their random key.
     """
 
     image: jax.Array
@@ -77,13 +69,14 @@ class View(NamedTuple):
 class Term:
     """One summand of an objective: a frozen dataclass that is a pytree.
 
-    Fields are leaves, numbers that one compiled program can take many values of,
-    except those declared with `static`: layers, switches, names.
+    Fields are leaves: numbers that may differ between the members of a batch. Fields
+    declared with `static` select the program: layers, switches, names.
 
     Attributes:
-      weight: what the term counts for in the sum; a leaf.
-      layers: the features it looks at, by any name `layers.canonical_layer` knows.
-      name: what its rows in the metrics are called.
+      weight: factor of the term in the objective; a leaf.
+      layers: layers whose features the term needs, by any name that
+        `layers.canonical_layer` accepts.
+      name: name of the term in the metrics.
     """
 
     weight: float = 1.0
@@ -95,75 +88,72 @@ class Term:
         for field in dataclasses.fields(self):
             if not field.metadata.get("static"):
                 value = getattr(self, field.name)
-                object.__setattr__(self, field.name, self._checked(field.name, value))
+                object.__setattr__(self, field.name, self._as_leaf(field.name, value))
+        check_fields(self, f"{self.name}.")
 
     @property
     def is_stochastic(self) -> bool:
-        """Whether the loss is another one at each step, which misleads L-BFGS."""
+        """Whether the loss is random at each step, which L-BFGS cannot minimise."""
         return False
 
     def target(self, content: View, styles: Sequence[View]) -> Target:
-        """What the canvas is compared with: any pytree, computed once.
+        """Return the target of the canvas, computed once: any pytree.
 
         Args:
-          content: the content picture.
-          styles: the style pictures, of any sizes.
+          content: the content image.
+          styles: the style images, of any sizes.
         """
         return None
 
     def __call__(self, view: View, target: Target) -> jax.Array:
-        """The distance of a canvas from the target: an unweighted scalar."""
+        """Return the loss of a canvas against the target: an unweighted scalar."""
         raise NotImplementedError(f"{type(self).__name__} has no __call__")
 
     def parts(self, view: View, target: Target) -> dict[str, jax.Array]:
-        """The summands of `__call__`, each under the name that its curve bears."""
+        """Return the summands of `__call__`, each under its name in the metrics."""
         return {self.name: self(view, target)}
 
-    def _checked(self, field: str, value: Any) -> Any:
-        """A number as a float, several as a tuple of them; an array as it is."""
+    def _as_leaf(self, field: str, value: Any) -> Any:
+        """Convert numbers to floats and sequences to tuples; keep arrays."""
         if isinstance(value, tuple | list):
-            return tuple(self._checked(field, item) for item in value)
-        if not isinstance(value, numbers.Real):
-            if value is None or isinstance(value, str):
-                raise RequestError(
-                    f"{self.name}.{field} must be a number, got {value!r}; a switch is "
-                    "declared static"
-                )
-            return value
-        value = float(value)
-        if not (math.isfinite(value) and value >= 0):
+            return tuple(self._as_leaf(field, item) for item in value)
+        if value is None or isinstance(value, str):
             raise RequestError(
-                f"{self.name}.{field} must be finite and not negative, got {value}"
+                f"{self.name}.{field} must be a number, got {value!r}; declare a "
+                "switch with nst_jax.static"
             )
-        return value
+        if not isinstance(value, numbers.Real):
+            return value
+        if fault := _LEAF_RANGE.fault(f"{self.name}.{field}", float(value)):
+            raise RequestError(fault)
+        return float(value)
 
 
 def total(summands: Iterable[jax.Array]) -> jax.Array:
-    """Their sum, in their own dtype."""
+    """Return the sum in the summands' dtype."""
     return functools.reduce(operator.add, summands)
 
 
 @term
 class LayerTerm(Term):
-    """A term that is a sum over layers, with a curve for each.
+    """A sum of losses over layers, each with its own curve.
 
-    A subclass says what is compared (`target`: a tuple, one entry a layer) and
-    how (`layer_loss`); that, or `parts`, is what to override. Where a tool's
-    convention scales its layers, `factor` does.
+    A subclass defines `target` (a tuple, one entry per layer) and `layer_loss`, or
+    overrides `parts`. `factor` scales a layer by a tool's convention.
 
     Attributes:
-      layer_weights: one a layer, leaves; empty means 1 for all.
-      normalise: "", "gradient" or "self_scaled": whether a layer counts by its weight
-        alone, however large its features are; see `losses.normalised`, which says
-        with which solvers. Not every term has both.
-      strength: how much of that, from 0, nothing, to 1; a leaf.
+      layer_weights: one per layer, leaves; empty for 1 each.
+      normalise: "", "gradient" or "self_scaled": scale each layer's loss so that its
+        weight alone decides its influence, whatever the size of its features; see
+        `losses.scaling`, also for the solvers that suit it. Some terms lack one.
+      strength: exponent of the normalisation, from 0 (none) to 1; a leaf.
     """
 
     layer_weights: tuple[float, ...] = ()
     normalise: str = static(default="")
-    strength: float = 1.0
+    strength: Annotated[float, Range(0, 1)] = 1.0
 
-    #: What `normalise` may be; "self_scaled" for those that use `squares`.
+    #: Allowed values of `normalise`; "self_scaled" needs `sum_squares`.
     normalisations: ClassVar[tuple[str, ...]] = ("", "gradient")
 
     def __post_init__(self) -> None:
@@ -175,15 +165,7 @@ class LayerTerm(Term):
                 f"{self.name}.layer_weights has {len(self.layer_weights)} entries "
                 f"for the {len(self.sites)} layers {self.sites}"
             )
-        if self.normalise not in self.normalisations:
-            raise RequestError(
-                f"{self.name}.normalise must be one of {self.normalisations}, "
-                f"got {self.normalise!r}"
-            )
-        if isinstance(self.strength, float) and self.strength > 1:
-            raise RequestError(
-                f"{self.name}.strength must be in [0, 1], got {self.strength}"
-            )
+        check_choice(f"{self.name}.normalise", self.normalise, self.normalisations)
 
     def __init_subclass__(cls) -> None:
         if "__call__" in vars(cls) and "parts" not in vars(cls):
@@ -194,19 +176,19 @@ class LayerTerm(Term):
 
     @property
     def sites(self) -> tuple[str, ...]:
-        """What there is a target, a weight and a curve for: the layers."""
+        """Names of the entries of targets, layer weights and curves: the layers."""
         return self.layers
 
     def layer_loss(self, features: jax.Array, target: Target) -> jax.Array:
-        """The distance of features [h, w, c] at one layer from that layer's target."""
+        """Return the loss of features [h, w, c] of one layer against its target."""
         raise NotImplementedError(f"{type(self).__name__} has no layer_loss")
 
     def factor(self, view: View, layer: str) -> float:
-        """What the loss of a layer of a canvas is multiplied by, beside its weight."""
+        """Return the factor of a layer's loss besides its weight."""
         return 1.0
 
-    def squares(self, difference: jax.Array) -> jax.Array:
-        """Σ d², self-scaled where `normalise` says so."""
+    def sum_squares(self, difference: jax.Array) -> jax.Array:
+        """Return Σ d², self-scaled if `normalise` asks for it."""
         if self.normalise == "self_scaled":
             return self_scaled(difference, self.strength)
         return (difference**2).sum()
@@ -214,14 +196,14 @@ class LayerTerm(Term):
     def parts(self, view: View, target: Target) -> dict[str, jax.Array]:
         weights = self.layer_weights or (1.0,) * len(self.sites)
         return {
-            f"{self.name}/{site}": weight * self._part(view, site, target_statistic)
-            for site, weight, target_statistic in zip(
+            f"{self.name}/{site}": weight * self._part(view, site, site_target)
+            for site, weight, site_target in zip(
                 self.sites, weights, target, strict=True
             )
         }
 
     def _part(self, view: View, site: str, target: Target) -> jax.Array:
-        """The loss of one layer, without its weight."""
+        """Return the loss of one layer without its weight."""
         factor, features = self.factor(view, site), view.features[site]
         if self.normalise == "gradient":
             return normalised_gradient(
@@ -229,7 +211,7 @@ class LayerTerm(Term):
                 features,
                 self.strength,
             )
-        if self.normalise == "self_scaled":  # It goes as "gradient" makes it go.
+        if self.normalise == "self_scaled":  # Cancels the factor, as "gradient" does.
             factor = factor ** (1 - self.strength)
         return factor * self.layer_loss(features, target)
 
@@ -239,12 +221,12 @@ class LayerTerm(Term):
 
 @record
 class Regions:
-    """The regions of the pictures that targets are taken from; a pytree.
+    """Regions of the content and style images; a pytree.
 
     Attributes:
-      content: [R, H, W] from 0 to 1, how much of each pixel belongs to each region.
-      styles: [R, h, w] for each style picture.
-      propagation: how they go down to the layers, one of `guides.PROPAGATIONS`.
+      content: [R, H, W] in [0, 1], the share of each pixel in each region.
+      styles: [R, h, w] for each style image.
+      propagation: propagation to the layers, one of `guides.PROPAGATIONS`.
     """
 
     content: jax.Array | np.ndarray
@@ -253,41 +235,40 @@ class Regions:
 
 
 def unique_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Number the repeated names: a second `style` becomes `style_2`."""
+    """Number repeated names: a second `style` becomes `style_2`."""
     unique: list[str] = []
     for name in names:
-        numbered, count = name, 1
-        while numbered in unique:
-            count += 1
-            numbered = f"{name}_{count}"
-        unique.append(numbered)
+        numbered = (f"{name}_{count}" for count in itertools.count(2))
+        candidates = itertools.chain([name], numbered)
+        unique.append(next(c for c in candidates if c not in unique))
     return tuple(unique)
 
 
 @record
 class Objective:
-    """Σ weight · term: a loss over pictures, and a pytree of its terms' leaves."""
+    """Σ weight · term: a loss of images, and a pytree of its terms' leaves."""
 
     terms: tuple[Term, ...]
 
     def __post_init__(self) -> None:
-        terms = self.terms
-        if not isinstance(terms, tuple | list):
-            raise RequestError(f"terms must be a tuple of loss terms, got {terms!r}")
-        for i, term_ in enumerate(terms):
-            if not isinstance(term_, Term):
-                raise RequestError(f"terms[{i}] is {term_!r}, which is not a loss term")
-        object.__setattr__(self, "terms", tuple(terms))
+        if not isinstance(self.terms, tuple | list):
+            raise RequestError(
+                f"terms must be a tuple of loss terms, got {self.terms!r}"
+            )
+        for i, entry in enumerate(self.terms):
+            if not isinstance(entry, Term):
+                raise RequestError(f"terms[{i}] must be a loss term, got {entry!r}")
+        object.__setattr__(self, "terms", tuple(self.terms))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The terms' names, no two alike; a second `style` is `style_2`."""
-        return unique_names(term_.name for term_ in self.terms)
+        """The terms' names; a second `style` is `style_2`."""
+        return unique_names(entry.name for entry in self.terms)
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Every layer that some term looks at, once."""
-        return tuple(dict.fromkeys(x for term_ in self.terms for x in term_.layers))
+        """All layers that the terms need, without repetitions."""
+        return tuple(dict.fromkeys(x for entry in self.terms for x in entry.layers))
 
     def view(
         self,
@@ -297,12 +278,12 @@ class Objective:
         propagation: str = "simple",
         step: jax.Array | int = 0,
     ) -> View:
-        """A picture [H, W, 3], its regions [R, H, W] if any, as the terms see it."""
-        guided = {}
+        """Return the view of an image [H, W, 3] with optional regions [R, H, W]."""
+        guides = {}
         if regions is not None:
             rounding = network.pool_rounding
-            guided = guides(regions, self.layers, propagation, rounding)
-        return View(image, network(image, self.layers), guided, step)
+            guides = layer_guides(regions, self.layers, propagation, rounding)
+        return View(image, network(image, self.layers), guides, step)
 
     def targets(
         self,
@@ -311,20 +292,20 @@ class Objective:
         styles: Sequence[jax.Array],
         regions: Regions | None = None,
     ) -> tuple[Target, ...]:
-        """One target a term, from a content [H, W, 3] and style pictures [h, w, 3]."""
-        pictures = [content, *styles]
-        own: list[jax.Array | None] = [None] * len(pictures)
-        how = "simple"
+        """Return one target per term, from content [H, W, 3] and styles [h, w, 3]."""
+        images = [content, *styles]
+        image_regions: list[jax.Array | None] = [None] * len(images)
+        propagation = "simple"
         if regions is not None:
-            own = list(map(jnp.asarray, (regions.content, *regions.styles)))
-            how = regions.propagation
+            image_regions = list(map(jnp.asarray, (regions.content, *regions.styles)))
+            propagation = regions.propagation
         with jax.default_matmul_precision(network.numerics.precision):
             content_view, *style_views = (
-                self.view(network, picture, region, how)
-                for picture, region in zip(pictures, own, strict=True)
+                self.view(network, image, region, propagation)
+                for image, region in zip(images, image_regions, strict=True)
             )
             return tuple(
-                term_.target(content_view, style_views) for term_ in self.terms
+                entry.target(content_view, style_views) for entry in self.terms
             )
 
     def __call__(
@@ -334,28 +315,31 @@ class Objective:
         targets: Sequence[Target],
         step: jax.Array | int = 0,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The loss of a canvas [H, W, 3] and, per term and layer, what it is made of.
-
-        The parts are weighted: they sum to the loss.
+        """Return the loss of a canvas [H, W, 3] and its weighted parts.
 
         Args:
-          step: how many steps were made before, for what is drawn anew at each.
+          network: computes the features.
+          canvas: the image that is optimised.
+          targets: see `targets`.
+          step: number of steps so far, for stochastic terms.
+
+        Returns:
+          The loss, and part name -> weighted part; the parts sum to the loss.
 
         Raises:
-          RequestError: parts of two terms have one name.
+          RequestError: parts of two terms have the same name.
         """
         parts: dict[str, jax.Array] = {}
-        # Matrix products inside terms, a user's own too, follow the declared
-        # precision without naming it.
+        # The declared precision applies to matrix products inside all terms.
         with jax.default_matmul_precision(network.numerics.precision):
             view = self.view(network, canvas, step=step)
-            for name, term_, target in zip(
+            for name, entry, target in zip(
                 self.names, self.terms, targets, strict=True
             ):
-                for part, value in term_.parts(view, target).items():
-                    if part.partition("/")[0] == term_.name:
-                        part = name + part.removeprefix(term_.name)
+                for part, value in entry.parts(view, target).items():
+                    if part.partition("/")[0] == entry.name:
+                        part = name + part.removeprefix(entry.name)
                     if part in parts:
                         raise RequestError(f"two terms have a part named {part!r}")
-                    parts[part] = term_.weight * value
+                    parts[part] = entry.weight * value
         return total(parts.values()), parts

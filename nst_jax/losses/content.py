@@ -1,20 +1,20 @@
-"""Content: the features themselves."""
+"""Content loss: squared differences of features."""
 
 from collections.abc import Sequence
 from typing import ClassVar
 
 import jax
-import jax.numpy as jnp
 
 from nst_jax.losses.base import LayerTerm, View, static, term
-from nst_jax.losses.conventions import Site, convention
+from nst_jax.losses.conventions import LayerShape, convention
+from nst_jax.losses.statistics import promote_to_float32
 
 
 @term
 class Content(LayerTerm):
-    """k · Σ (F − P)², F and P the canvas's and the content picture's features.
+    """k · Σ (F − P)², F and P the features of the canvas and of the content image.
 
-    Gatys, Ecker & Bethge 2016, equation 1; k is the convention's.
+    Gatys, Ecker & Bethge 2016, equation 1; k is the convention's factor.
     """
 
     layers: tuple[str, ...] = static(default=("relu4_2",))
@@ -31,9 +31,9 @@ class Content(LayerTerm):
         return tuple(content.features[layer] for layer in self.layers)
 
     def factor(self, view: View, layer: str) -> float:
-        site = Site(view, layer, len(self.layers))
-        return convention(self.convention).content(site)
+        shape = LayerShape(view, layer, len(self.layers))
+        return convention(self.convention).content(shape)
 
     def layer_loss(self, features: jax.Array, target: jax.Array) -> jax.Array:
-        dtype = jnp.promote_types(features.dtype, jnp.float32)
-        return self.squares(features.astype(dtype) - target.astype(dtype))
+        difference = promote_to_float32(features) - promote_to_float32(target)
+        return self.sum_squares(difference)

@@ -1,28 +1,29 @@
-"""How published tools scale their losses: a weight means nothing without it.
+"""Scalings of the losses of published tools, which give a weight its meaning.
 
-Every tool sums Σ (F − P)² over features, Σ (G − A)² over Gram matrices and some
-power of the differences of pixels, and each divides by something else. Here
-G = FFᵀ/M, M the number of positions of a layer: each picture's Gram matrix is
-divided by its own M, so that a style picture may have any size. The tools that
-divide FFᵀ − AAᵀ once presume one M for both, and resize the style picture to the
-content's (keras, app; the paper): theirs is ours at that size.
+Every tool sums Σ (F − P)² over features, Σ (G − A)² over Gram matrices and some power
+of the differences of pixels, and divides each by something else. Here G = FFᵀ/M, M the
+number of positions of a layer: each image's Gram matrix is divided by its own M, so
+that a style image may have any size. Tools that divide FFᵀ − AAᵀ once assume one M for
+both and resize the style image to the content's (keras, app; the paper). At that size
+their loss equals ours.
 """
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
-from nst_jax.core.errors import RequestError, nearest
+from nst_jax.core.errors import RequestError
+from nst_jax.core.validation import check_choice
 from nst_jax.losses.base import View
 
 
-@dataclasses.dataclass(frozen=True)
-class Site:
-    """Where a factor is asked for: one layer of a canvas.
+class LayerShape(NamedTuple):
+    """Sizes on which the scale of a layer's loss depends.
 
     Attributes:
-      view: the canvas.
-      layer: its canonical name.
-      layers: how many the term has, L.
+      view: view of the canvas.
+      layer: canonical name.
+      layers: number of layers of the term, L.
     """
 
     view: View
@@ -52,10 +53,10 @@ class Variation:
     """A total variation: `factor` times the sum or mean over pixels and channels.
 
     Attributes:
-      kind: "l1", "squared" or "power", as `TotalVariation` has them.
-      exponent: of "power".
-      mean: whether it is the mean, which a picture's size does not change.
-      factor: what it is multiplied by; dx and dy are in [0, 1] units.
+      kind: "l1", "squared" or "power", see `TotalVariation`.
+      exponent: exponent of "power".
+      mean: whether to take the mean, which does not depend on the image's size.
+      factor: factor of the sum or mean, for dx and dy in [0, 1] units.
     """
 
     kind: str = "l1"
@@ -66,17 +67,17 @@ class Variation:
 
 @dataclasses.dataclass(frozen=True)
 class Convention:
-    """What one tool multiplies its sums by.
+    """Factors of one tool.
 
     Attributes:
-      content: the factor of Σ (F − P)² at a site.
-      style: the factor of Σ (G − A)² at a site.
-      source: where the factors are from.
-      variation: its total variation; None where it has none.
+      content: factor of Σ (F − P)² at a layer.
+      style: factor of Σ (G − A)² at a layer.
+      source: source of the factors.
+      variation: total variation of the tool; None if it has none.
     """
 
-    content: Callable[[Site], float]
-    style: Callable[[Site], float]
+    content: Callable[[LayerShape], float]
+    style: Callable[[LayerShape], float]
     source: str
     variation: Variation | None = None
 
@@ -92,67 +93,67 @@ MEAN_ACTIVATIONS = {
 }
 
 
-def _activation(site: Site) -> float:
-    """The mean activation of a ReLU; for a convolution, that of its ReLU."""
-    if site.layer.startswith("pool"):
+def _activation(shape: LayerShape) -> float:
+    """Return the mean activation of a ReLU, or of a convolution's ReLU."""
+    if shape.layer.startswith("pool"):
         raise RequestError(
-            "convention 'paper_normalised' knows convolutions and their ReLUs, "
-            f"got layer {site.layer!r}"
+            "convention 'paper_normalised' needs convolutions or ReLUs as layers, "
+            f"got layer {shape.layer!r}"
         )
-    block, conv = map(int, site.layer[4:].split("_"))
+    block, conv = map(int, shape.layer[4:].split("_"))
     return MEAN_ACTIVATIONS[block][conv - 1]
 
 
-def _mean_square(site: Site) -> float:
-    return 1 / (site.channels * site.positions)
+def _mean_square(shape: LayerShape) -> float:
+    return 1 / (shape.channels * shape.positions)
 
 
 CONVENTIONS = {
     "paper": Convention(
-        content=lambda site: 1 / 2,
-        style=lambda site: 1 / (4 * site.channels**2),
+        content=lambda shape: 1 / 2,
+        style=lambda shape: 1 / (4 * shape.channels**2),
         source="Gatys, Ecker & Bethge 2016 (CVPR), equations 1 and 4",
     ),
     "paper_normalised": Convention(
-        content=lambda site: 1 / 2 / _activation(site) ** 2,
-        style=lambda site: 1 / (4 * site.channels**2) / _activation(site) ** 4,
-        source="the same, of features rescaled to a mean of 1 as the paper's were",
+        content=lambda shape: 1 / 2 / _activation(shape) ** 2,
+        style=lambda shape: 1 / (4 * shape.channels**2) / _activation(shape) ** 4,
+        source="paper, for features rescaled to a mean of 1 as in the paper",
     ),
     "gatys": Convention(
         content=_mean_square,
-        style=lambda site: 1e3 / site.channels**4,
+        style=lambda shape: 1e3 / shape.channels**4,
         source="leongatys/PytorchNeuralStyleTransfer: mean squares, 1e3/C² a layer",
     ),
     "johnson": Convention(
         content=_mean_square,
-        style=lambda site: 1 / site.channels**4,
-        # The tool has its gradient alone, and feeds white as 256.
+        style=lambda shape: 1 / shape.channels**4,
+        # The tool defines only its gradient, and white is 256.
         variation=Variation("power", factor=256**2 / 2),
         source="jcjohnson/neural-style: mean squares, of Gram matrices FFᵀ/(CM)",
     ),
     "keras": Convention(
-        content=lambda site: 1.0,
-        # FFᵀ − AAᵀ over 4·3²·P², of whatever layer, and the mean of the layers.
-        style=lambda site: site.positions**2 / (36 * site.pixels**2 * site.layers),
+        content=lambda shape: 1.0,
+        # FFᵀ − AAᵀ over 4·3²·P² for every layer, and the mean of the layers.
+        style=lambda shape: shape.positions**2 / (36 * shape.pixels**2 * shape.layers),
         variation=Variation("power", exponent=1.25, factor=255**2.5),
         source="keras-io, neural_style_transfer.py: sums, 3 channels for all layers",
     ),
     "pastiche": Convention(
-        content=lambda site: 0.01 * _mean_square(site),
-        style=lambda site: 10 / site.channels**4,
+        content=lambda shape: 0.01 * _mean_square(shape),
+        style=lambda shape: 10 / shape.channels**4,
         variation=Variation("l1", mean=True, factor=255 / 2),
         source="dstein64/pastiche 1.6: mean squares, 0.01 and 10/C² a layer",
     ),
     "app": Convention(
         content=_mean_square,
         # The mean over C² of (FFᵀ − AAᵀ)², over 4CM².
-        style=lambda site: 1 / (4 * site.channels**3),
+        style=lambda shape: 1 / (4 * shape.channels**3),
         variation=Variation("l1", mean=True),
         source="priyam314/NeuralStyleTransfer-App, nst.py; its layers weigh 1e3/n²",
     ),
     "gordicaleksa": Convention(
         content=_mean_square,
-        style=lambda site: 1 / (site.channels**2 * site.layers),
+        style=lambda shape: 1 / (shape.channels**2 * shape.layers),
         variation=Variation("l1", factor=255),
         source="gordicaleksa/pytorch-neural-style-transfer: sums over FFᵀ/(CM)",
     ),
@@ -160,14 +161,10 @@ CONVENTIONS = {
 
 
 def convention(name: str) -> Convention:
-    """The convention of that name.
+    """Return the convention of that name.
 
     Raises:
-      RequestError: there is none.
+      RequestError: the name is unknown.
     """
-    if name not in CONVENTIONS:
-        raise RequestError(
-            f"unknown convention {name!r}{nearest(name, CONVENTIONS)} "
-            f"(conventions are {', '.join(CONVENTIONS)})"
-        )
+    check_choice("convention", name, CONVENTIONS)
     return CONVENTIONS[name]

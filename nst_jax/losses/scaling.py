@@ -1,63 +1,62 @@
-"""Losses whose layers count alike, however large their features are.
+"""Normalisations that make layers count alike, whatever the size of their features.
 
-The L1 norm of a layer's gradient depends on the size of its features, and across
-VGG's layers that differs a hundredfold. Two remedies:
+The L1 norm of a layer's gradient grows with the layer's features, and differs a
+hundredfold across VGG's layers. Two remedies:
 
-* "gradient": the gradient of a layer's own loss in its features is divided by its L1
-  norm before it goes further down (jcjohnson/neural-style's `-normalize_gradients`,
-  andersbll/neural_artistic_style). What comes of it is the gradient of no function:
-  a line search looks for a descent that need not be there, and L-BFGS gathers
-  curvature of nothing. It is for Adam and for gradient descent.
-* "self_scaled": Σd²/Σ|d| in place of Σd² (crowsonkb/style-transfer-pytorch,
-  `ScaledMSELoss`). Its gradient in d is of one size however large d is, with an L1
-  norm of 1 where all |d| are equal. A loss like others, for every solver, but with a
-  kink where it is 0.
+* "gradient": divide the gradient of a layer's loss in its features by its L1 norm
+  before backpropagating it (jcjohnson/neural-style's `-normalize_gradients`,
+  andersbll/neural_artistic_style). The result is not the gradient of any function:
+  line searches may fail and L-BFGS gathers wrong curvature. Use Adam or gradient
+  descent.
+* "self_scaled": Σd²/Σ|d| instead of Σd² (crowsonkb/style-transfer-pytorch,
+  `ScaledMSELoss`). The size of its gradient in d is independent of the size of d, and
+  its L1 norm is 1 if all |d| are equal. It suits every solver, but has a kink at 0.
 
-The norm is raised to the power of a strength: 1 as the tools have it, 0 for the plain
-loss, and between them a layer's say goes smoothly from one to the other. A factor
-that a tool's convention multiplies its loss by goes the same way: at 1 it is gone.
+The norm is raised to the power of a strength: 1 in these tools, 0 for the plain loss.
+The factor of a tool's convention fades in the same way, and is gone at 1.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.lax import stop_gradient
 
-#: What norms are kept from 0 by, as the tools have it.
-_LEAST = 1e-8
+from nst_jax.losses.statistics import absolute
+
+#: Added to norms to avoid a division by 0, as in the tools.
+_EPSILON = 1e-8
 
 
 def normalised_gradient(
     loss: Callable[[Any], jax.Array], features: Any, strength: float | jax.Array = 1.0
 ) -> jax.Array:
-    """The loss of features, with gradient g / (‖g‖₁ + 1e-8)^strength in them.
+    """Return the loss of features, with the gradient g / (‖g‖₁ + 1e-8)^strength.
 
-    What the result is multiplied by, weights too, scales that gradient as any other:
-    it is the loss's own gradient that is normalised, not what arrives from above.
+    Only the loss's own gradient g is normalised: factors of the result, such as
+    weights, scale it as usual.
 
     Args:
-      loss: from features to a scalar.
+      loss: maps features to a scalar.
       features: a pytree of arrays; ‖g‖₁ is over all of them.
       strength: from 0 to 1.
     """
-    here = stop_gradient(features)
-    value, slope = jax.value_and_grad(loss)(here)
-    norm = sum(abs(leaf.astype(value.dtype)).sum() for leaf in jax.tree.leaves(slope))
-    scale = stop_gradient((norm + _LEAST) ** -strength)
-    # Of value 0 and of the gradient that is wanted.
-    levers = jax.tree.map(
+    fixed = stop_gradient(features)
+    value, gradient = jax.value_and_grad(loss)(fixed)
+    leaves = jax.tree.leaves(gradient)
+    norm = sum(abs(leaf.astype(value.dtype)).sum() for leaf in leaves)
+    scale = stop_gradient((norm + _EPSILON) ** -strength)
+    # Each has the value 0 and the normalised gradient.
+    zeros = jax.tree.map(
         lambda g, f, f0: (scale * stop_gradient(g) * (f - f0)).sum(),
-        slope,
+        gradient,
         features,
-        here,
+        fixed,
     )
-    return value + sum(jax.tree.leaves(levers))
+    return value + sum(jax.tree.leaves(zeros))
 
 
 def self_scaled(difference: jax.Array, strength: float | jax.Array = 1.0) -> jax.Array:
-    """Σ d² / (Σ |d| + 1e-8)^strength, a scalar, of differences of any shape."""
-    # Not jnp.abs: its gradient at 0 is 1.
-    norm = (difference * jnp.sign(difference)).sum()
-    return (difference**2).sum() / (norm + _LEAST) ** strength
+    """Return Σ d² / (Σ |d| + 1e-8)^strength, a scalar, of differences of any shape."""
+    norm = absolute(difference).sum()
+    return (difference**2).sum() / (norm + _EPSILON) ** strength

@@ -1,19 +1,20 @@
 """The sliced Wasserstein distance: histograms along random directions."""
 
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from nst_jax.core.keys import seed_key
-from nst_jax.losses.base import Target, View, check_integers, static, term
+from nst_jax.core.validation import Range
+from nst_jax.losses.base import Target, View, static, term
 from nst_jax.losses.quantiles import (
     Quantiles,
     WeightedSamples,
-    bag,
     quantiles,
-    transport,
+    transport_cost,
+    weighted_samples,
 )
 from nst_jax.losses.style import StyleTerm
 
@@ -25,16 +26,16 @@ class Slices(NamedTuple):
     quantiles: Quantiles
 
 
-def directions(
+def random_directions(
     key: jax.Array, channels: int, count: int, dtype: DTypeLike = jnp.float32
 ) -> jax.Array:
-    """Random unit vectors [channels, count]: orthonormal, as many at a time as can be.
+    """Return random unit vectors [channels, count], in orthonormal blocks.
 
-    Each is uniform on the sphere; orthogonal ones cover it more evenly than
-    independent ones would.
+    Each is uniform on the sphere; orthogonal vectors cover it more evenly than
+    independent ones.
     """
     blocks = -(-count // channels)
-    # Drawn in float32 always: in float64 they would be others.
+    # In float32 whatever the dtype, because float64 draws other numbers.
     normals = jax.random.normal(key, (blocks, channels, channels), jnp.float32)
     bases = jnp.linalg.qr(normals.astype(dtype))[0]
     return jnp.concatenate(list(bases), 1)[:, :count]
@@ -44,32 +45,26 @@ def directions(
 class SlicedWasserstein(StyleTerm):
     """The mean over directions v of the squared W₂ of vᵀF and vᵀF*.
 
-    Heitz, Vanhoey, Chambon & Belcour 2021 (arXiv 2006.07229): the only
-    statistic here that is 0 for equal distributions alone, where there are directions
-    enough.
+    Heitz, Vanhoey, Chambon & Belcour 2021 (arXiv 2006.07229). With enough directions it
+    is 0 only for equal distributions, unlike the other style terms.
 
     Attributes:
-      directions: K; 0 for as many as a layer has channels, as the paper has it.
-      seed: what they are drawn with.
-      anew: whether they are drawn anew at each step, as in the paper: then the loss is
-        another one at each step, which is for Adam and for gradient descent. Else
-        they are drawn once. Within a step, and for all members, they are the same.
-      levels: at most so many quantiles of a style are kept along each direction.
-        The distances are exact where canvas and style have equally many positions, no
-        masks and at most so many positions; else they are approximate, see
-        `Histogram`.
-      samples: at most so many positions of a style are kept where `anew` is set.
+      directions: K; 0 for the number of channels of each layer, as in the paper.
+      seed: seed of the directions.
+      anew: draw new directions at each step, as in the paper, instead of once. The loss
+        is then stochastic: use Adam or gradient descent. All members share the
+        directions of a step.
+      levels: largest number of quantiles kept per direction of a style. The distances
+        are exact without masks if canvas and style have the same number of positions,
+        at most `levels`; else approximate, see `Histogram`.
+      samples: largest number of positions kept per style if `anew` is set.
     """
 
-    directions: int = static(default=0)
-    seed: int = static(default=0)
+    directions: Annotated[int, Range(at_least=0)] = static(default=0)
+    seed: Annotated[int, Range(at_least=0)] = static(default=0)
     anew: bool = static(default=False)
-    levels: int = static(default=1024)
-    samples: int = static(default=16384)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_integers(self, directions=0, seed=0, levels=2, samples=1)
+    levels: Annotated[int, Range(at_least=2)] = static(default=1024)
+    samples: Annotated[int, Range(at_least=1)] = static(default=16384)
 
     @property
     def is_stochastic(self) -> bool:
@@ -78,40 +73,37 @@ class SlicedWasserstein(StyleTerm):
     def statistic(
         self, features: jax.Array, weights: jax.Array | None = None
     ) -> WeightedSamples:
-        return bag(features, weights)
+        return weighted_samples(features, weights)
 
     def target_statistic(self, statistic: WeightedSamples) -> WeightedSamples | Slices:
         if self.anew:
-            return self._sample(statistic)
+            return self._subsample(statistic)
         return self._slices(statistic, seed_key(self.seed))
 
     def distance(self, statistic: WeightedSamples, target: Slices) -> jax.Array:
-        return transport(_along(statistic, target.directions), target.quantiles)
+        return transport_cost(_project(statistic, target.directions), target.quantiles)
 
     def parts(self, view: View, target: Target) -> dict[str, jax.Array]:
-        if self.anew:
-            key = jax.random.fold_in(seed_key(self.seed), view.step)
-            target = tuple(
-                tuple(
-                    region._replace(
-                        statistics=tuple(
-                            self._slices(style, key) for style in region.statistics
-                        )
-                    )
-                    for region in regions
-                )
-                for regions in target
-            )
-        return super().parts(view, target)
+        if not self.anew:
+            return super().parts(view, target)
+        key = jax.random.fold_in(seed_key(self.seed), view.step)
+
+        def is_style(node: Any) -> bool:
+            return isinstance(node, WeightedSamples)
+
+        def slice_style(node: Any) -> Any:
+            return self._slices(node, key) if is_style(node) else node
+
+        return super().parts(view, jax.tree.map(slice_style, target, is_leaf=is_style))
 
     def _slices(self, style: WeightedSamples, key: jax.Array) -> Slices:
         channels = style.values.shape[1]
         count = self.directions or channels
-        drawn = directions(key, channels, count, style.values.dtype)
-        return Slices(drawn, quantiles(_along(style, drawn), self.levels))
+        directions = random_directions(key, channels, count, style.values.dtype)
+        return Slices(directions, quantiles(_project(style, directions), self.levels))
 
-    def _sample(self, style: WeightedSamples) -> WeightedSamples:
-        """Some positions of a style, drawn by their weights; all if there are few."""
+    def _subsample(self, style: WeightedSamples) -> WeightedSamples:
+        """Draw at most `samples` positions of a style by their weights."""
         count = len(style.values)
         if count <= self.samples:
             return style
@@ -125,6 +117,6 @@ class SlicedWasserstein(StyleTerm):
         return WeightedSamples(style.values[chosen], None)
 
 
-def _along(found: WeightedSamples, drawn: jax.Array) -> WeightedSamples:
-    """A bag's projections [M, K] on directions [c, K]."""
-    return WeightedSamples(found.values @ drawn, found.weights)
+def _project(samples: WeightedSamples, directions: jax.Array) -> WeightedSamples:
+    """Project samples on directions [c, K]."""
+    return WeightedSamples(samples.values @ directions, samples.weights)

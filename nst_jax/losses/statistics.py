@@ -1,4 +1,4 @@
-"""Statistics of features in which position is lost, accumulated in float32 at least."""
+"""Statistics of features that ignore position, accumulated in float32 at least."""
 
 from typing import NamedTuple
 
@@ -6,19 +6,23 @@ import jax
 import jax.numpy as jnp
 
 
-def widened(array: jax.Array) -> jax.Array:
-    """An array in float32 at least, in which statistics are accumulated."""
+def promote_to_float32(array: jax.Array) -> jax.Array:
+    """Return an array in float32, or in its own dtype if that is wider."""
     return array.astype(jnp.promote_types(array.dtype, jnp.float32))
 
 
-def products(f: jax.Array, g: jax.Array, weights: jax.Array | None = None) -> jax.Array:
-    """Σ w f gᵀ [c, d] of f [h, w, c] and g [h, w, d]; of no position at all, 0.
+def cross_gram(
+    f: jax.Array, g: jax.Array, weights: jax.Array | None = None
+) -> jax.Array:
+    """Return Σ w f gᵀ [c, d] of features f [h, w, c] and g [h, w, d].
 
-    Accumulated in float32 at least: products of two bfloat16 or float16 features
-    overflow or round where their mean does not.
+    It is accumulated in float32 at least: products of two bfloat16 or float16 features
+    overflow or lose digits. Without any position it is 0.
 
     Args:
-      weights: [h, w], what each position counts for, of sum 1; None for 1/M each.
+      f: [h, w, c].
+      g: [h, w, d].
+      weights: [h, w], weights of the positions, of sum 1; None for equal weights.
     """
     dtype = jnp.promote_types(f.dtype, jnp.float32)
     f, g = (array.reshape(-1, array.shape[-1]) for array in (f, g))
@@ -30,13 +34,14 @@ def products(f: jax.Array, g: jax.Array, weights: jax.Array | None = None) -> ja
 
 
 def gram(features: jax.Array, weights: jax.Array | None = None) -> jax.Array:
-    """Σ w f fᵀ [c, c] of features [h, w, c]: FFᵀ/M where all M positions count alike.
+    """Return the Gram matrix Σ w f fᵀ [c, c] of features [h, w, c].
 
     Args:
-      weights: as `products` has them.
+      features: [h, w, c].
+      weights: [h, w] of sum 1; None for equal weights: FFᵀ/M of M positions.
     """
     f = features.reshape(-1, features.shape[-1])
-    return products(f, f, weights)
+    return cross_gram(f, f, weights)
 
 
 class Moments(NamedTuple):
@@ -47,39 +52,46 @@ class Moments(NamedTuple):
 
 
 def mean(features: jax.Array, weights: jax.Array | None = None) -> jax.Array:
-    """Σ w f [c] of features [..., c], in float32 at least.
-
-    Args:
-      weights: [...], of sum 1; None where all positions count alike.
-    """
-    f = widened(features).reshape(-1, features.shape[-1])
+    """Return Σ w f [c] of features [..., c] and weights [...] of sum 1."""
+    f = promote_to_float32(features).reshape(-1, features.shape[-1])
     if weights is None:
         return f.mean(0)
     return (weights.reshape(-1, 1).astype(f.dtype) * f).sum(0)
 
 
 def covariance(features: jax.Array, weights: jax.Array | None = None) -> Moments:
-    """The mean and Σ w (f − μ)(f − μ)ᵀ, of features [..., c] and weights as `mean`."""
-    middle = mean(features, weights)
-    # Of the centred features, not E[ffᵀ] − μμᵀ, in which most digits may cancel.
-    centred = widened(features).reshape(-1, features.shape[-1]) - middle[None]
-    return Moments(middle, gram(centred, weights))
+    """Return the mean and the covariance of features [..., c]; weights as in `mean`."""
+    average, centred = _centred(features, weights)
+    return Moments(average, gram(centred, weights))
 
 
 def deviation(features: jax.Array, weights: jax.Array | None = None) -> Moments:
-    """The mean and the standard deviation of each channel, likewise."""
-    middle = mean(features, weights)
-    centred = widened(features).reshape(-1, features.shape[-1]) - middle[None]
-    return Moments(middle, root(mean(centred**2, weights)))
+    """Return each channel's mean and standard deviation; weights as in `mean`."""
+    average, centred = _centred(features, weights)
+    return Moments(average, safe_sqrt(mean(centred**2, weights)))
 
 
-def root(x: jax.Array) -> jax.Array:
-    """√x where x is above 0; elsewhere 0, and its gradient is 0 too, not infinite."""
+def _centred(
+    features: jax.Array, weights: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
+    """Return the mean and the centred features: E[ffᵀ] − μμᵀ would cancel digits."""
+    average = mean(features, weights)
+    f = promote_to_float32(features).reshape(-1, features.shape[-1])
+    return average, f - average[None]
+
+
+def absolute(x: jax.Array) -> jax.Array:
+    """Return |x| with a gradient of 0 at 0, where that of `jnp.abs` is 1."""
+    return x * jnp.sign(x)
+
+
+def safe_sqrt(x: jax.Array) -> jax.Array:
+    """Return √x, and 0 with a gradient of 0 where x ≤ 0."""
     positive = x > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
 
 
-def as_weights(guide: jax.Array) -> jax.Array:
-    """A guide [h, w] as weights of sum 1; all 0 where it is."""
+def normalise_weights(guide: jax.Array) -> jax.Array:
+    """Scale a guide [h, w] to sum 1; an empty guide stays 0."""
     whole = guide.sum()
     return guide / jnp.where(whole > 0, whole, 1)

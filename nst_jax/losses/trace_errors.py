@@ -1,4 +1,4 @@
-"""Errors that a term's code raises while it is traced, each as one sentence."""
+"""Errors that a term's code raises during tracing, each as one sentence."""
 
 import re
 import traceback
@@ -12,8 +12,8 @@ from nst_jax.losses.base import Objective, Term
 from nst_jax.models.layers import canonical_layer
 from nst_jax.models.vgg import Network
 
-#: What JAX raises where Python asks for a number that is not there yet.
-UNKNOWN = (
+#: Exceptions of JAX where Python needs the value of a traced array.
+TRACER_ERRORS = (
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerArrayConversionError,
     jax.errors.TracerIntegerConversionError,
@@ -21,32 +21,32 @@ UNKNOWN = (
 )
 
 
-def unknown(error: BaseException, leaf: str = "") -> str:
-    """Describe one of `UNKNOWN`, and how to write the code instead.
+def describe_tracer_error(error: BaseException, leaf: str = "") -> str:
+    """Describe one of `TRACER_ERRORS` and its remedy.
 
     Args:
-      error: it.
-      leaf: the field whose number was asked for; "" for what is in a picture.
+      error: the exception.
+      leaf: the leaf whose value is needed; "" for a pixel or feature.
     """
-    what = f"the leaf {leaf!r}" if leaf else "what is in a picture"
+    value = f"the leaf {leaf!r}" if leaf else "a pixel or feature"
     if isinstance(error, jax.errors.TracerArrayConversionError):
-        return f"it takes {what} out of JAX, as np.asarray does; compute with jax.numpy"
-    field = leaf.rpartition(".")[2]
+        return f"the code converts {value} to NumPy; use jax.numpy instead"
+    field = leaf.partition(".")[0]
     static = f"declare it static, {field}: … = nst_jax.static(…), or " if leaf else ""
     return (
-        f"Python decides by {what}, which is unknown while the program is traced: "
-        f"{static}let jnp.where decide"
+        f"the code needs the value of {value}, which is unknown during tracing; "
+        f"{static}use jnp.where"
     )
 
 
-def raised(error: BaseException) -> str:
-    """Describe any other exception in one line; one about a layer with its remedy."""
+def describe_exception(error: BaseException) -> str:
+    """Describe an exception in one line, with the remedy for a missing layer."""
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     key = error.args[0] if isinstance(error, KeyError) and error.args else None
     if isinstance(key, str) and _is_layer(key):
         return (
-            f"{reason}: the term looks at a layer that its field layers does not "
-            f"name; add {key!r} there"
+            f"{reason}: the term uses a layer that is not in its field layers; add "
+            f"{key!r} there"
         )
     return reason
 
@@ -65,62 +65,67 @@ def trace(
     """Return the shapes of a function's results, traced as in the compiled program.
 
     Args:
-      function: takes the objective, the network and `args`.
+      objective: first argument of `function`.
+      network: second argument of `function`.
+      function: the function to trace.
+      *args: its other arguments.
 
     Raises:
-      RequestError: a term's code raises, or decides by a number that is traced.
+      RequestError: a term's code raises, or needs the value of a traced array.
     """
     try:
         return jax.eval_shape(function, objective, network, *args)
-    except UNKNOWN as error:
-        name, leaf = _undecided(objective, network, function, args)
-        raise RequestError(f"terms ({name}): {unknown(error, leaf)}") from None
+    except TRACER_ERRORS as error:
+        names = ", ".join(objective.names)
+        path, cause = find_needed_leaf(function, objective, network, *args) or (
+            "",
+            error,
+        )
+        if path:
+            _, index, path = path.split(".", 2)
+            names = objective.terms[int(index)].name
+        raise RequestError(
+            f"terms ({names}): {describe_tracer_error(cause, path)}"
+        ) from None
     except RequestError:
         raise
-    except (Exception, SystemExit) as error:  # A term is code, and may raise anything.
-        place = _place(error) or f"one of {', '.join(objective.names)}"
-        raise RequestError(f"terms: {place}: {raised(error)}") from error
+    except (Exception, SystemExit) as error:  # A term's code may raise anything.
+        source = _raising_method(error) or f"one of {', '.join(objective.names)}"
+        raise RequestError(f"terms: {source}: {describe_exception(error)}") from error
 
 
-def _undecided(
-    objective: Objective, network: Network, function: Callable[..., Any], args: Any
-) -> tuple[str, str]:
-    """The name of the term whose number Python asks for, and the number's field.
+def find_needed_leaf(
+    function: Callable[..., Any], tree: Any, *args: Any
+) -> tuple[str, Exception] | None:
+    """Find the leaf whose value Python needs to trace `function(tree, *args)`.
 
-    All names and "" where what is in the pictures is asked for.
+    Returns:
+      The leaf's path, or "" if Python needs a value of `args`, and the exception of
+      JAX; None if every leaf may be traced alone.
     """
+    leaves, structure = jax.tree.flatten(tree)
+    paths = [
+        jax.tree_util.keystr(path, simple=True, separator=".")
+        for path, _ in jax.tree.leaves_with_path(tree)
+    ]
 
-    def is_traced(*unknown_leaves: int) -> bool:
-        """Whether a trace succeeds in which all leaves but these have their numbers."""
+    def call(traced: dict[int, Any], *args: Any) -> Any:
+        merged = [traced.get(i, leaf) for i, leaf in enumerate(leaves)]
+        return function(jax.tree.unflatten(structure, merged), *args)
 
-        def with_given(numbers: dict[int, Any], *args: Any) -> Any:
-            given = [numbers.get(i, leaf) for i, leaf in enumerate(leaves)]
-            return function(jax.tree.unflatten(tree, given), *args)
-
+    for path, traced in [("", {}), *((paths[i], {i: x}) for i, x in enumerate(leaves))]:
         try:
-            jax.eval_shape(
-                with_given, {i: leaves[i] for i in unknown_leaves}, network, *args
-            )
-        except UNKNOWN:
-            return False
-        return True
-
-    leaves, tree = jax.tree.flatten(objective)
-    names = ", ".join(objective.names)
-    if not is_traced():
-        return names, ""
-    for i, (path, _) in enumerate(jax.tree_util.tree_leaves_with_path(objective)):
-        if not is_traced(i):
-            keys = jax.tree_util.keystr(path, simple=True, separator=".").split(".", 2)
-            return objective.terms[int(keys[1])].name, keys[2]
-    return names, ""
+            jax.eval_shape(call, traced, *args)
+        except TRACER_ERRORS as error:
+            return path, error
+    return None
 
 
-def _place(error: BaseException) -> str | None:
-    """The innermost of the terms' methods that raised, and where; None if none did."""
-    place = None
+def _raising_method(error: BaseException) -> str | None:
+    """Return the class, file and line of the innermost term method that raised."""
+    source = None
     for frame, line in traceback.walk_tb(error.__traceback__):
         if isinstance(term := frame.f_locals.get("self"), Term):
             file = re.split(r"[/\\]", frame.f_code.co_filename)[-1]
-            place = f"{type(term).__name__} ({file}, line {line})"
-    return place
+            source = f"{type(term).__name__} ({file}, line {line})"
+    return source

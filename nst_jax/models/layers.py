@@ -7,7 +7,7 @@ from nst_jax.core.errors import RequestError, nearest
 
 
 def conv_shapes() -> dict[str, tuple[int, int]]:
-    """(inputs, outputs) of each of VGG-19's sixteen convolutions, in order."""
+    """Return (inputs, outputs) of each of VGG-19's sixteen convolutions, in order."""
     blocks = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
     shapes, channels = {}, 3
     for block, (width, depth) in enumerate(blocks, start=1):
@@ -33,15 +33,15 @@ CONVS = tuple(conv_shapes())
 
 
 def canonical_layer(name: str | int) -> str:
-    """The canonical name of a layer, from any name that the field gives it.
+    """Return the canonical name of a layer.
 
     Accepted: `relu4_2`, `conv4_2`, `pool4`; Keras' `block4_conv2` (its
     convolutions include the ReLU, so this is `relu4_2`) and `block4_pool`;
     `conv_9` and `relu_9`, the ninth of the sixteen convolutions counted from 1;
-    and a bare index into the list of 37 stages, as torchvision's `features[21]`.
+    and a bare index into the list of 37 layers, as torchvision's `features[21]`.
 
     Raises:
-      RequestError: no layer has this name; the message holds the nearest one.
+      RequestError: no layer has this name; the message suggests the nearest one.
     """
     text = str(name)
     if text in LAYERS:
@@ -65,7 +65,11 @@ def canonical_layer(name: str | int) -> str:
 
 
 def canonical_layers(names: Iterable[str | int]) -> tuple[str, ...]:
-    """`canonical_layer` of each name, or of the one; a layer twice is refused."""
+    """Return the canonical name of each layer; a single string is one layer.
+
+    Raises:
+      RequestError: a name is unknown, or a layer is named twice.
+    """
     if isinstance(names, str):
         names = (names,)
     layers = tuple(canonical_layer(name) for name in names)
@@ -76,16 +80,15 @@ def canonical_layers(names: Iterable[str | int]) -> tuple[str, ...]:
 
 
 def deepest_layer(layers: Iterable[str]) -> str:
-    """The one of `layers` (canonical) that is computed last."""
+    """Return the layer (canonical) that is computed last."""
     return max(layers, key=LAYERS.index)
 
 
 def smallest_side(layers: Iterable[str]) -> int:
-    """Return the stride of the deepest of `layers`, in pixels.
+    """Return the least height and width, in pixels, of an image that reaches `layers`.
 
-    It is the least height and width that a picture may have: with `pool_rounding`
-    "floor" a smaller one has no position at the layer, with "ceil" none that sees as
-    much as the layer's window.
+    It equals the stride of the deepest layer. A smaller image has no position there
+    ("floor") or none that covers the layer's whole window ("ceil").
     """
-    above = LAYERS[: LAYERS.index(deepest_layer(layers)) + 1]
-    return 2 ** sum(layer.startswith("pool") for layer in above)
+    computed = LAYERS[: LAYERS.index(deepest_layer(layers)) + 1]
+    return 2 ** sum(layer.startswith("pool") for layer in computed)

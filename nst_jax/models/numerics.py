@@ -1,18 +1,19 @@
-"""How the arithmetic is done: one record, named in every manifest."""
+"""Precision and determinism of a run, recorded in every manifest."""
 
 import dataclasses
+from typing import Literal
 
 import jax
 
 from nst_jax.core.errors import RequestError
+from nst_jax.core.validation import check_fields
 
-PRECISIONS = {
+ConvolutionForm = Literal["auto", "direct", "winograd"]
+_PRECISIONS = {
     "highest": jax.lax.Precision.HIGHEST,
     "high": jax.lax.Precision.HIGH,
     "default": jax.lax.Precision.DEFAULT,
 }
-FEATURE_DTYPES = ("float32", "bfloat16", "float64")
-CONVOLUTIONS = ("auto", "direct", "winograd")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,69 +24,49 @@ class Numerics:
       precision: of convolutions and matrix products. "highest" is float32
         everywhere; "high" and "default" let GPUs use TF32 and TPUs bfloat16
         passes. A CPU computes all three alike.
-      feature_dtype: in which the network computes. Statistics of the features
-        are accumulated in float32 at least, whatever it is.
-      convolution: "direct"; "winograd", fewer multiplications and ten times the
-        rounding, see `nst_jax.winograd`; or "auto", which is the latter on a CPU in
-        float32, where it is the faster one. A layer is computed in it if the pictures
-        of a batch have pixels enough together, so that a batch may round otherwise
-        than a picture alone. What libraries choose on a GPU is theirs.
-      deterministic: the same bits run after run, process after process. On a GPU it
-        forbids kernels whose result may differ from run to run, and the timing of
-        kernels against each other, which may choose others in another process. A
-        CPU needs neither.
-      batch_invariant: the same bits whatever the batch that a member is in: what
-        "vmap" would compute together is computed one after the other.
+      feature_dtype: dtype of the network's features. Their statistics are
+        accumulated in float32 at least.
+      convolution: "direct"; "winograd", with fewer multiplications and ten times the
+        rounding error, see `nst_jax.models.winograd`; or "auto": "winograd" on a CPU
+        in float32, where it is faster, else "direct". A layer uses Winograd's form
+        if the whole batch has enough pixels, so rounding may depend on the batch
+        size. On a GPU the vendor's library chooses its own algorithm.
+      deterministic: the same bits in every run and process. On a GPU it excludes
+        nondeterministic kernels and autotuning. A CPU needs neither.
+      batch_invariant: the same bits for a member whatever its batch: members that
+        "vmap" would compute together are computed one after the other.
     """
 
-    precision: str = "highest"
-    feature_dtype: str = "float32"
-    convolution: str = "auto"
+    precision: Literal["highest", "high", "default"] = "highest"
+    feature_dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    convolution: ConvolutionForm = "auto"
     deterministic: bool = False
     batch_invariant: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("deterministic", "batch_invariant"):
-            if not isinstance(getattr(self, name), bool):
-                raise RequestError(
-                    f"numerics.{name} must be True or False, "
-                    f"got {getattr(self, name)!r}"
-                )
-        if self.precision not in PRECISIONS:
-            raise RequestError(
-                f"numerics.precision must be one of {tuple(PRECISIONS)}, "
-                f"got {self.precision!r}"
-            )
-        if self.feature_dtype not in FEATURE_DTYPES:
-            raise RequestError(
-                f"numerics.feature_dtype must be one of {FEATURE_DTYPES}, "
-                f"got {self.feature_dtype!r}"
-            )
-        if self.convolution not in CONVOLUTIONS:
-            raise RequestError(
-                f"numerics.convolution must be one of {CONVOLUTIONS}, "
-                f"got {self.convolution!r}"
-            )
+        check_fields(self, "numerics.")
         if self.convolution == "winograd" and self.feature_dtype != "float32":
             raise RequestError(
-                "numerics.convolution='winograd' is for feature_dtype='float32', got "
-                f"{self.feature_dtype!r}: its rounding is ten times that of 'direct'"
+                "numerics.convolution='winograd' needs feature_dtype='float32', got "
+                f"{self.feature_dtype!r}"
             )
 
     def resolve(self, backend: str) -> "Numerics":
-        """The same with `convolution` decided for a backend: "cpu", "gpu" or "tpu"."""
+        """Replace "auto" by the convolution for a backend: "cpu", "gpu" or "tpu"."""
         if self.convolution != "auto":
             return self
-        pays = backend == "cpu" and self.feature_dtype == "float32"
-        return dataclasses.replace(self, convolution="winograd" if pays else "direct")
+        is_faster = backend == "cpu" and self.feature_dtype == "float32"
+        return dataclasses.replace(
+            self, convolution="winograd" if is_faster else "direct"
+        )
 
     @property
     def lax_precision(self) -> jax.lax.Precision:
-        return PRECISIONS[self.precision]
+        return _PRECISIONS[self.precision]
 
     @property
     def compiler_options(self) -> dict[str, bool | int]:
-        """For the one top-level `jax.jit`; without effect where there is no GPU."""
+        """Options of the top-level `jax.jit`; they affect only GPUs."""
         if not self.deterministic:
             return {}
         return {

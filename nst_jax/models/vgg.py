@@ -1,14 +1,12 @@
-"""VGG-19 as a pure function of its weights and one picture.
+"""VGG-19 as a pure function of its weights and one image.
 
-The trunk of Simonyan & Zisserman 2015 (arXiv 1409.1556), configuration E:
-sixteen 3×3 convolutions in five blocks, a ReLU after each, a 2×2 pooling after
-each block. Every one of these 37 stages can be tapped; the network ends at the
-deepest tap that is asked for.
+The trunk of Simonyan & Zisserman 2015 (arXiv 1409.1556), configuration E: sixteen 3×3
+convolutions in five blocks, a ReLU after each convolution, a 2×2 pooling after each
+block. Each of these 37 layers can be tapped; computation ends at the deepest tap.
 """
 
 import concurrent.futures
 import dataclasses
-import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,6 +19,7 @@ from jax.typing import ArrayLike
 from nst_jax.core.errors import RequestError
 from nst_jax.core.image_array import as_picture
 from nst_jax.core.pytree import record, static
+from nst_jax.core.validation import check_choice
 from nst_jax.models.convolution import convolve, flip_kernel, transform
 from nst_jax.models.layers import (
     CONVS,
@@ -34,48 +33,40 @@ from nst_jax.models.numerics import Numerics
 from nst_jax.models.preprocessing import Preprocessing, preprocess
 
 Params = Mapping[str, Mapping[str, np.ndarray | jax.Array]]
-#: Convolution name -> its kernel in other forms; see `prepare`.
+#: Convolution name -> other forms of its kernel; see `prepare`.
 Prepared = Mapping[str, Mapping[str, Any]]
 
 
 POOLINGS = ("max", "avg")
-#: What pooling makes of an odd last row or column: "ceil" pools what is there; "floor"
-#: drops it.
+#: Pooling of an odd last row or column: a partial window ("ceil") or none ("floor").
 ROUNDINGS = ("ceil", "floor")
-#: How a convolution sees beyond the border, and `jnp.pad`'s name for it.
+#: Padding of every convolution, and `jnp.pad`'s name for it.
 PADDINGS = {"zeros": "constant", "reflect": "reflect", "replicate": "edge"}
 
 
-def check_names(pooling: str, padding: str, pool_rounding: str) -> None:
-    """Raise RequestError unless there are options of these names."""
-    for name, value, allowed in (
-        ("pooling", pooling, POOLINGS),
-        ("pool_rounding", pool_rounding, ROUNDINGS),
-        ("padding", padding, tuple(PADDINGS)),
-    ):
-        if value not in allowed:
-            raise RequestError(f"{name} must be one of {allowed}, got {value!r}")
+def _check_options(pooling: str, padding: str, pool_rounding: str) -> None:
+    check_choice("pooling", pooling, POOLINGS)
+    check_choice("pool_rounding", pool_rounding, ROUNDINGS)
+    check_choice("padding", padding, PADDINGS)
 
 
 def pool(x: jax.Array, pooling: str, rounding: str = "ceil") -> jax.Array:
-    """2×2 pooling with stride 2 of [H, W, C].
+    """Pool [H, W, C] over 2×2 windows with stride 2.
 
     Args:
+      x: feature map.
       pooling: one of `POOLINGS`.
-      rounding: one of `ROUNDINGS`. With "ceil" a window that reaches beyond the
-        picture has the maximum of the values inside, or a quarter of their sum. The
-        latter has zeros outside, as a convolution has, and gives each pixel the weight
-        ¼ that it has elsewhere: a mean of the values inside would pull the last column
-        up to 1.8 times as hard as the first.
+      rounding: one of `ROUNDINGS`. With "ceil", a window that crosses the border has
+        the maximum of the values inside, or their sum over 4: zeros outside, as in a
+        convolution, so that each position keeps the weight ¼. A mean of the values
+        inside would weigh the last column up to 1.8 times as much as the first.
 
     Returns:
       [⌈H/2⌉, ⌈W/2⌉, C], or [⌊H/2⌋, ⌊W/2⌋, C] with "floor".
 
-    Written as four strided slices: nothing here lowers to select-and-scatter,
-    whose gradient is not deterministic on a GPU, and it is the fastest form on a
-    CPU. Where values tie for the maximum, the gradient is shared between them in
-    halves (¼ each if all four tie), while library poolings send all of it to the
-    first: the shared one is the kinder subgradient on flat colour.
+    Four strided slices avoid select-and-scatter, whose gradient is not deterministic
+    on a GPU, and are fastest on a CPU. Values that tie for the maximum share the
+    gradient: ½ each, or ¼ each if all four tie. Library poolings give it to the first.
     """
     odd = x.shape[0] % 2, x.shape[1] % 2
     if rounding == "ceil" and any(odd):
@@ -89,24 +80,27 @@ def pool(x: jax.Array, pooling: str, rounding: str = "ceil") -> jax.Array:
 
 
 def prepare(params: Params, numerics: Numerics) -> Prepared:
-    """The kernels in the forms that are computed with.
+    """Return the kernels in the forms that `convolve` needs.
 
     Returns:
-      Convolution name -> {"turned": `flip_kernel(kernel)`}, and if the numerics ask for
-      Winograd's form and it pays, "transformed": see `convolution.transform`. Beyond
-      `conv5_1`, the deepest of the usual style layers, none is, to spare memory.
+      Convolution name -> {"flipped": `flip_kernel(kernel)`}. If `numerics` selects
+      Winograd's form and the convolution has enough channels, "transformed" too, see
+      `convolution.transform`. To save memory, it ends at `conv5_1`, the deepest of the
+      usual style layers.
     """
 
-    # By NumPy: `jnp` would compile a program for every shape.
+    # NumPy, because `jnp` would compile a program for every shape.
     def forms(name: str) -> dict[str, Any]:
         kernel = np.asarray(params[name]["kernel"])
-        turned = {"turned": flip_kernel(kernel)}  # type: ignore[arg-type]
-        usual = CONVS.index(name) <= CONVS.index("conv5_1")
-        wanted = usual and numerics.convolution == "winograd"
-        transformed = transform(kernel) if wanted else None
-        return turned if transformed is None else turned | {"transformed": transformed}
+        flipped = {"flipped": flip_kernel(kernel)}  # type: ignore[arg-type]
+        is_usual = CONVS.index(name) <= CONVS.index("conv5_1")
+        use_winograd = is_usual and numerics.convolution == "winograd"
+        transformed = transform(kernel) if use_winograd else None
+        return (
+            flipped if transformed is None else flipped | {"transformed": transformed}
+        )
 
-    # Most of the time goes to fetching memory, which threads do beside each other.
+    # The work is bound by memory latency, which threads hide.
     with concurrent.futures.ThreadPoolExecutor() as threads:
         return dict(zip(params, threads.map(forms, params), strict=True))
 
@@ -131,17 +125,16 @@ class Convolution(nn.Module):
         kernel = self.param("kernel", nn.initializers.he_normal(), shape).astype(dtype)
         bias = self.param("bias", nn.initializers.zeros, shape[-1:]).astype(dtype)
         prepared: Mapping[str, Any] = self.variables.get("prepared", {})
-        turned = prepared["turned"].astype(dtype) if prepared else flip_kernel(kernel)
+        flipped = prepared["flipped"].astype(dtype) if prepared else flip_kernel(kernel)
         transformed = prepared.get("transformed")
         if self.numerics.convolution != "winograd":
             transformed = None
         zeros = self.padding == "zeros"
         x = x.astype(dtype)
         if not zeros:
-            mode = PADDINGS[self.padding]
-            x = jnp.pad(x, ((1, 1), (1, 1), (0, 0)), mode=mode)
+            x = jnp.pad(x, ((1, 1), (1, 1), (0, 0)), mode=PADDINGS[self.padding])
         precision = self.numerics.lax_precision
-        x = convolve(x[None], kernel, turned, transformed, int(zeros), precision)[0]
+        x = convolve(x[None], kernel, flipped, transformed, int(zeros), precision)[0]
         return x + bias[None, None]
 
 
@@ -156,7 +149,7 @@ class VGG19(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
-        """Features [h, w, c] at each layer of a preprocessed picture [H, W, 3]."""
+        """Return features [h, w, c] per layer of a preprocessed image [H, W, 3]."""
         taps = {}
         for layer in LAYERS[: LAYERS.index(deepest_layer(self.layers)) + 1]:
             if layer.startswith("conv"):
@@ -183,70 +176,60 @@ def features(
     prepared: Prepared | None = None,
     pool_rounding: str = "ceil",
 ) -> dict[str, jax.Array]:
-    """VGG-19's response to a picture.
+    """Return VGG-19's features of an image.
 
     Args:
       params: convolution name -> {"kernel": [3, 3, I, O], "bias": [O]}; or a
-        `Network`, which has all that follows `layers`.
-      image: [H, W, 3], sRGB: floats, whose white is 1, uint8 or uint16.
-      layers: the taps, by any name that `canonical_layer` knows.
-      preprocessing: what the network that `params` belong to expects; needed with
-        `params` that are not a `Network`.
-      pooling: "max", or "avg" (smoother pictures, as Gatys et al. advise).
+        `Network`, which brings its own options: all that follow `layers` are ignored.
+      image: [H, W, 3], sRGB: floats in [0, 1], uint8 or uint16.
+      layers: layers to tap, by any name that `canonical_layer` accepts.
+      preprocessing: input that `params` were trained for; needed unless `params` is a
+        `Network`.
+      pooling: "max", or "avg" (smoother images, as Gatys et al. advise).
       padding: "zeros", "reflect" or "replicate", at every convolution.
       numerics: precision of the convolutions and dtype of the features.
-      prepared: `prepare(params)`; if given, gradients need not turn the kernels anew,
-        and `numerics.convolution` may be Winograd's.
+      prepared: `prepare(params, numerics)`, which saves flipping the kernels in every
+        gradient and enables Winograd's form.
       pool_rounding: "ceil" or "floor", see `pool`.
 
     Returns:
       Canonical layer name -> features [h, w, c].
 
     Raises:
-      RequestError: a layer is unknown, the picture is none or too small to reach it,
-        or there is no preprocessing, pooling or padding of that name.
+      RequestError: a layer or option is unknown, the preprocessing is missing, or the
+        image is invalid or too small to reach a layer.
     """
     if isinstance(params, Network):
         return params(image, layers)
-    taps = canonical_layers(layers)
-    if not taps:
-        return {}
     if not isinstance(preprocessing, Preprocessing):
         raise RequestError(
             "preprocessing must be the nst_jax.Preprocessing of the weights, got "
             f"{preprocessing!r}"
         )
-    check_names(pooling, padding, pool_rounding)
-    image = jnp.asarray(as_picture(image, "image", optimised=True, nan=True))
-    side = smallest_side(taps)
-    if min(image.shape[:2]) < side:
-        raise RequestError(
-            f"a picture of {image.shape[1]}×{image.shape[0]} px does not reach "
-            f"{deepest_layer(taps)}, which needs at least {side} px each way"
-        )
-    model = VGG19(taps, pooling, padding, numerics, pool_rounding)
-    variables = {"params": params, "prepared": prepared or {}}
-    return model.apply(variables, preprocess(image, preprocessing))  # type: ignore
+    _check_options(pooling, padding, pool_rounding)
+    options = pooling, padding, numerics, None, pool_rounding
+    network = Network(params, prepared or {}, preprocessing, *options)
+    array = jnp.asarray(as_picture(image, "image", optimised=True, nan=True))
+    return _apply(network, array, canonical_layers(layers))
 
 
 @record
 class Network:
-    """VGG-19 as an argument of a compiled program.
+    """VGG-19 as an argument of a compiled program: a pytree of its weights.
 
-    A pytree whose leaves are the weights; what else `features` takes is static. Make
-    one by `of`, which also prepares the kernels: `prepared` belongs to `params`, and
-    gradients are taken with it.
+    Create one with `from_params`, which also prepares the kernels. `prepared` must
+    belong to `params`: gradients are computed with it.
 
     Attributes:
       params: convolution name -> {"kernel": [3, 3, I, O], "bias": [O]}.
-      prepared: the kernels in other forms, see `prepare`: to relu5_1 52 MB, and where
-        Winograd's is used 400 MB more.
-      preprocessing: what is made of a picture before the first convolution.
+      prepared: the kernels in other forms, see `prepare`: 52 MB up to relu5_1, and 400
+        MB more for Winograd's form.
+      preprocessing: input that the weights were trained for.
       pooling: "max" or "avg".
       padding: "zeros", "reflect" or "replicate".
       numerics: precision of the convolutions and dtype of the features.
-      layout: how a picture [H, W, 3], and with it all that is made of it, lies on
-        devices; None for wherever it lies.
+      layout: sharding of an image [H, W, 3] and so of its features; None to keep the
+        image's own.
       pool_rounding: "ceil" or "floor", see `pool`.
     """
 
@@ -261,40 +244,20 @@ class Network:
 
     @classmethod
     def from_params(
-        cls,
-        params: Params,
-        preprocessing: Preprocessing,
-        *,
-        pooling: str = "max",
-        padding: str = "zeros",
-        numerics: Numerics = Numerics(),
-        input_scale: float = 1.0,
-        input_centred: bool = True,
-        pool_rounding: str = "ceil",
+        cls, params: Params, preprocessing: Preprocessing, **options: Any
     ) -> "Network":
-        """The network with these weights, on the device.
+        """Return a network with these weights, on the device.
 
         Args:
-          params: as in `features`, like what is not named here.
-          preprocessing: what the weights expect of a picture.
-          input_scale: see `Preprocessing.fed`, with the next.
-          input_centred: whether the mean is taken off.
+          params: see `features`.
+          preprocessing: input that the weights were trained for.
+          **options: arguments of `with_options`.
 
         Raises:
-          RequestError: there is no such pooling, rounding or padding, or the scale
-            is not positive.
+          RequestError: an option is unknown, or `input_scale` is not positive.
         """
-        numerics = numerics.resolve(jax.default_backend())
-        prepared = prepare(params, numerics)
-        params, prepared = jax.device_put((dict(params), prepared))
-        return cls(params, prepared, preprocessing, numerics=numerics).with_options(
-            pooling=pooling,
-            padding=padding,
-            numerics=numerics,
-            input_scale=input_scale,
-            input_centred=input_centred,
-            pool_rounding=pool_rounding,
-        )
+        network = cls(params, {}, preprocessing).with_options(**options)
+        return dataclasses.replace(network, params=jax.device_put(dict(params)))
 
     def with_options(
         self,
@@ -306,11 +269,24 @@ class Network:
         input_centred: bool = True,
         pool_rounding: str = "ceil",
     ) -> "Network":
-        """These weights, used in another way; see `of`.
+        """Return a network with the same weights and other options.
 
-        They are not copied, but prepared anew if `numerics.convolution` is another.
+        The weights are shared, and prepared again only if `numerics.convolution`
+        changes.
+
+        Args:
+          pooling: see `features`, also for the arguments without a description.
+          padding: see `features`.
+          numerics: see `features`.
+          input_scale: factor of the network's input, see `Preprocessing.rescaled`.
+          input_centred: whether to subtract the mean.
+          pool_rounding: see `features`.
+
+        Raises:
+          RequestError: an option is unknown, or `input_scale` is not positive.
         """
-        check_names(pooling, padding, pool_rounding)
+        _check_options(pooling, padding, pool_rounding)
+        preprocessing = self.preprocessing.rescaled(input_scale, input_centred)
         numerics = numerics.resolve(jax.default_backend())
         prepared = self.prepared
         if numerics.convolution != self.numerics.convolution:
@@ -318,7 +294,7 @@ class Network:
         return dataclasses.replace(
             self,
             prepared=prepared,
-            preprocessing=self.preprocessing.rescaled(input_scale, input_centred),
+            preprocessing=preprocessing,
             pooling=pooling,
             padding=padding,
             numerics=numerics,
@@ -328,25 +304,33 @@ class Network:
     def __call__(
         self, image: ArrayLike, layers: Iterable[str | int]
     ) -> dict[str, jax.Array]:
-        """`features` of one picture [H, W, 3]."""
-        checked = as_picture(image, "image", optimised=True, nan=True)
-        return _of_network(self, jnp.asarray(checked), canonical_layers(layers))
+        """Return `features` of an image [H, W, 3]."""
+        array = jnp.asarray(as_picture(image, "image", optimised=True, nan=True))
+        return _jitted_apply(self, array, canonical_layers(layers))
 
 
-@functools.partial(jax.jit, static_argnums=2)  # Traced once for pictures of one size.
-def _of_network(
+def _apply(
     network: Network, image: jax.Array, layers: tuple[str, ...]
 ) -> dict[str, jax.Array]:
+    if not layers:
+        return {}
+    side = smallest_side(layers)
+    if min(image.shape[:2]) < side:
+        raise RequestError(
+            f"an image of {image.shape[1]}×{image.shape[0]} px does not reach "
+            f"{deepest_layer(layers)}, which needs at least {side} px each way"
+        )
     if network.layout is not None:
         image = jax.lax.with_sharding_constraint(image, network.layout)
-    return features(
-        network.params,
-        image,
+    model = VGG19(
         layers,
-        preprocessing=network.preprocessing,
-        pooling=network.pooling,
-        padding=network.padding,
-        numerics=network.numerics,
-        prepared=network.prepared,
-        pool_rounding=network.pool_rounding,
+        network.pooling,
+        network.padding,
+        network.numerics,
+        network.pool_rounding,
     )
+    variables = {"params": network.params, "prepared": network.prepared}
+    return model.apply(variables, preprocess(image, network.preprocessing))  # type: ignore
+
+
+_jitted_apply = jax.jit(_apply, static_argnums=2)  # Traced once per image size.

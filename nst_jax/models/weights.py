@@ -1,4 +1,4 @@
-"""The weight file: VGG-19 convolutions in safetensors, read and verified.
+"""The weight file: VGG-19 convolutions in safetensors, verified on reading.
 
 A file holds, for each of the sixteen convolutions, `NAME/bias` (float32 [O])
 and the kernel in one of two forms:
@@ -7,10 +7,9 @@ and the kernel in one of two forms:
 * `NAME/indices`, uint8 [O, I, 3, 3], into `NAME/table`, float32 [256]: a k-means
   palette of the kernel's values, a quarter of the size.
 
-Its metadata (strings, as safetensors has it) names the format and its version,
-the source, the licence, what the network expects of its input, and the SHA-256
-of the tensors. `tools/convert_weights.py` makes such files from the checkpoints
-that the world has.
+Its metadata (strings) name the format and its version, the source, the licence, the
+preprocessing of the input and the SHA-256 of the tensors. `tools/convert_weights.py`
+converts published checkpoints to this format.
 """
 
 import dataclasses
@@ -20,6 +19,7 @@ import pathlib
 import shlex
 from collections.abc import Mapping
 
+import msgspec
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -35,7 +35,7 @@ from nst_jax.models.vgg import Network, Params
 
 FORMAT = "nst_jax/vgg19"
 FORMAT_VERSION = "1"
-#: Endings of checkpoints that tools/convert_weights.py reads, and of those it does not.
+#: File endings that tools/convert_weights.py reads, and endings that it does not read.
 CONVERTED = (".h5", ".hdf5", ".mat", ".pt", ".pth", ".whl")
 FOREIGN = (".caffemodel", ".ckpt", ".keras", ".msgpack", ".npz", ".onnx", ".pb", ".t7")
 DEFAULT_PATH = PROJECT / "weights" / "vgg19.safetensors"
@@ -43,13 +43,13 @@ DEFAULT_PATH = PROJECT / "weights" / "vgg19.safetensors"
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Weights:
-    """A weight file's content.
+    """Content of a weight file.
 
     Attributes:
       params: convolution name -> {"kernel": float32 [3, 3, I, O], "bias": [O]}.
-      preprocessing: what the network expects of its input.
-      metadata: the file's own strings: format, source, licence, …
-      sha256: of the tensors, as verified.
+      preprocessing: input that the weights were trained for.
+      metadata: the file's strings: format, source, licence, …
+      sha256: verified SHA-256 of the tensors.
     """
 
     params: Params
@@ -61,7 +61,7 @@ class Weights:
 
 
 def tensors_sha256(tensors: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes, independent of file order."""
+    """Return the SHA-256 of names, dtypes, shapes and bytes, independent of order."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = np.ascontiguousarray(tensors[name])
@@ -78,14 +78,14 @@ def save_weights(
     source: str,
     licence: str,
 ) -> None:
-    """Writes a weight file, whole or not at all; the same tensors, the same bytes.
+    """Write a weight file atomically; the same tensors give the same bytes.
 
     Args:
-      path: the file to write or replace, in a folder that exists.
-      tensors: as in the module's description.
-      preprocessing: what the network expects of its input.
-      source: who made the weights and by what way they came here.
-      licence: what they may be used for.
+      path: file to write or replace, in an existing folder.
+      tensors: see the module's docstring.
+      preprocessing: input that the weights were trained for.
+      source: author of the weights and the release they come from.
+      licence: licence of the weights.
 
     Raises:
       RequestError: `path` cannot be written.
@@ -109,31 +109,27 @@ def save_weights(
 
 
 def _sorted_metadata(data: bytes) -> bytes:
-    """`data`, a safetensors file, with its metadata in the order of their keys.
-
-    safetensors itself puts them in another order each time.
-    """
+    """Sort the metadata of a safetensors file, whose order is random otherwise."""
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # The tensors stay aligned.
+    text += b" " * (-len(text) % 8)  # Keeps the tensors aligned.
     return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def load_weights(path: str | pathlib.Path = DEFAULT_PATH) -> Weights:
-    """Reads a weight file, whole or not at all.
+    """Read and verify a weight file.
 
     Raises:
-      RequestError: the file is missing, cut short, not of this format, of a
-        version that this code does not know, not a VGG-19, or its tensors are
-        not those its own SHA-256 was taken of.
+      RequestError: the file is missing, damaged, of another format or version, or not a
+        complete VGG-19.
     """
     path = pathlib.Path(path)
     if not path.is_file():
         raise RequestError(
-            f"weights: no file {str(path)!r}; a clone of the project carries "
-            "weights/vgg19.safetensors, and tools/convert_weights.py makes others"
+            f"weights: no file {str(path)!r}; the repository contains "
+            "weights/vgg19.safetensors, and tools/convert_weights.py converts others"
         )
     _check_ending(path)
     try:
@@ -143,55 +139,53 @@ def load_weights(path: str | pathlib.Path = DEFAULT_PATH) -> Weights:
             tensors = {name: file.get_tensor(name) for name in names}
     except (safetensors.SafetensorError, OSError, ValueError, TypeError) as error:
         raise RequestError(
-            f"weights: {str(path)!r} is not a whole safetensors file ({error})"
+            f"weights: {str(path)!r} is not a complete safetensors file ({error})"
         ) from None
-    found = metadata.get("format"), metadata.get("format_version")
-    if found != (FORMAT, FORMAT_VERSION):
+    file_format, version = metadata.get("format"), metadata.get("format_version")
+    if (file_format, version) != (FORMAT, FORMAT_VERSION):
         raise RequestError(
-            f"weights: {str(path)!r} is of format {found[0]!r} version {found[1]!r}, "
-            f"wanted {FORMAT!r} version {FORMAT_VERSION!r}; "
-            "tools/convert_weights.py converts foreign checkpoints"
+            f"weights: {str(path)!r} has format {file_format!r} version {version!r}, "
+            f"expected {FORMAT!r} version {FORMAT_VERSION!r}; "
+            "tools/convert_weights.py converts other checkpoints"
         )
     sha256 = tensors_sha256(tensors)
     if sha256 != metadata.get("tensors_sha256"):
         raise RequestError(
             f"weights: {str(path)!r} is damaged: its tensors have SHA-256 {sha256}, "
-            f"its header promises {metadata.get('tensors_sha256')}"
+            f"but its header says {metadata.get('tensors_sha256')}"
         )
     params = to_params(tensors, path)
     return Weights(params, _preprocessing(metadata, path), metadata, sha256)
 
 
 def _check_ending(path: pathlib.Path) -> None:
-    """Raise RequestError for a checkpoint of another program, by the file's name."""
+    """Raise RequestError if the file's ending is that of another program."""
     ending = path.suffix.lower()
     if ending in CONVERTED:
-        names = (
-            shlex.quote(str(path)),
-            shlex.quote(str(path.with_suffix(".safetensors"))),
+        source, output = map(
+            shlex.quote, (str(path), f"{path.with_suffix('')}.safetensors")
         )
         raise RequestError(
             f"weights: {str(path)!r} is a checkpoint of another program; convert it "
-            "first: python tools/convert_weights.py "
-            f"--input={names[0]} --output={names[1]}"
+            f"first: python tools/convert_weights.py --input={source} --output={output}"
         )
     if ending in FOREIGN:
         raise RequestError(
-            f"weights: {str(path)!r} is a checkpoint of another program, of a kind "
-            "that tools/convert_weights.py does not read; it reads the VGG-19 of Keras "
+            f"weights: {str(path)!r} is a checkpoint of another program, which "
+            "tools/convert_weights.py does not read; it reads the VGG-19 of Keras "
             "(.h5), torchvision (.pth) and MatConvNet (.mat)"
         )
 
 
 def to_params(tensors: Mapping[str, np.ndarray], path: str | pathlib.Path) -> Params:
-    """A file's tensors as `Weights.params`: dequantised, in Flax's layout.
+    """Convert a file's tensors to `Weights.params`: dequantised, in Flax's layout.
 
     Args:
-      tensors: as in the module's description.
-      path: where they are from, for the message.
+      tensors: see the module's docstring.
+      path: the file, named in errors.
 
     Raises:
-      RequestError: they are not a whole VGG-19 of finite values.
+      RequestError: the tensors are not a complete VGG-19 of finite values.
     """
     return {
         name: _conv(tensors, name, inputs, outputs, path)
@@ -207,11 +201,17 @@ def load_network(
     numerics: Numerics = Numerics(),
     pool_rounding: str = "ceil",
 ) -> Network:
-    """The network of a weight file, on the device; by default the bundled one.
+    """Load a network from a weight file onto the device.
+
+    Args:
+      path: weight file; the bundled one by default.
+      pooling: see `features`, also for the arguments that follow.
+      padding: see `features`.
+      numerics: see `features`.
+      pool_rounding: see `features`.
 
     Raises:
-      RequestError: the file is not whole, or there is no such pooling, rounding or
-        padding.
+      RequestError: the file is damaged, or an option is unknown.
     """
     weights = load_weights(path)
     return Network.from_params(
@@ -231,16 +231,15 @@ def _conv(
     outputs: int,
     path: str | pathlib.Path,
 ) -> dict[str, np.ndarray]:
-    """One convolution in Flax's layout, dequantised."""
     bias = tensors.get(f"{name}/bias")
     indices = tensors.get(f"{name}/indices", tensors.get(f"{name}/kernel"))
     expected = (outputs, inputs, 3, 3)
     if bias is None or indices is None or bias.shape != (outputs,):
-        raise RequestError(f"weights: {str(path)!r} lacks a whole {name}")
+        raise RequestError(f"weights: {str(path)!r} has no complete {name}")
     if indices.shape != expected:
         raise RequestError(
             f"weights: {name} in {str(path)!r} has shape {indices.shape}, "
-            f"VGG-19's has {expected}"
+            f"expected {expected}"
         )
     kernel = np.ascontiguousarray(indices.transpose(2, 3, 1, 0))
     if f"{name}/indices" in tensors:
@@ -258,15 +257,8 @@ def _conv(
 
 def _preprocessing(metadata: Mapping[str, str], path: pathlib.Path) -> Preprocessing:
     try:
-        fields = json.loads(metadata["preprocessing"])
-        return Preprocessing(
-            fields["channel_order"],
-            float(fields["scale"]),
-            tuple(map(float, fields["mean"])),  # type: ignore[arg-type]
-            tuple(map(float, fields["std"])),  # type: ignore[arg-type]
-        )
-    except (KeyError, TypeError, ValueError) as error:
+        return msgspec.json.decode(metadata["preprocessing"], type=Preprocessing)
+    except (KeyError, msgspec.MsgspecError) as error:
         raise RequestError(
-            f"weights: {str(path)!r} does not say what its network expects of a "
-            f"picture ({error})"
+            f"weights: {str(path)!r} has no valid preprocessing ({error})"
         ) from None

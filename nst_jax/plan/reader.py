@@ -16,7 +16,7 @@ from nst_jax.images import io, masks
 from nst_jax.images import video as film
 from nst_jax.images.decoder import MAX_PIXELS
 from nst_jax.losses import Regions
-from nst_jax.models.numerics import Numerics
+from nst_jax.models.numerics import ConvolutionForm, Numerics
 from nst_jax.models.vgg import Network
 from nst_jax.models.weights import load_weights
 
@@ -64,7 +64,9 @@ class NetworkFields(NamedTuple):
 
 # Half a gigabyte, which the experiments of a process share: those of a notebook, say.
 @functools.lru_cache(maxsize=2)
-def _network(path: pathlib.Path, sha256: str, form: str, where: Hashable) -> Network:
+def _network(
+    path: pathlib.Path, sha256: str, form: ConvolutionForm, where: Hashable
+) -> Network:
     """The weights of a file in one form of convolution, on the device.
 
     `sha256` is the file's, which another may take the place of; `where` is the device.

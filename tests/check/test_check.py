@@ -13,7 +13,7 @@ from jax.custom_batching import custom_vmap
 import nst_jax
 from nst_jax.check import __main__ as command
 from nst_jax.check import behaviour, check
-from nst_jax.check.sample_inputs import SampleInputs, picture
+from nst_jax.check.sample_inputs import SampleInputs, sample_image
 
 static = nst_jax.static
 
@@ -40,14 +40,14 @@ def no_network():
 
 
 def verdicts(term, network=no_network):
-    """Line by line: name -> (verdict, text)."""
-    return {line.name: (line.verdict, line.text) for line in check(term, network)}
+    """Name -> (verdict, text)."""
+    return dict(check(term, network))
 
 
-def looked(look, term, network=None):
-    """One line alone."""
+def run_check(function, term, network=None):
+    """Run one check alone."""
     with jax.enable_x64(True):
-        return look(SampleInputs.from_term(term, network))
+        return function(SampleInputs.from_term(term, network))
 
 
 def failed(lines):
@@ -60,7 +60,7 @@ def failed(lines):
 def test_a_sound_term_passes():
     lines = verdicts(Contrast())
     assert list(lines) == [
-        *("pytree", "fields", "scalar", "gradient", "own target", "vmap", "weight"),
+        *("pytree", "fields", "scalar", "gradient", "minimum", "vmap", "weight"),
         *("size", "degenerate"),
     ]
     assert {verdict for verdict, _ in lines.values()} == {"ok"}
@@ -70,21 +70,21 @@ def test_a_sound_term_passes():
 def test_a_style_term_passes_with_its_network_and_regions(network):
     lines = verdicts(nst_jax.Gram(layers=("relu1_1",)), lambda: network)
     assert [verdict for verdict, _ in lines.values()] == ["ok"] * 10
-    assert "at the style itself" in lines["own target"][1]
+    assert "at the style itself" in lines["minimum"][1]
     assert "one region is off by" in lines["regions"][1]
 
 
 def test_a_term_of_the_content_is_tried_at_the_content(network):
     content = nst_jax.Content(layers=("relu1_1",))
-    line = looked(behaviour.own_target, content, network)
+    line = run_check(behaviour.check_minimum, content, network)
     assert line.verdict == "ok"
     assert line.text.startswith("0.0e+00 at the content itself")
 
 
 def test_a_term_without_a_target_has_a_remark():
-    line = looked(behaviour.own_target, nst_jax.TotalVariation())
-    assert line.verdict == "remark" and line.text.startswith("it has none")
-    assert line.text.endswith("0 where all is flat")
+    line = run_check(behaviour.check_minimum, nst_jax.TotalVariation())
+    assert line.verdict == "remark" and line.text.startswith("it has no target")
+    assert line.text.endswith("0 at flat grey")
 
 
 def test_the_weight_that_a_term_has_does_not_count():
@@ -100,7 +100,7 @@ def test_float32_within_a_term_is_no_wrong_gradient():
         def measure(self, image):
             return super().measure(image.astype(jnp.float32))
 
-    assert looked(behaviour.gradient, Rounded()).verdict == "ok"
+    assert run_check(behaviour.check_gradient, Rounded()).verdict == "ok"
 
 
 # Faults.
@@ -210,7 +210,7 @@ class Wordy(Contrast):
 
 @nst_jax.term
 class Unhashable(Contrast):
-    shifts: tuple = static(default_factory=lambda: [1, 2])
+    shifts: list = static(default_factory=lambda: [1, 2])
 
 
 @nst_jax.term
@@ -232,29 +232,36 @@ class Broken(Contrast):
 
 
 def test_a_switch_that_is_not_static_is_refused_where_it_is_made():
-    with pytest.raises(nst_jax.RequestError, match="mode must be a number.* static"):
+    with pytest.raises(
+        nst_jax.RequestError,
+        match="mode must be a number.* declare a switch with nst_jax.static",
+    ):
         Wordy()
 
 
 @pytest.mark.parametrize(
     ("term", "line", "sentence"),
     [
-        (WrongGradient, "gradient", "off by 1.0e-02 of central differences"),
+        (WrongGradient, "gradient", "off by 1.0e-02 from central differences"),
         (Undecorated, "pytree", "write @nst_jax.term above the class"),
-        (OfTheBatch, "vmap", "from a loop over 3 pictures"),
+        (OfTheBatch, "vmap", "from a loop over 3 images"),
         (LeafDecides, "fields", "leaf 'sharpness', .* declare it static"),
-        (PictureDecides, "fields", "what is in a picture, .* jnp.where"),
-        (Root, "degenerate", "at 23×17 px, the canvas being flat grey and the target"),
-        (Offset, "own target", "1.0e-02 at the style itself.* should be 0"),
-        (Unsquared, "own target", "it is lower there"),
-        (Row, "scalar", r"contrast must be one real number, is of shape \(3,\)"),
+        (PictureDecides, "fields", "value of a pixel or feature, .* jnp.where"),
+        (Root, "degenerate", "at 23×17 px for the canvas flat grey and the target"),
+        (Offset, "minimum", "1.0e-02 at the style itself.* must be 0"),
+        (Unsquared, "minimum", "must not be lower elsewhere"),
+        (Row, "scalar", r"contrast must be one real number, got shape \(3,\)"),
         (WeightTwice, "weight", "twice the weight is 4 times the loss"),
         (Counted, "gradient", "it is 0 in every direction"),
-        (Unhashable, "pytree", "'shifts' is a list, which cannot be hashed: a tuple"),
+        (
+            Unhashable,
+            "pytree",
+            "'shifts' is a list, which cannot be hashed; use a tuple",
+        ),
         (Broken, "fields", "TypeError: cannot reshape array of shape"),
         (Leaves, "fields", "SystemExit: 0"),
-        (Leaving, "fields", "takes what is in a picture out of JAX.*jax.numpy"),
-        (lambda: check, "pytree", "function is no nst_jax.Term"),
+        (Leaving, "fields", "converts a pixel or feature to NumPy.*jax.numpy"),
+        (lambda: check, "pytree", "function is not an nst_jax.Term"),
     ],
 )
 def test_a_fault_is_told_by_its_line_alone(term, line, sentence):
@@ -275,7 +282,7 @@ class Blind(nst_jax.Term):
 
 def test_a_layer_that_is_not_named_has_a_remedy():
     text = verdicts(Blind())["fields"][1]
-    assert "'relu1_1': the term looks at a layer that its field layers does not" in text
+    assert "'relu1_1': the term uses a layer that is not in its field layers" in text
     with pytest.raises(nst_jax.RequestError, match="add 'relu1_1' there"):
         nst_jax.build(small_experiment(Blind()))
 
@@ -304,7 +311,7 @@ def test_a_loss_that_goes_with_the_size_has_a_remark():
         def measure(self, image):
             return super().measure(image) * image.shape[0]
 
-    line = looked(behaviour.size, Summed())
+    line = run_check(behaviour.check_size, Summed())
     assert line.verdict == "remark" and "4 times the loss of 40×32 px" in line.text
 
 
@@ -339,7 +346,7 @@ class Unweighted(Means):
 
 
 def test_a_statistic_without_weights_has_a_remark(network):
-    line = looked(behaviour.regions, Means(), network)
+    line = run_check(behaviour.check_regions, Means(), network)
     assert line.verdict == "remark" and "takes no weights" in line.text
 
 
@@ -348,15 +355,15 @@ def test_a_statistic_without_weights_has_a_remark(network):
     [(Normalised, "its weights are all 0"), (Unweighted, "one region is off by")],
 )
 def test_regions_that_are_wrong(term, sentence, network):
-    line = looked(behaviour.regions, term(), network)
+    line = run_check(behaviour.check_regions, term(), network)
     assert line.verdict == "FAILED" and sentence in line.text
 
 
 def test_the_pictures_are_the_same_at_any_size():
-    small, large = picture(3), picture(3, (96, 120))
+    small, large = sample_image(3), sample_image(3, (96, 120))
     blocks = large.reshape(32, 3, 40, 3, 3)[:, 1, :, 1]
     np.testing.assert_allclose(small, blocks, atol=1e-12)
-    for one, other in itertools.combinations(map(picture, range(4)), 2):
+    for one, other in itertools.combinations(map(sample_image, range(4)), 2):
         assert abs(one.mean() - other.mean()) > 0.005
         assert abs(one.std() - other.std()) > 0.005
         assert np.abs(one - other).mean() > 0.1
@@ -408,7 +415,7 @@ def test_the_command_says_it_line_by_line(file, capsys):
     assert command.main(["check", f"{file}:Grey", f"{file}:Worse"]) == 1
     out = capsys.readouterr().out
     assert out.count(f"{file}:Grey\n  ok     pytree: leaves: 1, all numbers") == 2
-    assert "\n  FAILED own target: 1.0e+00 at the content itself" in out
+    assert "\n  FAILED minimum: 1.0e+00 at the content itself" in out
     assert out.count("FAILED") == 1
 
 
@@ -416,10 +423,10 @@ def test_the_command_says_it_line_by_line(file, capsys):
     ("arguments", "sentence"),
     [
         ([], "name a term: FILE.py:CLASS or package.module:CLASS"),
-        (["{file}"], "is given as FILE.py:CLASS or package.module:CLASS, got"),
+        (["{file}"], "a term must be FILE.py:CLASS or package.module:CLASS, got"),
         (["{file}:Gray"], "has no class 'Gray'; did you mean 'Grey'"),
         (["{file}:helper"], "has no class 'helper'"),
-        (["{file}:Needy"], "'angle': give each field a default"),
+        (["{file}:Needy"], "'angle'); give each field a default"),
         (["{file}s.py:Grey"], "no file"),
         (
             ["nst_jax.loses:Gram"],
@@ -441,6 +448,6 @@ def test_a_wrong_request_is_one_sentence(arguments, sentence, file, capsys):
 
 def test_a_wrong_flag_is_one_sentence(capsys):
     with pytest.raises(SystemExit) as raised:
-        command.parse(["check", "--nonsense=1"])
+        command.parse_flags(["check", "--nonsense=1"])
     assert raised.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1

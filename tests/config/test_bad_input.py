@@ -303,7 +303,7 @@ REFUSED = {
     "weights damaged": ("--config.weights={}/damaged.safetensors", "SHA-256"),
     "weights a text": (
         "--config.weights={}/text.safetensors",
-        "not a whole safetensors",
+        "not a complete safetensors",
     ),
     # Values.
     "size negative": ("--config.size=-64", "size must be at least 0, got -64"),
@@ -340,14 +340,14 @@ REFUSED = {
     "style a number": ("--config.styles=3", "styles[0] must be a string, got 3"),
     "no style": (
         "--config.styles=()",
-        "style needs at least one style picture, got none",
+        "style needs at least one style image, got none",
     ),
     "no terms": ("--config.terms=()", "terms is empty"),
     "term a number": ("--config.terms=3", "terms[0] must be of type Term, got 3"),
     "weight negative": (
         "--config.terms[1].weight=-1",
         "style.weight",
-        "not negative, go",
+        "at least 0 and fi",
     ),
     "weight infinite": ("--config.terms[1].weight=inf", "style.weight", "inf"),
     "weight not a number": ("--config.terms[1].weight=nan", "style.weight", "nan"),
@@ -670,13 +670,9 @@ WRONG_TYPES = {
         {"terms": (Undecorated(),)},
         "terms.0. is of Undecorated, which is no pytree: write @nst_jax.term above",
     ),
-    "a switch of a term a text": (
-        {"terms": (losses.SlicedWasserstein(anew="False"),)},
-        r"terms\[0\].anew must be True or False, got 'False'",
-    ),
     "a term that leaves JAX": (
         {"terms": (Leaving(),)},
-        "takes what is in a picture out of JAX, as np.asarray does; compute with jax.",
+        "the code converts a pixel or feature to NumPy; use jax.",
     ),
     "solver a name": ({"solver": "adam"}, "solver must be an optax transformation"),
     "canvas a name": ({"canvas": "noise"}, "canvas must be of type Canvas, got"),

@@ -10,7 +10,7 @@ import pytest
 
 import nst_jax
 from nst_jax.losses import Gram, View
-from nst_jax.losses.guides import PROPAGATIONS, guides
+from nst_jax.losses.guides import PROPAGATIONS, layer_guides
 from nst_jax.models.layers import LAYERS
 from nst_jax.models.vgg import ROUNDINGS
 
@@ -41,7 +41,7 @@ def test_a_position_is_judged_by_what_it_sees(layer, propagation, wanted):
     region[0, :20, :30] = rng(0).random((20, 30)) < 0.95
     if propagation == "all":
         region = 1 - region
-    found = guides(jnp.asarray(region), [layer], propagation)[layer]
+    found = layer_guides(jnp.asarray(region), [layer], propagation)[layer]
     height, width = found.shape[1:]
     for y, x in itertools.product(range(height), range(width)):
         seen = region[0][receptive(layer, (y, x), region.shape[1:])]
@@ -52,7 +52,7 @@ def test_a_position_is_judged_by_what_it_sees(layer, propagation, wanted):
 def test_a_simple_guide_is_the_share_of_what_is_pooled():
     regions = rng(1).random((2, 22, 37)).astype(np.float32)
     layers = ["relu1_2", "relu2_1", "conv_5"]
-    found = guides(jnp.asarray(regions), layers, rounding="floor")
+    found = layer_guides(jnp.asarray(regions), layers, rounding="floor")
     assert list(found) == ["relu1_2", "relu2_1", "conv3_1"]
     np.testing.assert_array_equal(found["relu1_2"], regions)
     for layer, side in (("relu2_1", 2), ("conv3_1", 4)):
@@ -65,7 +65,7 @@ def test_a_simple_guide_is_the_share_of_what_is_pooled():
 def test_a_guide_of_a_partial_window_is_the_share_of_what_is_there():
     """22×37 → 11×19 → 6×10: the last row and column by the mean of what they pool."""
     regions = rng(1).random((2, 22, 37)).astype(np.float32)
-    found = guides(jnp.asarray(regions), ["pool2"])["pool2"]
+    found = layer_guides(jnp.asarray(regions), ["pool2"])["pool2"]
     half = np.pad(regions, ((0, 0), (0, 0), (0, 1)), mode="edge")
     half = half.reshape(2, 11, 2, 19, 2).mean((2, 4))
     half = np.pad(half, ((0, 0), (0, 1), (0, 1)), mode="edge")
@@ -83,7 +83,7 @@ def test_guides_have_the_shapes_of_the_layers(network, propagation, rounding):
         picture = jax.ShapeDtypeStruct((height, width, 3), jnp.float32)
         layers = jax.eval_shape(lambda x: network(x, LAYERS), picture)
         ones = jnp.ones((1, height, width))
-        found = guides(ones, LAYERS, propagation, rounding)
+        found = layer_guides(ones, LAYERS, propagation, rounding)
         for layer, seen in layers.items():
             assert found[layer].shape == (1, *seen.shape[:2]), layer
             assert (found[layer] == 1).all()
@@ -93,7 +93,7 @@ def test_a_wrong_propagation_is_named():
     with pytest.raises(
         nst_jax.RequestError, match="propagation must be one of .*'most'"
     ):
-        guides(jnp.ones((1, 8, 8)), ["relu1_1"], "most")
+        layer_guides(jnp.ones((1, 8, 8)), ["relu1_1"], "most")
 
 
 def two_regions(height, width, left):

@@ -208,9 +208,9 @@ def test_in_a_batch_as_alone():
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: Photorealism(radius=0), "radius must be an integer from 1, got 0"),
-        (lambda: Photorealism(radius=1.5), "radius must be an integer from 1, got 1.5"),
-        (lambda: Photorealism(eps=0.0), "eps must be positive and finite, got 0.0"),
+        (lambda: Photorealism(radius=0), "radius must be at least 1, got 0"),
+        (lambda: Photorealism(radius=1.5), "radius must be an integer, got 1.5"),
+        (lambda: Photorealism(eps=0.0), "eps must be above 0 and finite, got 0.0"),
         (
             lambda: Photorealism(radius=2).target(seen(np.ones((4, 9, 3))), ()),
             "at least 5 × 5 pixels for its radius of 2, got 4 × 9",

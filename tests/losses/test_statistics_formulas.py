@@ -26,10 +26,15 @@ from nst_jax.losses import (
     View,
     Wasserstein,
 )
-from nst_jax.losses.quantiles import WeightedSamples, at, quantiles, transport
-from nst_jax.losses.sliced import directions
-from nst_jax.losses.strotss import bilinear, places, relaxed_emd
-from nst_jax.losses.wasserstein import METHODS, bures, bures_by_iteration
+from nst_jax.losses.quantiles import (
+    WeightedSamples,
+    quantiles,
+    quantiles_at,
+    transport_cost,
+)
+from nst_jax.losses.sliced import random_directions
+from nst_jax.losses.strotss import bilinear, relaxed_emd, sample_positions
+from nst_jax.losses.wasserstein import bures, bures_by_iteration
 
 LAYER = ("relu1_1",)
 
@@ -105,7 +110,7 @@ def printed_wasserstein(canvas, style, ridge):
     return ((f.mean(0) - a.mean(0)) ** 2).mean() + bures.real / len(one)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["svd", "newton_schulz"])
 def test_wasserstein_is_that_of_gaussians(method):
     """By SciPy's matrix root, of correlated channels; a rotation of all is nothing."""
     mix, turn = normal(7, 4, 4), scipy.linalg.qr(normal(8, 4, 4))[0]
@@ -135,7 +140,7 @@ def roots_of(values, basis):
     return x, scipy.linalg.sqrtm(x.T @ x)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["svd", "newton_schulz"])
 def test_gradient_of_bures_is_the_way_to_the_style(method):
     """2 X (1 − T), T the linear map of the transport, also for equal eigenvalues."""
     distance = (
@@ -160,7 +165,7 @@ def steep():
     return [normal(seed, 5, 6, 40) @ fall for seed in (15, 16)]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["svd", "newton_schulz"])
 def test_gradients_are_differences_where_the_spectrum_is_steep(method, steep):
     """Also of steps that have not brought the small eigenvalues up."""
     canvas, style = steep
@@ -268,7 +273,7 @@ def test_transport_is_exact_or_near_the_exact_distance(
     target = quantiles(WeightedSamples(jnp.asarray(style), None), levels)
 
     def loss(values):
-        return transport(WeightedSamples(values, None), target)
+        return transport_cost(WeightedSamples(values, None), target)
 
     found, slope = jax.value_and_grad(loss)(jnp.asarray(canvas))
     wanted, wanted_slope = exact_transport(canvas, style)
@@ -303,7 +308,7 @@ def test_levels_are_quantiles_and_few_of_them_suffice():
     expected = np.quantile(values, few.ranks, axis=0, method="hazen")
     np.testing.assert_allclose(few.values, expected, atol=1e-12)
     np.testing.assert_allclose(
-        transport(WeightedSamples(values + 2, None), few), 4, rtol=2e-3
+        transport_cost(WeightedSamples(values + 2, None), few), 4, rtol=2e-3
     )
 
 
@@ -313,7 +318,7 @@ def test_weighted_quantiles_are_those_of_what_counts():
     found = quantiles(WeightedSamples(values, jnp.asarray([0.5, 0.25, 0, 0.25])), 10)
     wanted = jnp.asarray([[0.0], [0.125], [0.25], [0.375], [0.75], [1.0]])
     np.testing.assert_allclose(
-        at(found, wanted)[:, 0], [1, 1, 1.5, 2, 3, 3], atol=1e-12
+        quantiles_at(found, wanted)[:, 0], [1, 1, 1.5, 2, 3, 3], atol=1e-12
     )
 
 
@@ -333,7 +338,7 @@ def test_a_histogram_is_matched_in_one_step_of_its_gradient():
 
 
 def test_directions_are_orthonormal_as_many_at_a_time_as_can_be():
-    drawn = np.asarray(directions(jax.random.key(0), 5, 12, jnp.float64))
+    drawn = np.asarray(random_directions(jax.random.key(0), 5, 12, jnp.float64))
     assert drawn.shape == (5, 12)
     for block in (drawn[:, :5], drawn[:, 5:10], drawn[:, 10:]):
         np.testing.assert_allclose(block.T @ block, np.eye(block.shape[1]), atol=1e-12)
@@ -343,7 +348,7 @@ def test_directions_are_orthonormal_as_many_at_a_time_as_can_be():
 def test_sliced_wasserstein_is_sorted_along_each_direction():
     canvas, style = normal(20, 6, 7, 3), normal(21, 7, 6, 3) ** 3
     term = SlicedWasserstein(layers=LAYER, directions=7, seed=4)
-    drawn = np.asarray(directions(seed_key(4), 3, 7, jnp.float64))
+    drawn = np.asarray(random_directions(seed_key(4), 3, 7, jnp.float64))
     f, a = (np.sort(x.reshape(-1, 3) @ drawn, axis=0) for x in (canvas, style))
     np.testing.assert_allclose(
         between(term, canvas, style), ((f - a) ** 2).mean(), rtol=1e-10
@@ -404,7 +409,7 @@ def test_neighbours_are_multiplied_pair_by_pair():
 
     found = term.statistic(jnp.asarray(f))
     np.testing.assert_allclose(found.grams, printed(f), rtol=1e-12, atol=1e-15)
-    np.testing.assert_array_equal(found.there, [1, 1, 1, 1, 0, 0])
+    np.testing.assert_array_equal(found.fits, [1, 1, 1, 1, 0, 0])
     far = (printed(f) - printed(other))[:4]
     loss = (far**2).sum() / 6 / (4 * 3**2)
     for canvas, style in ((f, other), (other, f)):
@@ -482,7 +487,7 @@ def picture(seed, height, width):
 
 def printed_columns(view, seed, samples):
     """Hypercolumns by SciPy's interpolation, at the places that are drawn."""
-    drawn = np.asarray(places(view, seed, samples))
+    drawn = np.asarray(sample_positions(view, seed, samples))
     arrays = [view.image, *(view.features[layer] for layer in DEEP)]
     return np.concatenate(
         [
@@ -612,7 +617,7 @@ def test_a_region_that_no_place_falls_into_moves_nothing():
     size = 32
     canvas, style = picture(67, size, size), picture(68, size, size)
     term = RelaxedEMD(layers=DEEP, samples=8)
-    at = np.asarray(places(canvas, 0, 8))
+    at = np.asarray(sample_positions(canvas, 0, 8))
     free = next(
         (y, x)
         for y, x in np.ndindex(size, size)
@@ -662,23 +667,30 @@ def test_bilinear_of_one_position_is_that_position():
             r"normalise must be one of \('', 'gradient'\), got 'self_scaled'",
         ),
         (lambda: RelaxedEMD(normalise="gradient"), r"normalise must be one of"),
-        (lambda: Gram(strength=1.5), r"style\.strength must be in \[0, 1\], got 1\.5"),
+        (lambda: Gram(strength=1.5), r"style\.strength must be from 0 to 1, got 1\.5"),
         (lambda: Gram(activation_shift=float("nan")), r"activation_shift .* got nan"),
         (lambda: Covariance(convention="gaty"), "did you mean 'gatys'"),
         (lambda: Wasserstein(method="eigh"), r"method must be one of .*, got 'eigh'"),
         (
             lambda: Wasserstein(ridge=-1.0),
-            r"ridge must be finite and not negative, got -1",
+            r"ridge must be at least 0 and finite, got -1",
         ),
-        (lambda: Wasserstein(steps=0), r"steps must be an integer from 1, got 0"),
-        (lambda: Histogram(levels=1), r"levels must be an integer from 2, got 1"),
+        (lambda: Wasserstein(steps=0), r"steps must be at least 1, got 0"),
+        (
+            lambda: SlicedWasserstein(anew="False"),
+            r"style\.anew must be True or False, got 'False'",
+        ),
+        (lambda: Histogram(levels=1), r"levels must be at least 2, got 1"),
         (
             lambda: SlicedWasserstein(samples=0),
-            r"samples must be an integer from 1, got 0",
+            r"samples must be at least 1, got 0",
         ),
-        (lambda: SlicedWasserstein(seed=1.5), r"seed must be an integer from 0, got 1"),
-        (lambda: ShiftedGram(shifts=(1.5,)), r"integers from 1, got \(1.5,\)"),
-        (lambda: ShiftedGram(shifts=(0,)), r"shifts must be .*, got \(0,\)"),
+        (lambda: SlicedWasserstein(seed=1.5), r"seed must be an integer, got 1.5"),
+        (
+            lambda: ShiftedGram(shifts=(1.5,)),
+            r"shifts\[0\] must be an integer, got 1.5",
+        ),
+        (lambda: ShiftedGram(shifts=(0,)), r"shifts\[0\] must be at least 1, got 0"),
         (lambda: CrossLayerGram(pairs=()), r"pairs must be one or more pairs"),
         (
             lambda: CrossLayerGram(
@@ -690,7 +702,7 @@ def test_bilinear_of_one_position_is_that_position():
             lambda: CrossLayerGram(layer_weights=(1.0,)),
             r"layer_weights has 1 entries for the 4 layers",
         ),
-        (lambda: RelaxedEMD(samples=0), r"samples must be an integer from 1, got 0"),
+        (lambda: RelaxedEMD(samples=0), r"samples must be at least 1, got 0"),
         (lambda: RelaxedEMD(layer_weights=(1.0,)), r"has 1 entries for the 0 layers"),
     ],
 )

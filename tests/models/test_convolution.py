@@ -275,7 +275,7 @@ def test_kernels_are_prepared_for_the_choice(network):
         ({"convolution": "fft"}, "numerics.convolution must be one of .*, got 'fft'"),
         (
             {"convolution": "winograd", "feature_dtype": "bfloat16"},
-            "numerics.convolution='winograd' is for feature_dtype='float32'",
+            "numerics.convolution='winograd' needs feature_dtype='float32'",
         ),
     ],
 )

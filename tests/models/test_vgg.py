@@ -585,7 +585,7 @@ def test_too_small_a_picture_is_one_sentence(network):
     with pytest.raises(RequestError) as raised:
         network(jnp.ones((15, 40, 3)), ("relu1_1", "relu5_1"))
     assert str(raised.value) == (
-        "a picture of 40×15 px does not reach relu5_1, "
+        "an image of 40×15 px does not reach relu5_1, "
         "which needs at least 16 px each way"
     )
 

@@ -163,14 +163,16 @@ def test_file_cut_short(tmp_path, kept):
     data = weights.DEFAULT_PATH.read_bytes()
     path = tmp_path / "cut"
     path.write_bytes(data[: int(kept * len(data)) if kept == 0.5 else kept])
-    with pytest.raises(RequestError, match=r"'.*cut' is not a whole safetensors file"):
+    with pytest.raises(
+        RequestError, match=r"'.*cut' is not a complete safetensors file"
+    ):
         weights.load_weights(path)
 
 
 def test_file_with_a_tail(tmp_path):
     path = tmp_path / "long"
     path.write_bytes(weights.DEFAULT_PATH.read_bytes() + b"\0")
-    with pytest.raises(RequestError, match="is not a whole safetensors file"):
+    with pytest.raises(RequestError, match="is not a complete safetensors file"):
         weights.load_weights(path)
 
 
@@ -181,7 +183,7 @@ def test_flipped_bit_in_the_tensors(tmp_path, where):
     data[start + int(where * (len(data) - 1 - start))] ^= 1
     path = tmp_path / "flipped"
     path.write_bytes(data)
-    message = "is damaged: its tensors have SHA-256 .*, its header promises 00d45f0c"
+    message = "is damaged: its tensors have SHA-256 .*, but its header says 00d45"
     with pytest.raises(RequestError, match=message):
         weights.load_weights(path)
 
@@ -211,27 +213,30 @@ def test_no_flipped_byte_changes_a_weight(tmp_path, small):
     [
         (
             {"format": "pt"},
-            "of format 'pt' version '1', wanted 'nst_jax/vgg19' version '1'; .*convert",
+            "has format 'pt' version '1', expected 'nst_jax/vgg19' version '1'; .*conv",
         ),
-        ({"format": None}, "of format None version '1'"),
-        ({"format_version": "2"}, "'nst_jax/vgg19' version '2', wanted .* version '1'"),
-        ({"tensors_sha256": None}, "is damaged: .*its header promises None"),
-        ({"tensors_sha256": 64 * "0"}, "is damaged: .*its header promises 0000"),
-        ({"preprocessing": None}, "does not say what its network expects"),
-        ({"preprocessing": "{"}, "does not say what its network expects"),
-        ({"preprocessing": "[]"}, "does not say what its network expects"),
-        ({"preprocessing": "{}"}, "expects of a picture .*channel_order"),
+        ({"format": None}, "has format None version '1'"),
+        (
+            {"format_version": "2"},
+            "'nst_jax/vgg19' version '2', expected .* version '1'",
+        ),
+        ({"tensors_sha256": None}, "is damaged: .*its header says None"),
+        ({"tensors_sha256": 64 * "0"}, "is damaged: .*its header says 0000"),
+        ({"preprocessing": None}, "has no valid preprocessing"),
+        ({"preprocessing": "{"}, "has no valid preprocessing"),
+        ({"preprocessing": "[]"}, "has no valid preprocessing"),
+        ({"preprocessing": "{}"}, "has no valid preprocessing .*channel_order"),
         (
             {"preprocessing": json.dumps({**vars(PREPROCESSING), "mean": [1, 2]})},
-            "must have three finite values each",
+            "array. of length 3",
         ),
         (
             {"preprocessing": json.dumps({**vars(PREPROCESSING), "std": [1, 0, 1]})},
-            "scale and std must be positive",
+            "preprocessing.std must be positive",
         ),
         (
             {"preprocessing": json.dumps({**vars(PREPROCESSING), "scale": "much"})},
-            "does not say what its network expects",
+            "has no valid preprocessing",
         ),
         (
             {
@@ -239,7 +244,7 @@ def test_no_flipped_byte_changes_a_weight(tmp_path, small):
                     {**vars(PREPROCESSING), "channel_order": "GBR"}
                 )
             },
-            "channel_order must be 'RGB' or 'BGR', got 'GBR'",
+            "Invalid enum value 'GBR' - at `.*channel_order`",
         ),
     ],
 )
@@ -252,7 +257,7 @@ def test_wrong_metadata(tmp_path, small, metadata, message):
 def test_foreign_safetensors_without_metadata(tmp_path, small):
     path = tmp_path / "foreign"
     safetensors.numpy.save_file(small, path)
-    with pytest.raises(RequestError, match="of format None version None"):
+    with pytest.raises(RequestError, match="has format None version None"):
         weights.load_weights(path)
 
 
@@ -280,7 +285,7 @@ def test_a_checkpoint_that_cannot_be_converted_names_those_that_can(tmp_path, en
 def test_something_else_altogether(tmp_path):
     path = tmp_path / "text"
     path.write_text("<html>404</html>\n" * 9)
-    with pytest.raises(RequestError, match="is not a whole safetensors file"):
+    with pytest.raises(RequestError, match="is not a complete safetensors file"):
         weights.load_weights(path)
 
 
@@ -289,7 +294,7 @@ def test_missing_tensor(tmp_path, tensors, name):
     """With a hash that is right: it is the network that is not whole."""
     rest = {k: v for k, v in tensors.items() if k != name}
     path = write(tmp_path / "less", rest)
-    with pytest.raises(RequestError, match=f"lacks a whole {name.split('/')[0]}$"):
+    with pytest.raises(RequestError, match=f"has no complete {name.split('/')[0]}$"):
         weights.load_weights(path)
 
 
@@ -299,7 +304,7 @@ def test_missing_tensor(tmp_path, tensors, name):
         (
             "conv1_1/indices",
             lambda a: a[:, :2],
-            r"has shape \(4, 2, 3, 3\), VGG-19's has \(4, 3, 3, 3\)",
+            r"has shape \(4, 2, 3, 3\), expected \(4, 3, 3, 3\)",
         ),
         (
             "conv1_1/indices",
@@ -307,7 +312,7 @@ def test_missing_tensor(tmp_path, tensors, name):
             r"has shape \(3, 3, 3, 4\)",
         ),
         ("conv1_1/indices", lambda a: a.astype(np.int32), "needs uint8 indices"),
-        ("conv1_1/bias", lambda a: a[:3], "lacks a whole conv1_1"),
+        ("conv1_1/bias", lambda a: a[:3], "has no complete conv1_1"),
         ("conv1_1/table", lambda a: a[:255], "a table of 256 entries"),
         ("conv1_1/table", lambda a: np.full_like(a, np.nan), "holds NaN or infinity"),
         ("conv1_1/table", lambda a: np.full_like(a, np.inf), "holds NaN or infinity"),

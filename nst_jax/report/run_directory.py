@@ -63,9 +63,9 @@ class Member:
     @functools.cached_property
     def frames(self) -> tuple[pathlib.Path, ...]:
         """The pictures kept on the way, in the order of their steps."""
-        return tuple(filter(is_complete_png, self.kept(".png")))
+        return tuple(filter(is_complete_png, self.snapshots(".png")))
 
-    def kept(self, suffix: str) -> list[pathlib.Path]:
+    def snapshots(self, suffix: str) -> list[pathlib.Path]:
         """Files in `frames/`, in the order of their steps.
 
         Those of later steps, which a run of more steps left, are left out.

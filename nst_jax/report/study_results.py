@@ -1,10 +1,10 @@
-"""The findings of a run, into its directory."""
+"""The results of the studies, written into a run directory."""
 
 import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,43 +20,46 @@ from nst_jax.models.weights import load_network
 from nst_jax.report.run_directory import Member, RunDirectory
 from nst_jax.report.video import write_mp4
 from nst_jax.studies.registry import run_studies
-from nst_jax.studies.results import Clip, Matrix, Picture, Plot, RunData
+from nst_jax.studies.results import Clip, Matrix, Picture, Plot
+from nst_jax.studies.run_data import RunData
 from nst_jax.workdir.strict_json import to_json
 
-#: Pictures that are held in memory, at most.
-HELD = 1024
-#: What of the config says how the network sees, beside its weights.
-_EYES = ("pooling", "pool_rounding", "padding", "input_scale", "input_centred")
+#: Images that are cached in memory, at most.
+CACHED_IMAGES = 1024
+#: Config fields that define the network beside its weights.
+_NETWORK_FIELDS = {
+    "pooling",
+    "pool_rounding",
+    "padding",
+    "input_scale",
+    "input_centred",
+}
 
 
 def write_study(run: RunDirectory) -> None:
-    """Writes `study.json`, and into `study/` the pictures and films that it names.
-
-    What is compared is `final.png`, for a person looks at that, and to the last bit
-    the exact canvases that were kept; a member that has diverged is left out.
-    """
-    found = run_studies(_evidence(run))
-    folder = run.workdir / "study"
-    shown: list[tuple[str, str]] = []
-    still: list[Plot | Matrix | Picture] = [*found.plots, *found.matrices]
-    still += found.pictures
-    for i, item in enumerate(still):
-        shown.append((item.title, f"study/{i:03d}.png"))
-        _write_picture(folder / f"{i:03d}.png", item)
-    films: list[tuple[str, str]] = []
-    for i, clip in enumerate(found.clips):
-        films.append((clip.title, f"study/{i:03d}.mp4"))
-        _write_film(folder, i, clip, run.fps)
+    """Write `study.json`, and into `study/` the images and videos that it names."""
+    result = run_studies(load_run_data(run))
+    items: list[Plot | Matrix | Picture] = [*result.plots, *result.matrices]
+    pictures: list[dict[str, str]] = []
+    for item in [*items, *result.pictures]:
+        file = f"study/{len(pictures):03d}.png"
+        pictures.append({"title": item.title, "file": file})
+        _write_picture(run.workdir / file, item)
+    films: list[dict[str, str]] = []
+    for clip in result.clips:
+        file = f"study/{len(films):03d}.mp4"
+        films.append({"title": clip.title, "file": file})
+        _write_clip(run.workdir / file, clip, run.fps)
     study = {
-        "summary": found.summary,
-        "tables": [dataclasses.asdict(table) for table in found.tables],
-        "plots": [dataclasses.asdict(plot) for plot in found.plots],
+        "summary": result.summary,
+        "tables": [dataclasses.asdict(table) for table in result.tables],
+        "plots": [dataclasses.asdict(plot) for plot in result.plots],
         "matrices": [
             dataclasses.asdict(matrix) | {"values": matrix.values.tolist()}
-            for matrix in found.matrices
+            for matrix in result.matrices
         ],
-        "pictures": [{"title": title, "file": file} for title, file in shown],
-        "films": [{"title": title, "file": file} for title, file in films],
+        "pictures": pictures,
+        "films": films,
     }
     text = to_json(study, indent=2) + "\n"
     write_atomically(
@@ -65,19 +68,15 @@ def write_study(run: RunDirectory) -> None:
     )
 
 
-class Pictures(Mapping[int, np.ndarray]):
-    """Pictures by member, float32 [H, W, 3] in [0, 1].
-
-    A file is read when it is asked for: thousands of members need no memory for all
-    their pictures at once.
-    """
+class LazyImages(Mapping[int, np.ndarray]):
+    """Images by member, float32 [H, W, 3] in [0, 1], read from files on access."""
 
     def __init__(
         self,
         files: Mapping[int, pathlib.Path],
         read: Callable[[pathlib.Path], np.ndarray],
     ):
-        """Keep which file is whose; `read` returns a file's levels, uint8 [H, W, 3]."""
+        """Store the files; `read` returns the pixels of one, uint8 [H, W, 3]."""
         self._files, self._read = files, read
 
     def __getitem__(self, member: int) -> np.ndarray:
@@ -93,115 +92,122 @@ class Pictures(Mapping[int, np.ndarray]):
         return member in self._files
 
 
-def _evidence(run: RunDirectory) -> RunData:
-    """Return a run's results in the form that the studies read."""
-    members = {
-        m.number: m for m in run.members if m.picture and m.entry["status"] == "done"
-    }
-
-    read = functools.lru_cache(HELD)(_levels)
-    given = functools.cache(run.input_picture)
-    contents = {n: given(m.entry["content"]) for n, m in members.items()}
-
-    @functools.cache
-    def style(number: int) -> np.ndarray | None:
-        path = given(number)
-        return np.asarray(read(path), np.float32) / 255 if path else None
-
-    def styles(numbers: list[int]) -> list[np.ndarray]:
-        return [picture for n in numbers if (picture := style(n)) is not None]
-
-    @functools.cache
-    def network() -> Network | None:
-        config = run.manifest["config"]
-        varied = {
-            path for axis in run.manifest["axes"] for path in axis["field"].split(", ")
-        }
-        if not varied.isdisjoint(("weights", *_EYES)):
-            return None  # No one network has seen all members.
-        try:
-            whole = load_network(find_file("weights", config["weights"]))
-        except RequestError:  # The run may have been carried to another machine.
-            return None
-        # A run.json without the field is of a version that dropped odd rows.
-        eyes = {"pool_rounding": "floor"} | {k: config[k] for k in _EYES if k in config}
-        return whole.with_options(**eyes)
-
-    rows = [(number, own) for number, own in run.rows.items() if own]
+def load_run_data(run: RunDirectory) -> RunData:
+    """Return the data of the finished members; results are those of `final.png`."""
+    members = [m for m in run.members if m.entry["status"] == "done"]
+    input_file = functools.cache(run.input_picture)
+    finals = {m.number: m.picture for m in members if m.picture}
+    contents = {m.number: input_file(m.entry["content"]) for m in members if m.picture}
+    read = functools.lru_cache(CACHED_IMAGES)(_read_pixels)
+    styles = LazyImages(
+        {
+            number: path
+            for number in range(len(run.manifest["inputs"]))
+            if (path := input_file(number))
+        },
+        read,
+    )
     return RunData(
         run.manifest,
-        Pictures({n: m.picture for n, m in members.items() if m.picture}, read),
-        {n: [r for r in own if r["stage"] == own[-1]["stage"]] for n, own in rows},
-        Pictures({n: path for n, path in contents.items() if path}, read),
-        {n: styles(m.entry.get("styles", [])) for n, m in members.items()},
-        functools.partial(_trajectory, run),
-        network,
+        LazyImages(finals, read),
+        {
+            number: [row for row in rows if row["stage"] == rows[-1]["stage"]]
+            for number, rows in run.rows.items()
+            if rows
+        },
+        LazyImages({n: path for n, path in contents.items() if path}, read),
+        {
+            m.number: [styles[n] for n in m.entry.get("styles", []) if n in styles]
+            for m in members
+            if m.picture
+        },
+        functools.partial(load_trajectory, run),
+        functools.cache(functools.partial(_load_network, run)),
     )
 
 
-def _trajectory(run: RunDirectory, number: int) -> tuple[list[int], list[np.ndarray]]:
-    """The exact canvases of a finished member, those that were kept and the last.
+def _load_network(run: RunDirectory) -> Network | None:
+    """The network of all members; None if they differ in it, or without its weights."""
+    config = run.manifest["config"]
+    varied = {p for axis in run.manifest["axes"] for p in axis["field"].split(", ")}
+    if varied & (_NETWORK_FIELDS | {"weights"}):
+        return None
+    try:
+        network = load_network(find_file("weights", config["weights"]))
+    except RequestError:  # The run may have been moved to another machine.
+        return None
+    # A run.json without the field is of a version that dropped odd rows.
+    options: dict[str, Any] = {"pool_rounding": "floor"}
+    options |= {name: config[name] for name in _NETWORK_FIELDS if name in config}
+    return network.with_options(**options)
 
-    Of its last stage: those before it are of other sizes.
+
+def load_trajectory(
+    run: RunDirectory, number: int
+) -> tuple[list[int], list[np.ndarray]]:
+    """Return the recorded steps and exact canvases of a member, and its last canvas.
+
+    Canvases of earlier stages, which have other sizes, are left out.
     """
     member = run.members[number]
-    kept = {int(file.stem): file for file in member.kept(".npy")}
+    files = {int(file.stem): file for file in member.snapshots(".npy")}
     final = member.folder / "final.npy"
     if final.is_file():
-        kept.setdefault(_steps(run, member), final)
+        files.setdefault(_last_step(run, member), final)
     canvases = {}
-    for step, file in kept.items():
-        with contextlib.suppress(ValueError):  # A broken one is left out.
+    for step, file in files.items():
+        with contextlib.suppress(ValueError):  # A damaged file is left out.
             canvases[step] = np.array(map_array(file))
     shapes = [canvas.shape for canvas in canvases.values()]
     last = {step: c for step, c in canvases.items() if c.shape == shapes[-1]}
     return list(last), list(last.values())
 
 
-def _steps(run: RunDirectory, member: Member) -> int:
-    """How many a finished member has made."""
+def _last_step(run: RunDirectory, member: Member) -> int:
+    """The number of steps of a finished member."""
     if rows := run.rows.get(member.number):
         return rows[-1]["step"]
     return member.entry["varies"].get("steps", run.manifest["config"]["steps"])
 
 
-def _levels(path: pathlib.Path) -> np.ndarray:
+def _read_pixels(path: pathlib.Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
 
 
-def _write_picture(path: pathlib.Path, shown: Plot | Matrix | Picture) -> None:
-    if isinstance(shown, Picture):
-        write_atomically(path, Image.fromarray(to_bytes(shown.picture)).save)
+def _write_picture(path: pathlib.Path, item: Plot | Matrix | Picture) -> None:
+    if isinstance(item, Picture):
+        write_atomically(path, Image.fromarray(to_bytes(item.picture)).save)
         return
-    # A slow import, as for the curves.
-    import matplotlib.figure
+    import matplotlib.figure  # A slow import.
 
     figure = matplotlib.figure.Figure(figsize=(6.5, 3.6), dpi=150, layout="constrained")
     axes = figure.subplots()
-    if isinstance(shown, Plot):
-        _draw(axes, shown)
+    if isinstance(item, Plot):
+        _draw_plot(axes, item)
+        if len(item.series) > 1:
+            figure.legend(loc="outside right upper", fontsize=7, frameon=False)
     else:
-        shades = axes.imshow(shown.values, vmin=0)
-        places = range(len(shown.labels))
-        axes.set_xticks(places, shown.labels, rotation=90, fontsize=7)
-        axes.set_yticks(places, shown.labels, fontsize=7)
+        ticks = range(len(item.labels))
+        shades = axes.imshow(item.values, vmin=0)
+        axes.set_xticks(ticks, item.labels, rotation=90, fontsize=7)
+        axes.set_yticks(ticks, item.labels, fontsize=7)
         figure.colorbar(shades)
-    if isinstance(shown, Plot) and len(shown.series) > 1:
-        figure.legend(loc="outside right upper", fontsize=7, frameon=False)
     write_atomically(path, figure.savefig)
 
 
-def _draw(axes: Any, plot: Plot) -> None:
-    style = "o-" if plot.lines else "o"
+def _draw_plot(axes: Any, plot: Plot) -> None:
     for series in plot.series:
         y = np.array(series.y, np.float64)
-        bars = None
-        if series.low:
-            ends = np.array([series.low, series.high], np.float64)
-            bars = np.abs(ends - y)
+        ends = np.array([series.low, series.high], np.float64)
         axes.errorbar(
-            series.x, y, bars, fmt=style, markersize=3, capsize=2, label=series.label
+            series.x,
+            y,
+            np.abs(ends - y) if series.low else None,
+            fmt="o-" if plot.lines else "o",
+            markersize=3,
+            capsize=2,
+            label=series.label,
         )
     axes.set(xlabel=plot.x_label, ylabel=plot.y_label, yscale=plot.y_scale)
     if any(isinstance(x, str) for series in plot.series for x in series.x):
@@ -211,10 +217,10 @@ def _draw(axes: Any, plot: Plot) -> None:
     axes.grid(alpha=0.3, which="both")
 
 
-def _write_film(folder: pathlib.Path, number: int, clip: Clip, fps: float) -> None:
-    frames = []
-    for t, frame in enumerate(clip.frames):
-        file = folder / f"{number:03d}" / f"{t:06d}.png"
+def _write_clip(path: pathlib.Path, clip: Clip, fps: float) -> None:
+    frames: Sequence[pathlib.Path] = [
+        path.with_suffix("") / f"{t:06d}.png" for t in range(len(clip.frames))
+    ]
+    for file, frame in zip(frames, clip.frames, strict=True):
         write_atomically(file, Image.fromarray(to_bytes(frame)).save)
-        frames.append(file)
-    write_mp4(folder / f"{number:03d}.mp4", frames, fps)
+    write_mp4(path, frames, fps)

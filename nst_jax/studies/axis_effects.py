@@ -1,9 +1,9 @@
-"""How far axes move pictures, seeds part them, solvers haste and sizes cost."""
+"""Effects of the axes of a run: distances between members, solver and step cost."""
 
 import itertools
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -19,298 +19,268 @@ from nst_jax.metrics.distances import (
     pairwise_rms,
     steps_to_loss,
 )
-from nst_jax.studies.results import (
-    Picture,
-    Plot,
-    Rows,
-    RunData,
-    Series,
-    StudyResult,
-    Table,
-    few_seeds,
-    levels,
-)
+from nst_jax.studies.formatting import round_digits, to_levels
+from nst_jax.studies.results import Picture, Plot, Series, StudyResult, Table
+from nst_jax.studies.run_data import Rows, RunData, limit_seeds
 
-#: The parts of a difference, below the cutoff and above.
-BANDS = ("coarse", "fine")
-#: Members that are compared in pairs, at most: what that takes grows with their square.
-COMPARED = 256
-#: Pictures of differences, at most.
-DIFFERENCES = 12
-#: Steps of a size, at least, that its time is told from.
-STEPS_TO_TIME = 5
+#: Members that are compared in pairs, at most: the cost grows with their square.
+MAX_COMPARED = 256
+#: Difference images, at most.
+MAX_DIFFERENCES = 12
+#: Steps of a group that its time per step is computed from, at least.
+MIN_TIMED_STEPS = 5
+_BANDS = f"coarse and fine are split at a wavelength of {1 / CUTOFF:.0f} pixels"
 
 
-def study_axis_distances(evidence: RunData) -> StudyResult:
-    """How far each axis moves the picture."""
-    run, finals = evidence.run, evidence.finals
+def study_axis_distances(run_data: RunData) -> StudyResult:
+    """Measure the distance of members that differ along one axis only."""
+    run, finals = run_data.run, run_data.finals
     if len(finals) < 2 or len({x.shape for x in finals.values()}) > 1:
         return StudyResult()
-    members = _some_of(run, sorted(finals))
+    members = _subsample(run, sorted(finals))
     if len(members) < 2:
         return StudyResult()
-    apart = pairwise_rms(np.stack([finals[m] for m in members]))
+    distances = pairwise_rms(np.stack([finals[m] for m in members]))
+    coarse = pairwise_rms(np.stack([low_pass(finals[m], CUTOFF) for m in members]))
     index = np.asarray([run["members"][m]["index"] for m in members])
     names = [axis["name"] for axis in run["axes"]]
-    some = f"; of {len(members)} of {len(finals)} members"
-    some = some if len(members) < len(finals) else ""
-    shapes = np.stack([low_pass(finals[m], CUTOFF) for m in members])
-    coarse = {
-        s.axis: s.mean for s in distances_by_axis(pairwise_rms(shapes), index, names)
-    }
-    spreads = [s for s in distances_by_axis(apart, index, names) if s.pairs]
-    along = [s for s in spreads if s.axis != ALL]
-    tables = []
-    if len(run["axes"]) == 1:
-        spreads = along  # All pairs are the axis's pairs.
-        tables = [_from_the_first(run, members, apart)]
-    return StudyResult(
-        tuple(_moves(spread) for spread in along),
-        (
-            Table(
-                f"How different the members are (RMS of 255 levels{some})",
-                (
-                    *("differing in", "pairs", "mean", "neighbours", "median", "max"),
-                    f"mean, coarser than {1 / CUTOFF:.0f} pixels",
-                ),
-                tuple(
-                    (
-                        s.axis if s.axis != ALL else "anything",
-                        s.pairs,
-                        *map(levels, (s.mean, s.neighbours, s.median, s.max)),
-                        levels(coarse[s.axis]),
-                    )
-                    for s in spreads
-                ),
-            ),
-            *tables,
-        ),
+    by_axis, coarse_by_axis = (
+        [
+            axis
+            for axis in distances_by_axis(d, index, names)
+            # Of a single axis, all pairs are the pairs of the axis.
+            if axis.pairs and (axis.axis != ALL or len(names) > 1)
+        ]
+        for d in (distances, coarse)
     )
+    records = [
+        (
+            ["anything" if axis.axis == ALL else axis.axis],
+            {
+                "pairs": axis.pairs,
+                "mean": to_levels(axis.mean),
+                "neighbours": to_levels(axis.neighbours),
+                "median": to_levels(axis.median),
+                "max": to_levels(axis.max),
+                f"mean, coarser than {1 / CUTOFF:.0f} pixels": to_levels(low.mean),
+            },
+        )
+        for axis, low in zip(by_axis, coarse_by_axis, strict=True)
+    ]
+    title = "Distance of members that differ along one axis (RMS, levels of 255"
+    if len(members) < len(finals):
+        title += f"; {len(members)} of {len(finals)} members"
+    tables = [Table.from_records(title + ")", ["differing in"], records)]
+    if len(names) == 1:
+        labels = [run_data.labels([0], i)[0] for i in index]
+        tables.append(
+            Table(
+                f"Distance from {names[0]} {labels[0]} (RMS, levels of 255)",
+                (names[0], "distance"),
+                tuple(zip(labels[1:], map(to_levels, distances[0, 1:]), strict=True)),
+            )
+        )
+    sentences = (_distance_sentence(axis) for axis in by_axis if axis.axis != ALL)
+    return StudyResult(tuple(sentences), tuple(tables))
 
 
-def _some_of(run: Mapping[str, Any], members: Sequence[int]) -> list[int]:
-    """Return the members that are compared with each other: a part of a large grid.
+def _subsample(run: Mapping[str, Any], members: Sequence[int]) -> list[int]:
+    """Members of a part of the grid with at most `MAX_COMPARED` positions.
 
-    Along the longest axis every other place is left out until `COMPARED` are left.
+    Every other position along the longest axis is dropped until few enough are left.
     """
-    kept = [range(len(axis["labels"])) for axis in run["axes"]]
-    while math.prod(map(len, kept)) > COMPARED:
-        longest = max(range(len(kept)), key=lambda a: len(kept[a]))
-        kept[longest] = kept[longest][::2]
-    places = (run["members"][m]["index"] for m in members)
+    grid = [range(len(axis["labels"])) for axis in run["axes"]]
+    while math.prod(map(len, grid)) > MAX_COMPARED:
+        longest = max(range(len(grid)), key=lambda axis: len(grid[axis]))
+        grid[longest] = grid[longest][::2]
     return [
         member
-        for member, place in zip(members, places, strict=True)
-        if all(i in axis for i, axis in zip(place, kept, strict=True))
+        for member in members
+        if all(map(range.__contains__, grid, run["members"][member]["index"]))
     ]
 
 
-def _from_the_first(
-    run: Mapping[str, Any], members: Sequence[int], distances: np.ndarray
-) -> Table:
-    (axis,) = run["axes"]
-    labels = [axis["labels"][run["members"][m]["index"][0]] for m in members]
-    return Table(
-        f"How far each is from {axis['name']} {labels[0]} (RMS of 255 levels)",
-        (axis["name"], "distance"),
-        tuple(zip(labels[1:], map(levels, distances[0, 1:]), strict=True)),
-    )
-
-
-def _moves(spread: AxisDistances) -> str:
-    near = levels(spread.neighbours)
+def _distance_sentence(axis: AxisDistances) -> str:
+    neighbours = ""
+    if axis.neighbours is not None:
+        neighbours = f"; neighbours on the axis: {to_levels(axis.neighbours)}"
     return (
-        f"Members that differ in {spread.axis} alone are {levels(spread.mean)} of 255 "
-        f"levels apart on average (RMS), "
-        + (f"neighbours {near}, " if near is not None else "")
-        + f"the farthest {levels(spread.max)}."
+        f"Members that differ only in {axis.axis} have a mean RMS distance of "
+        f"{to_levels(axis.mean)} levels of 255 ({axis.pairs} pairs{neighbours}; "
+        f"largest: {to_levels(axis.max)})."
     )
 
 
-def study_seed_differences(evidence: RunData) -> StudyResult:
-    """How far seeds are from the content, and from each other where there are two.
+def study_seed_differences(run_data: RunData) -> StudyResult:
+    """Measure the distance of seeds from the content image, and from each other.
 
-    Of more of them `ensembles` tells how far apart they are.
+    Distances between seeds are left out for groups that `study_seed_dispersion`
+    measures.
     """
-    finals, contents = evidence.finals, evidence.contents
-    axis = evidence.axis("seeds")
-    if axis is None or evidence.fields[axis] != ("seeds",):
+    axis = run_data.find_axis("seeds")
+    if axis is None or axis != run_data.seed_axis:
         return StudyResult()
-    told = {line.members[0] for line in evidence.seed_lines}
-    rows: list[tuple[Any, ...]] = []
+    finals, contents = run_data.finals, run_data.contents
+    measured = {group.members[0] for group in run_data.seed_groups}
+    records = []
     shares: list[float] = []
     pictures: list[Picture] = []
-    for label, members in evidence.lines(axis):
-        label, there = few_seeds(label, [m for m in members if m in finals])
-        if len(there) < 2:
+    for label, members in run_data.groups_along(axis):
+        label, finished = limit_seeds(label, run_data.finished(members))
+        if len(finished) < 2:
             continue
-        apart: tuple[float | None, ...] = (None, None)
-        seen = []
-        if there[0] not in told:
-            pairs = itertools.combinations(there, 2)
-            coarse, fine = apart = _mean_bands((finals[a], finals[b]) for a, b in pairs)
+        record: dict[str, float | None] = {}
+        comparisons = []
+        if finished[0] not in measured:
+            pairs = itertools.combinations(finished, 2)
+            coarse, fine = _mean_bands((finals[a], finals[b]) for a, b in pairs)
+            record["between seeds, coarse"] = to_levels(coarse)
+            record["between seeds, fine"] = to_levels(fine)
             if energy := coarse**2 + fine**2:
                 shares.append(coarse**2 / energy)
-            seen = [("of two seeds", finals[there[0]], finals[there[1]])]
-        own = [
+            first, second, *_ = (finals[m] for m in finished)
+            comparisons.append(("of two seeds", first, second))
+        with_content = [
             (finals[m], contents[m])
-            for m in there
+            for m in finished
             if m in contents and contents[m].shape == finals[m].shape
         ]
-        away = _mean_bands(own) if own else (None, None)
-        rows.append((label, *map(levels, (*apart, *away))))
-        seen += [("from the content", *own[0])] if own else []
-        for name, a, b in seen:
-            if np.array_equal(a, b):
-                continue
-            picture, gain = difference_image(a, b)
-            title = f"{label}: difference {name}, × {gain:.3g}"
-            pictures.append(Picture(title, picture))
-    columns = [evidence.other_names(axis)]
-    columns += [f"{x}, {y}" for x in ("seeds apart", "from the content") for y in BANDS]
-    kept = [0, *(i for i in range(1, 5) if any(row[i] is not None for row in rows))]
-    if len(kept) == 1:
+        if with_content:
+            coarse, fine = _mean_bands(with_content)
+            record["from the content, coarse"] = to_levels(coarse)
+            record["from the content, fine"] = to_levels(fine)
+            comparisons.append(("from the content", *with_content[0]))
+        records.append(([label], record))
+        for name, a, b in comparisons:
+            if not np.array_equal(a, b):
+                difference, gain = difference_image(a, b)
+                title = f"{label}: difference {name}, × {gain:.3g}"
+                pictures.append(Picture(title, difference))
+    if not any(record for _, record in records):
         return StudyResult()
-    return StudyResult(
-        _share_of_shapes(shares),
-        (
-            Table(
-                "Seeds, and the content picture (RMS of 255 levels; coarse is what "
-                f"is coarser than {1 / CUTOFF:.0f} pixels)",
-                tuple(columns[i] for i in kept),
-                tuple(tuple(row[i] for i in kept) for row in rows),
-            ),
-        ),
-        pictures=tuple(pictures[:DIFFERENCES]),
+    title = (
+        f"Distance between seeds and from the content (RMS, levels of 255; {_BANDS})"
     )
+    table = Table.from_records(title, [run_data.other_names(axis)], records)
+    sentences = _energy_sentence(shares)
+    return StudyResult(sentences, (table,), pictures=tuple(pictures[:MAX_DIFFERENCES]))
 
 
-def _share_of_shapes(shares: Sequence[float]) -> tuple[str, ...]:
+def _energy_sentence(shares: Sequence[float]) -> tuple[str, ...]:
     if not shares:
         return ()
     low, high = (f"{100 * share:.0f}" for share in (min(shares), max(shares)))
     share = low if low == high else f"{low} to {high}"
     return (
-        f"Of the difference between seeds, {share} % of the energy is coarser than "
-        f"{1 / CUTOFF:.0f} pixels; the rest is grain.",
+        f"Wavelengths above {1 / CUTOFF:.0f} pixels hold {share} % of the energy of "
+        "the difference between seeds; the rest is fine grain.",
     )
 
 
-def _mean_bands(
-    pairs: Iterable[tuple[np.ndarray, np.ndarray]],
-) -> tuple[float, float]:
-    """Coarse and fine RMS distance, over all pairs of pictures."""
+def _mean_bands(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
+    """Coarse and fine RMS distance over all pairs of images."""
     squares = np.square([band_rms(a, b, CUTOFF) for a, b in pairs])
-    low, high = np.sqrt(squares.mean(0))
-    return float(low), float(high)
+    coarse, fine = np.sqrt(squares.mean(0))
+    return float(coarse), float(fine)
 
 
-def study_solvers(evidence: RunData) -> StudyResult:
-    """How many steps and evaluations each solver needs for a loss all of them reach."""
-    axis, rows = evidence.axis("solver", "solver.name"), evidence.rows
+def study_solvers(run_data: RunData) -> StudyResult:
+    """Count the steps and evaluations of each solver to a loss that all reach."""
+    axis = run_data.find_axis("solver", "solver.name")
     if axis is None or not all(
-        path.startswith("solver") or path == "steps" for path in evidence.fields[axis]
+        path.startswith("solver") or path == "steps" for path in run_data.fields[axis]
     ):
         return StudyResult()
-    names = evidence.run["axes"][axis]["labels"]
-    lines: list[tuple[Any, ...]] = []
-    reached: list[list[tuple[float, float]]] = []
-    for label, members in evidence.lines(axis):
-        own = [rows[m] for m in members if rows.get(m)]
-        ends = [logged[-1]["loss"] for logged in own]
-        if len(ends) < len(members) or not all(end and end > 0 for end in ends):
+    names = run_data.run["axes"][axis]["labels"]
+    records = []
+    costs: list[list[tuple[float, float]]] = []
+    for label, members in run_data.groups_along(axis):
+        histories = [run_data.rows[m] for m in members if run_data.rows.get(m)]
+        last = [rows[-1]["loss"] for rows in histories]
+        if len(last) < len(members) or not all(loss and loss > 0 for loss in last):
             continue
-        target = max(ends)
-        costs = [_cost(logged, target) for logged in own]
-        lines.append((label, target, *(round(x, 1) for cost in costs for x in cost)))
-        reached.append(costs)
-    if not reached:
+        costs.append([_cost_to_loss(rows, max(last)) for rows in histories])
+        record: dict[str, float] = {"loss": max(last)}
+        for name, (steps, evaluations) in zip(names, costs[-1], strict=True):
+            record[f"{name}: steps"] = round(steps, 1)
+            record[f"{name}: evaluations"] = round(evaluations, 1)
+        records.append(([label], record))
+    if not records:
         return StudyResult()
+    title = "Steps and evaluations to the lowest loss that all solvers reach"
+    by_solver = np.asarray(costs).transpose(1, 2, 0)
     return StudyResult(
         tuple(
-            _needs(name, names[-1], [(costs[i], costs[-1]) for costs in reached])
-            for i, name in enumerate(names[:-1])
+            _solver_sentence(name, names[-1], cost, by_solver[-1])
+            for name, cost in zip(names[:-1], by_solver[:-1], strict=True)
         ),
-        (
-            Table(
-                "What it takes to reach the loss that all solvers reach",
-                (
-                    evidence.other_names(axis),
-                    "loss",
-                    *(f"{s}: {x}" for s in names for x in ("steps", "evaluations")),
-                ),
-                tuple(lines),
-            ),
-        ),
+        (Table.from_records(title, [run_data.other_names(axis)], records),),
     )
 
 
-def _cost(rows: Rows, target: float) -> tuple[float, float]:
-    """The steps and the evaluations to a loss that is reached."""
+def _cost_to_loss(rows: Rows, target: float) -> tuple[float, float]:
+    """Steps and evaluations to a loss that is reached."""
     losses = [np.nan if row["loss"] is None else row["loss"] for row in rows]
     steps = [row["step"] for row in rows]
-    at = steps_to_loss(losses, steps, target)
-    assert at is not None
-    return at, float(np.interp(at, steps, [row["evaluations"] for row in rows]))
+    step = steps_to_loss(losses, steps, target)
+    assert step is not None
+    return step, float(np.interp(step, steps, [row["evaluations"] for row in rows]))
 
 
-def _needs(
-    slow: str,
-    quick: str,
-    costs: Sequence[tuple[tuple[float, float], tuple[float, float]]],
+def _solver_sentence(
+    name: str, reference: str, costs: np.ndarray, reference_costs: np.ndarray
 ) -> str:
+    """Compare costs [2, N], in steps and in evaluations, of two solvers."""
     steps, evaluations = (
-        [a[i] / b[i] for a, b in costs if b[i] > 0] or [float("nan")] for i in (0, 1)
+        [a / b for a, b in zip(cost, reference_cost, strict=True) if b > 0]
+        or [math.nan]
+        for cost, reference_cost in zip(costs, reference_costs, strict=True)
     )
     return (
-        f"For the same loss {slow} needs {statistics.median(steps):.2g} times the "
-        f"steps of {quick} (median of {len(costs)}; from {min(steps):.2g} to "
-        f"{max(steps):.2g}), and {statistics.median(evaluations):.2g} times the "
-        "evaluations."
+        f"To reach the same loss, {name} needs {median(steps):.2g} times the steps of "
+        f"{reference} (median of {costs.shape[1]}, range {min(steps):.2g} to "
+        f"{max(steps):.2g}) and {median(evaluations):.2g} times the evaluations."
     )
 
 
-def study_step_times(evidence: RunData) -> StudyResult:
-    """Time of a step against number of pixels, where size alone selects programs."""
-    run, number = evidence.run, evidence.axis("size")
-    if number is None or len(run["groups"]) != len(run["axes"][number]["labels"]):
+def study_step_times(run_data: RunData) -> StudyResult:
+    """Fit the time per step against the pixel count, if only the size varies it."""
+    run, axis = run_data.run, run_data.find_axis("size")
+    if axis is None or len(run["groups"]) != len(run["axes"][axis]["labels"]):
         return StudyResult()
     ladder = run.get("config", {}).get("ladder", {})
     if ladder.get("sizes") or ladder.get("start"):
-        return StudyResult()  # A group's time is that of all its stages.
-    rows = sorted(
+        return StudyResult()  # A group's time is the sum over all its stages.
+    timings = sorted(
         (
-            group["size"][0] * group["size"][1],
-            f"{group['size'][1]}×{group['size'][0]}",
+            math.prod(group["size"]),
+            group["size"],
             group["run_s"] / group["member_steps"],
         )
         for group in run["groups"]
-        if group["member_steps"] >= STEPS_TO_TIME
+        if group["member_steps"] >= MIN_TIMED_STEPS
     )
-    if len({pixels for pixels, _, _ in rows}) < 3:
+    pixels, seconds = (tuple(timing[i] for timing in timings) for i in (0, 2))
+    if len(set(pixels)) < 3:
         return StudyResult()
-    pixels, names, seconds = zip(*rows, strict=True)
     exponent = np.polyfit(np.log(pixels), np.log(seconds), 1)[0]
     if exponent <= 0:
-        return StudyResult()  # Runs so short are not timed by their steps.
-    title = "Time of a step against pixels"
+        return StudyResult()  # The runs are too short to time.
+    records = [
+        (
+            [f"{width}×{height}"],
+            {
+                "pixels": count,
+                "seconds per step": round_digits(time),
+                "microseconds per pixel": round_digits(1e6 * time / count),
+            },
+        )
+        for count, (height, width), time in timings
+    ]
+    title = "Time per step by image size"
+    series = (Series("", pixels, seconds),)
     return StudyResult(
-        (f"The time of a step grows as the {exponent:.2f}th power of the pixels.",),
-        (
-            Table(
-                title,
-                ("picture", "pixels", "seconds a step", "microseconds a pixel"),
-                tuple(
-                    (name, n, float(f"{s:.3g}"), float(f"{1e6 * s / n:.3g}"))
-                    for name, n, s in zip(names, pixels, seconds, strict=True)
-                ),
-            ),
-        ),
-        (
-            Plot(
-                title,
-                (Series("", pixels, seconds),),
-                *("pixels", "seconds a step", "log"),
-            ),
-        ),
+        (f"Time per step grows with the {exponent:.2f}th power of the pixel count.",),
+        (Table.from_records(title, ["image"], records),),
+        (Plot(title, series, "pixels", "seconds per step", "log"),),
     )

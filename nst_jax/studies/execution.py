@@ -1,68 +1,60 @@
-"""What the way of computing does: the same seeds, computed by other programs."""
+"""Effect of the execution: the same seeds, computed by other programs."""
 
-import itertools
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from nst_jax.metrics.dispersion import variance_components
 from nst_jax.metrics.divergence import Divergence, Growth
-from nst_jax.metrics.statistics import Estimate
 from nst_jax.studies.execution_pairs import (
-    Compared,
     ComparisonGroup,
-    is_execution,
-    places,
-    planted,
+    comparison_groups,
+    is_execution_axis,
+    start_ulps,
 )
-from nst_jax.studies.results import (
-    Plot,
-    RunData,
-    Series,
-    StudyResult,
-    Table,
-    percent,
-    rounded,
-)
+from nst_jax.studies.formatting import format_percent, round_digits
+from nst_jax.studies.results import Plot, Series, StudyResult, Table
+from nst_jax.studies.run_data import RunData
 
 
-def study_execution(evidence: RunData) -> StudyResult:
-    """Which ways of computing give the same bits, and how far the others lead.
+def study_execution(run_data: RunData) -> StudyResult:
+    """Compare the arms of an execution axis with the first arm, bit by bit.
 
-    Members along the axis of execution are compared to the first of them, step by
-    step where every step was kept, at each place on the other axes for itself. All
-    distances are of exact canvases, not clipped; over seeds they are root mean
-    squares.
+    Every recorded step is compared, for each setting of the other axes. Distances are
+    of exact canvases, not clipped; over seeds they are root mean squares.
     """
-    axis = next((i for i, p in enumerate(evidence.fields) if is_execution(p)), None)
-    if axis is None or evidence.trajectory is None:
+    axes = [i for i, paths in enumerate(run_data.fields) if is_execution_axis(paths)]
+    if not axes or run_data.trajectory is None:
         return StudyResult()
-    arms = _arms(evidence, axis)
-    there = [place for place in places(evidence, axis) if place.ways]
-    if not there:
+    groups = comparison_groups(run_data, axes[0])
+    if not groups:
         return StudyResult()
-    said = (
-        (*_said(evidence, arms, place), *_shares(evidence, arms, place))
-        for place in there
-    )
+    arms = _arm_names(run_data, axes[0])
+    index = [run_data.run["axes"][i]["name"] for i in run_data.other_axes(axes[0])]
+    sentences: list[str] = []
+    for group in groups:
+        sentences += _difference_sentences(run_data, arms, group)
+        sentences += _variance_sentences(run_data, arms, group)
     return StudyResult(
-        tuple(itertools.chain(*said)),
-        (_table(evidence, axis, there), _costs(evidence, axis, there)),
-        tuple(plot for place in there for plot in _growth(arms, place)),
+        tuple(sentences),
+        (
+            _difference_table(run_data, arms, [*index, "arm"], groups),
+            _cost_table(run_data, arms, [*index, "arm"], groups),
+        ),
+        tuple(plot for group in groups for plot in _growth_plots(arms, group)),
     )
 
 
-def _arms(evidence: RunData, axis: int) -> list[str]:
-    """What the ways are called: a bare value with the name of what it is of."""
-    name, labels = (evidence.run["axes"][axis][key] for key in ("name", "labels"))
-    return [f"{name} {label}" if _bare(label) else label for label in labels]
+def _arm_names(run_data: RunData, axis: int) -> list[str]:
+    """Labels of the axis; a number or a boolean has the axis name before it."""
+    name, labels = (run_data.run["axes"][axis][key] for key in ("name", "labels"))
+    return [f"{name} {label}" if _is_value(label) else label for label in labels]
 
 
-def _bare(label: str) -> bool:
-    """Whether a label is a value alone, of which a sentence says nothing."""
+def _is_value(label: str) -> bool:
     try:
         float(label)
     except ValueError:
@@ -70,241 +62,206 @@ def _bare(label: str) -> bool:
     return True
 
 
-def _table(evidence: RunData, axis: int, there: Sequence[ComparisonGroup]) -> Table:
-    axes = evidence.run["axes"]
-    arms, noun = _arms(evidence, axis), _noun(evidence)
-    rows = []
-    for place in there:
-        for way, own in place.ways.items():
-            paths, losses = [c.path for c in own], [c.loss for c in own]
-            rows.append((*place.labels, *_row(arms[way], paths, losses)))
-        if place.between:
-            row = _row("another seed", place.between, [float("nan")])
-            rows.append((*place.labels, *row[:6], None, *row[7:]))
-    over = ""
-    if noun == "seed":
-        over = (
-            "; over all seeds the earliest step, the largest maximum, the mean, and "
-            "the root mean square of the RMS"
+def _noun(run_data: RunData) -> str:
+    return "image" if run_data.seed_axis is None else "seed"
+
+
+def _difference_table(
+    run_data: RunData,
+    arms: Sequence[str],
+    index: Sequence[str],
+    groups: Sequence[ComparisonGroup],
+) -> Table:
+    count = f"{_noun(run_data)}s"
+    records = []
+    for group in groups:
+        for arm, pairs in group.pairs.items():
+            record = _difference_record(count, [pair.divergence for pair in pairs])
+            record["loss (relative)"] = round_digits(max(pair.loss for pair in pairs))
+            records.append(([*group.labels, arms[arm]], record))
+        if group.seeds:
+            record = _difference_record(count, group.seeds) | {"max ulps": None}
+            records.append(([*group.labels, "another seed"], record))
+    title = f"Difference from {arms[0]} (exact canvases in [0, 1]"
+    if run_data.seed_axis is not None:
+        title += (
+            "; over seeds: earliest step, largest maximum, mean, and root mean square "
+            "of the RMS"
         )
-    return Table(
-        f"The same {noun}s, against {arms[0]} (exact canvases in [0, 1] units{over})",
-        (
-            *(axes[i]["name"] for i in evidence.other_axes(axis)),
-            *("arm", f"{noun}s", "same bits", "part at step"),
-            *("max |Δ|", "mean |Δ|", "max ulps", "RMS at the end"),
-            *("loss, relative", "e-folds every … steps"),
-        ),
-        tuple(rows),
-    )
+    return Table.from_records(title + ")", index, records)
 
 
-def _costs(evidence: RunData, axis: int, there: Sequence[ComparisonGroup]) -> Table:
-    """Return the table of run seconds by step and slot of a batch.
+def _difference_record(count: str, divergences: Sequence[Divergence]) -> dict[str, Any]:
+    ulps = [d.ulps for d in divergences if d.ulps is not None]
+    first, growth = _first_difference(divergences), _median_growth(divergences)
+    return {
+        count: len(divergences),
+        "bit-identical": "no" if first else "yes",
+        "differ at step": _format_step(first),
+        "max |Δ|": round_digits(max(d.max for d in divergences)),
+        "mean |Δ|": round_digits(statistics.fmean(d.mean for d in divergences)),
+        "max ulps": max(ulps, default=None),
+        "RMS at the end": round_digits(_rms(divergences)),
+        "loss (relative)": None,
+        "e-folding steps": growth and round_digits(growth.e_folding),
+    }
 
-    The slots that fill up the last batch are computed too, and count.
-    """
-    axes, groups = evidence.run["axes"], evidence.run.get("groups", [])
-    arms = _arms(evidence, axis)
-    rows: list[tuple[Any, ...]] = []
-    for place in there:
+
+def _cost_table(
+    run_data: RunData,
+    arms: Sequence[str],
+    index: Sequence[str],
+    groups: Sequence[ComparisonGroup],
+) -> Table:
+    """Run time per step and batch slot; padding of the last batch counts as slots."""
+    records = []
+    for group in groups:
         seconds: dict[int, float] = {}
-        for arm, member in (item for line in place.lines for item in line.items()):
-            number = evidence.run["members"][member].get("group")
-            if number is None or not groups[number]["member_steps"]:
+        for arm, member in (item for seed in group.members for item in seed.items()):
+            number = run_data.run["members"][member].get("group")
+            if number is None:
                 continue
-            group, size = groups[number], groups[number]["batch_size"] or 1
-            slots = size * math.ceil(group["count"] / size)
-            filled = group["count"] / slots
-            seconds[arm] = filled * group["run_s"] / group["member_steps"]
-        rows += [
-            (
-                *(*place.labels, arms[arm]),
-                rounded(1000 * s),
-                rounded(s / seconds[0]) if 0 in seconds else None,
-            )
-            for arm, s in sorted(seconds.items())
-        ]
-    return Table(
-        "What a member's step costs, with all that is kept of it",
-        (
-            *(axes[i]["name"] for i in evidence.other_axes(axis)),
-            *("arm", "milliseconds", f"times {arms[0]}"),
-        ),
-        tuple(rows),
-    )
+            program = run_data.run["groups"][number]
+            if program["member_steps"]:
+                size = program["batch_size"] or 1
+                filled = program["count"] / (size * math.ceil(program["count"] / size))
+                seconds[arm] = filled * program["run_s"] / program["member_steps"]
+        for arm, time in sorted(seconds.items()):
+            ratio = round_digits(time / seconds[0]) if 0 in seconds else None
+            record = {
+                "milliseconds": round_digits(1000 * time),
+                f"relative to {arms[0]}": ratio,
+            }
+            records.append(([*group.labels, arms[arm]], record))
+    title = "Time per step of a member, including the recording of its canvases"
+    return Table.from_records(title, index, records)
 
 
-def _noun(evidence: RunData) -> str:
-    """What is computed in several ways."""
-    return "seed" if ("seeds",) in evidence.fields else "picture"
+def _rms(divergences: Sequence[Divergence]) -> float:
+    return math.sqrt(statistics.fmean(d.rms**2 for d in divergences))
 
 
-def _row(
-    name: str, own: Sequence[Divergence], losses: Sequence[float]
-) -> tuple[Any, ...]:
-    ulps = [d.ulps for d in own if d.ulps is not None]
-    parting, growth = _parting(own), _median(own)
-    return (
-        name,
-        len(own),
-        "no" if parting else "yes",
-        _step(parting),
-        rounded(max(d.max for d in own)),
-        rounded(statistics.fmean(d.mean for d in own)),
-        max(ulps, default=None),
-        rounded(_rms(own)),
-        rounded(max(losses)),
-        rounded(growth.e_folding) if growth else None,
-    )
+def _format_rms(divergences: Sequence[Divergence]) -> str:
+    """RMS over the seeds, with its range if they differ."""
+    values = [d.rms for d in divergences]
+    low, high = f"{min(values):.2g}", f"{max(values):.2g}"
+    return f"{_rms(divergences):.2g}" + (f" ({low} to {high})" if low != high else "")
 
 
-def _rms(own: Sequence[Divergence]) -> float:
-    """How far apart at the end, over the seeds."""
-    return math.sqrt(statistics.fmean(d.rms**2 for d in own))
-
-
-def _apart(own: Sequence[Divergence]) -> str:
-    """`_rms`, and from where to where the seeds are if they are not alike."""
-    low, high = (
-        f"{end:.2g}" for end in (min(d.rms for d in own), max(d.rms for d in own))
-    )
-    return f"{_rms(own):.2g}" + (f" ({low} to {high})" if low != high else "")
-
-
-def _parting(own: Sequence[Divergence]) -> tuple[str, int] | None:
-    """The first step that differs: "at" it, or "by" it if the one before was not kept.
-
-    None if no bit differs.
-    """
-    parted = [(d.parted, d.steps) for d in own if d.parted is not None]
-    if not parted:
+def _first_difference(divergences: Sequence[Divergence]) -> tuple[str, int] | None:
+    """("at", first differing step), or "by" if the step before was not recorded."""
+    differing = [(d.parted, d.steps) for d in divergences if d.parted is not None]
+    if not differing:
         return None
-    step, steps = min(parted)
-    before = max((s for s in steps if s < step), default=-1)
-    return "at" if before == step - 1 else "by", step
+    step, steps = min(differing)
+    previous = max((s for s in steps if s < step), default=-1)
+    return "at" if previous == step - 1 else "by", step
 
 
-def _step(parting: tuple[str, int] | None) -> str | int | None:
-    """What a table has of a parting: a number where it is exact."""
-    if parting is None or parting[0] == "at":
-        return parting and parting[1]
-    return f"by {parting[1]}"
+def _format_step(difference: tuple[str, int] | None) -> str | int | None:
+    """The step of a table: an exact one as a number."""
+    if difference is None or difference[0] == "at":
+        return difference and difference[1]
+    return f"by {difference[1]}"
 
 
-def _median(own: Sequence[Divergence]) -> Growth | None:
-    """The median growth, of those that grow."""
-    rates = [d.growth for d in own if d.growth is not None and d.growth.rate > 0]
-    rates.sort(key=lambda growth: growth.e_folding)
-    return rates[(len(rates) - 1) // 2] if rates else None
+def _median_growth(divergences: Sequence[Divergence]) -> Growth | None:
+    """Median of the positive growth rates."""
+    growths = [d.growth for d in divergences if d.growth and d.growth.rate > 0]
+    growths.sort(key=lambda growth: growth.e_folding)
+    return growths[(len(growths) - 1) // 2] if growths else None
 
 
-def _said(evidence: RunData, arms: Sequence[str], place: ComparisonGroup) -> list[str]:
-    device = evidence.run.get("device", {}).get("platform", "device")
-    noun = _noun(evidence)
-    where = f" at {place.where}" if place.where else ""
-    paths = {way: [c.path for c in own] for way, own in place.ways.items()}
-    equal = [way for way, own in paths.items() if all(d.equal for d in own)]
-    said = []
-    if equal:
-        names = "; ".join(arms[way] for way in equal)
-        said.append(
-            f"On this {device}{where} a {noun} is the same to the last bit, "
-            f"{_looks(paths[equal[0]][0].steps)}, {arms[0]} and: {names}."
+def _difference_sentences(
+    run_data: RunData, arms: Sequence[str], group: ComparisonGroup
+) -> list[str]:
+    device = run_data.run.get("device", {}).get("platform", "device")
+    setting = f" at {group.setting}" if group.setting else ""
+    identical: list[tuple[str, list[Divergence]]] = []
+    differing: list[tuple[str, list[Divergence]]] = []
+    for arm, pairs in group.pairs.items():
+        divergences = [pair.divergence for pair in pairs]
+        (identical if all(d.equal for d in divergences) else differing).append(
+            (arms[arm], divergences)
         )
-    against = (
-        f", against {_apart(place.between)} between seeds" if place.between else ""
-    )
-    for way, own in paths.items():
-        if way in equal:
-            continue
-        parting, growth = _parting(own), _median(own)
-        assert parting is not None
-        grows = (
-            f"; the difference grows e-fold in {growth.e_folding:.2g} steps, over "
-            f"steps {growth.first} to {growth.last}"
-            if growth
-            else ""
+    sentences = []
+    if identical:
+        names = "; ".join(name for name, _ in identical)
+        steps = _describe_steps(identical[0][1][0].steps)
+        sentences.append(
+            f"Bit-identical to “{arms[0]}”{setting} on this {device}, compared "
+            f"{steps}: {names}."
         )
-        said.append(
-            f"A {noun} {arms[way]} is not the {noun} {arms[0]}{where}: they part "
-            f"{parting[0]} step {parting[1]} and end {_apart(own)} apart (RMS, of 1)"
-            f"{against}{grows}."
+    reference = ""
+    if group.seeds:
+        reference = f", against {_format_rms(group.seeds)} between seeds"
+    for name, divergences in differing:
+        first, growth = _first_difference(divergences), _median_growth(divergences)
+        assert first is not None
+        rate = ""
+        if growth:
+            rate = (
+                f" The difference grows e-fold every {growth.e_folding:.2g} steps, "
+                f"fitted over steps {growth.first} to {growth.last}."
+            )
+        sentences.append(
+            f"“{name}” is not bit-identical to “{arms[0]}”{setting}: they first "
+            f"differ {first[0]} step {first[1]}, and the RMS difference at the end is "
+            f"{_format_rms(divergences)} in [0, 1]{reference}.{rate}"
         )
-    return said
+    return sentences
 
 
-def _looks(steps: Sequence[int]) -> str:
-    """At which steps two were compared."""
+def _describe_steps(steps: Sequence[int]) -> str:
     if len(steps) == 1:
         return "at the end"
-    if steps == tuple(range(steps[-1] + 1)):
-        return f"at all of {len(steps)} steps"
-    return f"at the {len(steps)} steps that were kept"
+    recorded = "" if steps == tuple(range(steps[-1] + 1)) else "recorded "
+    return f"at all {len(steps)} {recorded}steps"
 
 
-def _shares(
-    evidence: RunData, arms: Sequence[str], place: ComparisonGroup
+def _variance_sentences(
+    run_data: RunData, arms: Sequence[str], group: ComparisonGroup
 ) -> list[str]:
-    """How much of the variance is start noise, how much arithmetic.
-
-    Of the first arm and one that differs at a time: arms that are equal to the first
-    would dilute it.
-    """
-    said = []
-    for way, own in place.ways.items():
-        if len(own) < 2 or all(c.path.equal for c in own):
+    """Split the variance of the first arm and each differing one by cause."""
+    sentences = []
+    reference_ulps = start_ulps(run_data, group.members[0][0])
+    for arm, pairs in group.pairs.items():
+        if len(pairs) < 2 or all(pair.divergence.equal for pair in pairs):
             continue
-        share = variance_components(np.stack([c.ends for c in own])).share
-        first = planted(evidence, place.lines[0][0])
-        ulps = abs(planted(evidence, own[0].member) - first)
-        what = "the way of computing"
-        if ulps:
-            units = "one unit" if ulps == 1 else f"{ulps} units"
-            what = f"{units} in the last place of one starting value"
-        said.append(_share(arms, way, place, own, share, what))
-    return said
+        share = variance_components(np.stack([pair.ends for pair in pairs])).share
+        ulps = abs(start_ulps(run_data, pairs[0].member) - reference_ulps)
+        cause = f"{ulps} ulp of one starting value" if ulps else "the execution"
+        setting = f" at {group.setting}" if group.setting else ""
+        head = f"Variance among the images of “{arms[0]}” and “{arms[arm]}”{setting}:"
+        interval = f"{len(pairs)} seeds, too few for a confidence interval"
+        if share.low is not None and share.high is not None:
+            low, high = (
+                format_percent(min(max(x, 0), 1)) for x in (share.low, share.high)
+            )
+            interval = f"95 % confidence interval {low} to {high}"
+        sentences.append(
+            f"{head} all that is measurable is due to {cause} ({interval})."
+            if share.value > 1
+            else f"{head} {format_percent(share.value)} % ({interval}) is due to "
+            f"{cause}, the rest to the seed's starting noise."
+        )
+    return sentences
 
 
-def _share(
-    arms: Sequence[str],
-    way: int,
-    place: ComparisonGroup,
-    own: Sequence[Compared],
-    share: Estimate,
-    what: str,
-) -> str:
-    where = f" at {place.where}" if place.where else ""
-    head = f"Of the variance among the pictures {arms[0]} and {arms[way]}{where}"
-    if share.low is not None and share.high is not None:
-        low, high = (percent(min(max(x, 0), 1)) for x in (share.low, share.high))
-        bars = f"95 %: {low} to {high}"
-    else:
-        bars = f"of {len(own)} seeds, which give no interval"
-    if share.value > 1:
-        return f"{head} all that can be told is due to {what} ({bars})."
-    return (
-        f"{head} {percent(share.value)} % ({bars}) is due to {what}, the rest to the "
-        "noise that a seed starts from."
-    )
-
-
-def _growth(arms: Sequence[str], place: ComparisonGroup) -> tuple[Plot, ...]:
-    """Distance against step, of the arms that part."""
-    kinds = [
-        (arms[way], [c.path for c in own])
-        for way, own in place.ways.items()
-        if not all(c.path.equal for c in own)
-    ]
-    if place.between:
-        kinds.append(("another seed", list(place.between)))
-    if not kinds or len(kinds[0][1][0].steps) < 2:
-        return ()
+def _growth_plots(arms: Sequence[str], group: ComparisonGroup) -> list[Plot]:
+    """RMS distance by step of the arms that differ, and of another seed."""
+    curves: Mapping[str, Sequence[Divergence]] = {
+        arms[arm]: [pair.divergence for pair in pairs]
+        for arm, pairs in group.pairs.items()
+        if not all(pair.divergence.equal for pair in pairs)
+    } | ({"another seed": group.seeds} if group.seeds else {})
     series = []
-    for name, own in kinds:
-        mean = np.sqrt(np.square([d.distances for d in own]).mean(0))
-        y = tuple(float(y) if y > 0 else None for y in mean)
-        series.append(Series(name, own[0].steps, y))
-    where = f" at {place.where}" if place.where else ""
-    title = f"How a difference from {arms[0]} grows{where}"
-    return (Plot(title, tuple(series), "step", "RMS distance"),)
+    for name, divergences in curves.items():
+        rms = np.sqrt(np.square([d.distances for d in divergences]).mean(0))
+        y = tuple(float(distance) if distance > 0 else None for distance in rms)
+        series.append(Series(name, divergences[0].steps, y))
+    if not series or len(series[0].x) < 2:
+        return []
+    setting = f" at {group.setting}" if group.setting else ""
+    title = f"Growth of the difference from {arms[0]}{setting}"
+    return [Plot(title, tuple(series), "step", "RMS distance")]

@@ -1,4 +1,4 @@
-"""One request computed in several ways: members along an axis of execution."""
+"""Members along an execution axis, paired with the first arm."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -7,114 +7,111 @@ from typing import NamedTuple
 import numpy as np
 
 from nst_jax.metrics.divergence import Divergence, divergence
-from nst_jax.studies.results import RunData
+from nst_jax.studies.run_data import RunData
 
-#: An axis over nothing but these says how, not what.
-WAYS = ("ensemble.", "numerics.")
-#: A difference that is planted, and no way of computing.
-PLANTED = "canvas.ulps"
+#: An axis over these config paths varies the execution, not the request.
+EXECUTION_PREFIXES = ("ensemble.", "numerics.")
+#: A deliberate perturbation of the start, compared along the same axis.
+PERTURBATION = "canvas.ulps"
 
 
-class Compared(NamedTuple):
-    """One seed, computed in one way, beside the first way.
+class ExecutionPair(NamedTuple):
+    """One seed in one arm, compared with the first arm.
 
     Attributes:
-      member: which it is.
-      path: how its canvases compare to those of the first way.
-      loss: by what share the last losses differ.
-      ends: the last canvas of the first way and its own, float32 [H, W, 3].
+      member: member number in this arm.
+      divergence: distance of its canvases from those of the first arm.
+      loss: relative difference of the last losses.
+      ends: last canvas in the first arm and in this one, float32 [H, W, 3].
     """
 
     member: int
-    path: Divergence
+    divergence: Divergence
     loss: float
     ends: tuple[np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class ComparisonGroup:
-    """Members that differ in nothing but the way of computing and the seed.
+    """Members that differ in nothing but the arm and the seed.
 
     Attributes:
-      labels: where that is, one for each of `RunData.other_axes`.
-      where: the same in words; "" if there are no other axes.
-      lines: for each seed, the way's place on its axis -> the member.
-      ways: the way's place -> its seeds; without the first way.
-      between: how the seeds part from the first of them, all computed in the first
-        way.
+      labels: labels of the setting, one for each of `RunData.other_axes`.
+      setting: the setting in words; "" without other axes.
+      members: index of the arm -> member, for each seed.
+      pairs: index of the arm -> its pairs; without the first arm.
+      seeds: divergence of each seed from the first seed, in the first arm.
     """
 
     labels: tuple[str, ...]
-    where: str
-    lines: Sequence[Mapping[int, int]]
-    ways: Mapping[int, Sequence[Compared]]
-    between: Sequence[Divergence]
+    setting: str
+    members: Sequence[Mapping[int, int]]
+    pairs: Mapping[int, Sequence[ExecutionPair]]
+    seeds: Sequence[Divergence]
 
 
-def is_execution(paths: Sequence[str]) -> bool:
-    """Whether an axis over these paths is one of execution."""
-    return all(path.startswith(WAYS) or path == PLANTED for path in paths)
+def is_execution_axis(paths: Sequence[str]) -> bool:
+    """Return whether an axis over these paths varies the execution only."""
+    return all(p.startswith(EXECUTION_PREFIXES) or p == PERTURBATION for p in paths)
 
 
-def planted(evidence: RunData, member: int) -> int:
-    """By how many units in the last place a member's start was moved."""
-    return evidence.run["members"][member]["varies"].get(PLANTED, 0)
+def start_ulps(run_data: RunData, member: int) -> int:
+    """Return the perturbation of a member's start in units in the last place."""
+    return run_data.run["members"][member]["varies"].get(PERTURBATION, 0)
 
 
-def places(evidence: RunData, axis: int) -> list[ComparisonGroup]:
-    """The places at which the first way was computed, in their order.
+def comparison_groups(run_data: RunData, axis: int) -> list[ComparisonGroup]:
+    """Return the groups in which the first arm is finished and another one is paired.
 
     Args:
-      evidence: with exact canvases.
-      axis: that of execution.
+      run_data: data with exact canvases.
+      axis: the execution axis.
     """
-    axes, members = evidence.run["axes"], evidence.run["members"]
-    others = evidence.other_axes(axis)
-    together: dict[tuple[int, ...], list[dict[int, int]]] = {}
-    for _, line in evidence.lines(axis):
-        there = {members[m]["index"][axis]: m for m in line if m in evidence.finals}
-        if 0 in there:
-            index = members[there[0]]["index"]
-            own = together.setdefault(tuple(index[i] for i in others), [])
-            own.append(there)
-    found = []
-    for place, lines in sorted(together.items()):
-        labels = [axes[a]["labels"][i] for a, i in zip(others, place, strict=True)]
-        words = (f"{axes[a]['name']} {x}" for a, x in zip(others, labels, strict=True))
-        ways, between = _compared(evidence, lines)
-        found.append(
-            ComparisonGroup(tuple(labels), ", ".join(words), lines, ways, between)
-        )
-    return found
+    groups = []
+    others = run_data.other_axes(axis)
+    for index, seeds in run_data.seeds_by_setting(axis):
+        arms = [
+            {run_data.index(m, [axis])[0]: m for m in run_data.finished(members)}
+            for members in seeds
+        ]
+        arms = [members for members in arms if 0 in members]
+        pairs, between_seeds = _pair_with_first(run_data, arms)
+        if pairs:
+            labels = tuple(run_data.labels(others, index))
+            setting = run_data.describe(others, index)
+            groups.append(ComparisonGroup(labels, setting, arms, pairs, between_seeds))
+    return groups
 
 
-def _compared(
-    evidence: RunData, lines: Sequence[Mapping[int, int]]
-) -> tuple[dict[int, list[Compared]], list[Divergence]]:
-    """The ways of a place, and its seeds."""
-    assert evidence.trajectory is not None
-    ways: dict[int, list[Compared]] = {}
-    between = []
+def _pair_with_first(
+    run_data: RunData, seeds: Sequence[Mapping[int, int]]
+) -> tuple[dict[int, list[ExecutionPair]], list[Divergence]]:
+    """Pairs by arm, and divergences of the seeds in the first arm."""
+    assert run_data.trajectory is not None
+    pairs: dict[int, list[ExecutionPair]] = {}
+    between_seeds = []
     root = None
-    for line in lines:
-        steps, first = evidence.trajectory(line[0])
+    for members in seeds:
+        steps, reference = run_data.trajectory(members[0])
         if not steps:
             continue
         if root is None:
-            root = steps, first
+            root = steps, reference
         elif root[0] == steps:
-            between.append(divergence(steps, root[1], first))
-        for way, member in line.items():
-            own_steps, own = evidence.trajectory(member) if way else ([], [])
-            if own_steps == steps:
-                path = divergence(steps, first, own)
-                loss = _loss_apart(evidence, line[0], member)
-                entry = Compared(member, path, loss, (first[-1], own[-1]))
-                ways.setdefault(way, []).append(entry)
-    return dict(sorted(ways.items())), between
+            between_seeds.append(divergence(steps, root[1], reference))
+        for arm, member in members.items():
+            recorded, canvases = run_data.trajectory(member) if arm else ([], [])
+            if recorded == steps:
+                pair = ExecutionPair(
+                    member,
+                    divergence(steps, reference, canvases),
+                    _relative_loss_difference(run_data, members[0], member),
+                    (reference[-1], canvases[-1]),
+                )
+                pairs.setdefault(arm, []).append(pair)
+    return dict(sorted(pairs.items())), between_seeds
 
 
-def _loss_apart(evidence: RunData, a: int, b: int) -> float:
-    """By what share the last losses of two members differ."""
-    first, other = (evidence.run["members"][m]["loss"] for m in (a, b))
-    return abs(other - first) / abs(first) if first else abs(other)
+def _relative_loss_difference(run_data: RunData, first: int, second: int) -> float:
+    a, b = (run_data.run["members"][m]["loss"] for m in (first, second))
+    return abs(b - a) / abs(a) if a else abs(b)

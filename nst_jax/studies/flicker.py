@@ -1,4 +1,4 @@
-"""How films flicker, and what of it is due to what their frames start from."""
+"""Flicker of videos, and the part of it that the starting noise causes."""
 
 import math
 from collections.abc import Sequence
@@ -7,208 +7,208 @@ import numpy as np
 
 from nst_jax.metrics.flicker import align_frames, flicker_map, side_by_side
 from nst_jax.metrics.statistics import jackknife
+from nst_jax.studies.formatting import format_percent, round_digits, to_levels
 from nst_jax.studies.frame_sequences import FrameSequence, frame_sequences
 from nst_jax.studies.results import (
     Clip,
     Picture,
     Plot,
-    RunData,
     Series,
     StudyResult,
     Table,
-    levels,
-    percent,
-    rounded,
 )
+from nst_jax.studies.run_data import RunData
 
-#: Pictures of where films flicker, and films beside their contents, at most.
-MAPS, CLIPS = 6, 4
+#: Flicker maps, and videos beside their contents, at most.
+MAX_MAPS, MAX_CLIPS = 6, 4
 
 
-def study_flicker(evidence: RunData) -> StudyResult:
-    """How much a film changes from frame to frame, beside its content.
+def study_flicker(run_data: RunData) -> StudyResult:
+    """Measure the change of each video between frames, beside its content's.
 
-    Of the exact canvases; a film of which a frame is missing is left out. What the
-    camera moved is taken back before anything is measured.
+    Values are of exact canvases after motion compensation. Videos with a missing frame
+    are left out.
     """
-    axis = evidence.axis("frame")
-    if axis is None or evidence.trajectory is None:
+    axis = run_data.find_axis("frame")
+    if axis is None or run_data.trajectory is None:
         return StudyResult()
-    there = frame_sequences(evidence, axis)
-    if not there:
+    sequences = frame_sequences(run_data, axis)
+    if not sequences:
         return StudyResult()
-    names = [evidence.run["axes"][i]["name"] for i in evidence.other_axes(axis)]
+    names = [run_data.run["axes"][i]["name"] for i in run_data.other_axes(axis)]
     return StudyResult(
-        (*_still(there), *_said(there)),
-        (_table(there, names),),
-        _spectra(there),
-        pictures=_maps(there),
-        clips=_clips(there),
+        (*_noise_sentences(sequences), *_policy_sentences(sequences)),
+        (_table(sequences, names),),
+        _spectrum_plots(sequences),
+        pictures=_flicker_maps(sequences),
+        clips=_clips(sequences),
     )
 
 
-def _table(there: Sequence[FrameSequence], names: Sequence[str]) -> Table:
-    bars = any(take.change.low is not None for take in there)
-    return Table(
-        "How much films change from frame to frame (levels of 255; what the camera "
-        "moved is taken back)",
-        (
-            *(names or ("film",)),
-            *("change of the content", "change of the result"),
-            *(("95 % from", "to") if bars else ()),
-            *("ratio", "temporal std"),
-        ),
-        tuple(
-            (
-                *(take.labels or ("all",)),
-                *map(levels, (take.content_change, take.change.value)),
-                *(map(levels, (take.change.low, take.change.high)) if bars else ()),
-                *(rounded(take.ratio), levels(take.std)),
-            )
-            for take in there
-        ),
-    )
+def _table(sequences: Sequence[FrameSequence], names: Sequence[str]) -> Table:
+    has_interval = any(sequence.change.low is not None for sequence in sequences)
+    records = []
+    for sequence in sequences:
+        change = sequence.change
+        record = {
+            "change of the content": to_levels(sequence.content_change),
+            "change of the result": to_levels(change.value),
+        }
+        if has_interval:
+            record |= {"95 % from": to_levels(change.low), "to": to_levels(change.high)}
+        record["ratio"] = round_digits(sequence.ratio)
+        record["temporal std"] = to_levels(sequence.std)
+        records.append((sequence.labels or ("all",), record))
+    title = "Change between frames (levels of 255, after motion compensation)"
+    return Table.from_records(title, names or ["film"], records)
 
 
-def _said(there: Sequence[FrameSequence]) -> list[str]:
+def _policy_sentences(sequences: Sequence[FrameSequence]) -> list[str]:
     """A sentence for each policy, over all films."""
-    said = []
-    for policy in dict.fromkeys(take.policy for take in there):
-        own = [take for take in there if take.policy == policy]
-        head = f"{policy[:1].upper()}{policy[1:]}: from" if policy else "From"
-        changes = [_amount(own[0], " of 255 levels"), *map(_amount, own[1:])]
-        listed = ", ".join(changes)
-        said.append(f"{head} frame to frame a value changes by {listed}.")
-    return said
+    by_policy: dict[str, list[str]] = {}
+    for sequence in sequences:
+        changes = by_policy.setdefault(sequence.policy, [])
+        changes.append(_format_change(sequence, "" if changes else " levels of 255"))
+    return [
+        (f"{policy[0].upper()}{policy[1:]}: mean" if policy else "Mean")
+        + f" absolute change between frames {', '.join(changes)}."
+        for policy, changes in by_policy.items()
+    ]
 
 
-def _amount(take: FrameSequence, unit: str = "") -> str:
-    change = take.change
-    notes = [take.film] if take.film else []
+def _format_change(sequence: FrameSequence, unit: str) -> str:
+    change = sequence.change
+    notes = [sequence.film] if sequence.film else []
     if change.low is not None:
-        notes.append(f"95 %: {levels(change.low)} to {levels(change.high)}")
-    if take.motion is not None:
-        notes.append("the motion taken back")
-    if take.ratio is not None:
-        notes.append(f"{take.ratio:.2g} times what the content does")
-    elif take.still or take.motion is not None:
+        interval = f"{to_levels(change.low)} to {to_levels(change.high)}"
+        notes.append(f"95 % confidence interval {interval}")
+    if sequence.motion is not None:
+        notes.append("after motion compensation")
+    if sequence.ratio is not None:
+        notes.append(f"{sequence.ratio:.2g} times the change of the content")
+    elif sequence.has_one_content or sequence.motion is not None:
         notes.append("the content does not change")
     else:
         notes.append("the content changes by less than a level")
-    return f"{levels(change.value)}{unit} ({'; '.join(notes)})"
+    return f"{to_levels(change.value)}{unit} ({'; '.join(notes)})"
 
 
-def _still(there: Sequence[FrameSequence]) -> list[str]:
-    """What the noise alone does to films of which the content does not change."""
-    alike: dict[tuple[str, ...], dict[str, FrameSequence]] = {}
-    for take in there:
-        unchanged = take.still and take.motion is None and not take.content_change
-        if unchanged and take.canvas["kind"] in ("noise", "blend"):
-            same_start = _start(take)
-            own = alike.setdefault((take.film, take.rest, *same_start), {})
-            own.setdefault(take.canvas["new"], take)
-    starts = [set(start) for _, _, *start in alike]
-    said = []
-    for (_, rest, *start), own in alike.items():
-        # What all start from needs no word.
-        apart = [x for x in start if not all(x in other for other in starts)]
-        words = ", ".join(filter(None, (rest, *apart)))
-        where = f" ({words})" if words else ""
-        new, rounding, same = map(own.get, ("noise", "rounding", "nothing"))
+def _noise_sentences(sequences: Sequence[FrameSequence]) -> list[str]:
+    """Flicker that the starting noise causes in videos of a still content."""
+    by_start: dict[tuple[str, ...], dict[str, FrameSequence]] = {}
+    for sequence in sequences:
+        is_still = sequence.has_one_content and sequence.motion is None
+        is_noisy = sequence.canvas["kind"] in ("noise", "blend")
+        if is_still and is_noisy and not sequence.content_change:
+            key = sequence.film, sequence.method, *_start_fields(sequence)
+            policies = by_start.setdefault(key, {})
+            policies.setdefault(sequence.canvas["per_frame"], sequence)
+    common = (
+        set.intersection(*(set(start[2:]) for start in by_start)) if by_start else ()
+    )
+    sentences = []
+    for (_, method, *start), policies in by_start.items():
+        varied = [field for field in start if field not in common]
+        setting = ", ".join(filter(None, (method, *varied)))
+        head = f"Same content in every frame{f' ({setting})' if setting else ''}"
+        new, rounding, same = map(policies.get, ("noise", "rounding", "nothing"))
         if new:
-            said.append(
-                f"The same content in every frame{where}, and new noise to start from: "
-                f"it flickers by {levels(new.change.value)} of 255 levels."
+            sentences.append(
+                f"{head}, new starting noise in each: flicker of "
+                f"{to_levels(new.change.value)} levels of 255."
             )
         if rounding:
             share = ""
             if new and new.change.value:
-                share = f", {_percent(rounding, new)} of what new noise makes"
-            said.append(
-                f"The same content and the same noise{where}, but one starting value "
-                "one unit in the last place further in each frame: it flickers by "
-                f"{levels(rounding.change.value)} of 255 levels{share}."
+                share = f", {_format_share(rounding, new)} of the flicker of new noise"
+            sentences.append(
+                f"{head}, same starting noise with one value moved by 1 ulp: flicker "
+                f"of {to_levels(rounding.change.value)} levels of 255{share}."
             )
         if same:
-            said.append(
-                f"The same content, the same noise and nothing new{where}: "
+            identical = all((video == video[0]).all() for video in same.frames)
+            sentences.append(
+                f"{head}, same starting noise: "
                 + (
-                    "all frames are the same to the last bit."
-                    if all((film == film[0]).all() for film in same.frames)
-                    else "the frames are not the same to the last bit, and it flickers "
-                    f"by {levels(same.change.value)} of 255 levels."
+                    "all frames are bit-identical."
+                    if identical
+                    else "frames are not bit-identical; flicker of "
+                    f"{to_levels(same.change.value)} levels of 255."
                 )
             )
-    return said
+    return sentences
 
 
-def _start(take: FrameSequence) -> list[str]:
-    """What a take starts from, but for what each frame has of its own."""
-    return [f"canvas.{k} {v}" for k, v in take.canvas.items() if k != "new"]
+def _start_fields(sequence: FrameSequence) -> list[str]:
+    """Config fields of the starting image that all frames share."""
+    fields = sequence.canvas.items()
+    return [f"canvas.{name} {value}" for name, value in fields if name != "per_frame"]
 
 
-def _percent(take: FrameSequence, other: FrameSequence) -> str:
-    """What one changes by that of the other, the same seeds being left out of both."""
-    if take.seeds != other.seeds:
-        return f"{percent(take.change.value / other.change.value)} %"
-    changes = np.array([[own.change for own in x.flickers] for x in (take, other)])
+def _format_share(sequence: FrameSequence, reference: FrameSequence) -> str:
+    """Change relative to a reference; the jackknife omits a seed from both."""
+    if sequence.seeds != reference.seeds:
+        return f"{format_percent(sequence.change.value / reference.change.value)} %"
+    changes = np.array([[f.change for f in s.flickers] for s in (sequence, reference)])
 
     def ratio(seeds: np.ndarray) -> float:
-        above, below = changes[:, seeds].mean(1)
-        return float(above / below) if below else math.inf
+        numerator, denominator = changes[:, seeds].mean(1)
+        return float(numerator / denominator) if denominator else math.inf
 
-    share = jackknife(ratio, len(take.seeds), positive=True)
-    bars = ""
+    share = jackknife(ratio, len(sequence.seeds), positive=True)
+    interval = ""
     if share.low is not None and share.high is not None:
-        bars = f" (95 %: {percent(share.low)} to {percent(share.high)})"
-    return f"{percent(share.value)} %{bars}"
+        low, high = format_percent(share.low), format_percent(share.high)
+        interval = f" (95 % confidence interval {low} to {high})"
+    return f"{format_percent(share.value)} %{interval}"
 
 
-def _spectra(there: Sequence[FrameSequence]) -> tuple[Plot, ...]:
-    """Power against frequency: a plot for each film, a curve for each policy."""
-    plots = []
-    for film in dict.fromkeys(take.film for take in there):
-        series = []
-        for take in there:
-            power = 255**2 * take.power[1:]  # The first is the mean's, left out.
-            if take.film == film and power.any():
-                y = tuple(float(p) if p > 0 else None for p in power)
-                x = take.flickers[0].spectrum[0][1:]
-                series.append(Series(take.policy, x, y))
-        if series:
-            title = "How fast it flickers" + (f": {film}" if film else "")
-            axes = "cycles per frame", "power (levels of 255, squared)"
-            plots.append(Plot(title, tuple(series), *axes))
-    return tuple(plots)
+def _spectrum_plots(sequences: Sequence[FrameSequence]) -> tuple[Plot, ...]:
+    """Temporal power spectra: a plot for each film, a curve for each policy."""
+    by_film: dict[str, list[Series]] = {}
+    for sequence in sequences:
+        frequencies = sequence.flickers[0].spectrum[0][1:]  # Without the mean.
+        power = 255**2 * sequence.power[1:]
+        if power.any():
+            y = tuple(float(p) if p > 0 else None for p in power)
+            series = by_film.setdefault(sequence.film, [])
+            series.append(Series(sequence.policy, frequencies, y))
+    labels = "cycles per frame", "power (levels of 255, squared)"
+    return tuple(
+        Plot(
+            "Spectrum of the flicker" + (f": {film}" if film else ""), tuple(s), *labels
+        )
+        for film, s in by_film.items()
+    )
 
 
-def _shown(there: Sequence[FrameSequence]) -> list[FrameSequence]:
-    """For each policy the first film that flickers."""
-    shown: dict[str, FrameSequence] = {}
-    for take in there:
-        if take.flickers[0].change:
-            shown.setdefault(take.policy, take)
-    return list(shown.values())
+def _flickering(sequences: Sequence[FrameSequence]) -> list[FrameSequence]:
+    """First video of each policy that flickers."""
+    first: dict[str, FrameSequence] = {}
+    for sequence in sequences:
+        if sequence.flickers[0].change:
+            first.setdefault(sequence.policy, sequence)
+    return list(first.values())
 
 
-def _maps(there: Sequence[FrameSequence]) -> tuple[Picture, ...]:
+def _flicker_maps(sequences: Sequence[FrameSequence]) -> tuple[Picture, ...]:
     pictures = []
-    for take in _shown(there)[:MAPS]:
-        frames = take.frames[0]
-        if take.motion is not None:
-            frames = align_frames(frames, take.motion)
-        where = flicker_map(frames)
-        gain = 1 / where.max()
-        title = f"{take.title}: where it flickers, × {gain:.3g}"
-        shades = np.repeat((gain * where)[..., None], 3, axis=2)
-        pictures.append(Picture(title, shades.astype(np.float32)))
+    for sequence in _flickering(sequences)[:MAX_MAPS]:
+        frames = sequence.frames[0]
+        if sequence.motion is not None:
+            frames = align_frames(frames, sequence.motion)
+        changes = flicker_map(frames)
+        gain = 1 / changes.max()
+        grey = np.repeat((gain * changes)[..., None], 3, axis=2).astype(np.float32)
+        title = f"{sequence.title}: mean change between frames, × {gain:.3g}"
+        pictures.append(Picture(title, grey))
     return tuple(pictures)
 
 
-def _clips(there: Sequence[FrameSequence]) -> tuple[Clip, ...]:
+def _clips(sequences: Sequence[FrameSequence]) -> tuple[Clip, ...]:
     clips = []
-    for take in _shown(there)[:CLIPS]:
-        frames, gain = side_by_side(take.contents, take.frames[0])
-        title = f"{take.title}: content, result, and its change × {gain:.3g}"
+    for sequence in _flickering(sequences)[:MAX_CLIPS]:
+        frames, gain = side_by_side(sequence.contents, sequence.frames[0])
+        title = f"{sequence.title}: content, result, and its change × {gain:.3g}"
         clips.append(Clip(title, frames))
     return tuple(clips)

@@ -1,4 +1,4 @@
-"""Numbers with error bars, as they are shown."""
+"""Numbers and intervals as the studies print them."""
 
 import math
 from collections.abc import Sequence
@@ -12,41 +12,58 @@ from nst_jax.studies.results import Series
 _T = TypeVar("_T")
 
 
-def text(estimate: Estimate | None, scale: float = 1.0) -> str | None:
-    """`scale` times an estimate and its interval: "12.3 (11.5 to 13.6)".
+def format_estimate(estimate: Estimate | None, scale: float = 1.0) -> str | None:
+    """Return `scale` times an estimate with its interval: "12.3 (11.5 to 13.6)".
 
-    To two digits of the shorter side of the interval, and four of the value at most.
+    The shorter side of the interval has two digits, the value at most four.
     """
     if estimate is None:
         return None
     if estimate.low is None or estimate.high is None:
         return f"{scale * estimate.value:.3g}"
-    near = min(estimate.high - estimate.value, estimate.value - estimate.low)
+    margin = min(estimate.high - estimate.value, estimate.value - estimate.low)
     form = ".3g"
-    if near > 0:
-        places = 1 - math.floor(math.log10(scale * near))
+    if margin > 0:
+        decimals = 1 - math.floor(math.log10(scale * margin))
         if estimate.value:
             size = math.floor(math.log10(abs(scale * estimate.value)))
-            places = min(places, 3 - size)
-        form = f".{max(0, places)}f"
+            decimals = min(decimals, 3 - size)
+        form = f".{max(0, decimals)}f"
     value, low, high = (
         f"{scale * x:{form}}" for x in (estimate.value, estimate.low, estimate.high)
     )
     return f"{value} ({low} to {high})"
 
 
-def bars(
+def format_percent(share: float) -> str:
+    """Return a share in per cent, with two digits: "9.9", "100"."""
+    return f"{float(f'{100 * share:.2g}'):g}"
+
+
+def round_digits(number: float | None, digits: int = 3) -> float | None:
+    """Round to significant digits; None for a number that is not finite."""
+    if number is None or not np.isfinite(number):
+        return None
+    return float(f"{number:.{digits}g}")
+
+
+def to_levels(distance: float | None) -> float | None:
+    """Return a distance of images in [0, 1] in levels of 255, with three digits."""
+    return None if distance is None else round_digits(255 * distance)
+
+
+def series_with_intervals(
     label: str, x: Sequence[Any], estimates: Sequence[Estimate], scale: float = 1.0
 ) -> Series:
-    """`scale` times some estimates on a logarithmic axis: a gap where not above 0."""
+    """Return a curve with error bars for a logarithmic axis: None replaces y ≤ 0."""
     low, y, high = (
-        tuple(scale * x if x is not None and x > 0 else None for x in own)
-        for own in zip(*((e.low, e.value, e.high) for e in estimates), strict=True)
+        tuple(scale * x if x is not None and x > 0 else None for x in values)
+        for values in zip(*((e.low, e.value, e.high) for e in estimates), strict=True)
     )
     return Series(label, tuple(x), y, low, high)
 
 
-def few(items: Sequence[_T], most: int) -> list[_T]:
-    """So many of them at most, evenly, with both ends."""
-    places = np.linspace(0, len(items) - 1, min(len(items), most))
-    return [items[round(place)] for place in places]
+def evenly_spaced(items: Sequence[_T], count: int) -> list[_T]:
+    """Return at most `count` items, evenly spaced, with the first and the last."""
+    indices = np.linspace(0, len(items) - 1, min(len(items), count))
+    return [items[round(i)] for i in indices]

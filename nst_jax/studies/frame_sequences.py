@@ -1,4 +1,4 @@
-"""The films that a run has made: members along the axis of frames."""
+"""The videos of a run: members along the axis of frames."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,35 +9,34 @@ import numpy as np
 from nst_jax.images.video import Film
 from nst_jax.metrics.flicker import Flicker, flicker
 from nst_jax.metrics.statistics import Estimate, jackknife
-from nst_jax.studies.results import RunData
+from nst_jax.studies.run_data import RunData
 
 
 @dataclasses.dataclass(frozen=True)
 class FrameSequence:
-    """Films that differ in nothing but the seed.
+    """Videos that differ in nothing but the seed.
 
     Attributes:
-      labels: of its place, one for each of `RunData.other_axes`.
-      film: what it is a film of, in words; "" if all are of one.
-      policy: the rest of its place, in words.
-      rest: that without what the canvas starts from.
-      canvas: what it starts from, as in the config.
-      seeds: their places on their axis.
-      still: whether all frames are of one content.
-      motion: [T, 2], as `flicker.aligned` wants it; None for a camera that stands
-        still.
-      contents: [T, H, W, 3].
-      frames: [T, H, W, 3] of each seed, exact.
-      flickers: of each seed, the motion taken back.
+      labels: labels of the setting, one for each of `RunData.other_axes`.
+      film: the filmed content in words; "" if all videos have the same.
+      policy: the rest of the setting in words.
+      method: `policy` without the starting image.
+      canvas: config of the starting image.
+      seeds: grid coordinates of each seed.
+      has_one_content: all frames have the same content image.
+      motion: [T, 2] camera motion as for `align_frames`; None for a fixed camera.
+      contents: content images [T, H, W, 3].
+      frames: exact canvases [T, H, W, 3] of each seed.
+      flickers: flicker of each seed, after motion compensation.
     """
 
     labels: tuple[str, ...]
     film: str
     policy: str
-    rest: str
+    method: str
     canvas: dict[str, Any]
     seeds: tuple[tuple[int, ...], ...]
-    still: bool
+    has_one_content: bool
     motion: np.ndarray | None
     contents: np.ndarray
     frames: tuple[np.ndarray, ...]
@@ -45,8 +44,8 @@ class FrameSequence:
 
     @property
     def change(self) -> Estimate:
-        """Of the result from frame to frame, mean over the seeds."""
-        changes = np.array([own.change for own in self.flickers])
+        """Mean absolute change between frames, over the seeds."""
+        changes = np.array([seed.change for seed in self.flickers])
         return jackknife(lambda seeds: float(changes[seeds].mean()), len(changes))
 
     @property
@@ -55,7 +54,7 @@ class FrameSequence:
 
     @property
     def ratio(self) -> float | None:
-        """Change of the result by that of the content; None if there is none."""
+        """Change of the result relative to the content's; None for a still content."""
         if not self.content_change:
             return None
         return self.change.value / self.content_change
@@ -63,107 +62,103 @@ class FrameSequence:
     @property
     def std(self) -> float:
         """Root mean square of the temporal standard deviation, over the seeds too."""
-        return float(np.sqrt(np.mean([own.std**2 for own in self.flickers])))
+        return float(np.sqrt(np.mean([seed.std**2 for seed in self.flickers])))
 
     @property
     def power(self) -> np.ndarray:
-        """The temporal spectrum, mean over the seeds."""
-        return np.mean([own.spectrum[1] for own in self.flickers], axis=0)
+        """Temporal power spectrum, mean over the seeds."""
+        return np.mean([seed.spectrum[1] for seed in self.flickers], axis=0)
 
     @property
     def title(self) -> str:
         return ", ".join(filter(None, (self.film, self.policy))) or "all"
 
 
-def frame_sequences(evidence: RunData, axis: int) -> list[FrameSequence]:
-    """All films of which every frame is there, in the order of their places.
+def frame_sequences(run_data: RunData, axis: int) -> list[FrameSequence]:
+    """Return all videos whose frames are complete, in the order of the grid.
 
     Args:
-      evidence: with exact canvases.
-      axis: that of the frames.
+      run_data: data with exact canvases.
+      axis: the axis of frames.
     """
-    axes, others = evidence.run["axes"], evidence.other_axes(axis)
-    together: dict[tuple[int, ...], list[list[int]]] = {}
-    for _, members in evidence.lines(axis):
-        if _whole(evidence, members):
-            index = evidence.run["members"][members[0]]["index"]
-            place = tuple(index[i] for i in others)
-            together.setdefault(place, []).append(
-                sorted(members, key=lambda m: _varies(evidence, m)["frame"])
-            )
-    of_film = [i for i in others if _within(evidence.fields[i], "film", "content")]
-    policies = [i for i in others if i not in of_film]
-    rest = [i for i in policies if not _within(evidence.fields[i], "canvas")]
-
-    def take(place: tuple[int, ...], lines: Sequence[Sequence[int]]) -> FrameSequence:
-        labels = {a: axes[a]["labels"][i] for a, i in zip(others, place, strict=True)}
-
-        def words(chosen: Sequence[int]) -> str:
-            return ", ".join(f"{axes[a]['name']} {labels[a]}" for a in chosen)
-
-        contents = np.stack([evidence.contents[m] for m in lines[0]])
-        seeds = tuple(
-            tuple(
-                i
-                for a, i in enumerate(evidence.run["members"][own[0]]["index"])
-                if a not in (axis, *others)
-            )
-            for own in lines
+    assert run_data.trajectory is not None
+    entries, others = run_data.run["members"], run_data.other_axes(axis)
+    seed_axes = [a for a in range(len(run_data.fields)) if a not in (axis, *others)]
+    film_axes = [
+        a for a in others if _are_within(run_data.fields[a], "film", "content")
+    ]
+    policy_axes = [a for a in others if a not in film_axes]
+    method_axes = [
+        a for a in policy_axes if not _are_within(run_data.fields[a], "canvas")
+    ]
+    sequences = []
+    for index, all_seeds in run_data.seeds_by_setting(axis):
+        seeds = [
+            sorted(members, key=lambda member: entries[member]["varies"]["frame"])
+            for members in all_seeds
+            if _is_complete(run_data, members)
+        ]
+        if not seeds:
+            continue
+        first = seeds[0]
+        coordinates = dict(zip(others, index, strict=True))
+        film, policy, method = (
+            run_data.describe(axes, [coordinates[a] for a in axes])
+            for axes in (film_axes, policy_axes, method_axes)
         )
-        motion = _motion(evidence, lines[0], contents.shape[2])
-        frames = tuple(np.stack([_exact(evidence, m) for m in own]) for own in lines)
-        return FrameSequence(
-            tuple(labels.values()),
-            words(of_film),
-            words(policies),
-            words(rest),
-            _part(evidence, lines[0][0], "canvas"),
-            seeds,
-            len({evidence.run["members"][m].get("content") for m in lines[0]}) == 1,
-            motion,
-            contents,
-            frames,
-            tuple(flicker(own, contents, motion) for own in frames),
+        contents = np.stack([run_data.contents[m] for m in first])
+        motion = _camera_motion(run_data, first, contents.shape[2])
+        frames = tuple(
+            np.stack([run_data.trajectory(m)[1][-1] for m in members])
+            for members in seeds
         )
+        sequences.append(
+            FrameSequence(
+                tuple(run_data.labels(others, index)),
+                *(film, policy, method),
+                canvas=_member_config(run_data, first[0], "canvas"),
+                seeds=tuple(run_data.index(members[0], seed_axes) for members in seeds),
+                has_one_content=len({entries[m].get("content") for m in first}) == 1,
+                motion=motion,
+                contents=contents,
+                frames=frames,
+                flickers=tuple(flicker(video, contents, motion) for video in frames),
+            )
+        )
+    return sequences
 
-    return [take(place, lines) for place, lines in sorted(together.items())]
 
-
-def _whole(evidence: RunData, members: Sequence[int]) -> bool:
-    """Whether every frame is there, and of one size."""
-    if not all(m in evidence.finals and m in evidence.contents for m in members):
+def _is_complete(run_data: RunData, members: Sequence[int]) -> bool:
+    """Return whether all frames have a content and a result of one shape."""
+    images = run_data.finals, run_data.contents
+    if not all(m in by_member for m in members for by_member in images):
         return False
-    pictures = [p[m] for m in members for p in (evidence.finals, evidence.contents)]
-    return len({picture.shape for picture in pictures}) == 1
+    return len({by_member[m].shape for m in members for by_member in images}) == 1
 
 
-def _within(paths: tuple[str, ...], *parts: str) -> bool:
-    """Whether all paths are of these parts of the config."""
-    return all(path.split(".")[0] in parts for path in paths)
+def _are_within(paths: tuple[str, ...], *sections: str) -> bool:
+    """Return whether all paths belong to these sections of the config."""
+    return all(path.split(".")[0] in sections for path in paths)
 
 
-def _varies(evidence: RunData, member: int) -> dict[str, Any]:
-    return evidence.run["members"][member]["varies"]
-
-
-def _part(evidence: RunData, member: int, name: str) -> dict[str, Any]:
-    """A part of the config as a member has it."""
-    varies = _varies(evidence, member)
-    own = {
-        k.partition(".")[2]: v for k, v in varies.items() if k.startswith(name + ".")
+def _member_config(run_data: RunData, member: int, section: str) -> dict[str, Any]:
+    """Return a section of the config with the values of a member."""
+    varies = run_data.run["members"][member]["varies"]
+    prefix = section + "."
+    fields = {
+        path.removeprefix(prefix): value
+        for path, value in varies.items()
+        if path.startswith(prefix)
     }
-    return {**evidence.run["config"][name], **varies.get(name, {}), **own}
+    return {**run_data.run["config"][section], **varies.get(section, {}), **fields}
 
 
-def _exact(evidence: RunData, member: int) -> np.ndarray:
-    assert evidence.trajectory is not None
-    return evidence.trajectory(member)[1][-1]
-
-
-def _motion(evidence: RunData, members: Sequence[int], width: int) -> np.ndarray | None:
-    film = Film(**_part(evidence, members[0], "film"))
-    numbers = [_varies(evidence, m)["frame"] for m in members]
-    moves = np.array([film.displacement(number) for number in numbers])
-    moves -= moves[0]
-    # Of a film that has left its own picture there is nothing to take back.
-    return moves if 0 < np.ptp(moves[:, 1]) < width else None
+def _camera_motion(
+    run_data: RunData, members: Sequence[int], width: int
+) -> np.ndarray | None:
+    film = Film(**_member_config(run_data, members[0], "film"))
+    numbers = [run_data.run["members"][m]["varies"]["frame"] for m in members]
+    motion = np.array([film.displacement(number) for number in numbers])
+    motion -= motion[0]
+    # Frames that share no pixel with the first one cannot be aligned.
+    return motion if 0 < np.ptp(motion[:, 1]) < width else None

@@ -1,48 +1,46 @@
-"""Whether a large picture looks like its preview."""
+"""Similarity of large results to their small previews."""
 
 from typing import Any
 
 from nst_jax.core.errors import RequestError
 from nst_jax.metrics.artefacts import scale_consistency
-from nst_jax.studies.results import RunData, StudyResult, Table, rounded
+from nst_jax.studies.formatting import round_digits, to_levels
+from nst_jax.studies.results import StudyResult, Table
+from nst_jax.studies.run_data import RunData
 
 
-def study_scale_consistency(evidence: RunData) -> StudyResult:
-    """The pictures along an axis of sizes, brought to the size of the smallest."""
-    axis = evidence.axis("size")
+def study_scale_consistency(run_data: RunData) -> StudyResult:
+    """Compare the results along a size axis with the smallest one, at its size."""
+    axis = run_data.find_axis("size")
     if axis is None:
         return StudyResult()
     rows: list[tuple[Any, ...]] = []
-    alike: dict[str, list[float]] = {}
-    for label, members in evidence.lines(axis):
-        there = [m for m in members if m in evidence.finals]
-        there.sort(key=lambda member: evidence.finals[member].size)
-        for member in there[1:]:
-            large, small = evidence.finals[member], evidence.finals[there[0]]
-            if large.shape == small.shape:
+    lowest: dict[str, float] = {}
+    for label, members in run_data.groups_along(axis):
+        images = [run_data.finals[m] for m in run_data.finished(members)]
+        images.sort(key=lambda image: image.size)
+        for large in images[1:]:
+            if large.shape == images[0].shape:
                 continue
             try:
-                found = scale_consistency(large, small)
-            except RequestError:  # Less than a window of SSIM, or narrower one way.
+                similarity = scale_consistency(large, images[0])
+            except RequestError:  # Too small for SSIM, or one side is narrower.
                 continue
-            alike.setdefault(label, []).append(found.ssim)
-            sides = (f"{x.shape[1]}×{x.shape[0]}" for x in (large, small))
-            distance = rounded(255 * found.rms)
-            rows.append((label, *sides, distance, rounded(found.ssim)))
+            lowest[label] = min(lowest.get(label, 1.0), similarity.ssim)
+            size, preview = (f"{x.shape[1]}×{x.shape[0]}" for x in (large, images[0]))
+            rms, ssim = to_levels(similarity.rms), round_digits(similarity.ssim)
+            rows.append((label, size, preview, rms, ssim))
     if not rows:
         return StudyResult()
-    table = Table(
-        "Whether a large picture, seen from afar, is its preview",
-        (evidence.other_names(axis), "px", "preview", "RMS (levels)", "SSIM"),
-        tuple(rows),
-    )
-    least = {label: min(own) for label, own in alike.items()}
-    if len(least) < 2:
+    title = "Large results, scaled down, against their smallest preview"
+    columns = run_data.other_names(axis), "size", "preview", "RMS (levels)", "SSIM"
+    table = Table(title, columns, tuple(rows))
+    if len(lowest) < 2:
         return StudyResult(tables=(table,))
-    best, worst = max(least, key=least.__getitem__), min(least, key=least.__getitem__)
-    words = (
-        "Brought to the size of their previews, large pictures have the structure of "
-        f"these most at “{best}” (SSIM {least[best]:.2f}) and least at “{worst}” "
-        f"({least[worst]:.2f})."
+    worst, *_, best = sorted(lowest, key=lowest.__getitem__)
+    sentence = (
+        "Scaled down to the size of the preview, large results are most similar to it "
+        f"for “{best}” (SSIM {lowest[best]:.2f}) and least for “{worst}” "
+        f"({lowest[worst]:.2f})."
     )
-    return StudyResult((words,), (table,))
+    return StudyResult((sentence,), (table,))

@@ -1,4 +1,4 @@
-"""How dispersed seeds are: along another axis, over the steps and to the network."""
+"""Dispersion across seeds: its size, its growth, and its share in each layer."""
 
 import math
 from typing import Any
@@ -8,238 +8,227 @@ import numpy as np
 from nst_jax.metrics.dispersion import coefficient_of_variation, mean_image, std_image
 from nst_jax.metrics.distances import CUTOFF, pairwise_rms
 from nst_jax.metrics.feature_distances import layer_distances
-from nst_jax.metrics.statistics import MIN_MEMBERS, Estimate, mean_of_pairs
+from nst_jax.metrics.statistics import MIN_MEMBERS, mean_of_pairs
 from nst_jax.models.layers import smallest_side
-from nst_jax.studies.formatting import bars, few, text
-from nst_jax.studies.results import (
-    Line,
-    Matrix,
-    Picture,
-    Plot,
-    RunData,
-    StudyResult,
-    Table,
+from nst_jax.studies.formatting import (
+    evenly_spaced,
+    format_estimate,
+    series_with_intervals,
 )
-from nst_jax.studies.seed_divergence import change, divergence_curves, plot
+from nst_jax.studies.results import Matrix, Picture, Plot, StudyResult, Table
+from nst_jax.studies.run_data import RunData, SeedGroup
+from nst_jax.studies.seed_divergence import (
+    divergence_curves,
+    divergence_plots,
+    growth_sentences,
+)
 
-#: Lines, at most, that are shown in pictures, as matrices and by layer.
+#: Groups that are shown as images, as matrices and by layer, at most.
 PICTURED, MATRICES, BY_LAYER = 4, 2, 8
-#: Pictures of a line, at most, whose features are held, or that are shown.
-HELD = 16
-#: Pictures in a row of those that are shown, and pixels between them.
-ACROSS, GAP = 4, 4
+#: Images of a group whose features are computed, or that are shown, at most.
+MAX_IMAGES = 16
+#: Images in a row of the sheet of a group, and pixels between them.
+COLUMNS, GAP = 4, 4
 
 
-def study_seed_dispersion(evidence: RunData) -> StudyResult:
-    """How far apart the seeds of one request end, and what that goes with.
+def study_seed_dispersion(run_data: RunData) -> StudyResult:
+    """Measure how much the results of seeds differ, clipped to [0, 1].
 
-    All pictures are clipped to [0, 1]; over the steps they are the exact canvases,
-    else what was written, in whole levels.
+    The dispersion by step is that of the recorded exact canvases, also clipped.
     """
-    lines = evidence.seed_lines
-    if not lines:
+    groups, axis = run_data.seed_groups, run_data.seed_axis
+    if not groups or axis is None:
         return StudyResult()
-    axis = evidence.fields.index(("seeds",))
-    head = evidence.other_names(axis)
-    over_steps = divergence_curves(evidence, lines)
+    head = run_data.other_names(axis)
+    curves = divergence_curves(run_data, groups)
+    pictured = evenly_spaced(groups, PICTURED)
     return StudyResult(
-        (_extremes(lines), *change(over_steps)),
+        (_extremes_sentence(groups), *growth_sentences(curves)),
         (
-            _table(evidence, head, lines),
-            *_terms(evidence, head, lines),
-            *_layers(evidence, head, lines),
+            _dispersion_table(run_data, head, groups),
+            *_term_tables(run_data, head, groups),
+            *_layer_tables(run_data, head, groups),
         ),
-        (*_along(evidence, axis, lines), *plot(over_steps)),
-        tuple(_matrix(evidence, axis, line) for line in few(lines, MATRICES)),
-        tuple(p for line in few(lines, PICTURED) for p in _pictures(evidence, line)),
+        (*_axis_plots(run_data, axis, groups), *divergence_plots(curves)),
+        tuple(
+            _distance_matrix(run_data, axis, group)
+            for group in evenly_spaced(groups, MATRICES)
+        ),
+        tuple(picture for group in pictured for picture in _pictures(run_data, group)),
     )
 
 
-def _extremes(lines: list[Line]) -> str:
-    least = min(lines, key=lambda line: line.dispersion.std.value)
-    most = max(lines, key=lambda line: line.dispersion.std.value)
-    if len(lines) == 1:
+def _extremes_sentence(groups: list[SeedGroup]) -> str:
+    if len(groups) == 1:
+        ((_, members, _, dispersion),) = groups
         return (
-            f"The {len(least.members)} seeds have a standard deviation of "
-            f"{text(least.dispersion.std, 255)} of 255 levels and an SSIM of "
-            f"{text(least.dispersion.ssim)} to each other."
+            f"The {len(members)} seeds have a standard deviation of "
+            f"{format_estimate(dispersion.std, 255)} levels of 255 and a mean pairwise "
+            f"SSIM of {format_estimate(dispersion.ssim)}; parentheses hold 95 % "
+            "confidence intervals."
         )
-    spreads = [(line, line.dispersion.std) for line in lines]
-    known = [
-        (line, x.low, x.high)
-        for line, x in spreads
-        if x.low is not None and x.high is not None
+    intervals = [
+        (group, std.low, std.high)
+        for group in groups
+        if (std := group.dispersion.std).low is not None and std.high is not None
     ]
-    if len(known) < len(lines):
-        return "So few seeds do not tell which of the settings disperse them more."
-    least, _, high = min(known, key=lambda line: line[2])
-    most, low, _ = max(known, key=lambda line: line[1])
+    if len(intervals) < len(groups):
+        return (
+            "Some settings have too few seeds for a confidence interval, so the "
+            "dispersion across seeds is not compared between settings."
+        )
+    lowest, _, high = min(intervals, key=lambda interval: interval[2])
+    highest, low, _ = max(intervals, key=lambda interval: interval[1])
     if low <= high:
         return (
-            f"No two of the {len(lines)} settings can be told from each other by how "
-            "dispersed their seeds are: their 95 % intervals overlap."
+            f"The {len(groups)} settings do not differ measurably in dispersion across "
+            "seeds: their 95 % confidence intervals overlap."
         )
     return (
-        f"Seeds are least dispersed at {least.label}, with a standard deviation of "
-        f"{text(least.dispersion.std, 255)} of 255 levels, and most at {most.label}, "
-        f"with {text(most.dispersion.std, 255)}."
+        f"Dispersion across seeds is lowest for {lowest.label}, with a standard "
+        f"deviation of {format_estimate(lowest.dispersion.std, 255)} levels of 255, "
+        f"and highest for {highest.label}, with "
+        f"{format_estimate(highest.dispersion.std, 255)}."
     )
 
 
-def _table(evidence: RunData, head: str, lines: list[Line]) -> Table:
-    return Table(
-        "How dispersed seeds are (of 255 levels, with 95 % intervals; coarse is what "
-        f"is coarser than {1 / CUTOFF:.0f} pixels)",
-        (
-            *(head, "seeds", "standard deviation", "RMS of two"),
-            *("coarse", "fine", "SSIM of two", "loss, % of its mean"),
-        ),
-        tuple(
-            (
-                line.label,
-                len(line.members),
-                *(text(x, 255) for x in (line.dispersion.std, line.dispersion.rms)),
-                *(text(x, 255) for x in (line.dispersion.coarse, line.dispersion.fine)),
-                text(line.dispersion.ssim),
-                text(_spread([row.get("loss") for row in _last(evidence, line)]), 100),
-            )
-            for line in lines
-        ),
+def _dispersion_table(run_data: RunData, head: str, groups: list[SeedGroup]) -> Table:
+    records = []
+    for label, members, _, dispersion in groups:
+        losses = [row.get("loss") for row in _last_rows(run_data, members)]
+        record: dict[str, Any] = {
+            "seeds": len(members),
+            "standard deviation": format_estimate(dispersion.std, 255),
+            "RMS of pairs": format_estimate(dispersion.rms, 255),
+            "coarse": format_estimate(dispersion.coarse, 255),
+            "fine": format_estimate(dispersion.fine, 255),
+            "SSIM of pairs": format_estimate(dispersion.ssim),
+            "loss, std / mean (%)": _format_variation(losses),
+        }
+        records.append(([label], record))
+    title = (
+        "Dispersion across seeds (levels of 255, with 95 % confidence intervals; "
+        f"coarse and fine are split at a wavelength of {1 / CUTOFF:.0f} pixels)"
     )
+    return Table.from_records(title, [head], records)
 
 
-def _terms(evidence: RunData, head: str, lines: list[Line]) -> list[Table]:
-    """What of the loss differs: a column for each term and layer."""
-    parts = [[row["terms"] for row in _last(evidence, line)] for line in lines]
-    names = list(dict.fromkeys(name for own in parts for row in own for name in row))
+def _term_tables(run_data: RunData, head: str, groups: list[SeedGroup]) -> list[Table]:
+    """Table of the variation of each loss term, if there are metrics."""
+    group_terms = [
+        [row["terms"] for row in _last_rows(run_data, group.members)]
+        for group in groups
+    ]
+    names = dict.fromkeys(n for rows in group_terms for terms in rows for n in terms)
     if not names:
         return []
-    return [
-        Table(
-            "How much the terms differ among seeds (standard deviation, % of the mean)",
-            (head, *names),
-            tuple(
-                (
-                    line.label,
-                    *(text(_spread([r.get(n) for r in own]), 100) for n in names),
-                )
-                for line, own in zip(lines, parts, strict=True)
-            ),
+    records = [
+        (
+            [group.label],
+            {n: _format_variation([terms.get(n) for terms in rows]) for n in names},
         )
+        for group, rows in zip(groups, group_terms, strict=True)
     ]
+    title = "Variation of the loss terms across seeds (standard deviation / mean, %)"
+    return [Table.from_records(title, [head], records)]
 
 
-def _last(evidence: RunData, line: Line) -> list[Any]:
-    """The last row of metrics of each member, of those that have any."""
-    return [evidence.rows[m][-1] for m in line.members if evidence.rows.get(m)]
+def _last_rows(run_data: RunData, members: list[int]) -> list[Any]:
+    """Last metrics row of each member that has one."""
+    return [run_data.rows[m][-1] for m in members if run_data.rows.get(m)]
 
 
-def _spread(values: list[float | None]) -> Estimate | None:
-    """`coefficient_of_variation`, None where a value is missing or below 0."""
-    known = [v for v in values if v is not None and 0 <= v < math.inf]
-    if len(known) < max(MIN_MEMBERS, len(values)):
+def _format_variation(values: list[float | None]) -> str | None:
+    """Coefficient of variation in per cent; None if a value is missing or negative."""
+    valid = [v for v in values if v is not None and 0 <= v < math.inf]
+    if len(valid) < max(MIN_MEMBERS, len(values)):
         return None
-    return coefficient_of_variation(known)
+    return format_estimate(coefficient_of_variation(valid), 100)
 
 
-def _layers(evidence: RunData, head: str, lines: list[Line]) -> list[Table]:
-    """How far apart seeds are in what the terms look at."""
-    terms = evidence.run.get("config", {}).get("terms", [])
-    layers = list(dict.fromkeys(x for term in terms for x in term.get("layers", ())))
-    network = evidence.network() if layers else None
+def _layer_tables(run_data: RunData, head: str, groups: list[SeedGroup]) -> list[Table]:
+    """Table of the feature distances of seeds at the layers of the loss terms."""
+    layers = dict.fromkeys(x for term in run_data.terms for x in term.get("layers", ()))
+    network = run_data.network() if layers else None
     if network is None:
         return []
-    rows = []
-    for line in few(lines, BY_LAYER):
-        pictures = line.pictures[:HELD]
-        side = min(pictures.shape[1:3])
+    records = []
+    for group in evenly_spaced(groups, BY_LAYER):
+        images = group.pictures[:MAX_IMAGES]
+        side = min(images.shape[1:3])
         reached = [layer for layer in layers if smallest_side([layer]) <= side]
-        apart = layer_distances(network, pictures, reached)
-        rows += [
-            (
-                line.label,
-                layer,
-                *(text(mean_of_pairs(d, positive=True)) for d in apart[layer]),
-            )
-            for layer in reached
-        ]
-    return [
-        Table(
-            "How far apart seeds are to the network (of two, over their norm)",
-            (head, "layer", "features", "Gram matrices"),
-            tuple(rows),
-        )
-    ]
+        for layer, distances in layer_distances(network, images, reached).items():
+            cells = [
+                format_estimate(mean_of_pairs(d, positive=True)) for d in distances
+            ]
+            record = dict(zip(("features", "Gram matrices"), cells, strict=True))
+            records.append(([group.label, layer], record))
+    title = "Distance of two seeds in feature space (relative to the norm)"
+    return [Table.from_records(title, [head, "layer"], records)]
 
 
-def _pictures(evidence: RunData, line: Line) -> list[Picture]:
-    """The members in the order of their loss, their mean and their deviation."""
-    count = len(line.members)
-    deviation = std_image(line.pictures)
-    shown = [
-        *_by_loss(evidence, line),
-        Picture(f"{line.label}: mean of {count} seeds", mean_image(line.pictures)),
-    ]
-    if largest := deviation.max():
-        title = f"{line.label}: standard deviation of {count} seeds"
+def _pictures(run_data: RunData, group: SeedGroup) -> list[Picture]:
+    """Members in the order of their loss, their mean and their standard deviation."""
+    seeds = f"{len(group.members)} seeds"
+    std = std_image(group.pictures)
+    mean = Picture(f"{group.label}: mean of {seeds}", mean_image(group.pictures))
+    pictures = [*_sheet_by_loss(run_data, group), mean]
+    if largest := std.max():
         gain = 1 / largest
-        shown.append(Picture(f"{title}, × {gain:.3g}", gain * deviation))
-    return shown
+        title = f"{group.label}: standard deviation of {seeds}, × {gain:.3g}"
+        pictures.append(Picture(title, gain * std))
+    return pictures
 
 
-def _by_loss(evidence: RunData, line: Line) -> list[Picture]:
-    """The pictures row by row, that of the least loss first; none if one has none."""
-    losses = [row.get("loss") for row in _last(evidence, line)]
-    known = [loss for loss in losses if loss is not None]
-    if len(known) < len(line.members):
+def _sheet_by_loss(run_data: RunData, group: SeedGroup) -> list[Picture]:
+    """Sheet of members by ascending loss; nothing if a member has no loss."""
+    rows = _last_rows(run_data, group.members)
+    losses = [loss for row in rows if (loss := row.get("loss")) is not None]
+    if len(losses) < len(group.members):
         return []
-    order = sorted(range(len(known)), key=known.__getitem__)
-    chosen = few(order, HELD)
-    count, height, width, channels = len(chosen), *line.pictures.shape[1:]
-    across = min(count, ACROSS)
-    rows = math.ceil(count / across)
-    sheet = np.ones((rows * (height + GAP), across * (width + GAP), channels))
-    for i, member in enumerate(chosen):
-        y, x = i // across * (height + GAP), i % across * (width + GAP)
-        sheet[y : y + height, x : x + width] = line.pictures[member]
-    which = "" if count == len(order) else f"{count} of "
+    order = sorted(range(len(losses)), key=losses.__getitem__)
+    selected = evenly_spaced(order, MAX_IMAGES)
+    count, height, width, channels = len(selected), *group.pictures.shape[1:]
+    columns = min(count, COLUMNS)
+    shape = math.ceil(count / columns) * (height + GAP), columns * (width + GAP)
+    sheet = np.ones((*shape, channels))
+    for i, member in enumerate(selected):
+        y, x = i // columns * (height + GAP), i % columns * (width + GAP)
+        sheet[y : y + height, x : x + width] = group.pictures[member]
+    of_all = "" if count == len(order) else f"{count} of "
     title = (
-        f"{line.label}: {which}{len(order)} seeds in the order of their loss, row by "
-        f"row, from {known[order[0]]:.4g} to {known[order[-1]]:.4g}"
+        f"{group.label}: {of_all}{len(order)} seeds by ascending loss, row by row, "
+        f"from {losses[order[0]]:.4g} to {losses[order[-1]]:.4g}"
     )
     return [Picture(title, sheet[:-GAP, :-GAP])]
 
 
-def _matrix(evidence: RunData, axis: int, line: Line) -> Matrix:
-    labels = evidence.run["axes"][axis]["labels"]
+def _distance_matrix(run_data: RunData, axis: int, group: SeedGroup) -> Matrix:
+    index = [run_data.index(member, [axis]) for member in group.members]
     return Matrix(
-        f"{line.label}: how far apart two seeds are (RMS of 255 levels)",
-        tuple(labels[evidence.run["members"][m]["index"][axis]] for m in line.members),
-        255 * pairwise_rms(line.pictures),
+        f"{group.label}: distance of two seeds (RMS, levels of 255)",
+        tuple(run_data.labels([axis], i)[0] for i in index),
+        255 * pairwise_rms(group.pictures),
     )
 
 
-def _along(evidence: RunData, axis: int, lines: list[Line]) -> list[Plot]:
-    """Against the other axis, if there is one and no more."""
-    spreads = [line.dispersion.std for line in lines]
-    if len(evidence.fields) != 2 or len(lines) < 2 or not any(s.value for s in spreads):
+def _axis_plots(run_data: RunData, axis: int, groups: list[SeedGroup]) -> list[Plot]:
+    """Dispersion against the other axis, if there is exactly one."""
+    std = [group.dispersion.std for group in groups]
+    if len(run_data.fields) != 2 or len(groups) < 2 or not any(s.value for s in std):
         return []
-    x, scale = _positions([line.label for line in lines])
-    name = evidence.other_names(axis)
-    return [
-        Plot(
-            f"How dispersed seeds are, by {name}",
-            (bars("", x, spreads, 255),),
-            *(name, "standard deviation (levels)", scale),
-        )
-    ]
+    name = run_data.other_names(axis)
+    x, scale = _axis_positions([group.label for group in groups])
+    series = (series_with_intervals("", x, std, 255),)
+    title = f"Dispersion across seeds by {name}"
+    return [Plot(title, series, name, "standard deviation (levels)", scale)]
 
 
-def _positions(labels: list[str]) -> tuple[list[Any], str]:
-    """Labels as numbers if all of them are, and the scale that they need."""
+def _axis_positions(labels: list[str]) -> tuple[list[Any], str]:
+    """Labels as numbers if all are numbers, and the scale of their axis."""
     try:
         numbers = [float(label) for label in labels]
     except ValueError:
         return list(labels), "linear"
-    wide = min(numbers) > 0 and max(numbers) > 100 * min(numbers)
-    return numbers, "log" if wide else "linear"
+    is_wide = min(numbers) > 0 and max(numbers) > 100 * min(numbers)
+    return numbers, "log" if is_wide else "linear"

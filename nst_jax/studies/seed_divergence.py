@@ -1,4 +1,4 @@
-"""How seeds part over the steps of an optimisation."""
+"""Dispersion across seeds over the steps of an optimisation."""
 
 import math
 from typing import NamedTuple
@@ -7,103 +7,106 @@ import numpy as np
 
 from nst_jax.metrics.distances import pairwise_rms
 from nst_jax.metrics.statistics import Estimate, jackknife, mean_of_pairs
-from nst_jax.studies.formatting import bars, few, text
-from nst_jax.studies.results import Line, Plot, RunData
+from nst_jax.studies.formatting import (
+    evenly_spaced,
+    format_estimate,
+    series_with_intervals,
+)
+from nst_jax.studies.results import Plot
+from nst_jax.studies.run_data import RunData, SeedGroup
 
-#: Curves, at most: as many as matplotlib has colours.
-CURVES = 10
+#: Curves of a plot, at most: matplotlib has as many colours.
+MAX_CURVES = 10
 
 
 class DivergenceCurve(NamedTuple):
-    """How the seeds of a line part.
+    """Dispersion of a group of seeds, step by step.
 
     Attributes:
-      label: of the line.
-      steps: those that were kept.
-      std: the standard deviation among the seeds at each of them.
-      change: the last by the first; None where that is 0.
+      label: label of the group.
+      steps: recorded steps.
+      std: standard deviation across the seeds at each of these steps.
+      growth: last standard deviation over the first; None if the first is 0.
     """
 
     label: str
     steps: tuple[int, ...]
     std: list[Estimate]
-    change: Estimate | None
+    growth: Estimate | None
 
 
-def divergence_curves(evidence: RunData, lines: list[Line]) -> list[DivergenceCurve]:
-    """Of those lines all members of which kept the same steps, more than one."""
-    if evidence.trajectory is None:
+def divergence_curves(
+    run_data: RunData, groups: list[SeedGroup]
+) -> list[DivergenceCurve]:
+    """Return a curve for each group whose members recorded the same steps."""
+    if run_data.trajectory is None:
         return []
-    found = []
-    parted = [line for line in lines if line.dispersion.std.value > 0]
-    for line in few(parted, CURVES):
-        kept = [evidence.trajectory(m) for m in line.members]
-        steps, _ = kept[0]
-        if len(steps) < 2 or any(own != steps for own, _ in kept):
+    curves = []
+    dispersed = [group for group in groups if group.dispersion.std.value > 0]
+    for group in evenly_spaced(dispersed, MAX_CURVES):
+        trajectories = [run_data.trajectory(member) for member in group.members]
+        steps, _ = trajectories[0]
+        if len(steps) < 2 or any(recorded != steps for recorded, _ in trajectories):
             continue
-        ensembles = [np.stack(step) for step in zip(*(c for _, c in kept), strict=True)]
-        if all(np.isfinite(pictures).all() for pictures in ensembles):
-            squares = [pairwise_rms(pictures) ** 2 for pictures in ensembles]
-            std = list(map(_std, squares))
-            by = _ratio(squares[-1], squares[0]) if std[0].value else None
-            found.append(DivergenceCurve(line.label, tuple(steps), std, by))
-    return found
+        canvases = zip(*(recorded for _, recorded in trajectories), strict=True)
+        ensembles = [np.stack(ensemble) for ensemble in canvases]
+        if all(np.isfinite(ensemble).all() for ensemble in ensembles):
+            squares = [pairwise_rms(ensemble) ** 2 for ensemble in ensembles]
+            # The unbiased variance is half the mean square of the differences.
+            std = [mean_of_pairs(s / 2, math.sqrt, positive=True) for s in squares]
+            growth = _std_ratio(squares[-1], squares[0]) if std[0].value else None
+            curves.append(DivergenceCurve(group.label, tuple(steps), std, growth))
+    return curves
 
 
-def _std(squares: np.ndarray) -> Estimate:
-    """As `dispersion` has it: half the mean square of the differences, its root."""
-    return mean_of_pairs(squares / 2, math.sqrt, positive=True)
-
-
-def _ratio(last: np.ndarray, first: np.ndarray) -> Estimate:
-    """Of two standard deviations, a member being left out of both."""
+def _std_ratio(last: np.ndarray, first: np.ndarray) -> Estimate:
+    """Ratio of two standard deviations; the jackknife omits a member from both."""
 
     def ratio(members: np.ndarray) -> float:
         pairs = np.ix_(members, members)
-        above, below = last[pairs].sum(), first[pairs].sum()
-        return math.sqrt(above / below) if below else math.inf
+        numerator, denominator = last[pairs].sum(), first[pairs].sum()
+        return math.sqrt(numerator / denominator) if denominator else math.inf
 
     return jackknife(ratio, len(first), positive=True)
 
 
-def change(there: list[DivergenceCurve]) -> list[str]:
-    """By what the dispersion grows from the first step that was kept to the last."""
-    known = [(course.change, course.label) for course in there if course.change]
-    if not known:
+def growth_sentences(curves: list[DivergenceCurve]) -> list[str]:
+    """Describe the change of the dispersion over the recorded steps."""
+    growths = [(curve.growth, curve.label) for curve in curves if curve.growth]
+    if not growths:
         return []
-    span = "From the first step that was kept to the last the standard deviation"
-    if len(known) == 1:
-        ((only, _),) = known
-        way = {1: "it grows", -1: "it falls", 0: "which way cannot be told"}[_way(only)]
-        return [f"{span} becomes {text(only)} times what it was: {way}."]
-    known.sort(key=lambda pair: pair[0].value)
-    (least, where), (most, top) = known[0], known[-1]
-    ways = [_way(own) for own, _ in known]
+    head = (
+        "From the first recorded step to the last, the standard deviation across seeds "
+        "changes by a factor of"
+    )
+    signs = [_growth_sign(growth) for growth, _ in growths]
+    if len(growths) == 1:
+        verdict = {1: "it grows", -1: "it falls", 0: "the interval includes 1"}
+        return [f"{head} {format_estimate(growths[0][0])}: {verdict[signs[0]]}."]
+    growths.sort(key=lambda pair: pair[0].value)
+    (lowest, lowest_label), (highest, highest_label) = growths[0], growths[-1]
     return [
-        f"{span} becomes {text(least)} times (at {where}) to {text(most)} times (at "
-        f"{top}) what it was: of {len(known)} settings it grows at {ways.count(1)} "
-        f"and falls at {ways.count(-1)}, as far as can be told."
+        f"{head} {format_estimate(lowest)} ({lowest_label}) to "
+        f"{format_estimate(highest)} ({highest_label}). Of {len(growths)} settings, it "
+        f"grows in {signs.count(1)} and falls in {signs.count(-1)}; in the rest the "
+        "95 % confidence interval includes 1."
     ]
 
 
-def _way(change: Estimate) -> int:
-    """1 if what has changed has grown, −1 if it has fallen, 0 if that is not sure."""
-    if change.low is None or change.high is None:
+def _growth_sign(growth: Estimate) -> int:
+    """1 or −1 if the interval of a ratio lies above or below 1, else 0."""
+    if growth.low is None or growth.high is None:
         return 0
-    return int(change.low > 1) - int(change.high < 1)
+    return int(growth.low > 1) - int(growth.high < 1)
 
 
-def plot(there: list[DivergenceCurve]) -> list[Plot]:
-    """The dispersion against the steps."""
-    if not there:
+def divergence_plots(curves: list[DivergenceCurve]) -> list[Plot]:
+    """Plot the dispersion against the steps."""
+    if not curves:
         return []
-    return [
-        Plot(
-            "How the dispersion of seeds goes with the steps",
-            tuple(
-                bars(c.label if len(there) > 1 else "", c.steps, c.std, 255)
-                for c in there
-            ),
-            *("step", "standard deviation (levels)"),
-        )
-    ]
+    series = tuple(
+        series_with_intervals(c.label if len(curves) > 1 else "", c.steps, c.std, 255)
+        for c in curves
+    )
+    title, y_label = "Dispersion across seeds by step", "standard deviation (levels)"
+    return [Plot(title, series, "step", y_label)]

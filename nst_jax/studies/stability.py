@@ -1,157 +1,151 @@
-"""Whether seeds are the more dispersed the stronger the style's features are."""
+"""Relation of the dispersion across seeds to the strength of the style's features."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 
 from nst_jax.metrics.feature_distances import gram_traces
-from nst_jax.metrics.statistics import RankCorrelation, rank_correlation
+from nst_jax.metrics.statistics import Estimate, RankCorrelation, rank_correlation
 from nst_jax.models.vgg import Network
-from nst_jax.studies.formatting import bars, text
-from nst_jax.studies.results import Line, Plot, RunData, StudyResult, Table, rounded
+from nst_jax.studies.formatting import (
+    format_estimate,
+    round_digits,
+    series_with_intervals,
+)
+from nst_jax.studies.results import Plot, StudyResult, Table
+from nst_jax.studies.run_data import RunData
 
-#: What makes a style setting.
-STYLES = {"styles", "style_scale"}
-#: Settings, at least, that are compared, and styles, that a correlation is told from.
-SETTINGS = 5
-#: p below which a correlation is one.
-SIGNIFICANT = 0.05
+#: Config paths that define a style setting.
+STYLE_PATHS = {"styles", "style_scale"}
+#: Settings that are compared, and style images of a correlation, at least.
+MIN_SETTINGS = 5
+#: Significance level of the correlation.
+SIGNIFICANCE = 0.05
+PAPER = "Gupta et al. 2017 (arXiv 1705.02092)"
 
 
-class Setting(NamedTuple):
-    """The seeds of one style setting.
+class StyleSetting(NamedTuple):
+    """Dispersion of the seeds of one style setting.
 
     Attributes:
-      line: they.
-      style: what picture it is of; settings of one are no independent points.
-      trace: of its style's Gram matrices.
+      label: label of the setting.
+      style: style image; settings of the same image are not independent.
+      trace: trace of the style's Gram matrices, geometric mean over layers.
+      std: standard deviation across seeds.
     """
 
-    line: Line
+    label: str
     style: str
     trace: float
+    std: Estimate
 
 
-def study_stability(evidence: RunData) -> StudyResult:
-    """The dispersion of seeds against the trace of the Gram of their style.
+def study_stability(run_data: RunData) -> StudyResult:
+    """Correlate the dispersion across seeds with the trace of the Gram matrices.
 
     Gupta, Johnson, Alahi and Fei-Fei 2017, "Characterizing and Improving Stability in
-    Neural Style Transfer" (arXiv 1705.02092): features that have a style's
-    Gram matrix FFᵀ lie on a sphere whose radius is the root of its trace, so solutions
-    may be the farther apart the larger that is. Here the Gram matrix is over the P
-    positions, and the radius the root of P times its trace. Asked where nothing but
-    styles, their scale and seeds vary; of the settings of one picture the correlation
-    takes the mean.
+    Neural Style Transfer" (arXiv 1705.02092): features with the Gram matrix FFᵀ of a
+    style lie on a sphere. Its radius is the root of the trace, so solutions may be
+    farther apart for a larger trace. Here the Gram matrix is divided by the P
+    positions, so the radius is the root of P times the trace. The study applies if
+    only styles, their scale and seeds vary; settings of one style image are averaged.
     """
-    others = [set(paths) for paths in evidence.fields if paths != ("seeds",)]
-    layers = _style_layers(evidence)
-    if not others or not layers or not all(paths <= STYLES for paths in others):
+    varied = [set(paths) for paths in run_data.fields if paths != ("seeds",)]
+    style_terms = [term for term in run_data.terms if "blend" in term]
+    layers = list(dict.fromkeys(x for term in style_terms for x in term["layers"]))
+    if not varied or not layers or not all(paths <= STYLE_PATHS for paths in varied):
         return StudyResult()
-    lines = [line for line in evidence.seed_lines if _styles(evidence, line)]
-    if len(lines) < SETTINGS or (network := evidence.network()) is None:
+    groups = [g for g in run_data.seed_groups if run_data.styles.get(g.members[0])]
+    if len(groups) < MIN_SETTINGS or (network := run_data.network()) is None:
         return StudyResult()
-    settings = [
-        Setting(
-            line,
-            str(evidence.run["members"][line.members[0]]["varies"].get("styles")),
-            _trace(network, _styles(evidence, line), layers),
-        )
-        for line in lines
-    ]
+    settings = []
+    for label, (member, *_), _, dispersion in groups:
+        style = str(run_data.run["members"][member]["varies"].get("styles"))
+        trace = _mean_trace(network, run_data.styles[member], layers)
+        settings.append(StyleSetting(label, style, trace, dispersion.std))
     traces = [setting.trace for setting in settings]
-    spreads = [setting.line.dispersion.std for setting in settings]
-    values = [spread.value for spread in spreads]
-    if np.ptp(traces) == 0 or np.ptp(values) == 0:
+    stds = [setting.std for setting in settings]
+    if np.ptp(traces) == 0 or np.ptp([std.value for std in stds]) == 0:
         return StudyResult()
-    head = evidence.other_names(evidence.fields.index(("seeds",)))
-    title = "The dispersion of seeds against the trace of the style's Gram matrices"
-    return StudyResult(
-        (_said(settings),),
-        (
-            Table(
-                f"{title} (geometric mean over {', '.join(layers)})",
-                (head, "trace", "standard deviation (levels of 255)"),
-                tuple(
-                    (line.label, rounded(trace), text(line.dispersion.std, 255))
-                    for line, _, trace in sorted(settings, key=lambda s: s.trace)
-                ),
-            ),
-        ),
-        (
-            Plot(
-                title,
-                (bars("", traces, spreads, 255),),
-                *("trace of the Gram matrix", "standard deviation (levels)", "log"),
-                lines=False,
-            ),
-        ),
+    title = "Dispersion across seeds by the trace of the style's Gram matrices"
+    table = Table.from_records(
+        f"{title} (geometric mean over {', '.join(layers)})",
+        [run_data.other_names(run_data.seed_axis)],
+        [
+            (
+                [setting.label],
+                {
+                    "trace": round_digits(setting.trace),
+                    "standard deviation (levels of 255)": format_estimate(
+                        setting.std, 255
+                    ),
+                },
+            )
+            for setting in sorted(settings, key=lambda setting: setting.trace)
+        ],
     )
+    series = (series_with_intervals("", traces, stds, 255),)
+    labels = "trace of the Gram matrix", "standard deviation (levels)"
+    plot = Plot(title, series, *labels, x_scale="log", lines=False)
+    return StudyResult((_correlation_sentence(settings),), (table,), (plot,))
 
 
-def _style_layers(evidence: RunData) -> list[str]:
-    """What the style terms look at: those that have a blend."""
-    terms = evidence.run.get("config", {}).get("terms", [])
-    names = [x for term in terms if "blend" in term for x in term["layers"]]
-    return list(dict.fromkeys(names))
-
-
-def _styles(evidence: RunData, line: Line) -> Sequence[np.ndarray]:
-    """The style pictures of a line, whose seeds share them."""
-    return evidence.styles.get(line.members[0], ())
-
-
-def _trace(
+def _mean_trace(
     network: Network, styles: Sequence[np.ndarray], layers: Sequence[str]
 ) -> float:
-    """The geometric mean over layers, and over the pictures if there are several."""
+    """Geometric mean of the Gram traces over layers and style images."""
+    from scipy import stats  # A slow import.
+
     traces = [gram_traces(network, style, layers).values() for style in styles]
-    return float(scipy.stats.gmean([trace for own in traces for trace in own]))
+    return float(stats.gmean([trace for by_layer in traces for trace in by_layer]))
 
 
-def _said(settings: Sequence[Setting]) -> str:
-    styles: dict[str, list[Setting]] = {}
+def _correlation_sentence(settings: Sequence[StyleSetting]) -> str:
+    styles: dict[str, list[StyleSetting]] = {}
     for setting in settings:
         styles.setdefault(setting.style, []).append(setting)
-    count = f"{len(settings)} settings of {len(styles)} styles"
-    if len(settings) == len(styles):
-        count = f"{len(styles)} styles"
-    trace = "the trace of the style's Gram matrices"
-    here = "for the stability of feed-forward stylisation of video; here it is the "
-    here += "spread of seeds"
-    found = _correlation(list(styles.values()))
-    if found is None or found.p >= SIGNIFICANT:
-        numbers = f" ({_numbers(found, count)})" if found else ""
+    averaged = len(settings) > len(styles)
+    count = f"{len(styles)} styles"
+    if averaged:
+        count = f"{len(settings)} settings of {count}"
+    context = "for the instability of feed-forward video stylisation, not for seeds"
+    correlation = _correlate(list(styles.values()))
+    numbers = _format_correlation(correlation, averaged)
+    if correlation is None or correlation.p >= SIGNIFICANCE:
         return (
-            f"No relation of the dispersion of seeds to {trace} can be told from "
-            f"{count}{numbers}. Gupta et al. 2017 (arXiv 1705.02092) report one {here}."
+            f"Over {count}, dispersion across seeds shows no significant correlation "
+            f"with the trace of the style's Gram matrices{numbers}. {PAPER} report a "
+            f"positive one {context}."
         )
-    way, report = ("more", "this") if found.rho.value > 0 else ("less", "the opposite")
+    is_positive = correlation.rho.value > 0
+    direction, report = (
+        ("increases", "the same") if is_positive else ("decreases", "the opposite")
+    )
     return (
-        f"Over {count} seeds are the {way} dispersed the larger {trace} is "
-        f"({_numbers(found, count)}). Gupta et al. 2017 (arXiv 1705.02092) report "
-        f"{report} {here}."
+        f"Over {count}, dispersion across seeds {direction} with the trace of the "
+        f"style's Gram matrices{numbers}. {PAPER} report {report} {context}."
     )
 
 
-def _correlation(styles: Sequence[Sequence[Setting]]) -> RankCorrelation | None:
-    """Of one point a picture, the mean of its settings; None if that is too little."""
-    traces = [scipy.stats.gmean([own.trace for own in style]) for style in styles]
-    spreads = [
-        np.mean([own.line.dispersion.std.value for own in style]) for style in styles
-    ]
-    if len(styles) < SETTINGS or np.ptp(traces) == 0 or np.ptp(spreads) == 0:
+def _correlate(styles: Sequence[Sequence[StyleSetting]]) -> RankCorrelation | None:
+    """Correlation with one point per style image; None for too few or equal points."""
+    from scipy import stats
+
+    traces = [stats.gmean([setting.trace for setting in style]) for style in styles]
+    stds = [np.mean([setting.std.value for setting in style]) for style in styles]
+    if len(styles) < MIN_SETTINGS or np.ptp(traces) == 0 or np.ptp(stds) == 0:
         return None
-    return rank_correlation(traces, spreads)
+    return rank_correlation(traces, stds)
 
 
-def _numbers(found: RankCorrelation, count: str) -> str:
-    rho = found.rho
-    interval = (
-        f", 95 %: {rho.low:.2f} to {rho.high:.2f}"
-        if rho.low is not None and rho.high is not None
-        else ""
+def _format_correlation(correlation: RankCorrelation | None, averaged: bool) -> str:
+    if correlation is None:
+        return ""
+    rho, interval = correlation.rho, ""
+    if rho.low is not None and rho.high is not None:
+        interval = f", 95 % confidence interval {rho.low:.2f} to {rho.high:.2f}"
+    points = ", one point per style" if averaged else ""
+    return (
+        f" (Spearman's rho {rho.value:.2f}{interval}, p = {correlation.p:.2g}{points})"
     )
-    of = ", of one point a style" if "settings" in count else ""
-    return f"Spearman's rho {rho.value:.2f}{interval}, p = {found.p:.2g}{of}"

@@ -1,8 +1,7 @@
-"""What a weight trades: a picture nearer to its style is farther from its content.
+"""Trade-off between style distance and content distance along a weight.
 
-Settings are not to be compared at one weight, which means another thing to each, but
-by their curves: how near to the style is one, where it is as near to the content as
-another?
+One weight means different things to different methods. So methods are compared by
+their curves: the style distance of each at an equal content distance.
 """
 
 import itertools
@@ -12,46 +11,47 @@ from typing import NamedTuple
 import numpy as np
 
 from nst_jax.metrics.statistics import Estimate
-from nst_jax.studies.results import Plot, RunData, Series, StudyResult, Table
-from nst_jax.studies.seed_divergence import CURVES
+from nst_jax.studies.results import Plot, Series, StudyResult, Table
+from nst_jax.studies.run_data import RunData
+from nst_jax.studies.seed_divergence import MAX_CURVES
 
-STYLE, CONTENT = "from the style", "from the content"
-#: How many distances from the content curves are compared at.
+STYLE, CONTENT = "style distance", "content distance"
+#: Content distances at which curves are compared.
 POINTS = 101
-#: What an axis varies if its places have other pictures, which no curve should join.
-PICTURES = {"content", "styles", "style_scale", "style_size", "frame", "size"}
+#: Config paths whose values have different input images, which no curve joins.
+IMAGE_PATHS = {"content", "styles", "style_scale", "style_size", "frame", "size"}
 
 
-class Setting(NamedTuple):
-    """The seeds at one place on the other axes.
+class QualitySetting(NamedTuple):
+    """Mean measurements of the seeds of one setting.
 
     Attributes:
-      label: where that is.
-      place: the index of one of them along each axis.
-      finished: how many of them are.
-      merits: column -> mean over these; without what could not be measured.
+      label: label of the setting.
+      grid_index: grid coordinates of its first finished member.
+      finished: number of finished members.
+      means: column -> mean; without columns that could not be measured.
     """
 
     label: str
-    place: list[int]
+    grid_index: list[int]
     finished: int
-    merits: dict[str, Estimate]
+    means: dict[str, Estimate]
 
 
-#: (distance from the content, distance from the style) at each weight.
+#: (content distance, style distance) at each weight.
 Curve = Sequence[tuple[float, float]]
-#: Pictures -> what else is set -> the settings along a weight.
-Curves = dict[str, dict[str, list[Setting]]]
+#: Label of the input images -> label of the method -> its settings along the weight.
+Curves = dict[str, dict[str, list[QualitySetting]]]
 
 
 class CurveComparison(NamedTuple):
-    """One curve against another, where both have a picture as far from the content.
+    """Style distance of a curve relative to a reference, at equal content distance.
 
     Attributes:
-      mean: its distance from the style over the other's, mean over these places.
-      best: the least of these ratios.
-      worst: the largest.
-      shared: the part of the other's range of distances from the content.
+      mean: mean ratio over the shared content distances.
+      best: smallest ratio.
+      worst: largest ratio.
+      shared: shared part of the reference's range of content distances, 0 to 1.
     """
 
     mean: float
@@ -60,158 +60,157 @@ class CurveComparison(NamedTuple):
     shared: float
 
 
-def trade(evidence: RunData, settings: list[Setting], seeds: int) -> StudyResult:
-    """The curves along a weight, if one is varied, and how they compare.
+def study_tradeoff(run_data: RunData, settings: list[QualitySetting]) -> StudyResult:
+    """Draw and compare the curves along a weight axis, if there is one.
 
     Args:
-      settings: each with its distances from the style and from the content.
-      seeds: which axis is that of the seeds.
+      run_data: data of the run.
+      settings: settings with a style distance and a content distance.
     """
-    along = _weight(evidence)
-    if along is None or not settings:
+    axis = _weight_axis(run_data)
+    if axis is None or not settings:
         return StudyResult()
-    curves = _curves(evidence, settings, along, seeds)
-    words, tables = _compared(curves)
+    curves = _group_curves(run_data, settings, axis)
+    sentences, tables = _compare_methods(curves)
+    weight = run_data.run["axes"][axis]["name"]
+    plots = (_plot(weight, images, methods) for images, methods in curves.items())
     return StudyResult(
-        (*_traded(evidence, curves, along), *words),
-        tables,
-        tuple(_plots(curves, evidence.run["axes"][along]["name"])),
+        (*_range_sentences(run_data, curves, axis), *sentences), tables, tuple(plots)
     )
 
 
 def compare_curves(curve: Curve, reference: Curve) -> CurveComparison | None:
-    """How much nearer to the style a curve is at equal distance from the content.
+    """Compare the style distances of two curves at equal content distance.
 
-    Between two of its points a curve is a straight line. It is looked at from the
-    nearest to the farthest place that both have; None if there is no such stretch.
+    Curves are interpolated linearly over the content distances that both have.
+
+    Returns:
+      The comparison, or None if they share no range or the reference reaches 0.
     """
-    ours, theirs = sorted(curve), sorted(reference)
-    low, high = max(ours[0][0], theirs[0][0]), min(ours[-1][0], theirs[-1][0])
+    points, reference_points = sorted(curve), sorted(reference)
+    low = max(points[0][0], reference_points[0][0])
+    high = min(points[-1][0], reference_points[-1][0])
     if low >= high:
         return None
     x = np.linspace(low, high, POINTS)
-    own, other = (np.interp(x, *np.transpose(line)) for line in (ours, theirs))
-    if not other.all():
+    style, reference_style = (
+        np.interp(x, *np.transpose(line)) for line in (points, reference_points)
+    )
+    if not reference_style.all():
         return None
-    ratio = own / other
-    shared = (high - low) / (theirs[-1][0] - theirs[0][0])
+    ratio = style / reference_style
+    shared = (high - low) / (reference_points[-1][0] - reference_points[0][0])
     return CurveComparison(
         *map(float, (ratio.mean(), ratio.min(), ratio.max(), shared))
     )
 
 
-def _weight(evidence: RunData) -> int | None:
-    """The axis of a weight, of a style's if there are several."""
-    weights = [
-        axis
-        for axis, paths in enumerate(evidence.fields)
+def _weight_axis(run_data: RunData) -> int | None:
+    """The first axis of a style weight, else of any weight."""
+    names = {
+        axis: " ".join(paths)
+        for axis, paths in enumerate(run_data.fields)
         if any(path.endswith("weight") for path in paths)
-    ]
-    names = [" ".join(paths) for paths in evidence.fields]
-    return min(weights, key=lambda axis: "style" not in names[axis], default=None)
+    }
+    return min(names, key=lambda axis: "style" not in names[axis], default=None)
 
 
-def _curves(
-    evidence: RunData, settings: list[Setting], along: int, seeds: int
+def _group_curves(
+    run_data: RunData, settings: list[QualitySetting], weight_axis: int
 ) -> Curves:
-    """What differs in the weight alone, in its order; a plot for the same pictures."""
-    axes = evidence.run["axes"]
-    others = [axis for axis in range(len(axes)) if axis not in (along, seeds)]
-    pictures = [axis for axis in others if PICTURES & set(evidence.fields[axis])]
-    methods = [axis for axis in others if axis not in pictures]
-
-    def where(setting: Setting, chosen: list[int]) -> str:
-        return ", ".join(axes[a]["labels"][setting.place[a]] for a in chosen)
-
+    """Settings in the order of the weight, by input images and by method."""
+    axes = run_data.other_axes(weight_axis)
+    image_axes = [a for a in axes if IMAGE_PATHS & set(run_data.fields[a])]
+    method_axes = [a for a in axes if a not in image_axes]
     curves: Curves = {}
-    for setting in sorted(settings, key=lambda s: s.place[along]):
-        plot = curves.setdefault(where(setting, pictures), {})
-        plot.setdefault(where(setting, methods), []).append(setting)
+    for setting in sorted(settings, key=lambda s: s.grid_index[weight_axis]):
+        images, method = (
+            ", ".join(run_data.labels(axes, [setting.grid_index[a] for a in axes]))
+            for axes in (image_axes, method_axes)
+        )
+        curves.setdefault(images, {}).setdefault(method, []).append(setting)
     return curves
 
 
-def _plots(curves: Curves, weight: str) -> list[Plot]:
-    return [
-        Plot(
-            ": ".join(filter(None, (f"Distances along {weight}", pictures))),
-            tuple(_series(*curve) for curve in itertools.islice(plot.items(), CURVES)),
-            *(f"distance {CONTENT}", f"distance {STYLE}"),
-            y_scale="linear",
-        )
-        for pictures, plot in curves.items()
-    ]
+def _plot(weight: str, images: str, methods: dict[str, list[QualitySetting]]) -> Plot:
+    title = ": ".join(filter(None, (f"Distances along {weight}", images)))
+    first_methods = itertools.islice(methods.items(), MAX_CURVES)
+    series = tuple(_series(label, curve) for label, curve in first_methods)
+    return Plot(title, series, CONTENT, STYLE, y_scale="linear")
 
 
-def _series(label: str, curve: list[Setting]) -> Series:
-    x = tuple(setting.merits[CONTENT].value for setting in curve)
-    ys = [setting.merits[STYLE] for setting in curve]
-    ends = [(y.low, y.high) for y in ys] if any(y.low is not None for y in ys) else []
-    low, high = zip(*ends, strict=True) if ends else ((), ())
-    return Series(label, x, tuple(y.value for y in ys), low, high)
+def _series(label: str, curve: list[QualitySetting]) -> Series:
+    x = tuple(setting.means[CONTENT].value for setting in curve)
+    style = [setting.means[STYLE] for setting in curve]
+    y = tuple(estimate.value for estimate in style)
+    if all(estimate.low is None for estimate in style):
+        return Series(label, x, y)
+    low, high = zip(*((e.low, e.high) for e in style), strict=True)
+    return Series(label, x, y, low, high)
 
 
-def _traded(evidence: RunData, curves: Curves, along: int) -> list[str]:
-    """What the ends of the weight differ by, mean over the curves that have both."""
-    axis = evidence.run["axes"][along]
+def _range_sentences(run_data: RunData, curves: Curves, weight_axis: int) -> list[str]:
+    """Compare the ends of the weight axis, mean over the curves that have both."""
+    axis = run_data.run["axes"][weight_axis]
     ends = [0, len(axis["labels"]) - 1]
-    whole = [
-        [curve[0], curve[-1]]
-        for plot in curves.values()
-        for curve in plot.values()
-        if [curve[0].place[along], curve[-1].place[along]] == ends
+    complete = [
+        (curve[0], curve[-1])
+        for methods in curves.values()
+        for curve in methods.values()
+        if [curve[0].grid_index[weight_axis], curve[-1].grid_index[weight_axis]] == ends
     ]
-    if not whole:
+    if not complete:
         return []
     changes = []
     for name in (STYLE, CONTENT):
-        first, last = np.mean(
-            [[end.merits[name].value for end in pair] for pair in whole], axis=0
-        )
-        changes.append(f"that {name} goes from {first:.3g} to {last:.3g}")
-    count = f" (mean of {len(whole)} curves)" if len(whole) > 1 else ""
+        values = [[end.means[name].value for end in pair] for pair in complete]
+        first, last = np.mean(values, axis=0)
+        changes.append(f"{name} changes from {first:.3g} to {last:.3g}")
+    count = f" (mean of {len(complete)} curves)" if len(complete) > 1 else ""
     return [
-        f"From {axis['name']} {axis['labels'][0]} to {axis['labels'][-1]} the distance "
-        f"{' and '.join(changes).removeprefix('that ')}{count}."
+        f"From {axis['name']} {axis['labels'][0]} to {axis['labels'][-1]}, "
+        f"{' and '.join(changes)}{count}."
     ]
 
 
-def _compared(curves: Curves) -> tuple[list[str], tuple[Table, ...]]:
-    """Each method against the first, on all pictures."""
-    methods = list(dict.fromkeys(name for plot in curves.values() for name in plot))
-    first, *others = methods
-    found = {
-        (pictures, method): compare_curves(_points(plot[method]), _points(plot[first]))
-        for method in others
-        for pictures, plot in curves.items()
-        if first in plot and method in plot
-    }
-    told = {place: own for place, own in found.items() if own is not None}
-    words = []
-    for method in others:
-        own = [comparison for (_, name), comparison in told.items() if name == method]
-        if own:
-            nearer = sum(comparison.mean < 1 for comparison in own)
-            words.append(
-                f"At equal distance {CONTENT}, {method} has "
-                f"{np.mean([comparison.mean for comparison in own]):.2f} of the distance "
-                f"{STYLE} that {first} has, and is nearer on {nearer} of {len(own)}."
-            )
-    if not told:
-        return [], ()
-    table = Table(
-        f"Distance {STYLE} at equal distance {CONTENT}, over that of {first}",
-        ("pictures", "method", "mean", "best", "worst", "shared (%)"),
-        tuple(
-            (
-                *place,
-                *(f"{ratio:.2f}" for ratio in (own.mean, own.best, own.worst)),
-                f"{100 * own.shared:.0f}",
-            )
-            for place, own in told.items()
-        ),
+def _compare_methods(curves: Curves) -> tuple[list[str], tuple[Table, ...]]:
+    """Compare each method with the first one, for all input images."""
+    reference, *methods = dict.fromkeys(
+        m for by_name in curves.values() for m in by_name
     )
-    return words, (table,)
+    sentences, records = [], []
+    for method in methods:
+        comparisons = [
+            (
+                images,
+                compare_curves(_points(by_name[method]), _points(by_name[reference])),
+            )
+            for images, by_name in curves.items()
+            if reference in by_name and method in by_name
+        ]
+        ratios = []
+        for images, comparison in comparisons:
+            if comparison is not None:
+                ratios.append(comparison.mean)
+                cells = {
+                    "mean": f"{comparison.mean:.2f}",
+                    "best": f"{comparison.best:.2f}",
+                    "worst": f"{comparison.worst:.2f}",
+                    "shared (%)": f"{100 * comparison.shared:.0f}",
+                }
+                records.append(([images, method], cells))
+        if ratios:
+            lower = sum(ratio < 1 for ratio in ratios)
+            sentences.append(
+                f"At equal {CONTENT}, {method} has {np.mean(ratios):.2f} times the "
+                f"{STYLE} of {reference}; it is lower for {lower} of {len(ratios)} "
+                "inputs."
+            )
+    if not records:
+        return [], ()
+    title = f"Ratio of the {STYLE} to {reference} at equal {CONTENT}"
+    return sentences, (Table.from_records(title, ["images", "method"], records),)
 
 
-def _points(curve: list[Setting]) -> Curve:
-    return [(s.merits[CONTENT].value, s.merits[STYLE].value) for s in curve]
+def _points(curve: list[QualitySetting]) -> Curve:
+    return [(s.means[CONTENT].value, s.means[STYLE].value) for s in curve]

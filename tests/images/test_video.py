@@ -23,7 +23,8 @@ from nst_jax.images.video import Film, Video, locate_frame, read_frame
 from nst_jax.metrics.flicker import change
 from nst_jax.report.video import write_mp4
 from nst_jax.studies.flicker import study_flicker
-from nst_jax.studies.results import RunData, StudyResult
+from nst_jax.studies.results import StudyResult
+from nst_jax.studies.run_data import RunData
 
 PICTURE = smooth_picture(1, 24, 40)
 AS_IT_IS = {"fit": "long", "resample": "lanczos", "argument": "content"}
@@ -625,7 +626,7 @@ def test_the_frames_of_a_clip_are_in_the_run(chained):
         frame = read_frame(wanted, member % 3, 64, **AS_IT_IS)
         np.testing.assert_array_equal(picture, frame)
     study = json.loads((workdir / "study.json").read_text())
-    said = [s for s in study["summary"] if "from frame to frame" in s]
+    said = [s for s in study["summary"] if "change between frames" in s]
     assert [s.split(":")[0] for s in said] == ["Canvas noise", "Canvas previous"]
     assert len(study["films"]) == 2
     page = (workdir / "report.html").read_text()
@@ -662,7 +663,7 @@ def evidence(paint, films=(("still", 0.0),), seeds=1, frames=4) -> RunData:
     motion, amount = films[0]
     config = {
         "film": {"motion": motion, "amount": amount},
-        "canvas": {"kind": "content", "new": "nothing"},
+        "canvas": {"kind": "content", "per_frame": "nothing"},
     }
     named = [
         dict(zip(("field", "name", "labels"), axes[a], strict=True)) for a in shown
@@ -695,21 +696,19 @@ def test_flicker_is_told_by_policy():
         assert (content, ratio) == (0, None)
         assert (result, std) == pytest.approx(wanted[policy], rel=5e-3)
     summary = found.summary
-    assert (
-        "Policy new: from frame to frame a value changes by 10.0 of 255" in summary[3]
-    )
-    assert "new noise to start from: it flickers by 10.0 of 255 levels." in summary[0]
+    assert "Policy new: mean absolute change between frames 10.0 levels" in summary[3]
+    assert "new starting noise in each: flicker of 10.0 levels of 255." in summary[0]
     assert summary[1].endswith(
-        "flickers by 1.0 of 255 levels, 10 % of what new noise makes."
+        "flicker of 1.0 levels of 255, 10 % of the flicker of new noise."
     )
-    assert summary[2].endswith("nothing new: all frames are the same to the last bit.")
+    assert summary[2].endswith("same starting noise: all frames are bit-identical.")
     (plot,) = found.plots
     assert [series.label for series in plot.series] == ["policy new", "policy rounding"]
     # All of it in every other frame: the square of half the swing at ½.
     assert plot.series[0].x == (0.25, 0.5)
     assert plot.series[0].y[1] == pytest.approx(25, rel=1e-3)
     first, _ = found.pictures
-    assert first.title == f"policy new: where it flickers, × {255 / 10:.3g}"
+    assert first.title == f"policy new: mean change between frames, × {255 / 10:.3g}"
     assert first.picture.min() == pytest.approx(1, abs=1e-4)
     assert [clip.frames.shape for clip in found.clips] == [(4, 24, 120, 3)] * 2
 
@@ -720,7 +719,8 @@ def test_the_share_of_a_rounding_has_an_interval():
     without = [2 / 23, 2 / 22, 2 / 21]
     by = math.exp(4.302653 * math.sqrt(2 * np.var(np.log(without))))
     share = 100 / 11
-    assert f"{share:.2g} % (95 %: {share / by:.2g} to {share * by:.2g}) of what" in said
+    interval = f"95 % confidence interval {share / by:.2g} to {share * by:.2g}"
+    assert f"{share:.2g} % ({interval}) of the flicker" in said
 
 
 def test_other_starts_are_not_compared():
@@ -741,12 +741,12 @@ def test_other_starts_are_not_compared():
     found = study_flicker(
         RunData(run, finals, {}, contents, {}, lambda m: ([9], [finals[m]]))
     )
-    said = [text for text in found.summary if "flickers by" in text]
+    said = [text for text in found.summary if "flicker of" in text]
     assert len(said) == 4
     for text, level, amplitude in zip(said, (10.0, 1.0, 5.0, 0.5), "5511", strict=True):
         assert f"canvas.amplitude 0.{amplitude}" in text
-        assert f"flickers by {level} of 255 levels" in text
-    assert said[1].count("10 % of what") == said[3].count("10 % of what") == 1
+        assert f"flicker of {level} levels of 255" in text
+    assert said[1].count("10 % of the") == said[3].count("10 % of the") == 1
 
 
 def test_one_bit_is_not_the_same():
@@ -754,7 +754,7 @@ def test_one_bit_is_not_the_same():
         return add_ulps(content, frame == 3) if policy == "same" else content
 
     said = " ".join(study_flicker(evidence(paint)).summary)
-    assert "not the same to the last bit, and it flickers by" in said
+    assert "frames are not bit-identical; flicker of" in said
 
 
 def test_a_content_that_changes_unseen_is_not_called_the_same():
@@ -763,13 +763,11 @@ def test_a_content_that_changes_unseen_is_not_called_the_same():
     for member in found.run["members"]:
         member["content"] = member["varies"]["frame"]
     summary = study_flicker(found).summary
-    assert not any("The same content" in sentence for sentence in summary)
+    assert not any("Same content" in sentence for sentence in summary)
     assert "the content changes by less than a level" in summary[0]
     for member in found.run["members"]:
         member["content"] = 0
-    assert any(
-        "The same content" in sentence for sentence in study_flicker(found).summary
-    )
+    assert any("Same content" in sentence for sentence in study_flicker(found).summary)
 
 
 def test_what_the_camera_moved_is_taken_back():
@@ -786,8 +784,8 @@ def test_what_the_camera_moved_is_taken_back():
     strips = np.stack([PICTURE[:, 2 * t : 34 + 2 * t] for t in range(4)])
     wanted = 255 * change(strips)
     assert rows["shift", "same"][:2] == (0, pytest.approx(wanted, rel=5e-3))
-    assert "(film shift; the motion taken back; the content" in found.summary[3]
-    assert len([s for s in found.summary if s.startswith("The same content")]) == 3
+    assert "(film shift; after motion compensation; the content" in found.summary[3]
+    assert len([s for s in found.summary if s.startswith("Same content")]) == 3
 
 
 def test_a_ratio_is_of_the_result_to_the_content():
@@ -801,7 +799,7 @@ def test_a_ratio_is_of_the_result_to_the_content():
         assert content == pytest.approx(2 * sigma / math.sqrt(math.pi), rel=0.05)
         assert ratio == pytest.approx(0.5, rel=5e-3)
         assert result == pytest.approx(content / 2, rel=1e-2)
-    assert "(0.5 times what the content does)" in found.summary[0]
+    assert "(0.5 times the change of the content)" in found.summary[0]
     assert len(found.summary) == 4
 
 
@@ -812,7 +810,7 @@ def test_three_seeds_have_an_interval():
     assert columns[3:5] == ("95 % from", "to")
     half = 4.302653 / math.sqrt(3)
     assert row[2:5] == pytest.approx((11, 11 - half, 11 + half), rel=5e-3)
-    assert "95 %: 8.52 to 13.5" in found.summary[3]
+    assert "95 % confidence interval 8.52 to 13.5" in found.summary[3]
     deviation = math.sqrt((10**2 + 11**2 + 12**2) / 3) / 2
     assert row[6] == pytest.approx(deviation, rel=5e-3)
 
@@ -830,4 +828,4 @@ def test_a_film_with_a_frame_missing_is_left_out():
 def test_a_film_that_has_left_its_picture_is_measured_as_it_is():
     found = study_flicker(evidence(swing, (("shift", 20.0),)))
     assert found.tables[0].rows[0][2] == pytest.approx(10, rel=5e-3)
-    assert "the motion taken back" not in found.summary[0]
+    assert "motion compensation" not in found.summary[0]

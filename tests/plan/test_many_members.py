@@ -193,8 +193,8 @@ AXES = {
 
 @pytest.mark.parametrize("kind", AXES)
 def test_a_report_is_written_in_linear_time(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(nst_jax.studies.axis_effects, "COMPARED", 16)
-    monkeypatch.setattr(nst_jax.studies.results, "MAX_SEEDS", 8)
+    monkeypatch.setattr(nst_jax.studies.axis_effects, "MAX_COMPARED", 16)
+    monkeypatch.setattr(nst_jax.studies.run_data, "MAX_SEEDS", 8)
 
     def work(count):
         folder = tmp_path / str(count)
@@ -214,12 +214,12 @@ def test_a_report_is_written_in_linear_time(kind, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("compared", "left"), [(256, 24), (12, 12), (4, 4)])
 def test_a_part_of_a_large_grid_is_compared(tmp_path, monkeypatch, compared, left):
-    monkeypatch.setattr(nst_jax.studies.axis_effects, "COMPARED", compared)
+    monkeypatch.setattr(nst_jax.studies.axis_effects, "MAX_COMPARED", compared)
     axes = [("weight", range(8)), ("rate", range(3))]
     write_run(tmp_path, axes, size=(12, 12))
     write_study(read_run(tmp_path))
     tables = json.loads((tmp_path / "study.json").read_text())["tables"]
-    (table,) = (t for t in tables if t["title"].startswith("How different"))
+    (table,) = (t for t in tables if t["title"].startswith("Distance of members"))
     assert (f"of {left} of 24 members" in table["title"]) == (left < 24)
     (pairs,) = (row[1] for row in table["rows"] if row[0] == "anything")
     assert pairs == left * (left - 1) // 2

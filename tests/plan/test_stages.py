@@ -23,7 +23,7 @@ from nst_jax.optim import transfer
 from nst_jax.optim.parametrisation import PARAMETRISATIONS
 from nst_jax.optim.problem import FixedPixels
 from nst_jax.report import read_run
-from nst_jax.report.study_results import _evidence
+from nst_jax.report.study_results import load_run_data
 
 # The ladder's steps.
 
@@ -367,12 +367,12 @@ def test_every_strategy_climbs_the_same_ladder(whole, tmp_path, strategy):
 
 def test_a_study_is_of_the_last_stage(whole):
     """Canvases and losses of other sizes are no part of it."""
-    evidence = _evidence(read_run(whole / "run"))
+    evidence = load_run_data(read_run(whole / "run"))
     steps, canvases = evidence.trajectory(1)
     assert steps == [12] and canvases[0].shape == (24, 32, 3)
     assert [row["step"] for row in evidence.rows[1]] == list(range(8, 13))
     study = json.loads((whole / "run/study.json").read_text())
-    assert any("differ in seed alone" in said for said in study["summary"])
+    assert any("differ only in seed" in said for said in study["summary"])
 
 
 def test_members_with_other_ladders_are_other_programs(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from run_directory import write_run
 
 from nst_jax.report.run_directory import read_run
-from nst_jax.report.study_results import _evidence
+from nst_jax.report.study_results import load_run_data
 
 FIRST, LAST = (np.full((24, 36, 3), x, np.float32) for x in (0.1, 0.3))
 
@@ -29,7 +29,7 @@ def kept(run, canvases, final):
 def test_a_trajectory_ends_with_the_last_canvas(tmp_path, snapshots, steps):
     run = write_run(tmp_path / "run", (("seed", ("0", "1")),), steps=(0, 5, 40))
     kept(run, {step: LAST if step else FIRST for step in snapshots}, LAST)
-    found, canvases = _evidence(read_run(run)).trajectory(0)
+    found, canvases = load_run_data(read_run(run)).trajectory(0)
     assert found == steps and len(canvases) == len(steps)
     np.testing.assert_array_equal(canvases[-1], LAST)
     if len(steps) > 1:
@@ -41,7 +41,7 @@ def test_without_metrics_the_last_step_is_the_one_that_was_asked_for(tmp_path):
     for number, steps in (("000", 3), ("001", 7)):
         np.save(run / "members" / number / "final.npy", LAST)
         (run / "metrics.jsonl").unlink(missing_ok=True)
-        found, _ = _evidence(read_run(run)).trajectory(int(number))
+        found, _ = load_run_data(read_run(run)).trajectory(int(number))
         assert found == [steps]
 
 
@@ -50,7 +50,7 @@ def changed(run, axes=None, **config):
     manifest["config"] |= {"weights": "weights/vgg19.safetensors", **config}
     manifest["axes"] = axes or manifest["axes"]
     (run / "run.json").write_text(json.dumps(manifest))
-    return _evidence(read_run(run)).network()
+    return load_run_data(read_run(run)).network()
 
 
 def test_the_network_is_the_one_of_the_run(tmp_path, network):

@@ -28,7 +28,8 @@ from nst_jax.launch.subprocess import run_in_subprocess
 from nst_jax.metrics.divergence import divergence
 from nst_jax.plan import stages
 from nst_jax.studies.execution import study_execution
-from nst_jax.studies.results import RunData, StudyResult
+from nst_jax.studies.results import StudyResult
+from nst_jax.studies.run_data import RunData
 from nst_jax.workdir.metrics_log import read_metrics
 from nst_jax.workdir.writer import Records
 
@@ -292,7 +293,9 @@ def test_a_process_of_its_own_computes_the_same_bits(tmp_path):
             )
             np.testing.assert_array_equal(own, fresh)
     said = json.loads((workdir / "study.json").read_text())["summary"][0]
-    assert "the same to the last bit, at all of 4 steps, own and: fresh" in said
+    assert said.startswith(
+        "Bit-identical to “inline” on this cpu, compared at all 4 steps:"
+    )
 
 
 def test_a_fresh_process_needs_a_command(tmp_path):
@@ -417,9 +420,9 @@ def test_a_program_that_is_not_deterministic_is_caught(tmp_path):
     assert nst_jax.execute(nst_jax.build(asked), tmp_path) == "done"
     study = json.loads((tmp_path / "study.json").read_text())
     assert study["summary"][0].startswith(
-        "A seed twice is not the seed once: they part at step "
+        "“twice” is not bit-identical to “once”: they first differ at step "
     )
-    assert not any("the same to the last bit" in text for text in study["summary"])
+    assert not any("Bit-identical" in text for text in study["summary"])
 
 
 SEEDS = ("seeds", "seed", ["0", "1"])
@@ -472,14 +475,16 @@ def test_what_is_said_of_arms_whose_differences_are_known():
 
     found = said_of(run, steps, canvases)
     equal, other, share = found.summary
-    assert "On this cpu a seed is the same to the last bit, at all of 11 steps" in equal
-    assert "alone and: again." in equal
-    assert "A seed otherwise is not the seed alone: they part at step 2" in other
-    assert "end 0.08 apart (RMS, of 1), against 0.2 between seeds" in other
+    assert "“alone” on this cpu, compared at all 11 steps: again." in equal
+    assert (
+        "“otherwise” is not bit-identical to “alone”: they first differ at step 2"
+        in other
+    )
+    assert "at the end is 0.08 in [0, 1], against 0.2 between seeds" in other
     e_fold = 1 / np.log(2)
-    assert f"grows e-fold in {e_fold:.2g} steps, over steps 2 to 8." in other
+    assert f"e-fold every {e_fold:.2g} steps, fitted over steps 2 to 8." in other
     table, costs = found.tables
-    assert table.columns[:3] == ("arm", "seeds", "same bits")
+    assert table.columns[:3] == ("arm", "seeds", "bit-identical")
     again, otherwise, seed = table.rows
     assert again[:5] == ("again", 2, "yes", None, 0.0)
     assert otherwise[1:4] == (2, "no", 2)
@@ -490,8 +495,10 @@ def test_what_is_said_of_arms_whose_differences_are_known():
     # Of the arm that differs alone: levels 0 and 0.08 of each seed, seeds 0.2 apart.
     within = np.var([0, 0.08], ddof=1)
     between = np.var([0, 0.2], ddof=1) - within / 2
-    assert f"alone and otherwise {100 * within / (within + between):.2g} % " in share
-    assert "(of 2 seeds, which give no interval)" in share
+    assert (
+        f"“alone” and “otherwise”: {100 * within / (within + between):.2g} % " in share
+    )
+    assert "(2 seeds, too few for a confidence interval)" in share
     # 12 members' steps in 1.2 s alone, and 2.4 s in batches of 8 that have 2 members.
     milliseconds = {row[0]: row[1:] for row in costs.rows}
     assert milliseconds["alone"] == pytest.approx((100, 1))
@@ -531,9 +538,10 @@ def test_what_is_no_seed_is_not_called_one():
     assert not any("seed" in text for text in found.summary)
     first, second = found.summary
     assert (
-        "A picture otherwise is not the picture alone at weight 1: they part" in first
+        "“otherwise” is not bit-identical to “alone” at weight 1: they first" in first
     )
-    assert "at weight 2: they part at step 1 and end 0.01 apart (RMS, of 1)." in second
+    assert "at weight 2: they first differ at step 1, and the RMS" in second
+    assert second.endswith("difference at the end is 0.01 in [0, 1].")
     table, costs = found.tables
     assert "seed" not in table.title and table.columns[:2] == ("weight", "arm")
     assert [row[:3] for row in table.rows] == [
@@ -552,12 +560,12 @@ def test_seeds_are_compared_at_one_place():
     found = said_of(
         run, [0, 1], lambda arm, w, s: [0.1, 0.2 + 0.3 * w + 0.02 * s + 0.01 * arm]
     )
-    parting = [text for text in found.summary if text.startswith("A seed")]
+    parting = [text for text in found.summary if "is not bit-identical to" in text]
     assert len(parting) == 2
     assert all(", against 0.02 between seeds" in text for text in parting)
     within, between = 0.01**2 / 2, 0.02**2 / 2 - 0.01**2 / 4
     share = f" {100 * within / (within + between):.2g} % "
-    shares = [text for text in found.summary if text.startswith("Of the variance")]
+    shares = [text for text in found.summary if text.startswith("Variance among")]
     assert len(shares) == 2 and all(share in text for text in shares)
     seeds = [row for row in found.tables[0].rows if row[1] == "another seed"]
     assert [row[0] for row in seeds] == ["1", "2"]
@@ -574,7 +582,7 @@ def test_sizes_are_compared_to_their_own_kind(others):
     found = said_of(run, [0, 1], canvases)
     assert [row[0] for row in found.tables[0].rows if row[1] == "loop"] == ["4", "6"]
     small, large = found.summary
-    assert "On this cpu at size 4 a" in small and "On this cpu at size 6 a" in large
+    assert "at size 4 on this cpu" in small and "at size 6 on this cpu" in large
 
 
 def test_a_parting_is_no_more_exact_than_what_was_kept():
@@ -582,16 +590,16 @@ def test_a_parting_is_no_more_exact_than_what_was_kept():
     run = made_up(["alone", "again", "otherwise"])
     found = said_of(run, [0, 40], lambda arm: [0.5, 0.5 + 0.01 * (arm == 2)])
     equal, other = found.summary
-    assert "at the 2 steps that were kept, alone and: again." in equal
-    assert "they part by step 40 and end" in other
+    assert "compared at all 2 recorded steps: again." in equal
+    assert "they first differ by step 40, and" in other
     assert [row[3] for row in found.tables[0].rows] == [None, "by 40"]
     found = said_of(run, [0, 39, 40], lambda arm: [0.5, 0.5, 0.5 + 0.01 * (arm == 2)])
-    assert "they part at step 40 and end" in found.summary[1]
+    assert "they first differ at step 40, and" in found.summary[1]
     found = said_of(run, [40], lambda arm: [0.5 + 0.01 * (arm == 2)])
-    assert "the same to the last bit, at the end, alone" in found.summary[0]
-    assert "they part by step 40 and end" in found.summary[1]
+    assert "on this cpu, compared at the end: again" in found.summary[0]
+    assert "they first differ by step 40, and" in found.summary[1]
     found = said_of(run, [0, 40], lambda arm: [0.5 + 0.01 * (arm == 2)] * 2)
-    assert "they part at step 0 and end" in found.summary[1]
+    assert "they first differ at step 0, and" in found.summary[1]
 
 
 def test_table_sentence_and_plot_have_one_mean_over_seeds():
@@ -600,7 +608,7 @@ def test_table_sentence_and_plot_have_one_mean_over_seeds():
     apart = (0.01, 0.02, 0.06)
     found = said_of(run, [0, 1], lambda arm, s: [0.1, 0.3 * s + arm * apart[s]])
     mean = np.sqrt(np.mean(np.square(apart)))
-    assert f"end {mean:.2g} (0.01 to 0.06) apart" in found.summary[0]
+    assert f"at the end is {mean:.2g} (0.01 to 0.06) in" in found.summary[0]
     assert found.tables[0].rows[0][7] == pytest.approx(mean, rel=1e-2)
     assert found.plots[0].series[0].y[-1] == pytest.approx(mean, rel=1e-5)
     between = np.sqrt(np.mean(np.square([0.3, 0.6])))
@@ -611,20 +619,20 @@ def test_table_sentence_and_plot_have_one_mean_over_seeds():
 def test_a_planted_difference_is_no_way_of_computing():
     run = made_up(["alone", "one ulp"], SEEDS, planted=(1,))
     found = said_of(run, [5], lambda arm, seed: [0.1 * arm + 0.4 * seed])
-    (share,) = [text for text in found.summary if text.startswith("Of the variance")]
-    assert "one unit in the last place" in share
+    (share,) = [text for text in found.summary if text.startswith("Variance among")]
+    assert "1 ulp of one starting value" in share
     # Whichever of the two comes first.
     run = made_up(["one ulp", "alone"], SEEDS, planted=(0,))
     found = said_of(run, [5], lambda arm, seed: [0.1 * arm + 0.4 * seed])
-    (share,) = [text for text in found.summary if text.startswith("Of the variance")]
-    assert "one unit in the last place" in share
+    (share,) = [text for text in found.summary if text.startswith("Variance among")]
+    assert "1 ulp of one starting value" in share
 
 
 def test_a_bare_value_is_said_with_its_name():
     run = made_up(["0", "1", "True"], SEEDS)
     found = said_of(run, [5], lambda arm, seed: [0.1 * (arm == 1) + 0.4 * seed])
-    assert "arm 0 and: arm True." in found.summary[0]
-    assert "A seed arm 1 is not the seed arm 0" in found.summary[1]
+    assert "“arm 0” on this cpu, compared at the end: arm True." in found.summary[0]
+    assert "“arm 1” is not bit-identical to “arm 0”" in found.summary[1]
     assert [row[0] for row in found.tables[0].rows[:2]] == ["arm 1", "arm True"]
 
 
@@ -632,11 +640,11 @@ def test_shares_are_of_exact_canvases_and_never_more_than_all():
     """Far less than a level apart; and seeds that make no difference at all."""
     run = made_up(["alone", "otherwise"], ("seeds", "seed", ["0", "1", "2"]))
     tiny = said_of(run, [5], lambda arm, seed: [0.5 + 1e-5 * (seed + arm * (seed + 1))])
-    assert "Of the variance" in tiny.summary[1] and " 0 %" not in tiny.summary[1]
-    (percents,) = re.findall(r"95 %: (\S+) to (\S+)\)", tiny.summary[1])
+    assert "Variance among" in tiny.summary[1] and " 0 %" not in tiny.summary[1]
+    (percents,) = re.findall(r"interval (\S+) to (\S+)\)", tiny.summary[1])
     assert 0 <= float(percents[0]) < float(percents[1]) <= 100
     alike = said_of(run, [5], lambda arm, seed: [0.5 + 0.1 * arm]).summary[1]
-    assert "all that can be told is due to the way of computing" in alike
+    assert "all that is measurable is due to the execution" in alike
     assert "200" not in alike
 
 

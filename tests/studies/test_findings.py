@@ -7,9 +7,10 @@ import pytest
 
 from nst_jax.metrics.dispersion import dispersion
 from nst_jax.metrics.distances import CUTOFF
-from nst_jax.studies import results as module
+from nst_jax.studies import run_data as module
 from nst_jax.studies.registry import run_studies
-from nst_jax.studies.results import RunData, StudyResult
+from nst_jax.studies.results import StudyResult
+from nst_jax.studies.run_data import RunData
 
 
 def run_of(*axes, groups=()):
@@ -44,8 +45,13 @@ def test_each_axis_moves_the_picture_by_its_distance():
     assert rows["style weight"] == (6, *map(pytest.approx, (13.3, 10, 10, 20, 13.3)))
     assert rows["seed"] == (3, *map(pytest.approx, (1, 1, 1, 1, 1)))
     assert rows["anything"][0] == 15
-    assert "style weight alone are 13.3 of 255 levels apart" in found.summary[0]
-    assert "seed alone are 1.0 of 255" in found.summary[1]
+    assert (
+        "only in style weight have a mean RMS distance of 13.3 levels of 255"
+        in found.summary[0]
+    )
+    assert (
+        "only in seed have a mean RMS distance of 1.0 levels of 255" in found.summary[1]
+    )
 
 
 def test_a_difference_of_seeds_is_coarse_or_fine():
@@ -64,7 +70,7 @@ def test_a_difference_of_seeds_is_coarse_or_fine():
     expected = 20, 5, 20 * half, 5 * half
     assert row == ("all", *(pytest.approx(x, rel=5e-3) for x in expected))
     share = 100 * 400 / 425
-    assert f"{share:.0f} % of the energy is coarser" in found.summary[1]
+    assert f"hold {share:.0f} % of the energy of the difference" in found.summary[1]
     assert found.tables[1].rows == (("1", pytest.approx(np.sqrt(425), rel=5e-3)),)
     (between,) = found.pictures  # The first seed is the content: no difference.
     assert between.title.startswith("all: difference of two seeds, ×")

@@ -13,7 +13,8 @@ from nst_jax.metrics.photorealism import edge_distortion
 from nst_jax.metrics.quality import content_distance, extract_features, style_distance
 from nst_jax.studies.quality import EDGES, HELD_OUT, WINDOWS, study_quality
 from nst_jax.studies.registry import run_studies
-from nst_jax.studies.results import RunData, StudyResult
+from nst_jax.studies.results import StudyResult
+from nst_jax.studies.run_data import RunData
 from nst_jax.studies.tradeoff import STYLE, compare_curves
 
 #: All that could be held out but relu1_2, which keeps the network small.
@@ -78,12 +79,12 @@ def test_the_table_has_means_over_seeds_with_their_interval(network):
     run = run_of(WEIGHT, SEED)
     finals = [mixed(*key) for key in itertools.product((0.1, 0.9), range(3))]
     (table,) = study_quality(evidence_of(run, finals, network)).tables
-    assert "distances at relu1_2, where no term looks" in table.title
+    assert "distances at relu1_2, which no loss term reads" in table.title
     assert table.columns[:4] == (
         "weight",
         "seeds",
-        "from the style",
-        "from the content",
+        "style distance",
+        "content distance",
     )
     for row, pictures in zip(table.rows, (finals[:3], finals[3:]), strict=True):
         assert row[1] == 3
@@ -117,17 +118,17 @@ def test_a_weight_trades_the_content_for_the_style(network):
             assert series.low == ()
     near, traded, compared = found.summary
     style, content = measured.T
-    assert f"“cat, a, 10” is nearest to the style ({style.min():.3g})" in near
-    assert f"and “cat, a, 1” to the content ({content.min():.3g})" in near
+    assert f"“cat, a, 10” has the lowest style distance ({style.min():.3g})" in near
+    assert f"and “cat, a, 1” the lowest content distance ({content.min():.3g})" in near
     (one, other), (first, last) = pairs.mean((0, 1)).T
     assert traded == (
-        f"From weight 1 to 10 the distance from the style goes from {one:.3g} to "
-        f"{other:.3g} and that from the content goes from {first:.3g} to {last:.3g} "
+        f"From weight 1 to 10, style distance changes from {one:.3g} to {other:.3g} "
+        f"and content distance changes from {first:.3g} to {last:.3g} "
         "(mean of 4 curves)."
     )
     assert near in run_studies(evidence).summary
     (table,) = found.tables[1:]
-    assert table.title.endswith("over that of a")
+    assert table.title.startswith("Ratio of the style distance to a")
     bargains = [
         compare_curves(*(c[:, ::-1].tolist() for c in pair[::-1])) for pair in pairs
     ]
@@ -139,8 +140,8 @@ def test_a_weight_trades_the_content_for_the_style(network):
     mean = np.mean([own.mean for own in bargains])
     nearer = sum(own.mean < 1 for own in bargains)
     assert compared == (
-        f"At equal distance from the content, b has {mean:.2f} of the distance from "
-        f"the style that a has, and is nearer on {nearer} of 2."
+        f"At equal content distance, b has {mean:.2f} times the style distance of a; "
+        f"it is lower for {nearer} of 2 inputs."
     )
 
 
@@ -175,7 +176,7 @@ def test_without_weights_or_held_out_layers_the_pixels_are_measured(network):
         found = study_quality(evidence_of(run, finals, own))
         assert found.summary == () and found.plots == ()
         (table,) = found.tables
-        assert table.columns[2:] == ("border (levels)", "its floor", "grey (%)")
+        assert table.columns[2:] == ("border (levels)", "border floor", "grey (%)")
         border = border_error(finals[1])
         assert float(table.rows[1][2]) == pytest.approx(255 * border.error, rel=5e-3)
         assert float(table.rows[1][3]) == pytest.approx(255 * border.floor, abs=1e-6)
@@ -197,15 +198,17 @@ def test_the_last_canvas_is_seen_beyond_the_gamut():
         assert ("out of gamut (%)" in cells) == there
         if there:
             assert float(cells["out of gamut (%)"]) == pytest.approx(25)
-            assert float(cells["by (levels)"]) == pytest.approx(255 * 0.05, rel=5e-3)
+            assert float(cells["excess (levels)"]) == pytest.approx(
+                255 * 0.05, rel=5e-3
+            )
 
 
 def test_another_size_than_the_contents_has_no_distance_from_it(network):
     run = run_of(SEED)
     large = [np.pad(mixed(0.5, s), ((0, 1), (0, 0), (0, 0))) for s in range(3)]
     (table,) = study_quality(evidence_of(run, large, network)).tables
-    assert "from the style" in table.columns
-    assert "from the content" not in table.columns
+    assert "style distance" in table.columns
+    assert "content distance" not in table.columns
 
 
 def test_it_is_asked_where_the_config_wants_it(network):

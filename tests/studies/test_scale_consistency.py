@@ -5,7 +5,8 @@ from pictures import smooth_picture
 
 from nst_jax.metrics.artefacts import scale_consistency
 from nst_jax.studies.registry import run_studies
-from nst_jax.studies.results import RunData, StudyResult
+from nst_jax.studies.results import StudyResult
+from nst_jax.studies.run_data import RunData
 from nst_jax.studies.scale_consistency import study_scale_consistency
 
 SMALL, OTHER = (smooth_picture(seed, 16, 24) for seed in (0, 1))
@@ -41,8 +42,8 @@ def test_a_picture_is_like_the_one_that_it_was_made_from():
     np.testing.assert_allclose(distance, 255 * expected.rms, rtol=5e-3)
     np.testing.assert_allclose(alike, expected.ssim, atol=5e-4)
     assert found.summary == (
-        "Brought to the size of their previews, large pictures have the structure of "
-        "these most at “coarse to fine” (SSIM 1.00) and least at “one size” "
+        "Scaled down to the size of the preview, large results are most similar to it "
+        "for “coarse to fine” (SSIM 1.00) and least for “one size” "
         f"({expected.ssim:.2f}).",
     )
     assert found.summary[0] in run_studies(evidence).summary

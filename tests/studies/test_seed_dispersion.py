@@ -13,9 +13,10 @@ from scipy import stats
 import nst_jax
 from nst_jax.metrics.feature_distances import gram_traces, layer_distances
 from nst_jax.metrics.statistics import Estimate
-from nst_jax.studies.formatting import text
+from nst_jax.studies.formatting import format_estimate
 from nst_jax.studies.registry import run_studies
-from nst_jax.studies.results import RunData, StudyResult
+from nst_jax.studies.results import StudyResult
+from nst_jax.studies.run_data import RunData
 from nst_jax.studies.seed_dispersion import GAP, study_seed_dispersion
 from nst_jax.studies.stability import study_stability
 
@@ -132,7 +133,7 @@ def test_the_members_are_shown_in_the_order_of_their_loss():
     titles = [
         p.title for p in study_seed_dispersion(RunData(run, finals, missing)).pictures
     ]
-    assert not any("order of their loss" in title for title in titles)
+    assert not any("ascending loss" in title for title in titles)
 
 
 @pytest.mark.parametrize(
@@ -157,16 +158,17 @@ def test_dispersion_is_drawn_against_the_other_axis(labels, x, scale):
     by = factor(lambda v: np.std(v, ddof=1), LEVELS)
     assert series.high[2] / series.y[2] == pytest.approx(by, rel=1e-4)
     assert series.y[2] / series.low[2] == pytest.approx(by, rel=1e-4)
-    assert f"least dispersed at {labels[0]}, " in found.summary[0]
-    assert f"most at {labels[2]}, with 13 (" in found.summary[0]
+    assert f"lowest for {labels[0]}, " in found.summary[0]
+    assert f"highest for {labels[2]}, with 13 (" in found.summary[0]
 
 
 def test_extremes_are_named_where_their_intervals_are_apart():
     run = run_of(("x", "x", ["a", "b", "c"]), SEED)
     (close,) = study_seed_dispersion(RunData(run, scaled(run, (1, 1.1, 1.2)))).summary
-    assert close.startswith("No two of the 3 settings can be told from each other")
+    assert close.startswith("The 3 settings do not differ measurably")
     (apart,) = study_seed_dispersion(RunData(run, scaled(run, (0.05, 1.1, 20)))).summary
-    assert apart.startswith("Seeds are least dispersed at a, ") and "at c, " in apart
+    assert apart.startswith("Dispersion across seeds is lowest for a, ")
+    assert "highest for c, " in apart
 
 
 def test_settings_between_the_extremes_are_compared_too():
@@ -179,14 +181,15 @@ def test_settings_between_the_extremes_are_compared_too():
     }
     run = run_of(("x", "x", list(spreads)), SEED)
     evidence = RunData(run, scaled(run, (1, 1, 1, 1)))
-    vars(evidence)["seed_lines"] = [
+    vars(evidence)["seed_groups"] = [
         line._replace(
             dispersion=dataclasses.replace(line.dispersion, std=spreads[line.label])
         )
-        for line in evidence.seed_lines
+        for line in evidence.seed_groups
     ]
     (said,) = study_seed_dispersion(evidence).summary
-    assert said.startswith("Seeds are least dispersed at b, ") and "at c, " in said
+    assert said.startswith("Dispersion across seeds is lowest for b, ")
+    assert "highest for c, " in said
 
 
 def test_two_other_axes_have_no_plot():
@@ -228,15 +231,15 @@ def test_dispersion_follows_the_steps():
     assert wild.y == pytest.approx([deviation * 2**k for k in range(4)], rel=1e-4)
     by = factor(lambda v: np.std(v, ddof=1), LEVELS)
     assert calm.high[3] / calm.y[3] == pytest.approx(by, rel=1e-3)
-    ends = re.search(r"becomes ([\d.]+) .* to ([\d.]+) .*it grows", found.summary[1])
+    ends = re.search(r"factor of ([\d.]+) .* to ([\d.]+) .*it grows", found.summary[1])
     assert ends.groups() == ("0.1250", "15.63")
-    assert "of 3 settings it grows at 2 and falls at 1" in found.summary[1]
+    assert "Of 3 settings, it grows in 2 and falls in 1" in found.summary[1]
 
 
 @pytest.mark.parametrize(
     ("last", "way"),
     [
-        ([100, 103.1, 107.9, 104.1], "which way cannot be told"),
+        ([100, 103.1, 107.9, 104.1], "the interval includes 1"),
         ([90, 105, 124, 104], "it grows"),
         ([103.6, 103.9, 104.4, 104], "it falls"),
     ],
@@ -252,9 +255,9 @@ def test_growth_is_what_excludes_none(last, way):
         return np.std(np.take(last, members)) / np.std(np.take(LEVELS, members))
 
     by, value = factor(ratio, range(4)), ratio(range(4))
-    (numbers,) = re.findall(r"becomes (.*) times what", found.summary[1])
+    (numbers,) = re.findall(r"factor of (.*): ", found.summary[1])
     assert parsed(numbers) == pytest.approx((value, value / by, value * by), rel=0.1)
-    assert found.summary[1].endswith(f"times what it was: {way}.")
+    assert found.summary[1].endswith(f": {way}.")
 
 
 def test_a_line_whose_members_kept_other_steps_is_not_followed():
@@ -328,7 +331,7 @@ def test_two_seeds_are_no_ensemble():
     ],
 )
 def test_a_number_has_the_digits_that_its_error_leaves(estimate, words):
-    assert text(estimate) == words
+    assert format_estimate(estimate) == words
 
 
 # To the network.
@@ -408,10 +411,12 @@ def test_styles_that_disperse_by_their_trace_are_found_to(network):
     evidence, traces = styled(network, range(6))
     found = study_stability(evidence)
     (sentence,) = found.summary
-    assert "Over 6 styles seeds are the more dispersed the larger" in sentence
+    assert "Over 6 styles, dispersion across seeds increases with the trace" in sentence
     assert "rho 1.00" in sentence and "p = 0.0028" in sentence  # 2 of 6! orders.
-    assert "Gupta et al. 2017 (arXiv 1705.02092) report this for the sta" in sentence
-    assert "one point a style" not in sentence
+    assert (
+        "Gupta et al. 2017 (arXiv 1705.02092) report the same for the insta" in sentence
+    )
+    assert "one point per style" not in sentence
     (series,) = found.plots[0].series
     assert series.x == pytest.approx(traces, rel=1e-5)
     factors = 1 + np.argsort(np.argsort(traces))
@@ -424,10 +429,16 @@ def test_styles_that_disperse_by_their_trace_are_found_to(network):
 @pytest.mark.parametrize(
     ("order", "words"),
     [
-        ((5, 4, 3, 2, 1, 0), "less dispersed the larger"),
+        ((5, 4, 3, 2, 1, 0), "dispersion across seeds decreases with the trace"),
         ((5, 4, 3, 2, 1, 0), "report the opposite for"),
-        ((2, 0, 5, 3, 1, 4), "can be told from 6 styles"),
-        ((2, 0, 5, 3, 1, 4), "Gupta et al. 2017 (arXiv 1705.02092) report one for"),
+        (
+            (2, 0, 5, 3, 1, 4),
+            "Over 6 styles, dispersion across seeds shows no significant",
+        ),
+        (
+            (2, 0, 5, 3, 1, 4),
+            "Gupta et al. 2017 (arXiv 1705.02092) report a positive one for",
+        ),
     ],
 )
 def test_the_result_is_told_whichever_way_it_falls(network, order, words):
@@ -443,7 +454,8 @@ def test_settings_of_one_picture_are_one_point(network):
     both = [("styles, style_scale", "style", list("abcdef"))]
     for own in (axes, both):
         (sentence,) = study_stability(styled(network, range(6), own, of=2)[0]).summary
-        assert "can be told from 6 settings of 3 styles. Gupta" in sentence
+        assert "Over 6 settings of 3 styles, " in sentence
+        assert "Gram matrices. Gupta" in sentence
 
 
 def test_scales_of_a_style_do_not_make_it_surer(network, monkeypatch):
@@ -454,8 +466,8 @@ def test_scales_of_a_style_do_not_make_it_surer(network, monkeypatch):
         ("style_scale", "scale", ["1", "0.5"]),
     ]
     (sentence,) = study_stability(styled(network, range(12), axes, of=2)[0]).summary
-    assert "Over 12 settings of 6 styles seeds are the more dispersed" in sentence
-    assert "p = 0.0028, of one point a style" in sentence
+    assert "Over 12 settings of 6 styles, dispersion across seeds increases" in sentence
+    assert "p = 0.0028, one point per style" in sentence
 
 
 def test_it_is_not_asked_of_anything_else(network):

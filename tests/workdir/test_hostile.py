@@ -30,7 +30,7 @@ from nst_jax.images.video import Video
 from nst_jax.models import weights
 from nst_jax.models.preprocessing import Preprocessing
 from nst_jax.report import read_run, write_page, write_report
-from nst_jax.report.study_results import _trajectory
+from nst_jax.report.study_results import load_trajectory
 from nst_jax.workdir.checkpoint import Checkpoint
 from nst_jax.workdir.writer import Records
 
@@ -446,7 +446,7 @@ def test_results(tmp_path, done):
         path.write_bytes(changed)
         with no_hang():
             assert not Records(workdir, plan).finished([0]) or changed == data
-            _trajectory(read_run(workdir), 0)
+            load_trajectory(read_run(workdir), 0)
 
 
 def test_a_checkpoint_is_whole_or_none(tmp_path):

@@ -1,0 +1,161 @@
+"""The data of a run that the studies read."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nst_jax.metrics.dispersion import SSIM_WINDOW, Dispersion, dispersion
+from nst_jax.metrics.distances import CUTOFF
+from nst_jax.metrics.statistics import MIN_MEMBERS
+from nst_jax.models.vgg import Network
+
+Rows = Sequence[Mapping[str, Any]]
+
+#: Seeds of a group that are compared, at most: the cost grows with their square.
+MAX_SEEDS = 64
+
+
+class SeedGroup(NamedTuple):
+    """Finished members that differ in nothing but the seed.
+
+    Attributes:
+      label: their values on the other axes.
+      members: member numbers, at least `MIN_MEMBERS`.
+      pictures: their results, [N, H, W, 3].
+      dispersion: dispersion of these results.
+    """
+
+    label: str
+    members: list[int]
+    pictures: np.ndarray
+    dispersion: Dispersion
+
+
+@dataclasses.dataclass(frozen=True)
+class RunData:
+    """The results of a run, finished or not.
+
+    Attributes:
+      run: content of run.json.
+      finals: member -> result [H, W, 3], finite; finished members only.
+      rows: member -> its metrics rows of the last stage, in the order of steps.
+      contents: member -> content image [H, W, 3].
+      styles: member -> style images.
+      trajectory: member -> (recorded steps, exact canvases float32 [H, W, 3]); for a
+        finished member at least the last step. None if nothing was recorded.
+      network: loads the network of the run; returns None without its weights.
+    """
+
+    run: Mapping[str, Any]
+    finals: Mapping[int, np.ndarray]
+    rows: Mapping[int, Rows] = dataclasses.field(default_factory=dict)
+    contents: Mapping[int, np.ndarray] = dataclasses.field(default_factory=dict)
+    styles: Mapping[int, Sequence[np.ndarray]] = dataclasses.field(default_factory=dict)
+    trajectory: Callable[[int], tuple[list[int], list[np.ndarray]]] | None = None
+    network: Callable[[], Network | None] = lambda: None
+
+    @property
+    def terms(self) -> Sequence[Mapping[str, Any]]:
+        """The terms of the config."""
+        return self.run.get("config", {}).get("terms", [])
+
+    @property
+    def fields(self) -> list[tuple[str, ...]]:
+        """Config paths that each axis varies."""
+        return [tuple(axis["field"].split(", ")) for axis in self.run["axes"]]
+
+    @property
+    def seed_axis(self) -> int | None:
+        """The axis that varies nothing but seeds."""
+        return self.fields.index(("seeds",)) if ("seeds",) in self.fields else None
+
+    def find_axis(self, *paths: str) -> int | None:
+        """Return the first axis that varies one of these config paths."""
+        axes = (i for i, fields in enumerate(self.fields) if set(fields) & set(paths))
+        return next(axes, None)
+
+    def other_axes(self, axis: int | None) -> list[int]:
+        """Return the axes other than `axis` that vary more than seeds."""
+        return [
+            i
+            for i, paths in enumerate(self.fields)
+            if i != axis and paths != ("seeds",)
+        ]
+
+    def other_names(self, axis: int | None) -> str:
+        """Return the names of all axes but one, as a column title."""
+        names = [a["name"] for i, a in enumerate(self.run["axes"]) if i != axis]
+        return ", ".join(names) or "member"
+
+    def index(self, member: int, axes: Sequence[int]) -> tuple[int, ...]:
+        """Return a member's grid coordinates along some axes."""
+        return tuple(self.run["members"][member]["index"][axis] for axis in axes)
+
+    def labels(self, axes: Sequence[int], index: Sequence[int]) -> list[str]:
+        """Return the labels of grid coordinates along some axes."""
+        return [
+            self.run["axes"][axis]["labels"][i]
+            for axis, i in zip(axes, index, strict=True)
+        ]
+
+    def describe(self, axes: Sequence[int], index: Sequence[int]) -> str:
+        """Return grid coordinates in words: "weight 2, size 64"."""
+        names = (self.run["axes"][axis]["name"] for axis in axes)
+        pairs = zip(names, self.labels(axes, index), strict=True)
+        return ", ".join(f"{name} {label}" for name, label in pairs)
+
+    def groups_along(self, axis: int | None) -> list[tuple[str, list[int]]]:
+        """Return (label, members along one axis) for each setting of the others."""
+        others = [i for i in range(len(self.run["axes"])) if i != axis]
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for entry in self.run["members"]:
+            index = self.index(entry["member"], others)
+            groups.setdefault(index, []).append(entry["member"])
+        return [
+            (", ".join(self.labels(others, index)) or "all", members)
+            for index, members in groups.items()
+        ]
+
+    def seeds_by_setting(
+        self, axis: int
+    ) -> list[tuple[tuple[int, ...], list[list[int]]]]:
+        """Return (index along `other_axes`, members along `axis` for each seed)."""
+        settings: dict[tuple[int, ...], list[list[int]]] = {}
+        for _, members in self.groups_along(axis):
+            index = self.index(members[0], self.other_axes(axis))
+            settings.setdefault(index, []).append(members)
+        return sorted(settings.items())
+
+    @functools.cached_property
+    def seed_groups(self) -> list[SeedGroup]:
+        """The groups along `seed_axis` whose images are large enough for SSIM.
+
+        A group has at most `MAX_SEEDS` members; its label says if there are more.
+        """
+        if self.seed_axis is None:
+            return []
+        groups = []
+        for label, members in self.groups_along(self.seed_axis):
+            label, finished = limit_seeds(label, self.finished(members))
+            if len(finished) < MIN_MEMBERS:
+                continue
+            if min(self.finals[finished[0]].shape[:2]) >= SSIM_WINDOW:
+                images = np.stack([self.finals[m] for m in finished])
+                spread = dispersion(images, CUTOFF)
+                groups.append(SeedGroup(label, finished, images, spread))
+        return groups
+
+    def finished(self, members: Sequence[int]) -> list[int]:
+        """Return the members that have a result."""
+        return [member for member in members if member in self.finals]
+
+
+def limit_seeds(label: str, members: list[int]) -> tuple[str, list[int]]:
+    """Return the first `MAX_SEEDS` members, and a label that says so."""
+    if len(members) <= MAX_SEEDS:
+        return label, members
+    label = f"{label} (the first {MAX_SEEDS} of {len(members)} seeds)"
+    return label, members[:MAX_SEEDS]

@@ -1,13 +1,13 @@
-"""The contact sheet: small pictures in a flow or on a grid, with their labels."""
+"""Contact sheets: small images in rows, or on the grid of a run's axes, with labels."""
 
-import dataclasses
 import functools
+import itertools
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from jax.typing import ArrayLike
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from nst_jax.core.errors import RequestError
 from nst_jax.core.image_array import as_picture
@@ -19,11 +19,16 @@ from nst_jax.report.run_directory import RunDirectory
 _GAP = 8
 _BACKGROUND, _EMPTY = (24, 24, 27), (52, 52, 58)
 _INK, _FAINT = (228, 228, 231), (161, 161, 170)
-#: What the widest sheet aims at, in pixels: beyond it cells get smaller.
+#: Aimed width of the widest sheet in pixels: more columns get smaller images.
 _WIDTH = 4096
+#: Limits of the longer side of an image.
 _SMALLEST, _LARGEST = 64, 384
-#: Smaller pictures are enlarged to it, where there is room: captions want it too.
+#: Smaller images are enlarged to this side if there is room.
 _LEGIBLE = 240
+#: Vertical alignment of the images in a row of `_arrange`.
+_TOP, _MIDDLE, _BOTTOM = 0.0, 0.5, 1.0
+
+_Row = tuple[float, Sequence[Image.Image]]
 
 
 def contact_sheet(
@@ -33,22 +38,22 @@ def contact_sheet(
     columns: int | None = None,
     side: int = _LARGEST,
 ) -> Image.Image:
-    """A sheet of pictures, row by row; they may be of different shapes.
+    """Return a sheet of images, row by row, with a label under each.
 
     Args:
-      images: pictures [H, W, 3], or results, as `nst_jax.write_image` takes them.
-      labels: one a picture, written under it.
-      columns: pictures in a row; None for about as many as rows.
-      side: the longer side of a picture on the sheet, at most, in pixels.
+      images: images [H, W, 3] of any shapes, or results, as for `write_image`.
+      labels: one label for each image; long labels wrap.
+      columns: images in a row; None for about as many as rows.
+      side: longest side of an image on the sheet, in pixels.
 
     Raises:
-      RequestError: an image is none, there is not one label for each, or a number is
-        less than 1.
+      RequestError: an image is invalid, the numbers of images and labels differ or
+        are 0, or a number is less than 1.
     """
     if len(images) == 0 or len(images) != len(labels):
         raise RequestError(
-            f"a sheet needs a label for each picture and at least one; got "
-            f"{len(images)} pictures and {len(labels)} labels"
+            f"contact_sheet needs at least one image and a label for each, got "
+            f"{len(images)} images and {len(labels)} labels"
         )
     check_integer("columns", 1 if columns is None else columns, 1)
     check_integer("side", side, 1)
@@ -56,206 +61,171 @@ def contact_sheet(
         as_picture(image, f"images[{i}]", optimised=True, nan=True)
         for i, image in enumerate(images)
     ]
-    pictures = [_fitted(Image.fromarray(to_bytes(image)), side) for image in checked]
-    return _flow(pictures, labels, columns or math.ceil(math.sqrt(len(images))))
+    thumbnails = [
+        _resize(Image.fromarray(to_bytes(image)), 1, side) for image in checked
+    ]
+    return _flow(
+        _as_cells(thumbnails), labels, columns or math.isqrt(len(images) - 1) + 1
+    )
 
 
 def run_sheet(run: RunDirectory) -> Image.Image | None:
-    """The members of a run along its axes; None while no member has a picture.
+    """Return the sheet of a run; None while no member has an image.
 
-    The last axis is the columns, the one before it the rows, and each place along
-    the others a block. With one axis or none the members flow.
+    The last axis of the run makes the columns, the one before it the rows, and each
+    setting of the other axes a block. With fewer than two axes the members flow.
     """
     if not any(member.picture for member in run.members):
         return None
     pages = run.pages()
+    blocks_per_row = _blocks_per_row(len(pages))
     if len(run.axes) >= 2:
-        across = _blocks_across(len(pages))
-        columns = across * len(run.axes[-1].labels)
+        columns = blocks_per_row * len(run.axes[-1].labels)
     else:
         columns = math.ceil(math.sqrt(len(run.members)))
     side = min(max(_WIDTH // columns - _GAP, _SMALLEST), _LARGEST)
-    pictures = [
-        _fitted(_opened(member.picture), side, min(side, _LEGIBLE))
+    thumbnails = [
+        _resize(_read(member.picture), min(side, _LEGIBLE), side)
         if member.picture
         else None
         for member in run.members
     ]
+    cells = _as_cells(thumbnails)
     if len(run.axes) < 2:
-        return _flow(pictures, [member.caption for member in run.members], columns)
-    rows, cols = run.axes[-2:]
-    grid = _Grid(
-        _cell(pictures),
-        rows.labels,
-        cols.labels,
-        f"{rows.name} (down), {cols.name} (across)",
-    )
-    title = _line(grid.font) if len(pages) > 1 else 0
-    step = grid.width + 3 * _GAP, grid.height + title + 3 * _GAP
-    down = math.ceil(len(pages) / across)
-    size = across * step[0] - _GAP, down * step[1] - _GAP
-    sheet = Image.new("RGB", size, _BACKGROUND)
-    pen = ImageDraw.Draw(sheet)
-    cells: dict[tuple[int, ...], dict[tuple[int, ...], Image.Image | None]] = {}
-    for member, picture in zip(run.members, pictures, strict=True):
-        cells.setdefault(member.index[:-2], {})[member.index[-2:]] = picture
-    for i, page in enumerate(pages):
-        x, y = _GAP + i % across * step[0], _GAP + i // across * step[1]
-        if title:
-            _write(pen, (x, y), run.page_title(page), grid.width, grid.font)
-        grid.draw(sheet, (x, y + title), cells[page])
-    return sheet
+        return _flow(cells, [member.caption for member in run.members], columns)
+    by_index = {m.index: cell for m, cell in zip(run.members, cells, strict=True)}
+    blocks = [_block(run, page, by_index) for page in pages]
+    rows = [
+        (_BOTTOM, blocks[i : i + blocks_per_row])
+        for i in range(0, len(blocks), blocks_per_row)
+    ]
+    return ImageOps.expand(_arrange(rows, 3 * _GAP), _GAP, _BACKGROUND)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Grid:
-    """A block of cells with headers: its measures, and its drawing.
-
-    Attributes:
-      cell: (width, height) of a cell.
-      corner: what the headers mean.
-    """
-
-    cell: tuple[int, int]
-    rows: Sequence[str]
-    columns: Sequence[str]
-    corner: str
-
-    @property
-    def font(self) -> ImageFont.FreeTypeFont:
-        return _font(max(self.cell))
-
-    @property
-    def gutter(self) -> int:
-        """The width of the row labels, at most two cells."""
-        widest = max(self.font.getlength(label) for label in self.rows)
-        return min(math.ceil(widest), 2 * max(self.cell)) + _GAP
-
-    @property
-    def head(self) -> int:
-        """The height of the line of the corner and of the column labels."""
-        return 2 * _line(self.font)
-
-    @property
-    def width(self) -> int:
-        return self.gutter + len(self.columns) * (self.cell[0] + _GAP)
-
-    @property
-    def height(self) -> int:
-        return self.head + len(self.rows) * (self.cell[1] + _GAP)
-
-    def draw(
-        self,
-        sheet: Image.Image,
-        origin: tuple[int, int],
-        pictures: Mapping[tuple[int, ...], Image.Image | None],
-    ) -> None:
-        """Draws the block with its upper left corner at `origin`.
-
-        Args:
-          pictures: (row, column) -> picture; what is missing leaves an empty cell.
-        """
-        pen, font, (width, height) = ImageDraw.Draw(sheet), self.font, self.cell
-        left, top = origin[0] + self.gutter, origin[1] + self.head
-        _write(pen, origin, self.corner, self.width, font, _FAINT)
-        for c, label in enumerate(self.columns):
-            x = left + c * (width + _GAP)
-            _write(pen, (x, top - _line(font)), label, width, font)
-        for r, label in enumerate(self.rows):
-            y = top + r * (height + _GAP)
-            middle = y + (height - _line(font)) // 2
-            _write(pen, (origin[0], middle), label, self.gutter - _GAP, font)
-            for c in range(len(self.columns)):
-                x = left + c * (width + _GAP)
-                _place(sheet, pictures.get((r, c)), (x, y), self.cell)
+def _block(
+    run: RunDirectory,
+    page: tuple[int, ...],
+    cells: dict[tuple[int, ...], Image.Image],
+) -> Image.Image:
+    """The grid of the last two axes at one setting of the others, with its labels."""
+    row_axis, column_axis = run.axes[-2:]
+    side = max(next(iter(cells.values())).size)
+    width = next(iter(cells.values())).width
+    empty = _as_cells([None, *cells.values()])[0]
+    header = [_text("", width, side)]
+    header += [_text(label, width, side) for label in column_axis.labels]
+    rows: list[_Row] = [(_BOTTOM, header)]
+    for r, label in enumerate(row_axis.labels):
+        row = [_text(label, 2 * side, side)]
+        row += [cells.get((*page, r, c), empty) for c in range(len(column_axis.labels))]
+        rows.append((_MIDDLE, row))
+    grid = _arrange(rows, _GAP)
+    names = f"{row_axis.name} (down), {column_axis.name} (across)"
+    heads = [_text(names, grid.width, side, _FAINT)]
+    if title := run.page_title(page):
+        heads.insert(0, _text(title, grid.width, side))
+    return _arrange([*((_TOP, [head]) for head in heads), (_TOP, [grid])], 0)
 
 
 def _flow(
-    pictures: Sequence[Image.Image | None], labels: Sequence[str], columns: int
+    cells: Sequence[Image.Image], labels: Sequence[str], columns: int
 ) -> Image.Image:
-    """Pictures row by row with a caption under each; None leaves an empty cell."""
-    cell = _cell(pictures)
-    font = _font(max(cell))
-    step = cell[0] + _GAP, cell[1] + _line(font) + _GAP
-    rows = math.ceil(len(pictures) / columns)
-    size = columns * step[0] + _GAP, rows * step[1] + _GAP
-    sheet = Image.new("RGB", size, _BACKGROUND)
-    pen = ImageDraw.Draw(sheet)
-    for i, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
-        x, y = _GAP + i % columns * step[0], _GAP + i // columns * step[1]
-        _place(sheet, picture, (x, y), cell)
-        _write(pen, (x, y + cell[1]), label, cell[0], font)
+    """Cells row by row, with a caption under each."""
+    width, side = cells[0].width, max(cells[0].size)
+    captions = [_text(label, width, side) for label in labels]
+    items = [
+        _arrange([(_TOP, [cell]), (_TOP, [caption])], 0)
+        for cell, caption in zip(cells, captions, strict=True)
+    ]
+    rows = [(_TOP, items[i : i + columns]) for i in range(0, len(items), columns)]
+    return ImageOps.expand(_arrange(rows, _GAP), _GAP, _BACKGROUND)
+
+
+def _arrange(rows: Sequence[_Row], gap: int) -> Image.Image:
+    """Arrange images in rows and columns, each row with its vertical alignment."""
+    columns = itertools.zip_longest(*(images for _, images in rows))
+    widths = [max(image.width for image in column if image) for column in columns]
+    heights = [max(image.height for image in images) for _, images in rows]
+    lefts = [0, *itertools.accumulate(width + gap for width in widths)]
+    tops = [0, *itertools.accumulate(height + gap for height in heights)]
+    sheet = Image.new("RGB", (lefts[-1] - gap, tops[-1] - gap), _BACKGROUND)
+    for (alignment, images), top, height in zip(rows, tops, heights, strict=False):
+        for image, left in zip(images, lefts, strict=False):
+            offset = round(alignment * (height - image.height))
+            sheet.paste(image, (left, top + offset))
     return sheet
 
 
-def _opened(path: pathlib.Path) -> Image.Image:
+def _as_cells(thumbnails: Sequence[Image.Image | None]) -> list[Image.Image]:
+    """Centre images in cells of one size; None becomes an outlined cell."""
+    width, height = (
+        max(s) for s in zip(*(t.size for t in thumbnails if t), strict=True)
+    )
+    cells = []
+    for thumbnail in thumbnails:
+        cell = Image.new("RGB", (width, height), _BACKGROUND)
+        if thumbnail:
+            left = (width - thumbnail.width) // 2
+            cell.paste(thumbnail, (left, (height - thumbnail.height) // 2))
+        else:
+            box = 0, 0, width - 1, height - 1
+            ImageDraw.Draw(cell).rectangle(box, outline=_EMPTY)
+        cells.append(cell)
+    return cells
+
+
+def _read(path: pathlib.Path) -> Image.Image:
     with Image.open(path) as image:
         return composite_on_white(image)
 
 
-def _fitted(picture: Image.Image, most: int, least: int = 1) -> Image.Image:
-    """The picture with its longer side from `least` to `most`, of the same shape."""
-    longer = max(picture.size)
-    scale = min(max(longer, least), most) / longer
-    width, height = (max(1, round(length * scale)) for length in picture.size)
-    return picture.resize((width, height), Image.Resampling.LANCZOS)
+def _resize(image: Image.Image, smallest: int, largest: int) -> Image.Image:
+    """Resize an image so that its longer side lies within limits."""
+    longer = max(image.size)
+    scale = min(max(longer, smallest), largest) / longer
+    width, height = (max(1, round(length * scale)) for length in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _cell(pictures: Sequence[Image.Image | None]) -> tuple[int, int]:
-    """The least (width, height) that holds each of the pictures."""
-    sizes = [picture.size for picture in pictures if picture]
-    return max(width for width, _ in sizes), max(height for _, height in sizes)
+def _text(
+    text: str, width: int, cell_side: int, ink: tuple[int, int, int] = _INK
+) -> Image.Image:
+    """An image of a text, wrapped to a width; the font suits the size of the cells."""
+    font = _font(min(max(cell_side // 16, 12), 20))
+    lines = _wrap(text, max(width, _SMALLEST), font)
+    line_height = round(1.5 * font.size)
+    size = math.ceil(max(map(font.getlength, lines))), line_height * len(lines)
+    image = Image.new("RGB", size, _BACKGROUND)
+    pen = ImageDraw.Draw(image)
+    for i, line in enumerate(lines):
+        pen.text((0, i * line_height + round(0.15 * font.size)), line, ink, font)
+    return image
 
 
-def _place(
-    sheet: Image.Image,
-    picture: Image.Image | None,
-    at: tuple[int, int],
-    cell: tuple[int, int],
-) -> None:
-    """Pastes a picture into the middle of its cell, or outlines an empty one."""
-    (x, y), (width, height) = at, cell
-    if picture is None:
-        box = x, y, x + width - 1, y + height - 1
-        ImageDraw.Draw(sheet).rectangle(box, outline=_EMPTY)
-    else:
-        left, top = (width - picture.width) // 2, (height - picture.height) // 2
-        sheet.paste(picture, (x + left, y + top))
+def _wrap(text: str, width: int, font: ImageFont.FreeTypeFont) -> list[str]:
+    """Break a text into lines of at most `width` pixels, inside words if it must."""
+    lines = [""]
+    for word in text.split():
+        if font.getlength(f"{lines[-1]} {word}".lstrip()) <= width:
+            lines[-1] = f"{lines[-1]} {word}".lstrip()
+            continue
+        lines.append("")
+        for letter in word:
+            if font.getlength(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter
+    return lines if lines[0] else lines[1:] or [""]
 
 
 @functools.cache
-def _font(side: int) -> ImageFont.FreeTypeFont:
-    """A font that suits cells of that side, with the letters of most scripts."""
-    # Pillow's own has those of English alone.
-    import matplotlib.font_manager
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which has the letters of most scripts; Pillow's font has not."""
+    import matplotlib.font_manager  # A slow import.
 
-    path = matplotlib.font_manager.findfont("DejaVu Sans")
-    return ImageFont.truetype(path, min(max(side // 16, 12), 20))
+    return ImageFont.truetype(matplotlib.font_manager.findfont("DejaVu Sans"), size)
 
 
-def _line(font: ImageFont.FreeTypeFont) -> int:
-    """The height of a line of text."""
-    return round(1.5 * font.size)
-
-
-def _write(
-    pen: ImageDraw.ImageDraw,
-    at: tuple[int, int],
-    text: str,
-    width: int,
-    font: ImageFont.FreeTypeFont,
-    ink: tuple[int, int, int] = _INK,
-) -> None:
-    """Writes one line, cut with an ellipsis where it is wider than `width`."""
-    text = text.replace("\n", " ")
-    if font.getlength(text) > width:
-        while text and font.getlength(text + "…") > width:
-            text = text[:-1]
-        text += "…"
-    pen.text((at[0], at[1] + round(0.15 * font.size)), text, fill=ink, font=font)
-
-
-def _blocks_across(count: int) -> int:
-    """How many blocks lie side by side: a sheet that is wide, and full if it can be."""
+def _blocks_per_row(count: int) -> int:
+    """Choose a sheet that is wide, and whose last row is full if possible."""
     least = math.ceil(math.sqrt(count))
-    return min(range(least, 2 * least), key=lambda across: (-count % across, across))
+    return min(range(least, 2 * least), key=lambda n: (-count % n, n))

@@ -1,4 +1,4 @@
-"""What a person looks at: page, contact sheet, curves and making-of."""
+"""The report of a run: page, contact sheet, curves, videos and TensorBoard."""
 
 from nst_jax.report.page import is_outdated as is_outdated
 from nst_jax.report.page import remove_page as remove_page

@@ -1,4 +1,4 @@
-"""Pictures and films inside a page: data URLs, within a budget."""
+"""Images and videos as data URLs, within the size budget of a page."""
 
 import base64
 import io
@@ -10,27 +10,26 @@ from PIL import Image
 
 from nst_jax.images.io import composite_on_white
 
-#: The longer side of an embedded picture at most, in pixels; and at least, for
-#: smaller ones show nothing.
+#: Limits of the longer side of an embedded image in pixels.
 LARGEST, SMALLEST = 1024, 48
-#: What the pictures of all members may take of a page: pixels, and characters.
+#: Budget of a page for the images of all members: pixels, and characters.
 _PIXELS, _CHARACTERS = 16_000_000, 11_000_000
 _QUALITY = 92
 
 
 def jpeg(path: pathlib.Path, side: int = LARGEST) -> str:
-    """A picture file as a JPEG data URL, its longer side at most `side`."""
+    """Return a PNG file as a JPEG data URL, its longer side at most `side`."""
     with Image.open(path, formats=("PNG",)) as image:
         picture = composite_on_white(image)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    # Colour in full resolution: the page compares pictures pixel by pixel.
+    # Chroma in full resolution: the page compares images pixel by pixel.
     picture.save(file, "JPEG", quality=_QUALITY, subsampling=0)
     return _data_url("image/jpeg", file.getvalue())
 
 
 def jpegs(paths: Sequence[pathlib.Path]) -> list[str]:
-    """Picture files as JPEG data URLs, as large as the budget allows all of them."""
+    """Return PNG files as JPEG data URLs, as large as the budget allows."""
     side = min(LARGEST, math.isqrt(_PIXELS // max(len(paths), 1)))
     while True:
         urls = [jpeg(path, side) for path in paths]
@@ -41,7 +40,7 @@ def jpegs(paths: Sequence[pathlib.Path]) -> list[str]:
 
 
 def mp4(path: pathlib.Path) -> str:
-    """A film as a data URL."""
+    """Return a video file as a data URL."""
     return _data_url("video/mp4", path.read_bytes())
 
 

@@ -1,4 +1,4 @@
-// What moves on the page: the selected member, and all that follows it.
+// The selected member, and the views that follow it.
 
 const find = (selector) => document.querySelector(selector);
 const read = (id) => JSON.parse(find(id).textContent);
@@ -20,21 +20,21 @@ function select(member) {
   find("#file").hidden = !picture(member);
   find("#file").href = `members/${members[member].file}`;
   find("#file").textContent = members[member].file.split("/").pop();
-  film();
-  view();
+  showFilm();
+  compare();
   drawCurves();
 }
 
-// Before and after, their difference, and the film
+// Before and after, their difference, and the video
 
-/** Of many members one view is shown at a time, for the panels to stay in sight. */
-function turn() {
-  const wanted = find("[name=view]:checked").value;
-  find("#viewer").dataset.view = wanted === "film" && !films[selected] ? "compare" : wanted;
+/** Show the chosen view; a member without a video shows the comparison instead. */
+function showView() {
+  const view = find("[name=view]:checked").value;
+  find("#viewer").dataset.view = view === "film" && !films[selected] ? "compare" : view;
 }
 
-/** What the selected member is compared with: [source, name]. */
-function compared() {
+/** Return [source, name] of the reference picture. */
+function reference() {
   const against = find("#against").value;
   if (against === "content") {
     return [find(`#input-${members[selected].content}`)?.src, "content"];
@@ -43,14 +43,14 @@ function compared() {
   return [picture(against)?.src, members[against]?.label];
 }
 
-async function view() {
-  const [source, name] = compared();
-  const own = picture(selected)?.src;
-  find("#compare").hidden = !own;
-  find("#difference").hidden = !own || !source;
-  if (!own) return;
+async function compare() {
+  const [source, name] = reference();
+  const result = picture(selected)?.src;
+  find("#compare").hidden = !result;
+  find("#difference").hidden = !result || !source;
+  if (!result) return;
   const [after, before] = [find("#after"), find("#before")];
-  after.src = own;
+  after.src = result;
   after.alt = members[selected].caption;
   before.hidden = find("#cut").hidden = find(".handle").hidden = !source;
   find("#before-name").textContent = source ? `left: ${name}` : "";
@@ -61,13 +61,13 @@ async function view() {
   try {
     await Promise.all([after.decode(), before.decode()]);
   } catch {
-    return; // Another member was chosen meanwhile, and has its own turn.
+    return; // Another member was selected meanwhile.
   }
-  difference(after, before);
+  drawDifference(after, before);
 }
 
-/** Draws |after − before| times the gain, at the size of `after`; black is equal. */
-function difference(after, before) {
+/** Draw gain × |after − before| at the size of `after`; black is equal. */
+function drawDifference(after, before) {
   const canvas = find("canvas");
   const [width, height] = [after.naturalWidth, after.naturalHeight];
   Object.assign(canvas, { width, height });
@@ -76,21 +76,21 @@ function difference(after, before) {
     context.drawImage(image, 0, 0, width, height);
     return context.getImageData(0, 0, width, height);
   };
-  const [drawn, other] = [pixels(after), pixels(before).data];
+  const [output, beforeData] = [pixels(after), pixels(before).data];
   const gain = Number(find("#gain").value);
   let sum = 0;
-  for (let i = 0; i < other.length; i++) {
-    if (i % 4 === 3) continue; // Opaque it stays.
-    const apart = Math.abs(drawn.data[i] - other[i]);
-    sum += apart;
-    drawn.data[i] = gain * apart;
+  for (let i = 0; i < beforeData.length; i++) {
+    if (i % 4 === 3) continue; // The alpha channel.
+    const change = Math.abs(output.data[i] - beforeData[i]);
+    sum += change;
+    output.data[i] = gain * change;
   }
-  context.putImageData(drawn, 0, 0);
-  const mean = sum / (0.75 * other.length) / 255;
+  context.putImageData(output, 0, 0);
+  const mean = sum / (0.75 * beforeData.length) / 255;
   find("#mean").textContent = `mean ${mean.toFixed(4)} of the range 0 to 1`;
 }
 
-function film() {
+function showFilm() {
   const source = films[selected];
   const [video, link] = [find("#film video"), find("#film a")];
   find("#film").hidden = !source;
@@ -98,7 +98,7 @@ function film() {
   if (video.hidden) video.removeAttribute("src");
   else video.src = source;
   link.href = `members/${selected.padStart(3, "0")}/making_of.mp4`;
-  turn();
+  showView();
 }
 
 find("#cut").addEventListener("input", (event) => {
@@ -106,11 +106,11 @@ find("#cut").addEventListener("input", (event) => {
 });
 find("#gain").addEventListener("input", (event) => {
   find("#gain-value").textContent = event.target.value;
-  view();
+  compare();
 });
 find(".against").hidden = !find("#against").options.length;
-find("#against").addEventListener("change", view);
-find(".tabs").addEventListener("change", turn);
+find("#against").addEventListener("change", compare);
+find(".tabs").addEventListener("change", showView);
 
 // Panels, and the pages of the outer axes
 
@@ -121,19 +121,19 @@ for (const [member, panel] of panels) {
   });
 }
 
-/** Arrow keys walk from panel to panel. */
+/** Move the focus between panels by arrow keys. */
 find("#panels").addEventListener("keydown", (event) => {
-  const turn = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+  const moves = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
   const panel = event.target.closest(".panel");
-  if (!panel || !(event.key in turn)) return;
-  const [down, right] = turn[event.key];
+  if (!panel || !(event.key in moves)) return;
+  const [down, right] = moves[event.key];
   const row = panel.closest("tr");
-  const near = row
+  const neighbour = row
     ? row.parentElement.rows[row.sectionRowIndex + down]?.cells[
         panel.parentElement.cellIndex + right
       ]?.querySelector(".panel")
     : (down + right > 0 ? panel.nextElementSibling : panel.previousElementSibling);
-  near?.focus();
+  neighbour?.focus();
   event.preventDefault();
 });
 
@@ -142,22 +142,22 @@ find("#selectors")?.addEventListener("change", () => {
   for (const element of document.querySelectorAll(".page")) {
     element.hidden = element.dataset.page !== page.join();
   }
-  // The same row and column as before, on the new page.
-  const place = [...page, ...members[selected].index.slice(-2)].join();
-  const same = Object.keys(members).find((member) => members[member].index.join() === place);
-  if (same) select(same);
+  // Keep the row and the column.
+  const index = [...page, ...members[selected].index.slice(-2)].join();
+  const member = Object.keys(members).find((key) => members[key].index.join() === index);
+  if (member) select(member);
 });
 
 // Curves
 
 let curves;
-/** Text as it is, for Plotly takes tags in it. */
-const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+/** Escape a text for Plotly, which interprets tags. */
+const escapeTags = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
-/** Unpacks the library that draws, once. */
-async function unpack() {
-  const packed = Uint8Array.from(atob(find("#plotly").textContent), (c) => c.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+/** Decompress and run Plotly, then draw. */
+async function loadPlotly() {
+  const compressed = Uint8Array.from(atob(find("#plotly").textContent), (c) => c.charCodeAt(0));
+  const stream = new Blob([compressed]).stream().pipeThrough(new DecompressionStream("gzip"));
   const script = document.createElement("script");
   script.textContent = await new Response(stream).text();
   document.head.append(script);
@@ -167,13 +167,13 @@ async function unpack() {
 
 function drawCurves() {
   if (!curves) return;
-  const own = curves.members[selected];
+  const columns = curves.members[selected];
   const style = getComputedStyle(document.documentElement);
   const [ink, faint, line, accent] = ["--ink", "--faint", "--line", "--accent"].map((name) =>
     style.getPropertyValue(name).trim(),
   );
-  const drawing = (member, values, name, look) => ({
-    x: curves.members[member].step, y: values, name: plain(name), mode: "lines", ...look,
+  const trace = (member, values, name, style) => ({
+    x: curves.members[member].step, y: values, name: escapeTags(name), mode: "lines", ...style,
   });
   const total = [];
   if (curves.band) {
@@ -187,17 +187,17 @@ function drawCurves() {
   } else {
     for (const [member, { loss }] of Object.entries(curves.members)) {
       if (member === selected) continue;
-      const look = { line: { color: faint, width: 1 }, opacity: 0.6, customdata: loss.map(() => member) };
-      total.push({ ...drawing(member, loss, members[member].label, look), showlegend: false });
+      const lineStyle = { line: { color: faint, width: 1 }, opacity: 0.6, customdata: loss.map(() => member) };
+      total.push({ ...trace(member, loss, members[member].label, lineStyle), showlegend: false });
     }
   }
   const terms = [];
-  if (own) {
-    const look = { line: { color: accent, width: 2.5 } };
-    total.push(drawing(selected, own.loss, members[selected].label, look));
-    terms.push(drawing(selected, own.loss, "total", { line: { color: ink, width: 2.5 } }));
-    for (const [term, values] of Object.entries(own.terms)) {
-      terms.push(drawing(selected, values, term, { line: { width: 1.5 } }));
+  if (columns) {
+    const lineStyle = { line: { color: accent, width: 2.5 } };
+    total.push(trace(selected, columns.loss, members[selected].label, lineStyle));
+    terms.push(trace(selected, columns.loss, "total", { line: { color: ink, width: 2.5 } }));
+    for (const [term, values] of Object.entries(columns.terms)) {
+      terms.push(trace(selected, values, term, { line: { width: 1.5 } }));
     }
   }
   const axis = { gridcolor: line, linecolor: line, zeroline: false, automargin: true };
@@ -216,9 +216,9 @@ function drawCurves() {
     hoverlabel: { namelength: -1 },
   });
   const options = { responsive: true, displaylogo: false, displayModeBar: false };
-  Plotly.react("terms", terms, layout(`Terms by step, ${plain(members[selected].label)}`), options);
+  Plotly.react("terms", terms, layout(`Terms by step, ${escapeTags(members[selected].label)}`), options);
   const chart = find("#total");
-  if (!chart) return; // One member: its total is among its terms.
+  if (!chart) return; // One member: the total is drawn with its terms.
   Plotly.react(chart, total, layout("Total by step"), options);
   chart.removeAllListeners("plotly_click");
   chart.on("plotly_click", ({ points }) => {
@@ -227,12 +227,12 @@ function drawCurves() {
 }
 
 if (find("#plotly").textContent) {
-  const near = new IntersectionObserver((entries) => {
+  const observer = new IntersectionObserver((entries) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
-    near.disconnect();
-    unpack();
+    observer.disconnect();
+    loadPlotly();
   }, { rootMargin: "300px" });
-  near.observe(find("#loss"));
+  observer.observe(find("#loss"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawCurves);
 }
 
@@ -245,7 +245,7 @@ find("#copy").addEventListener("click", async () => {
     await navigator.clipboard.writeText(command.textContent);
     find("#copy").textContent = "Copied";
   } catch {
-    find("#copy").textContent = "Selected"; // Not all browsers let a file write there.
+    find("#copy").textContent = "Selected"; // Some browsers deny files the clipboard.
   }
 });
 

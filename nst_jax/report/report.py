@@ -1,4 +1,4 @@
-"""All that a person looks at, made from a run directory alone."""
+"""The whole report of a run, made from its directory."""
 
 import pathlib
 
@@ -13,24 +13,22 @@ from nst_jax.report.video import write_gif, write_mp4
 
 
 def write_report(workdir: str | pathlib.Path) -> None:
-    """Writes what is to be looked at into a run directory.
+    """Write the report into a run directory; the run need not be finished.
 
-        report.html                     one self-contained page
-        sheet.png                       the members along their axes
-        curves.svg                      the loss, for print
-        study.json, study/              what the run shows, in numbers
-        members/000/making_of.mp4       of each member with two frames or more
-        members/000/making_of.gif       of the first such member
-
-    The run need not be finished: what is not there yet is left out.
+        report.html                     self-contained page
+        sheet.png                       contact sheet of the members
+        curves.svg                      loss curves for print
+        study.json, study/              results of the studies
+        members/000/making_of.mp4       for each member with two or more snapshots
+        members/000/making_of.gif       for the first such member
 
     Raises:
-      RequestError: it is no run directory, or the `report` extra is not installed.
+      RequestError: the folder is no run directory, or a package of the `report` extra
+        is missing.
     """
     require_extra("report", "the report")
     run = read_run(workdir)
-    sheet = run_sheet(run)
-    if sheet:
+    if sheet := run_sheet(run):
         write_atomically(run.workdir / "sheet.png", sheet.save)
     filmed = [member for member in run.members if len(member.frames) > 1]
     for member in filmed:

@@ -1,22 +1,20 @@
-"""A run directory as it stands: what every part of the report is made from."""
+"""A run directory as it stands on disk: the input of every part of the report."""
 
 import dataclasses
 import functools
 import math
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 from nst_jax.core.errors import RequestError
 from nst_jax.images.io import is_complete_png
 from nst_jax.workdir.lock import check_contents
 from nst_jax.workdir.metrics_log import read_metrics
 from nst_jax.workdir.schema import FINISHED, read_manifest
-from nst_jax.workdir.strict_json import from_json
 
 
-@dataclasses.dataclass(frozen=True)
-class Axis:
-    """Something that varies among the members, and its values in words."""
+class Axis(NamedTuple):
+    """An axis of the run, with the labels of its values."""
 
     name: str
     labels: tuple[str, ...]
@@ -24,7 +22,7 @@ class Axis:
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """One member: `entry` is what run.json says of it."""
+    """A member's folder and its entry in run.json."""
 
     folder: pathlib.Path
     entry: dict[str, Any]
@@ -35,7 +33,7 @@ class Member:
 
     @property
     def index(self) -> tuple[int, ...]:
-        """Its place along each axis."""
+        """Grid coordinates."""
         return tuple(self.entry["index"])
 
     @property
@@ -44,58 +42,57 @@ class Member:
 
     @property
     def caption(self) -> str:
-        """The label, and how it ended or that it has not."""
+        """The label with the loss or the status."""
         if self.entry["status"] == "waiting":
             return f"{self.label} · {'not finished' if self.picture else 'waiting'}"
         loss = self.entry["loss"]
         diverged = " · diverged" if self.entry["status"] == "diverged" else ""
-        return f"{self.label}{diverged} · loss " + (
-            "not finite" if loss is None else f"{loss:.4g}"
-        )
+        number = "not finite" if loss is None else f"{loss:.4g}"
+        return f"{self.label}{diverged} · loss {number}"
 
     @functools.cached_property
     def picture(self) -> pathlib.Path | None:
-        """`final.png`, and `latest.png` until it is finished; None without one."""
+        """`final.png` if finished, else `latest.png`; None if it does not exist."""
         finished = self.entry["status"] in FINISHED
         path = self.folder / ("final.png" if finished else "latest.png")
         return path if is_complete_png(path) else None
 
     @functools.cached_property
     def frames(self) -> tuple[pathlib.Path, ...]:
-        """The pictures kept on the way, in the order of their steps."""
+        """Snapshot images in the order of steps."""
         return tuple(filter(is_complete_png, self.snapshots(".png")))
 
     def snapshots(self, suffix: str) -> list[pathlib.Path]:
-        """Files in `frames/`, in the order of their steps.
+        """Return the files in `frames/` in the order of steps.
 
-        Those of later steps, which a run of more steps left, are left out.
+        Files of later steps, left by a run with more steps, are ignored.
         """
-        most = sum(self.entry.get("steps", ())) or math.inf
-        frames = sorted((self.folder / "frames").glob(f"*{suffix}"))
-        return [f for f in frames if f.stem.isdecimal() and int(f.stem[:12]) <= most]
+        last = sum(self.entry.get("steps", ())) or math.inf
+        files = sorted((self.folder / "frames").glob(f"*{suffix}"))
+        return [f for f in files if f.stem.isdecimal() and int(f.stem[:12]) <= last]
 
     @property
     def start(self) -> pathlib.Path | None:
-        """The picture that it started from, if it was kept."""
+        """The starting image, if it was recorded."""
         first = self.frames[:1]
         return first[0] if first and int(first[0].stem) == 0 else None
 
     @property
     def film(self) -> pathlib.Path:
-        """Where its making-of is, if it has one."""
+        """Path of the making-of video, which need not exist."""
         return self.folder / "making_of.mp4"
 
 
 @dataclasses.dataclass(frozen=True)
 class RunDirectory:
-    """A run directory as it stands.
+    """A run directory, finished or not.
 
     Attributes:
       workdir: the directory.
-      manifest: what run.json holds.
-      axes: what varies, outermost first.
-      members: in their order.
-      rows: member -> its rows of metrics, in the order of their steps.
+      manifest: content of run.json.
+      axes: axes of the run, outermost first.
+      members: members in their order.
+      rows: member -> its metrics rows in the order of steps.
     """
 
     workdir: pathlib.Path
@@ -105,52 +102,46 @@ class RunDirectory:
     rows: dict[int, list[dict[str, Any]]]
 
     @functools.cached_property
-    def at(self) -> dict[tuple[int, ...], Member]:
-        """The members by their places."""
+    def by_index(self) -> dict[tuple[int, ...], Member]:
+        """Members by their grid coordinates."""
         return {member.index: member for member in self.members}
 
     def pages(self) -> list[tuple[int, ...]]:
-        """The places along all axes but the last two that have members, in order."""
+        """Return the coordinates along all axes but the last two, in order."""
         return sorted({member.index[:-2] for member in self.members} or {()})
 
     def page_title(self, page: tuple[int, ...]) -> str:
-        """Such as "seed 1, size 64"; "" if there is but one page."""
-        return ", ".join(
-            f"{axis.name} {axis.labels[i]}"
-            for axis, i in zip(self.axes, page, strict=False)
-        )
+        """Return a page's coordinates in words: "seed 1, size 64"."""
+        axes = zip(self.axes, page, strict=False)
+        return ", ".join(f"{axis.name} {axis.labels[i]}" for axis, i in axes)
 
     @property
     def fps(self) -> float:
-        """Frames a second of the making-of."""
+        """Frames per second of the making-of video."""
         return self.manifest["config"]["output"]["fps"]
 
-    def content_input(self, member: Member) -> int:
-        """Which of the inputs is the content picture of a member."""
-        return member.entry["content"]
-
     def input_picture(self, number: int) -> pathlib.Path | None:
-        """The file of an input that is a picture, if it was kept."""
+        """Return the copy of an input image, if the run has one."""
         name = self.manifest["inputs"][number]["picture"]
         path = self.workdir / (name or "")
         return path if name and is_complete_png(path) else None
 
 
 def read_run(workdir: str | pathlib.Path) -> RunDirectory:
-    """Reads a run directory; the run need not be finished.
+    """Read a run directory; the run need not be finished.
 
     Raises:
-      RequestError: it is no run directory.
+      RequestError: the folder is no run directory of this version.
     """
     workdir = pathlib.Path(workdir)
     check_contents(workdir)
     if not (workdir / "run.json").exists():
-        lack = "it holds no run.json" if workdir.is_dir() else "there is no folder"
-        raise RequestError(f"workdir {str(workdir)!r} is no run directory: {lack}")
+        reason = "it holds no run.json" if workdir.is_dir() else "there is no folder"
+        raise RequestError(f"workdir {str(workdir)!r} is no run directory: {reason}")
     try:
         manifest = read_manifest(workdir)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = getattr(error, "strerror", None) or str(error)
         raise RequestError(
             f"workdir {str(workdir)!r} is no run directory of this version: run.json: "
             f"{reason}"
@@ -159,30 +150,9 @@ def read_run(workdir: str | pathlib.Path) -> RunDirectory:
     for row in read_metrics(workdir / "metrics.jsonl"):
         if row["member"] in range(len(manifest["members"])):
             rows.setdefault(row["member"], []).append(row)
-    return RunDirectory(
-        workdir,
-        manifest,
-        tuple(Axis(axis["name"], tuple(axis["labels"])) for axis in manifest["axes"]),
-        tuple(
-            Member(workdir / "members" / f"{entry['member']:03d}", entry)
-            for entry in manifest["members"]
-        ),
-        rows,
+    members = (
+        Member(workdir / "members" / f"{entry['member']:03d}", entry)
+        for entry in manifest["members"]
     )
-
-
-def read_json(path: pathlib.Path, otherwise: str) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-      RequestError: there is none; `otherwise` is the head of its sentence.
-    """
-    try:
-        content = from_json(path.read_text())
-    except OSError as error:
-        raise RequestError(f"{otherwise}: {path.name}: {error.strerror}") from None
-    except ValueError as error:
-        raise RequestError(f"{otherwise}: {path.name} is not JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise RequestError(f"{otherwise}: {path.name} holds no object")
-    return content
+    axes = (Axis(axis["name"], tuple(axis["labels"])) for axis in manifest["axes"])
+    return RunDirectory(workdir, manifest, tuple(axes), tuple(members), rows)

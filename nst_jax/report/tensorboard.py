@@ -1,4 +1,4 @@
-"""A run for TensorBoard."""
+"""Export of a run to TensorBoard."""
 
 import pathlib
 import shutil
@@ -12,14 +12,13 @@ from nst_jax.report.run_directory import read_run
 
 
 def write_tensorboard(workdir: str | pathlib.Path) -> None:
-    """Writes `tensorboard/` into a run directory: a TensorBoard run a member.
+    """Replace `tensorboard/` in a run directory by one TensorBoard run per member.
 
-    Scalars are the loss, each term, and the norm of the gradient; the picture is
-    `final.png`, or `latest.png` of a member that is not finished. Earlier contents of
-    the folder are replaced.
+    Scalars are the loss, its terms and the gradient norm. The image is `final.png`, or
+    `latest.png` of an unfinished member.
 
     Raises:
-      RequestError: it is no run directory, or tensorboardX is not installed.
+      RequestError: the folder is no run directory, or tensorboardX is not installed.
     """
     require_extra("tensorboard", "tensorboard")
     import tensorboardX
@@ -28,17 +27,14 @@ def write_tensorboard(workdir: str | pathlib.Path) -> None:
     folder = run.workdir / "tensorboard"
     shutil.rmtree(folder, ignore_errors=True)
     for member in run.members:
-        name = f"{member.number:03d}"
         rows = run.rows.get(member.number, [])
-        with tensorboardX.SummaryWriter(str(folder / name)) as writer:
+        path = str(folder / f"{member.number:03d}")
+        with tensorboardX.SummaryWriter(path) as writer:
             writer.add_text("member", member.label)
             for row in rows:
-                values = {
-                    "loss": row["loss"],
-                    "grad_norm": row["grad_norm"],
-                    **{f"terms/{term}": loss for term, loss in row["terms"].items()},
-                }
-                for tag, value in values.items():
+                scalars = {"loss": row["loss"], "grad_norm": row["grad_norm"]}
+                scalars |= {f"terms/{term}": x for term, x in row["terms"].items()}
+                for tag, value in scalars.items():
                     if value is not None:
                         writer.add_scalar(tag, value, row["step"])
             if member.picture:

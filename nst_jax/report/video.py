@@ -1,4 +1,4 @@
-"""The making-of: the frames of a member as a film."""
+"""Making-of videos: the snapshots of a member as MP4 and GIF."""
 
 import fractions
 import math
@@ -10,38 +10,40 @@ from PIL import Image
 
 from nst_jax.core.atomic import write_atomically
 
-_SMALL = 256
-#: A GIF is for sending around: its longer side in pixels, and its frames, at most.
+#: Longer side of a video in pixels, at least.
+_SMALLEST = 256
+#: Longer side of a GIF in pixels, and its frames, at most.
 GIF_SIDE, GIF_FRAMES = 320, 100
 
 
 def write_mp4(path: pathlib.Path, frames: Sequence[pathlib.Path], fps: float) -> None:
-    """Writes frames as H.264 in 4:2:0, which players and browsers show.
+    """Write image files as H.264 in 4:2:0, which players and browsers support.
 
-    All take the size of the last. A longer side under 256 pixels is enlarged by the
-    least whole factor that reaches it; an odd width or height gets its last column
-    or row twice, for 4:2:0 halves both.
+    All frames take the size of the last one. A longer side below 256 pixels is enlarged
+    by the least sufficient integer factor. 4:2:0 needs even sides, so the last row or
+    column of an odd side is repeated.
     """
-    import av  # A slow import, and only needed where there are frames.
+    import av  # A slow import.
     from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
     def write(partial: pathlib.Path) -> None:
-        with av.open(
-            str(partial), "w", format="mp4", options={"movflags": "faststart"}
-        ) as container:
+        options = {"movflags": "faststart"}
+        with av.open(str(partial), "w", format="mp4", options=options) as container:
             rate = fractions.Fraction(fps).limit_denominator(1000)
             stream = container.add_stream("libx264", rate=rate)
             stream.options = {"crf": "18"}
             stream.pix_fmt = "yuv420p"
-            # Said in the file, for players guess differently where it is not.
+            # Players guess differently without these.
             stream.codec_context.colorspace = Colorspace.ITU709
             stream.codec_context.color_range = ColorRange.MPEG
             stream.codec_context.color_primaries = ColorPrimaries.BT709
             stream.codec_context.color_trc = ColorTrc.IEC61966_2_1
-            width, height = _size(frames)
+            width, height = _frame_size(frames)
             stream.width, stream.height = width + width % 2, height + height % 2
-            for pixels in map(_even, _pictures(frames)):
-                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
+            padding = (0, height % 2), (0, width % 2), (0, 0)
+            for pixels in _read_frames(frames):
+                even = np.pad(pixels, padding, mode="edge")
+                frame = av.VideoFrame.from_ndarray(even, format="rgb24").reformat(
                     format="yuv420p",
                     dst_colorspace=Colorspace.ITU709,
                     dst_color_range=ColorRange.MPEG,
@@ -53,46 +55,39 @@ def write_mp4(path: pathlib.Path, frames: Sequence[pathlib.Path], fps: float) ->
 
 
 def write_gif(path: pathlib.Path, frames: Sequence[pathlib.Path], fps: float) -> None:
-    """Writes frames as a GIF that loops, and rests for a second on its last frame.
+    """Write image files as a GIF that loops and shows its last frame for a second.
 
-    Of more than 100 frames it takes 100, evenly, with the first and the last.
+    At most 100 frames are written, evenly spaced, with the first and the last.
     """
     count = min(len(frames), GIF_FRAMES)
     chosen = np.linspace(0, len(frames) - 1, count).round().astype(int)
-    pictures = [Image.fromarray(p) for p in _pictures([frames[i] for i in chosen])]
-    for picture in pictures:
-        picture.thumbnail((GIF_SIDE, GIF_SIDE), Image.Resampling.LANCZOS)
-    # Browsers slow down what is faster than 50 frames a second.
-    duration = max(20, round(1000 / fps))
+    images = [Image.fromarray(p) for p in _read_frames([frames[i] for i in chosen])]
+    for image in images:
+        image.thumbnail((GIF_SIDE, GIF_SIDE), Image.Resampling.LANCZOS)
+    duration = max(20, round(1000 / fps))  # Browsers slow down shorter frames.
     write_atomically(
         path,
-        lambda partial: pictures[0].save(
+        lambda partial: images[0].save(
             partial,
             save_all=True,
-            append_images=pictures[1:],
+            append_images=images[1:],
             duration=[duration] * (count - 1) + [1000],
             loop=0,
         ),
     )
 
 
-def _size(frames: Sequence[pathlib.Path]) -> tuple[int, int]:
-    """(width, height) of the last frame, or a multiple that is large enough."""
+def _frame_size(frames: Sequence[pathlib.Path]) -> tuple[int, int]:
+    """(width, height) of the last frame times the integer factor of `write_mp4`."""
     with Image.open(frames[-1]) as last:
-        factor = max(1, math.ceil(_SMALL / max(last.size)))
+        factor = max(1, math.ceil(_SMALLEST / max(last.size)))
         return last.width * factor, last.height * factor
 
 
-def _pictures(frames: Sequence[pathlib.Path]) -> Iterator[np.ndarray]:
-    """The frames as uint8 [H, W, 3], all of the size of the film."""
-    size = _size(frames)
+def _read_frames(frames: Sequence[pathlib.Path]) -> Iterator[np.ndarray]:
+    """Frames as uint8 [H, W, 3], all of `_frame_size`."""
+    size = _frame_size(frames)
     for path in frames:
         with Image.open(path) as image:
-            yield np.asarray(
-                image.convert("RGB").resize(size, Image.Resampling.NEAREST)
-            )
-
-
-def _even(pixels: np.ndarray) -> np.ndarray:
-    height, width = pixels.shape[:2]
-    return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+            rgb = image.convert("RGB")
+            yield np.asarray(rgb.resize(size, Image.Resampling.NEAREST))

@@ -395,7 +395,7 @@ def test_the_page_begins_with_what_was_found_and_its_films_play(browser, tmp_pat
     write_page(read_run(run))
     browser.open(run)
     first = browser.find("main > section")  # What was found comes before all else.
-    assert first.text.splitlines() == ["In short", "Seeds part.", "They <do>."]
+    assert first.text.splitlines() == ["Summary", "Seeds part.", "They <do>."]
     video = "document.querySelector('#findings video')"
     browser.wait(f"return {video}.readyState >= 2")
     assert browser.run(f"return {video}.duration") == pytest.approx(6 / 8, abs=0.01)
@@ -423,7 +423,7 @@ def test_a_run_without_anything_yet_opens(browser, tmp_path):
     run = write_run(tmp_path, AXES[1:], waiting=range(12))
     write_report(run)
     browser.open(run)
-    assert "Nothing is recorded yet" in browser.find("#loss").text
+    assert "No metrics are recorded yet" in browser.find("#loss").text
     assert browser.panel(0).is_displayed()
 
 

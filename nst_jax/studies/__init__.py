@@ -1,1 +1,1 @@
-"""What is computed from finished pictures and their losses: numbers, no files."""
+"""Studies of finished runs: sentences, tables, plots and images."""

@@ -72,7 +72,7 @@ def study_axis_distances(run_data: RunData) -> StudyResult:
         title += f"; {len(members)} of {len(finals)} members"
     tables = [Table.from_records(title + ")", ["differing in"], records)]
     if len(names) == 1:
-        labels = [run_data.labels([0], i)[0] for i in index]
+        labels = [run_data.labels(member, [0])[0] for member in members]
         tables.append(
             Table(
                 f"Distance from {names[0]} {labels[0]} (RMS, levels of 255)",
@@ -103,11 +103,11 @@ def _subsample(run: Mapping[str, Any], members: Sequence[int]) -> list[int]:
 def _distance_sentence(axis: AxisDistances) -> str:
     neighbours = ""
     if axis.neighbours is not None:
-        neighbours = f"; neighbours on the axis: {to_levels(axis.neighbours)}"
+        neighbours = f"neighbours: {to_levels(axis.neighbours)}, "
     return (
         f"Members that differ only in {axis.axis} have a mean RMS distance of "
-        f"{to_levels(axis.mean)} levels of 255 ({axis.pairs} pairs{neighbours}; "
-        f"largest: {to_levels(axis.max)})."
+        f"{to_levels(axis.mean)} levels of 255 ({neighbours}largest: "
+        f"{to_levels(axis.max)}, number of pairs: {axis.pairs})."
     )
 
 

@@ -15,7 +15,7 @@ from nst_jax.studies.execution_pairs import (
     is_execution_axis,
     start_ulps,
 )
-from nst_jax.studies.formatting import format_percent, round_digits
+from nst_jax.studies.formatting import format_interval, format_percent, round_digits
 from nst_jax.studies.results import Plot, Series, StudyResult, Table
 from nst_jax.studies.run_data import RunData
 
@@ -176,7 +176,6 @@ def _difference_sentences(
     run_data: RunData, arms: Sequence[str], group: ComparisonGroup
 ) -> list[str]:
     device = run_data.run.get("device", {}).get("platform", "device")
-    setting = f" at {group.setting}" if group.setting else ""
     identical: list[tuple[str, list[Divergence]]] = []
     differing: list[tuple[str, list[Divergence]]] = []
     for arm, pairs in group.pairs.items():
@@ -189,7 +188,7 @@ def _difference_sentences(
         names = "; ".join(name for name, _ in identical)
         steps = _describe_steps(identical[0][1][0].steps)
         sentences.append(
-            f"Bit-identical to “{arms[0]}”{setting} on this {device}, compared "
+            f"Bit-identical to “{arms[0]}”{group.setting} on this {device}, compared "
             f"{steps}: {names}."
         )
     reference = ""
@@ -205,7 +204,7 @@ def _difference_sentences(
                 f"fitted over steps {growth.first} to {growth.last}."
             )
         sentences.append(
-            f"“{name}” is not bit-identical to “{arms[0]}”{setting}: they first "
+            f"“{name}” is not bit-identical to “{arms[0]}”{group.setting}: they first "
             f"differ {first[0]} step {first[1]}, and the RMS difference at the end is "
             f"{_format_rms(divergences)} in [0, 1]{reference}.{rate}"
         )
@@ -231,14 +230,10 @@ def _variance_sentences(
         share = variance_components(np.stack([pair.ends for pair in pairs])).share
         ulps = abs(start_ulps(run_data, pairs[0].member) - reference_ulps)
         cause = f"{ulps} ulp of one starting value" if ulps else "the execution"
-        setting = f" at {group.setting}" if group.setting else ""
-        head = f"Variance among the images of “{arms[0]}” and “{arms[arm]}”{setting}:"
-        interval = f"{len(pairs)} seeds, too few for a confidence interval"
-        if share.low is not None and share.high is not None:
-            low, high = (
-                format_percent(min(max(x, 0), 1)) for x in (share.low, share.high)
-            )
-            interval = f"95 % confidence interval {low} to {high}"
+        names = f"“{arms[0]}” and “{arms[arm]}”"
+        head = f"Variance among the images of {names}{group.setting}:"
+        interval = format_interval(share, lambda x: format_percent(min(max(x, 0), 1)))
+        interval = interval or f"{len(pairs)} seeds, too few for a confidence interval"
         sentences.append(
             f"{head} all that is measurable is due to {cause} ({interval})."
             if share.value > 1
@@ -262,6 +257,5 @@ def _growth_plots(arms: Sequence[str], group: ComparisonGroup) -> list[Plot]:
         series.append(Series(name, divergences[0].steps, y))
     if not series or len(series[0].x) < 2:
         return []
-    setting = f" at {group.setting}" if group.setting else ""
-    title = f"Growth of the difference from {arms[0]}{setting}"
+    title = f"Growth of the difference from {arms[0]}{group.setting}"
     return [Plot(title, tuple(series), "step", "RMS distance")]

@@ -37,7 +37,7 @@ class ComparisonGroup:
 
     Attributes:
       labels: labels of the setting, one for each of `RunData.other_axes`.
-      setting: the setting in words; "" without other axes.
+      setting: the setting in words, " at weight 2"; "" without other axes.
       members: index of the arm -> member, for each seed.
       pairs: index of the arm -> its pairs; without the first arm.
       seeds: divergence of each seed from the first seed, in the first arm.
@@ -68,8 +68,8 @@ def comparison_groups(run_data: RunData, axis: int) -> list[ComparisonGroup]:
       axis: the execution axis.
     """
     groups = []
-    others = run_data.other_axes(axis)
-    for index, seeds in run_data.seeds_by_setting(axis):
+    setting_axes = run_data.other_axes(axis)
+    for seeds in run_data.seeds_by_setting(axis):
         arms = [
             {run_data.index(m, [axis])[0]: m for m in run_data.finished(members)}
             for members in seeds
@@ -77,8 +77,9 @@ def comparison_groups(run_data: RunData, axis: int) -> list[ComparisonGroup]:
         arms = [members for members in arms if 0 in members]
         pairs, between_seeds = _pair_with_first(run_data, arms)
         if pairs:
-            labels = tuple(run_data.labels(others, index))
-            setting = run_data.describe(others, index)
+            labels = tuple(run_data.labels(arms[0][0], setting_axes))
+            words = run_data.describe(arms[0][0], setting_axes)
+            setting = f" at {words}" if words else ""
             groups.append(ComparisonGroup(labels, setting, arms, pairs, between_seeds))
     return groups
 
@@ -105,13 +106,14 @@ def _pair_with_first(
                 pair = ExecutionPair(
                     member,
                     divergence(steps, reference, canvases),
-                    _relative_loss_difference(run_data, members[0], member),
+                    _loss_difference(run_data, members[0], member),
                     (reference[-1], canvases[-1]),
                 )
                 pairs.setdefault(arm, []).append(pair)
     return dict(sorted(pairs.items())), between_seeds
 
 
-def _relative_loss_difference(run_data: RunData, first: int, second: int) -> float:
+def _loss_difference(run_data: RunData, first: int, second: int) -> float:
+    """Relative difference of the last losses."""
     a, b = (run_data.run["members"][m]["loss"] for m in (first, second))
     return abs(b - a) / abs(a) if a else abs(b)

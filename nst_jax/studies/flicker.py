@@ -7,16 +7,14 @@ import numpy as np
 
 from nst_jax.metrics.flicker import align_frames, flicker_map, side_by_side
 from nst_jax.metrics.statistics import jackknife
-from nst_jax.studies.formatting import format_percent, round_digits, to_levels
-from nst_jax.studies.frame_sequences import FrameSequence, frame_sequences
-from nst_jax.studies.results import (
-    Clip,
-    Picture,
-    Plot,
-    Series,
-    StudyResult,
-    Table,
+from nst_jax.studies.formatting import (
+    format_interval,
+    format_percent,
+    round_digits,
+    to_levels,
 )
+from nst_jax.studies.frame_sequences import FrameSequence, frame_sequences
+from nst_jax.studies.results import Clip, Picture, Plot, Series, StudyResult, Table
 from nst_jax.studies.run_data import RunData
 
 #: Flicker maps, and videos beside their contents, at most.
@@ -57,7 +55,8 @@ def _table(sequences: Sequence[FrameSequence], names: Sequence[str]) -> Table:
         if has_interval:
             record |= {"95 % from": to_levels(change.low), "to": to_levels(change.high)}
         record["ratio"] = round_digits(sequence.ratio)
-        record["temporal std"] = to_levels(sequence.std)
+        variances = [seed.std**2 for seed in sequence.flickers]
+        record["temporal std"] = to_levels(math.sqrt(np.mean(variances)))
         records.append((sequence.labels or ("all",), record))
     title = "Change between frames (levels of 255, after motion compensation)"
     return Table.from_records(title, names or ["film"], records)
@@ -79,9 +78,8 @@ def _policy_sentences(sequences: Sequence[FrameSequence]) -> list[str]:
 def _format_change(sequence: FrameSequence, unit: str) -> str:
     change = sequence.change
     notes = [sequence.film] if sequence.film else []
-    if change.low is not None:
-        interval = f"{to_levels(change.low)} to {to_levels(change.high)}"
-        notes.append(f"95 % confidence interval {interval}")
+    if interval := format_interval(change, to_levels):
+        notes.append(interval)
     if sequence.motion is not None:
         notes.append("after motion compensation")
     if sequence.ratio is not None:
@@ -156,11 +154,8 @@ def _format_share(sequence: FrameSequence, reference: FrameSequence) -> str:
         return float(numerator / denominator) if denominator else math.inf
 
     share = jackknife(ratio, len(sequence.seeds), positive=True)
-    interval = ""
-    if share.low is not None and share.high is not None:
-        low, high = format_percent(share.low), format_percent(share.high)
-        interval = f" (95 % confidence interval {low} to {high})"
-    return f"{format_percent(share.value)} %{interval}"
+    interval = format_interval(share, format_percent)
+    return f"{format_percent(share.value)} %" + (f" ({interval})" if interval else "")
 
 
 def _spectrum_plots(sequences: Sequence[FrameSequence]) -> tuple[Plot, ...]:
@@ -168,7 +163,8 @@ def _spectrum_plots(sequences: Sequence[FrameSequence]) -> tuple[Plot, ...]:
     by_film: dict[str, list[Series]] = {}
     for sequence in sequences:
         frequencies = sequence.flickers[0].spectrum[0][1:]  # Without the mean.
-        power = 255**2 * sequence.power[1:]
+        spectra = [seed.spectrum[1][1:] for seed in sequence.flickers]
+        power = 255**2 * np.mean(spectra, axis=0)
         if power.any():
             y = tuple(float(p) if p > 0 else None for p in power)
             series = by_film.setdefault(sequence.film, [])

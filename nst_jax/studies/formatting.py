@@ -1,7 +1,7 @@
 """Numbers and intervals as the studies print them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -33,6 +33,16 @@ def format_estimate(estimate: Estimate | None, scale: float = 1.0) -> str | None
         f"{scale * x:{form}}" for x in (estimate.value, estimate.low, estimate.high)
     )
     return f"{value} ({low} to {high})"
+
+
+def format_interval(
+    estimate: Estimate, format_end: Callable[[float], object]
+) -> str | None:
+    """Return the interval of an estimate in words, or None if it has none."""
+    if estimate.low is None or estimate.high is None:
+        return None
+    low, high = format_end(estimate.low), format_end(estimate.high)
+    return f"95 % confidence interval {low} to {high}"
 
 
 def format_percent(share: float) -> str:

@@ -60,16 +60,6 @@ class FrameSequence:
         return self.change.value / self.content_change
 
     @property
-    def std(self) -> float:
-        """Root mean square of the temporal standard deviation, over the seeds too."""
-        return float(np.sqrt(np.mean([seed.std**2 for seed in self.flickers])))
-
-    @property
-    def power(self) -> np.ndarray:
-        """Temporal power spectrum, mean over the seeds."""
-        return np.mean([seed.spectrum[1] for seed in self.flickers], axis=0)
-
-    @property
     def title(self) -> str:
         return ", ".join(filter(None, (self.film, self.policy))) or "all"
 
@@ -82,17 +72,14 @@ def frame_sequences(run_data: RunData, axis: int) -> list[FrameSequence]:
       axis: the axis of frames.
     """
     assert run_data.trajectory is not None
-    entries, others = run_data.run["members"], run_data.other_axes(axis)
-    seed_axes = [a for a in range(len(run_data.fields)) if a not in (axis, *others)]
-    film_axes = [
-        a for a in others if _are_within(run_data.fields[a], "film", "content")
-    ]
-    policy_axes = [a for a in others if a not in film_axes]
-    method_axes = [
-        a for a in policy_axes if not _are_within(run_data.fields[a], "canvas")
-    ]
+    entries, setting_axes = run_data.run["members"], run_data.other_axes(axis)
+    seed_axes = [] if run_data.seed_axis is None else [run_data.seed_axis]
+    sections = [{path.split(".")[0] for path in paths} for paths in run_data.fields]
+    film_axes = [a for a in setting_axes if sections[a] <= {"film", "content"}]
+    policy_axes = [a for a in setting_axes if a not in film_axes]
+    method_axes = [a for a in policy_axes if sections[a] != {"canvas"}]
     sequences = []
-    for index, all_seeds in run_data.seeds_by_setting(axis):
+    for all_seeds in run_data.seeds_by_setting(axis):
         seeds = [
             sorted(members, key=lambda member: entries[member]["varies"]["frame"])
             for members in all_seeds
@@ -101,11 +88,6 @@ def frame_sequences(run_data: RunData, axis: int) -> list[FrameSequence]:
         if not seeds:
             continue
         first = seeds[0]
-        coordinates = dict(zip(others, index, strict=True))
-        film, policy, method = (
-            run_data.describe(axes, [coordinates[a] for a in axes])
-            for axes in (film_axes, policy_axes, method_axes)
-        )
         contents = np.stack([run_data.contents[m] for m in first])
         motion = _camera_motion(run_data, first, contents.shape[2])
         frames = tuple(
@@ -114,8 +96,10 @@ def frame_sequences(run_data: RunData, axis: int) -> list[FrameSequence]:
         )
         sequences.append(
             FrameSequence(
-                tuple(run_data.labels(others, index)),
-                *(film, policy, method),
+                labels=tuple(run_data.labels(first[0], setting_axes)),
+                film=run_data.describe(first[0], film_axes),
+                policy=run_data.describe(first[0], policy_axes),
+                method=run_data.describe(first[0], method_axes),
                 canvas=_member_config(run_data, first[0], "canvas"),
                 seeds=tuple(run_data.index(members[0], seed_axes) for members in seeds),
                 has_one_content=len({entries[m].get("content") for m in first}) == 1,
@@ -134,11 +118,6 @@ def _is_complete(run_data: RunData, members: Sequence[int]) -> bool:
     if not all(m in by_member for m in members for by_member in images):
         return False
     return len({by_member[m].shape for m in members for by_member in images}) == 1
-
-
-def _are_within(paths: tuple[str, ...], *sections: str) -> bool:
-    """Return whether all paths belong to these sections of the config."""
-    return all(path.split(".")[0] in sections for path in paths)
 
 
 def _member_config(run_data: RunData, member: int, section: str) -> dict[str, Any]:

@@ -54,8 +54,7 @@ def study_quality(run_data: RunData) -> StudyResult:
     for label, members in run_data.groups_along(axis):
         if finished := run_data.finished(members):
             means = _means(_measure(run_data, finished, layers))
-            index = run_data.run["members"][finished[0]]["index"]
-            settings.append(QualitySetting(label, index, len(finished), means))
+            settings.append(QualitySetting(label, finished, means))
     if not settings:
         return StudyResult()
     columns = [name for name in COLUMNS if any(name in s.means for s in settings)]
@@ -65,7 +64,7 @@ def study_quality(run_data: RunData) -> StudyResult:
     records = [
         (
             [setting.label],
-            {"seeds": setting.finished}
+            {"seeds": len(setting.members)}
             | {
                 name: format_estimate(setting.means.get(name), COLUMNS[name])
                 for name in columns
@@ -188,7 +187,7 @@ def _nearest_sentences(settings: list[QualitySetting]) -> list[str]:
         min(settings, key=lambda s: s.means[name].value) for name in (STYLE, CONTENT)
     )
     return [
-        f"At layers that no loss term reads, “{style.label}” has the lowest {STYLE} "
-        f"({format_estimate(style.means[STYLE])}) and “{content.label}” the lowest "
-        f"{CONTENT} ({format_estimate(content.means[CONTENT])})."
+        f"At layers that no loss term reads, “{style.label}” has the lowest {STYLE}, "
+        f"{format_estimate(style.means[STYLE])}, and “{content.label}” the lowest "
+        f"{CONTENT}, {format_estimate(content.means[CONTENT])}."
     ]

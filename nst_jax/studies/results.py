@@ -106,6 +106,6 @@ class StudyResult:
     pictures: tuple[Picture, ...] = ()
     clips: tuple[Clip, ...] = ()
 
-    def __add__(self, other: "StudyResult") -> "StudyResult":
+    def __add__(self, result: "StudyResult") -> "StudyResult":
         names = [field.name for field in dataclasses.fields(self)]
-        return StudyResult(*(getattr(self, n) + getattr(other, n) for n in names))
+        return StudyResult(*(getattr(self, n) + getattr(result, n) for n in names))

@@ -94,40 +94,35 @@ class RunData:
         """Return a member's grid coordinates along some axes."""
         return tuple(self.run["members"][member]["index"][axis] for axis in axes)
 
-    def labels(self, axes: Sequence[int], index: Sequence[int]) -> list[str]:
-        """Return the labels of grid coordinates along some axes."""
-        return [
-            self.run["axes"][axis]["labels"][i]
-            for axis, i in zip(axes, index, strict=True)
-        ]
+    def labels(self, member: int, axes: Sequence[int]) -> list[str]:
+        """Return a member's labels along some axes."""
+        index = zip(axes, self.index(member, axes), strict=True)
+        return [self.run["axes"][axis]["labels"][i] for axis, i in index]
 
-    def describe(self, axes: Sequence[int], index: Sequence[int]) -> str:
-        """Return grid coordinates in words: "weight 2, size 64"."""
-        names = (self.run["axes"][axis]["name"] for axis in axes)
-        pairs = zip(names, self.labels(axes, index), strict=True)
-        return ", ".join(f"{name} {label}" for name, label in pairs)
+    def describe(self, member: int, axes: Sequence[int]) -> str:
+        """Return a member's values along some axes in words: "weight 2, size 64"."""
+        pairs = zip(axes, self.labels(member, axes), strict=True)
+        return ", ".join(f"{self.run['axes'][a]['name']} {label}" for a, label in pairs)
 
     def groups_along(self, axis: int | None) -> list[tuple[str, list[int]]]:
         """Return (label, members along one axis) for each setting of the others."""
-        others = [i for i in range(len(self.run["axes"])) if i != axis]
+        axes = [i for i in range(len(self.run["axes"])) if i != axis]
         groups: dict[tuple[int, ...], list[int]] = {}
         for entry in self.run["members"]:
-            index = self.index(entry["member"], others)
-            groups.setdefault(index, []).append(entry["member"])
+            member = entry["member"]
+            groups.setdefault(self.index(member, axes), []).append(member)
         return [
-            (", ".join(self.labels(others, index)) or "all", members)
-            for index, members in groups.items()
+            (", ".join(self.labels(members[0], axes)) or "all", members)
+            for members in groups.values()
         ]
 
-    def seeds_by_setting(
-        self, axis: int
-    ) -> list[tuple[tuple[int, ...], list[list[int]]]]:
-        """Return (index along `other_axes`, members along `axis` for each seed)."""
+    def seeds_by_setting(self, axis: int) -> list[list[list[int]]]:
+        """Return the members along an axis, by setting of `other_axes` and by seed."""
         settings: dict[tuple[int, ...], list[list[int]]] = {}
         for _, members in self.groups_along(axis):
             index = self.index(members[0], self.other_axes(axis))
             settings.setdefault(index, []).append(members)
-        return sorted(settings.items())
+        return [seeds for _, seeds in sorted(settings.items())]
 
     @functools.cached_property
     def seed_groups(self) -> list[SeedGroup]:

@@ -204,10 +204,9 @@ def _sheet_by_loss(run_data: RunData, group: SeedGroup) -> list[Picture]:
 
 
 def _distance_matrix(run_data: RunData, axis: int, group: SeedGroup) -> Matrix:
-    index = [run_data.index(member, [axis]) for member in group.members]
     return Matrix(
         f"{group.label}: distance of two seeds (RMS, levels of 255)",
-        tuple(run_data.labels([axis], i)[0] for i in index),
+        tuple(run_data.labels(member, [axis])[0] for member in group.members),
         255 * pairwise_rms(group.pictures),
     )
 

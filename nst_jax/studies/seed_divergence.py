@@ -86,10 +86,10 @@ def growth_sentences(curves: list[DivergenceCurve]) -> list[str]:
     growths.sort(key=lambda pair: pair[0].value)
     (lowest, lowest_label), (highest, highest_label) = growths[0], growths[-1]
     return [
-        f"{head} {format_estimate(lowest)} ({lowest_label}) to "
-        f"{format_estimate(highest)} ({highest_label}). Of {len(growths)} settings, it "
-        f"grows in {signs.count(1)} and falls in {signs.count(-1)}; in the rest the "
-        "95 % confidence interval includes 1."
+        f"{head} {format_estimate(lowest)} for {lowest_label} to "
+        f"{format_estimate(highest)} for {highest_label}. With 95 % confidence, it "
+        f"grows in {signs.count(1)} and falls in {signs.count(-1)} of {len(growths)} "
+        "settings."
     ]
 
 

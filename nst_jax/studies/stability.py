@@ -10,6 +10,7 @@ from nst_jax.metrics.statistics import Estimate, RankCorrelation, rank_correlati
 from nst_jax.models.vgg import Network
 from nst_jax.studies.formatting import (
     format_estimate,
+    format_interval,
     round_digits,
     series_with_intervals,
 )
@@ -142,10 +143,12 @@ def _correlate(styles: Sequence[Sequence[StyleSetting]]) -> RankCorrelation | No
 def _format_correlation(correlation: RankCorrelation | None, averaged: bool) -> str:
     if correlation is None:
         return ""
-    rho, interval = correlation.rho, ""
-    if rho.low is not None and rho.high is not None:
-        interval = f", 95 % confidence interval {rho.low:.2f} to {rho.high:.2f}"
-    points = ", one point per style" if averaged else ""
-    return (
-        f" (Spearman's rho {rho.value:.2f}{interval}, p = {correlation.p:.2g}{points})"
-    )
+    rho = correlation.rho
+    interval = format_interval(rho, "{:.2f}".format)
+    numbers = [
+        f"Spearman's rho {rho.value:.2f}",
+        interval,
+        f"p = {correlation.p:.2g}",
+        "one point per style" if averaged else None,
+    ]
+    return f" ({', '.join(filter(None, numbers))})"

@@ -27,14 +27,12 @@ class QualitySetting(NamedTuple):
 
     Attributes:
       label: label of the setting.
-      grid_index: grid coordinates of its first finished member.
-      finished: number of finished members.
+      members: finished members.
       means: column -> mean; without columns that could not be measured.
     """
 
     label: str
-    grid_index: list[int]
-    finished: int
+    members: list[int]
     means: dict[str, Estimate]
 
 
@@ -123,9 +121,11 @@ def _group_curves(
     image_axes = [a for a in axes if IMAGE_PATHS & set(run_data.fields[a])]
     method_axes = [a for a in axes if a not in image_axes]
     curves: Curves = {}
-    for setting in sorted(settings, key=lambda s: s.grid_index[weight_axis]):
+    for setting in sorted(
+        settings, key=lambda s: run_data.index(s.members[0], [weight_axis])
+    ):
         images, method = (
-            ", ".join(run_data.labels(axes, [setting.grid_index[a] for a in axes]))
+            ", ".join(run_data.labels(setting.members[0], axes))
             for axes in (image_axes, method_axes)
         )
         curves.setdefault(images, {}).setdefault(method, []).append(setting)
@@ -152,12 +152,12 @@ def _series(label: str, curve: list[QualitySetting]) -> Series:
 def _range_sentences(run_data: RunData, curves: Curves, weight_axis: int) -> list[str]:
     """Compare the ends of the weight axis, mean over the curves that have both."""
     axis = run_data.run["axes"][weight_axis]
-    ends = [0, len(axis["labels"]) - 1]
+    ends = [(0,), (len(axis["labels"]) - 1,)]
     complete = [
         (curve[0], curve[-1])
         for methods in curves.values()
         for curve in methods.values()
-        if [curve[0].grid_index[weight_axis], curve[-1].grid_index[weight_axis]] == ends
+        if [run_data.index(curve[i].members[0], [weight_axis]) for i in (0, -1)] == ends
     ]
     if not complete:
         return []

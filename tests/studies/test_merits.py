@@ -118,8 +118,8 @@ def test_a_weight_trades_the_content_for_the_style(network):
             assert series.low == ()
     near, traded, compared = found.summary
     style, content = measured.T
-    assert f"“cat, a, 10” has the lowest style distance ({style.min():.3g})" in near
-    assert f"and “cat, a, 1” the lowest content distance ({content.min():.3g})" in near
+    assert f"“cat, a, 10” has the lowest style distance, {style.min():.3g}, " in near
+    assert f"and “cat, a, 1” the lowest content distance, {content.min():.3g}." in near
     (one, other), (first, last) = pairs.mean((0, 1)).T
     assert traded == (
         f"From weight 1 to 10, style distance changes from {one:.3g} to {other:.3g} "

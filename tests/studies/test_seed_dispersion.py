@@ -233,7 +233,7 @@ def test_dispersion_follows_the_steps():
     assert calm.high[3] / calm.y[3] == pytest.approx(by, rel=1e-3)
     ends = re.search(r"factor of ([\d.]+) .* to ([\d.]+) .*it grows", found.summary[1])
     assert ends.groups() == ("0.1250", "15.63")
-    assert "Of 3 settings, it grows in 2 and falls in 1" in found.summary[1]
+    assert "it grows in 2 and falls in 1 of 3 settings" in found.summary[1]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
 """The results of the studies, written into a run directory."""
 
+import collections
 import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,58 +69,34 @@ def write_study(run: RunDirectory) -> None:
     )
 
 
-class LazyImages(Mapping[int, np.ndarray]):
-    """Images by member, float32 [H, W, 3] in [0, 1], read from files on access."""
+class LazyImages(collections.UserDict[int, Any]):
+    """PNG files by member, each read as float32 [H, W, 3] in [0, 1] on access."""
 
-    def __init__(
-        self,
-        files: Mapping[int, pathlib.Path],
-        read: Callable[[pathlib.Path], np.ndarray],
-    ):
-        """Store the files; `read` returns the pixels of one, uint8 [H, W, 3]."""
-        self._files, self._read = files, read
+    def __init__(self, files: Mapping[int, pathlib.Path | None]):
+        super().__init__({member: file for member, file in files.items() if file})
+        self._read = functools.lru_cache(CACHED_IMAGES)(_read_pixels)
 
     def __getitem__(self, member: int) -> np.ndarray:
-        return np.asarray(self._read(self._files[member]), np.float32) / 255
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._files)
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __contains__(self, member: object) -> bool:
-        return member in self._files
+        return np.asarray(self._read(self.data[member]), np.float32) / 255
 
 
 def load_run_data(run: RunDirectory) -> RunData:
     """Return the data of the finished members; results are those of `final.png`."""
-    members = [m for m in run.members if m.entry["status"] == "done"]
-    input_file = functools.cache(run.input_picture)
-    finals = {m.number: m.picture for m in members if m.picture}
-    contents = {m.number: input_file(m.entry["content"]) for m in members if m.picture}
-    read = functools.lru_cache(CACHED_IMAGES)(_read_pixels)
-    styles = LazyImages(
-        {
-            number: path
-            for number in range(len(run.manifest["inputs"]))
-            if (path := input_file(number))
-        },
-        read,
-    )
+    members = [m for m in run.members if m.picture and m.entry["status"] == "done"]
+    inputs = [run.input_picture(i) for i in range(len(run.manifest["inputs"]))]
+    read_style = functools.cache(LazyImages(dict(enumerate(inputs))).__getitem__)
     return RunData(
         run.manifest,
-        LazyImages(finals, read),
+        LazyImages({m.number: m.picture for m in members}),
         {
             number: [row for row in rows if row["stage"] == rows[-1]["stage"]]
             for number, rows in run.rows.items()
             if rows
         },
-        LazyImages({n: path for n, path in contents.items() if path}, read),
+        LazyImages({m.number: inputs[m.entry["content"]] for m in members}),
         {
-            m.number: [styles[n] for n in m.entry.get("styles", []) if n in styles]
+            m.number: [read_style(n) for n in m.entry.get("styles", []) if inputs[n]]
             for m in members
-            if m.picture
         },
         functools.partial(load_trajectory, run),
         functools.cache(functools.partial(_load_network, run)),

@@ -117,8 +117,8 @@ def study_seed_differences(run_data: RunData) -> StudyResult:
     Distances between seeds are left out for groups that `study_seed_dispersion`
     measures.
     """
-    axis = run_data.find_axis("seeds")
-    if axis is None or axis != run_data.seed_axis:
+    axis = run_data.seed_axis
+    if axis is None:
         return StudyResult()
     finals, contents = run_data.finals, run_data.contents
     measured = {group.members[0] for group in run_data.seed_groups}

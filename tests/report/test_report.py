@@ -158,7 +158,7 @@ def test_a_contact_sheet_takes_pictures_of_any_shape():
     found = boxes(nst_jax.contact_sheet(images, ["a", "b", "c"], side=100), 3)
     sizes = {m: (b[2] - b[0] + 1, b[3] - b[1] + 1) for m, b in found.items()}
     assert sizes == {0: (60, 30), 1: (30, 60), 2: (20, 100)}
-    with pytest.raises(nst_jax.RequestError, match="2 pictures and 1 labels"):
+    with pytest.raises(nst_jax.RequestError, match="2 images and 1 labels"):
         nst_jax.contact_sheet(images[:2], ["a"])
 
 

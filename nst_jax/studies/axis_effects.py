@@ -138,8 +138,8 @@ def study_seed_differences(run_data: RunData) -> StudyResult:
             record["between seeds, fine"] = to_levels(fine)
             if energy := coarse**2 + fine**2:
                 shares.append(coarse**2 / energy)
-            first, second, *_ = (finals[m] for m in finished)
-            comparisons.append(("of two seeds", first, second))
+            first, second = finished[:2]
+            comparisons.append(("of two seeds", finals[first], finals[second]))
         with_content = [
             (finals[m], contents[m])
             for m in finished

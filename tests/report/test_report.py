@@ -1,7 +1,6 @@
 """What is made to be looked at, without a browser: pages, sheets, films, curves."""
 
 import base64
-import builtins
 import gzip
 import html.parser
 import io
@@ -9,6 +8,7 @@ import json
 import re
 import shutil
 import struct
+import sys
 import xml.etree.ElementTree
 
 import av
@@ -537,14 +537,7 @@ def test_tensorboard_gets_each_term_of_each_member(tmp_path):
 
 
 def test_without_tensorboardx_it_is_said(tmp_path, monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *rest):
-        if name == "tensorboardX":
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(nst_jax.RequestError, match="needs the package tensorboardX"):
         write_tensorboard(write_run(tmp_path, []))
 

@@ -149,7 +149,7 @@ def test_time_against_pixels_is_fitted():
         ],
     )
     found = run_studies(RunData(run, {}, {}, {}))
-    assert "1.50th power of the pixels" in found.summary[0]
+    assert "1.50th power of the pixel count" in found.summary[0]
     (plot,) = found.plots
     assert plot.series[0].x == (100, 400, 1600)
     assert plot.series[0].y == pytest.approx([1e-3, 8e-3, 64e-3])

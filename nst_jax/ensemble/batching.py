@@ -22,26 +22,25 @@ def member_axes(problems: Sequence[Problem]) -> Problem:
     first, *rest = problems
     if not all(has_same_weights(first.network, problem.network) for problem in rest):
         raise RequestError("problems of one ensemble must share one network")
-    leaves = jax.tree.leaves(first)
-    tree: Any = jax.tree.structure(first)
-    for problem in rest:
-        if jax.tree.structure(problem) != tree or any(
-            jnp.shape(a) != jnp.shape(b)
-            for a, b in zip(leaves, jax.tree.leaves(problem), strict=True)
-        ):
-            raise RequestError(
-                "problems of one ensemble may differ only in numbers, not in layers, "
-                "switches or shapes"
-            )
+    if any(_form(problem) != _form(first) for problem in rest):
+        raise RequestError(
+            "problems of one ensemble may differ only in numbers, not in layers, "
+            "switches or shapes"
+        )
     columns = zip(*map(jax.tree.leaves, problems), strict=True)
     axes = [None if _is_constant(column) else 0 for column in columns]
-    return jax.tree.unflatten(tree, axes)
+    return jax.tree.unflatten(jax.tree.structure(first), axes)
 
 
 def has_same_weights(a: Network, b: Network) -> bool:
     """Return whether two networks hold the same arrays, not copies."""
     leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     return all(x is y for x, y in leaves)
+
+
+def _form(problem: Problem) -> tuple[Any, list[tuple[int, ...]]]:
+    leaves, structure = jax.tree.flatten(problem)
+    return structure, list(map(jnp.shape, leaves))
 
 
 def _is_constant(column: Sequence[Any]) -> bool:

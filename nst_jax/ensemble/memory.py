@@ -42,18 +42,19 @@ def fitting_batch(
 
 def _free_bytes(device: jax.Device | None) -> int:
     """Return the free memory of a device; of a CPU, the available system memory."""
-    stats = (device or jax.local_devices()[0]).memory_stats()
-    if stats and "bytes_limit" in stats:
+    stats = _memory_stats(device)
+    if "bytes_limit" in stats:
         return stats["bytes_limit"] - stats["bytes_in_use"]
     return psutil.virtual_memory().available
 
 
 def used_bytes(device: jax.Device | None = None) -> int:
     """Return the device memory of this process; of a CPU, its resident memory."""
-    stats = (device or jax.local_devices()[0]).memory_stats()
-    if stats and "bytes_in_use" in stats:
-        return stats["bytes_in_use"]
-    return psutil.Process().memory_info().rss
+    return _memory_stats(device).get("bytes_in_use", psutil.Process().memory_info().rss)
+
+
+def _memory_stats(device: jax.Device | None) -> dict[str, int]:
+    return (device or jax.local_devices()[0]).memory_stats() or {}
 
 
 def out_of_memory(error: Exception) -> bool:

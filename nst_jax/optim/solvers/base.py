@@ -185,20 +185,25 @@ def check_solver(solver: Solver) -> None:
     def quadratic(x: jax.Array) -> tuple[tuple[jax.Array, Parts], jax.Array]:
         return ((x**2).sum(), {"quadratic": (x**2).sum()}), 2 * x
 
-    def trace(method: str, *args: Any) -> Any:
+    def trace(method: str, returned: str, *args: Any) -> tuple:
         try:
-            return jax.eval_shape(
+            result = jax.eval_shape(
                 lambda solver, *args: getattr(solver, method)(quadratic, *args),
                 *(solver, *args),
             )
         except Exception as error:  # Custom code may raise anything.
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise RequestError(f"solver: {name}.{method}: {reason}") from error
+        if not (isinstance(result, tuple) and len(result) == returned.count(",") + 1):
+            raise RequestError(f"solver: {name}.{method} must return ({returned})")
+        if not isinstance(result[-1], Report):
+            raise RequestError(
+                f"solver: {name}.{method} must return a nst_jax.optim.solvers.Report, "
+                f"got {type(result[-1]).__name__}"
+            )
+        return result
 
-    start = trace("init", canvas)
-    if not (isinstance(start, tuple) and len(start) == 2):
-        raise RequestError(f"solver: {name}.init must return (state, report)")
-    state, report = start
+    state, report = trace("init", "state, report", canvas)
     default = type(solver).gradient is Solver.gradient
     for field in ("report", *(("gradient",) if default else ())):
         if field not in getattr(state, "_fields", ()):
@@ -206,17 +211,9 @@ def check_solver(solver: Solver) -> None:
                 f"solver: the state of {name} must be a named tuple with a field "
                 f"{field!r}, got {type(state).__name__}"
             )
-    stepped = trace("step", canvas, state)
-    if not (isinstance(stepped, tuple) and len(stepped) == 3):
-        raise RequestError(f"solver: {name}.step must return (canvas, state, report)")
-    for method, result in (("init", report), ("step", stepped[2])):
-        if not isinstance(result, Report):
-            raise RequestError(
-                f"solver: {name}.{method} must return a nst_jax.optim.solvers.Report, "
-                f"got {type(result).__name__}"
-            )
+    stepped = trace("step", "canvas, state, report", canvas, state)
     for label, before, after in zip(
-        ("canvas", "state", "report"), (canvas, *start), stepped, strict=True
+        ("canvas", "state", "report"), (canvas, state, report), stepped, strict=True
     ):
         forms = [
             jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), tree)

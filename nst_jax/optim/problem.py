@@ -14,6 +14,7 @@ from nst_jax.core.errors import RequestError
 from nst_jax.core.image_array import as_picture, check_sequence
 from nst_jax.core.pytree import record, static
 from nst_jax.core.representation import short_repr
+from nst_jax.core.validation import Range
 from nst_jax.losses import Objective, Regions
 from nst_jax.models.vgg import Network
 from nst_jax.optim.parametrisation import Parametrisation, Pixels
@@ -104,10 +105,10 @@ class Problem:
                     f"{name} must be a nst_jax.{kind.__name__}, got "
                     f"{type(value).__name__}"
                 )
-        for name, bound in (("tolerance", math.inf), ("averaging", 1.0)):
-            value = options.get(name, 0.0)
-            if isinstance(value, int | float) and not 0 <= value < bound:
-                raise RequestError(f"{name} must be in [0, {bound:g}), got {value}")
+        for name, below in (("tolerance", math.inf), ("averaging", 1.0)):
+            fault = Range(0, below=below).fault(name, options.get(name, 0.0))
+            if fault is not None:
+                raise RequestError(fault)
         solver = as_solver(solver)
         if type(solver) not in SOLVERS.values():
             check_solver(solver)

@@ -2,16 +2,15 @@
 
 import dataclasses
 import math
-import numbers
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from nst_jax.core.errors import RequestError
 from nst_jax.core.representation import short_repr
+from nst_jax.core.validation import Range, check_fields
 
 #: Names of the summands of a loss -> their weighted values.
 Parts = dict[str, jax.Array]
@@ -22,8 +21,9 @@ ValueAndGrad = Callable[[jax.Array], tuple[tuple[jax.Array, Parts], jax.Array]]
 #: the optimised variable is the pixels. At a tenth of it these losses have negative
 #: curvature, and the following line search takes 60 evaluations.
 FIRST_STEP = 0.02
-#: Largest number that is finite in float32, rounded down.
-_MAX_FLOAT32 = 3e38
+#: A positive number that is finite in float32.
+PositiveFloat = Annotated[float, Range(above=0, at_most=3e38)]
+PositiveInt = Annotated[int, Range(at_least=1)]
 
 
 class Report(NamedTuple):
@@ -55,11 +55,15 @@ class Solver:
     `canvas` is the optimised variable, a float array such as [H, W, 3]. A state is a
     named tuple with at least the last `report` and the last `gradient`. A custom solver
     is a record (`nst_jax.optim.solvers.record`) that derives from this class. All
-    methods except `init` and `step` have defaults.
+    methods except `init` and `step` have defaults. Fields are checked against their
+    annotations; arrays pass as numbers.
     """
 
     #: Fields that are proportional to the length of a step.
     step_fields: ClassVar[tuple[str, ...]] = ("learning_rate",)
+
+    def __post_init__(self) -> None:
+        check_fields(self, "solver.")
 
     def init(self, fun: ValueAndGrad, canvas: jax.Array) -> tuple[Any, Report]:
         """Return the state and the report at a starting canvas."""
@@ -137,40 +141,6 @@ def first_step_scale(
     """
     length = rms * math.sqrt(canvas.size)
     return jnp.where(grad_norm > 0, length / grad_norm, 1)
-
-
-def check_positive(solver: Any, *names: str) -> None:
-    """Raise RequestError unless fields are positive numbers, or arrays of any values.
-
-    Fields of a fixed type, whole numbers and switches, are checked by it.
-    """
-    for field in dataclasses.fields(solver):
-        value, wanted = getattr(solver, field.name), ""
-        if field.metadata.get("static") and isinstance(field.default, bool):
-            wanted = "" if isinstance(value, bool) else "True or False"
-        elif field.metadata.get("static") and isinstance(field.default, int):
-            whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-            wanted = "" if whole else "an integer"
-        elif isinstance(field.default, float):
-            number = isinstance(value, numbers.Real | np.ndarray | jax.Array)
-            wanted = "" if number and not isinstance(value, bool) else "a number"
-        if wanted:
-            raise RequestError(f"solver.{field.name} must be {wanted}, got {value!r}")
-    for name in names:
-        value = getattr(solver, name)
-        if isinstance(value, int | float | np.number) and not 0 < value < math.inf:
-            raise RequestError(
-                f"solver.{name} must be positive and finite, got {value}"
-            )
-        if isinstance(value, int | float | np.number) and value > _MAX_FLOAT32:
-            raise RequestError(
-                f"solver.{name} must be at most {_MAX_FLOAT32:g}, got {value}"
-            )
-
-
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise RequestError(f"solver.{name} must be one of {choices}, got {value!r}")
 
 
 def check_solver(solver: Solver) -> None:

@@ -1,26 +1,29 @@
 """First-order solvers: Adam and gradient descent."""
 
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from nst_jax.core.errors import RequestError
 from nst_jax.core.pytree import record, static
-from nst_jax.optim.solvers.base import check_choice, check_positive, norm
+from nst_jax.core.validation import Range
+from nst_jax.optim.solvers.base import PositiveFloat, PositiveInt, norm
 from nst_jax.optim.solvers.optax_adapter import OptaxSolver, OptaxState, with_substates
 
-SCHEDULES = ("constant", "exponential", "cosine")
+Schedule = Literal["constant", "exponential", "cosine"]
+SCHEDULES = get_args(Schedule)
+#: A decay rate of Adam's moments.
+_DecayRate = Annotated[float, Range(at_least=0, below=1)]
 
 
 class _FirstOrder(OptaxSolver):
     """A solver whose learning rate follows a schedule."""
 
-    learning_rate: float
-    decay_rate: float
-    decay_steps: int
-    schedule: str
+    learning_rate: PositiveFloat
+    decay_rate: PositiveFloat
+    decay_steps: PositiveInt
+    schedule: Schedule
     clip: bool
 
     def _schedule(self) -> optax.Schedule:
@@ -73,24 +76,14 @@ class Adam(_FirstOrder):
       clip: whether to clip the canvas to [0, 1] after every step.
     """
 
-    learning_rate: float = 0.02
-    b1: float = 0.9
-    b2: float = 0.999
-    eps: float = 1e-8
-    decay_rate: float = 0.96
-    decay_steps: int = static(default=100)
-    schedule: str = static(default="constant")
+    learning_rate: PositiveFloat = 0.02
+    b1: _DecayRate = 0.9
+    b2: _DecayRate = 0.999
+    eps: PositiveFloat = 1e-8
+    decay_rate: PositiveFloat = 0.96
+    decay_steps: PositiveInt = static(default=100)
+    schedule: Schedule = static(default="constant")
     clip: bool = static(default=True)
-
-    def __post_init__(self) -> None:
-        check_positive(self, "learning_rate", "eps", "decay_rate", "decay_steps")
-        for name in ("b1", "b2"):
-            value = getattr(self, name)
-            if isinstance(value, int | float) and not 0 <= value < 1:
-                raise RequestError(
-                    f"solver.{name} must be at least 0 and below 1, got {value}"
-                )
-        check_choice("schedule", self.schedule, SCHEDULES)
 
     def transformation(self) -> optax.GradientTransformationExtraArgs:
         return optax.with_extra_args_support(
@@ -113,15 +106,11 @@ class SGD(_FirstOrder):
       clip: whether to clip the canvas to [0, 1] after every step.
     """
 
-    learning_rate: float = 100 / 255**2
-    decay_rate: float = 0.96
-    decay_steps: int = static(default=100)
-    schedule: str = static(default="exponential")
+    learning_rate: PositiveFloat = 100 / 255**2
+    decay_rate: PositiveFloat = 0.96
+    decay_steps: PositiveInt = static(default=100)
+    schedule: Schedule = static(default="exponential")
     clip: bool = static(default=False)
-
-    def __post_init__(self) -> None:
-        check_positive(self, "learning_rate", "decay_rate", "decay_steps")
-        check_choice("schedule", self.schedule, SCHEDULES)
 
     def transformation(self) -> optax.GradientTransformationExtraArgs:
         return optax.with_extra_args_support(optax.sgd(self._schedule()))

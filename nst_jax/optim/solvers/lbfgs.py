@@ -5,7 +5,7 @@ All forms scale the loss so that its first gradient is a step; see `first_step_s
 
 import warnings
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,19 +14,20 @@ import optax
 from nst_jax.core.pytree import record, static
 from nst_jax.optim.solvers.base import (
     FIRST_STEP,
+    PositiveFloat,
+    PositiveInt,
     Report,
     Solver,
     ValueAndGrad,
     as_count,
-    check_choice,
-    check_positive,
     first_step_scale,
     initial_report,
     norm,
 )
 from nst_jax.optim.solvers.optax_adapter import OptaxSolver
 
-LINE_SEARCHES = ("zoom", "backtracking", "hager-zhang")
+LineSearch = Literal["zoom", "backtracking", "hager-zhang"]
+LINE_SEARCHES = get_args(LineSearch)
 
 
 class _LBFGSState(NamedTuple):
@@ -53,18 +54,13 @@ class LBFGS(Solver):
       first_step: root mean square of the first trial step, in [0, 1] units. A leaf.
     """
 
-    first_step: float = FIRST_STEP
+    first_step: PositiveFloat = FIRST_STEP
 
-    history_size: int = static(default=10)
-    line_search: str = static(default="zoom")
-    max_line_search_steps: int = static(default=20)
-    max_step: float = static(default=1.0)
+    history_size: PositiveInt = static(default=10)
+    line_search: LineSearch = static(default="zoom")
+    max_line_search_steps: PositiveInt = static(default=20)
+    max_step: PositiveFloat = static(default=1.0)
     step_fields = ("first_step",)
-
-    def __post_init__(self) -> None:
-        check_positive(self, "history_size", "max_line_search_steps", "max_step")
-        check_positive(self, "first_step")
-        check_choice("line_search", self.line_search, LINE_SEARCHES)
 
     def init(self, fun: ValueAndGrad, canvas: jax.Array) -> tuple[_LBFGSState, Report]:
         (loss, parts), gradient = fun(canvas)
@@ -153,14 +149,11 @@ class FixedLBFGS(_QuasiNewton):
       history_size: number of stored pairs of differences; each takes two canvases.
     """
 
-    learning_rate: float = 1.0
-    max_step: float = 0.05
-    first_step: float = FIRST_STEP
-    history_size: int = static(default=10)
+    learning_rate: PositiveFloat = 1.0
+    max_step: PositiveFloat = 0.05
+    first_step: PositiveFloat = FIRST_STEP
+    history_size: PositiveInt = static(default=10)
     step_fields = ("learning_rate", "max_step")
-
-    def __post_init__(self) -> None:
-        check_positive(self, "learning_rate", "max_step", "first_step", "history_size")
 
     def transformation(self) -> optax.GradientTransformationExtraArgs:
         lbfgs = optax.scale_by_lbfgs(self.history_size)
@@ -195,13 +188,10 @@ class OptaxLBFGS(_QuasiNewton):
       first_step: root mean square of the first trial step, in [0, 1] units. A leaf.
     """
 
-    first_step: float = FIRST_STEP
+    first_step: PositiveFloat = FIRST_STEP
 
-    history_size: int = static(default=10)
-    max_line_search_steps: int = static(default=20)
-
-    def __post_init__(self) -> None:
-        check_positive(self, "history_size", "max_line_search_steps", "first_step")
+    history_size: PositiveInt = static(default=10)
+    max_line_search_steps: PositiveInt = static(default=20)
 
     def transformation(self) -> optax.GradientTransformationExtraArgs:
         search = optax.scale_by_zoom_linesearch(

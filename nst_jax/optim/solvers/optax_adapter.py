@@ -10,11 +10,11 @@ import optax
 from nst_jax.core.errors import RequestError
 from nst_jax.core.pytree import record, static
 from nst_jax.optim.solvers.base import (
+    PositiveFloat,
     Report,
     Solver,
     ValueAndGrad,
     as_count,
-    check_positive,
     initial_report,
     norm,
 )
@@ -119,11 +119,8 @@ class Transformation(OptaxSolver):
     """
 
     rule: optax.GradientTransformation = static()
-    learning_rate: float = 1.0
+    learning_rate: PositiveFloat = 1.0
     clip: bool = static(default=True)
-
-    def __post_init__(self) -> None:
-        check_positive(self, "learning_rate")
 
     def transformation(self) -> optax.GradientTransformation:
         return optax.chain(self.rule, optax.scale(self.learning_rate))

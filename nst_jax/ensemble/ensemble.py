@@ -17,7 +17,7 @@ import numpy as np
 
 from nst_jax.core.errors import RequestError
 from nst_jax.core.image_array import as_floats
-from nst_jax.core.validation import check_integer
+from nst_jax.core.validation import check_choice, check_integer
 from nst_jax.ensemble import strategies
 from nst_jax.ensemble.batching import as_list, has_same_weights, member_axes, stack
 from nst_jax.ensemble.outcome import faulty_terms
@@ -83,10 +83,7 @@ class Ensemble:
           RequestError: an argument is out of range, or the problems differ in more
             than numbers.
         """
-        if strategy not in strategies.STRATEGIES:
-            raise RequestError(
-                f"strategy must be one of {strategies.STRATEGIES}, got {strategy!r}"
-            )
+        check_choice("strategy", strategy, strategies.STRATEGIES)
         check_integer("batch_size", batch_size, 1)
         devices = devices or jax.local_devices()
         batch_size = strategies.batch_size(strategy, batch_size, len(devices))

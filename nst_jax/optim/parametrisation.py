@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nst_jax.core.errors import RequestError, nearest
 from nst_jax.core.pytree import record, static
+from nst_jax.core.validation import check_choice
 
 #: The names that `parametrisation` accepts.
 PARAMETRISATIONS = ("pixels", "pyramid", "fourier", "spectrum")
@@ -136,21 +136,12 @@ def parametrisation(name: str, shape: tuple[int, int, int]) -> Parametrisation:
     Raises:
       RequestError: the name is not in `PARAMETRISATIONS`.
     """
-    check(name)
+    check_choice("parametrisation", name, PARAMETRISATIONS)
     if name == "pyramid":
         return Pyramid(shape)
     if name == "fourier":
         return Fourier()
     return Pixels() if name == "pixels" else _SPECTRUM
-
-
-def check(name: str) -> None:
-    """Raise RequestError unless a name is in `PARAMETRISATIONS`."""
-    if name not in PARAMETRISATIONS:
-        raise RequestError(
-            f"parametrisation must be one of {PARAMETRISATIONS}, got {name!r}"
-            f"{nearest(name, PARAMETRISATIONS)}"
-        )
 
 
 def _hartley(x: jax.Array) -> jax.Array:

@@ -378,7 +378,7 @@ REFUSED = {
     ),
     "learning rate zero": (
         "--config.solver.name=adam --config.solver.learning_rate=0",
-        "solver.learning_rate must be positive and finite, got 0",
+        "solver.learning_rate must be above 0 and at most 3e+38, got 0",
     ),
     "tolerance negative": ("--config.solver.tolerance=-1", "solver.tolerance", "-1"),
     "too many steps": (
@@ -399,7 +399,7 @@ REFUSED = {
     ),
     "infinite in float32": (
         "--config.solver.name=adam --config.solver.learning_rate=1e300",
-        "solver.learning_rate must be at most 3e+38, got 1e+300",
+        "solver.learning_rate must be above 0 and at most 3e+38, got 1e+300",
     ),
     "members of too many digits": ("--members=" + "9" * 5000, "members must be"),
     "shares of too many digits": ("--shard=1/" + "9" * 5000, "shard must be K/N"),

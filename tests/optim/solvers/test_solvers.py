@@ -249,13 +249,13 @@ def _after(solver, fun, steps=4):
     ("make", "says"),
     [
         (lambda: nst_jax.LBFGS(line_search="zom"), "solver.line_search must be one of"),
-        (lambda: nst_jax.LBFGS(history_size=0), "solver.history_size must be positive"),
-        (lambda: nst_jax.Adam(learning_rate=-1.0), "solver.learning_rate must be pos"),
+        (lambda: nst_jax.LBFGS(history_size=0), "solver.history_size must be at least"),
+        (lambda: nst_jax.Adam(learning_rate=-1.0), "solver.learning_rate must be abo"),
         (lambda: nst_jax.Adam(b1=1.0), "solver.b1 must be at least 0 and below 1"),
         (lambda: nst_jax.Adam(schedule="linear"), "solver.schedule must be one of"),
         (
             lambda: nst_jax.OptaxLBFGS(max_line_search_steps=0),
-            "must be positive and finite, got 0",
+            "must be at least 1, got 0",
         ),
     ],
 )

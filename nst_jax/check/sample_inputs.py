@@ -111,10 +111,10 @@ def is_finite(tree: Any) -> bool:
     return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree))
 
 
-def relative_difference(tree: Any, other: Any) -> float:
+def relative_difference(tree: Any, reference: Any) -> float:
     """Return the largest difference of two trees, relative to each leaf's maximum."""
     worst = 0.0
-    for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True):
+    for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(reference), strict=True):
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
         largest = max(np.abs(a).max(initial=0), np.abs(b).max(initial=0))
         if largest:

@@ -93,7 +93,7 @@ class Term:
 
     @property
     def is_stochastic(self) -> bool:
-        """Whether the loss is random at each step, which L-BFGS cannot minimise."""
+        """True if the loss is random at each step, which L-BFGS cannot minimise."""
         return False
 
     def target(self, content: View, styles: Sequence[View]) -> Target:

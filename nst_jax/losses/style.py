@@ -53,7 +53,7 @@ class StyleTerm(LayerTerm):
 
     @property
     def has_weighted_statistic(self) -> bool:
-        """Whether `statistic` takes weights, which regions need."""
+        """True if `statistic` takes weights, which regions need."""
         try:
             inspect.signature(self.statistic).bind("features", "weights")
         except TypeError:

@@ -272,15 +272,7 @@ class Network:
         """Return a network with the same weights and other options.
 
         The weights are shared, and prepared again only if `numerics.convolution`
-        changes.
-
-        Args:
-          pooling: see `features`, also for the arguments without a description.
-          padding: see `features`.
-          numerics: see `features`.
-          input_scale: factor of the network's input, see `Preprocessing.rescaled`.
-          input_centred: whether to subtract the mean.
-          pool_rounding: see `features`.
+        changes. The arguments are those of `features` and `Preprocessing.rescaled`.
 
         Raises:
           RequestError: an option is unknown, or `input_scale` is not positive.

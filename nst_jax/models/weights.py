@@ -102,7 +102,7 @@ def save_weights(
     data = _sorted_metadata(safetensors.numpy.save(contiguous, metadata))
     path = pathlib.Path(path)
     try:
-        path.parent.resolve(strict=True)
+        path.parent.resolve(strict=True)  # Do not create a missing folder.
         write_atomically(path, lambda partial: partial.write_bytes(data))
     except OSError as error:
         raise RequestError(f"weights: cannot write {str(path)!r} ({error})") from None
@@ -138,42 +138,53 @@ def load_weights(path: str | pathlib.Path = DEFAULT_PATH) -> Weights:
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
     except (safetensors.SafetensorError, OSError, ValueError, TypeError) as error:
-        raise RequestError(
-            f"weights: {str(path)!r} is not a complete safetensors file ({error})"
-        ) from None
+        problem = f"is not a complete safetensors file ({error})"
+        raise _file_error(path, problem) from None
     file_format, version = metadata.get("format"), metadata.get("format_version")
     if (file_format, version) != (FORMAT, FORMAT_VERSION):
-        raise RequestError(
-            f"weights: {str(path)!r} has format {file_format!r} version {version!r}, "
-            f"expected {FORMAT!r} version {FORMAT_VERSION!r}; "
-            "tools/convert_weights.py converts other checkpoints"
+        raise _file_error(
+            path,
+            f"has format {file_format!r} version {version!r}, expected {FORMAT!r} "
+            f"version {FORMAT_VERSION!r}; tools/convert_weights.py converts other "
+            "checkpoints",
         )
-    sha256 = tensors_sha256(tensors)
-    if sha256 != metadata.get("tensors_sha256"):
-        raise RequestError(
-            f"weights: {str(path)!r} is damaged: its tensors have SHA-256 {sha256}, "
-            f"but its header says {metadata.get('tensors_sha256')}"
+    sha256, expected = tensors_sha256(tensors), metadata.get("tensors_sha256")
+    if sha256 != expected:
+        raise _file_error(
+            path,
+            f"is damaged: its tensors have SHA-256 {sha256}, but its header says "
+            f"{expected}",
         )
     params = to_params(tensors, path)
-    return Weights(params, _preprocessing(metadata, path), metadata, sha256)
+    try:
+        text = metadata.get("preprocessing", "")
+        preprocessing = msgspec.json.decode(text, type=Preprocessing)
+    except msgspec.MsgspecError as error:
+        raise _file_error(path, f"has no valid preprocessing ({error})") from None
+    return Weights(params, preprocessing, metadata, sha256)
+
+
+def _file_error(path: str | pathlib.Path, problem: str) -> RequestError:
+    return RequestError(f"weights: {str(path)!r} {problem}")
 
 
 def _check_ending(path: pathlib.Path) -> None:
     """Raise RequestError if the file's ending is that of another program."""
     ending = path.suffix.lower()
     if ending in CONVERTED:
-        source, output = map(
-            shlex.quote, (str(path), f"{path.with_suffix('')}.safetensors")
-        )
-        raise RequestError(
-            f"weights: {str(path)!r} is a checkpoint of another program; convert it "
-            f"first: python tools/convert_weights.py --input={source} --output={output}"
+        source = shlex.quote(str(path))
+        output = shlex.quote(str(path.with_suffix(".safetensors")))
+        raise _file_error(
+            path,
+            "is a checkpoint of another program; convert it first: python "
+            f"tools/convert_weights.py --input={source} --output={output}",
         )
     if ending in FOREIGN:
-        raise RequestError(
-            f"weights: {str(path)!r} is a checkpoint of another program, which "
-            "tools/convert_weights.py does not read; it reads the VGG-19 of Keras "
-            "(.h5), torchvision (.pth) and MatConvNet (.mat)"
+        raise _file_error(
+            path,
+            "is a checkpoint of another program, which tools/convert_weights.py does "
+            "not read; it reads the VGG-19 of Keras (.h5), torchvision (.pth) and "
+            "MatConvNet (.mat)",
         )
 
 
@@ -187,10 +198,34 @@ def to_params(tensors: Mapping[str, np.ndarray], path: str | pathlib.Path) -> Pa
     Raises:
       RequestError: the tensors are not a complete VGG-19 of finite values.
     """
-    return {
-        name: _conv(tensors, name, inputs, outputs, path)
-        for name, (inputs, outputs) in conv_shapes().items()
-    }
+    params = {}
+    for name, (inputs, outputs) in conv_shapes().items():
+        try:
+            params[name] = _conv(tensors, name, inputs, outputs)
+        except ValueError as error:
+            raise _file_error(path, str(error)) from None
+    return params
+
+
+def _conv(
+    tensors: Mapping[str, np.ndarray], name: str, inputs: int, outputs: int
+) -> dict[str, np.ndarray]:
+    bias = tensors.get(f"{name}/bias")
+    indices = tensors.get(f"{name}/indices", tensors.get(f"{name}/kernel"))
+    expected = (outputs, inputs, 3, 3)
+    if bias is None or indices is None or bias.shape != (outputs,):
+        raise ValueError(f"has no complete {name}")
+    if indices.shape != expected:
+        raise ValueError(f"has {name} of shape {indices.shape}, expected {expected}")
+    kernel = np.ascontiguousarray(indices.transpose(2, 3, 1, 0))
+    if f"{name}/indices" in tensors:
+        table = tensors.get(f"{name}/table")
+        if kernel.dtype != np.uint8 or table is None or table.shape != (256,):
+            raise ValueError(f"has {name} without uint8 indices or 256 table entries")
+        kernel = table[kernel]
+    if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+        raise ValueError(f"has NaN or infinity in {name}")
+    return {"kernel": kernel.astype(np.float32), "bias": bias.astype(np.float32)}
 
 
 def load_network(
@@ -201,14 +236,9 @@ def load_network(
     numerics: Numerics = Numerics(),
     pool_rounding: str = "ceil",
 ) -> Network:
-    """Load a network from a weight file onto the device.
+    """Load a network from a weight file, the bundled one by default, onto the device.
 
-    Args:
-      path: weight file; the bundled one by default.
-      pooling: see `features`, also for the arguments that follow.
-      padding: see `features`.
-      numerics: see `features`.
-      pool_rounding: see `features`.
+    The other arguments are those of `features`.
 
     Raises:
       RequestError: the file is damaged, or an option is unknown.
@@ -222,43 +252,3 @@ def load_network(
         numerics=numerics,
         pool_rounding=pool_rounding,
     )
-
-
-def _conv(
-    tensors: Mapping[str, np.ndarray],
-    name: str,
-    inputs: int,
-    outputs: int,
-    path: str | pathlib.Path,
-) -> dict[str, np.ndarray]:
-    bias = tensors.get(f"{name}/bias")
-    indices = tensors.get(f"{name}/indices", tensors.get(f"{name}/kernel"))
-    expected = (outputs, inputs, 3, 3)
-    if bias is None or indices is None or bias.shape != (outputs,):
-        raise RequestError(f"weights: {str(path)!r} has no complete {name}")
-    if indices.shape != expected:
-        raise RequestError(
-            f"weights: {name} in {str(path)!r} has shape {indices.shape}, "
-            f"expected {expected}"
-        )
-    kernel = np.ascontiguousarray(indices.transpose(2, 3, 1, 0))
-    if f"{name}/indices" in tensors:
-        table = tensors.get(f"{name}/table")
-        if kernel.dtype != np.uint8 or table is None or table.shape != (256,):
-            raise RequestError(
-                f"weights: {name} in {str(path)!r} needs uint8 indices and a table "
-                "of 256 entries"
-            )
-        kernel = table[kernel]
-    if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
-        raise RequestError(f"weights: {name} in {str(path)!r} holds NaN or infinity")
-    return {"kernel": kernel.astype(np.float32), "bias": bias.astype(np.float32)}
-
-
-def _preprocessing(metadata: Mapping[str, str], path: pathlib.Path) -> Preprocessing:
-    try:
-        return msgspec.json.decode(metadata["preprocessing"], type=Preprocessing)
-    except (KeyError, msgspec.MsgspecError) as error:
-        raise RequestError(
-            f"weights: {str(path)!r} has no valid preprocessing ({error})"
-        ) from None

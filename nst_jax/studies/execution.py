@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from nst_jax.studies.execution_pairs import (
     ComparisonGroup,
     comparison_groups,
     is_execution_axis,
-    start_ulps,
 )
 from nst_jax.studies.formatting import format_interval, format_percent, round_digits
 from nst_jax.studies.results import Plot, Series, StudyResult, Table
@@ -32,58 +31,38 @@ def study_execution(run_data: RunData) -> StudyResult:
     groups = comparison_groups(run_data, axes[0])
     if not groups:
         return StudyResult()
-    arms = _arm_names(run_data, axes[0])
     index = [run_data.run["axes"][i]["name"] for i in run_data.other_axes(axes[0])]
+    device = run_data.run.get("device", {}).get("platform", "device")
     sentences: list[str] = []
     for group in groups:
-        sentences += _difference_sentences(run_data, arms, group)
-        sentences += _variance_sentences(run_data, arms, group)
+        sentences += _difference_sentences(device, group)
+        sentences += _variance_sentences(group)
     return StudyResult(
         tuple(sentences),
         (
-            _difference_table(run_data, arms, [*index, "arm"], groups),
-            _cost_table(run_data, arms, [*index, "arm"], groups),
+            _difference_table(run_data, [*index, "arm"], groups),
+            _cost_table(run_data, [*index, "arm"], groups),
         ),
-        tuple(plot for group in groups for plot in _growth_plots(arms, group)),
+        tuple(plot for group in groups for plot in _growth_plots(group)),
     )
 
 
-def _arm_names(run_data: RunData, axis: int) -> list[str]:
-    """Labels of the axis; a number or a boolean has the axis name before it."""
-    name, labels = (run_data.run["axes"][axis][key] for key in ("name", "labels"))
-    return [f"{name} {label}" if _is_value(label) else label for label in labels]
-
-
-def _is_value(label: str) -> bool:
-    try:
-        float(label)
-    except ValueError:
-        return label in ("True", "False")
-    return True
-
-
-def _noun(run_data: RunData) -> str:
-    return "image" if run_data.seed_axis is None else "seed"
-
-
 def _difference_table(
-    run_data: RunData,
-    arms: Sequence[str],
-    index: Sequence[str],
-    groups: Sequence[ComparisonGroup],
+    run_data: RunData, index: Sequence[str], groups: Sequence[ComparisonGroup]
 ) -> Table:
-    count = f"{_noun(run_data)}s"
+    has_seeds = run_data.seed_axis is not None
+    count = "seeds" if has_seeds else "images"
     records = []
     for group in groups:
-        for arm, pairs in group.pairs.items():
-            record = _difference_record(count, [pair.divergence for pair in pairs])
-            record["loss (relative)"] = round_digits(max(pair.loss for pair in pairs))
-            records.append(([*group.labels, arms[arm]], record))
+        for arm in group.arms:
+            record = _difference_record(count, arm.divergences)
+            record["loss (relative)"] = round_digits(max(arm.losses))
+            records.append(([*group.labels, arm.name], record))
         if group.seeds:
             record = _difference_record(count, group.seeds) | {"max ulps": None}
             records.append(([*group.labels, "another seed"], record))
-    title = f"Difference from {arms[0]} (exact canvases in [0, 1]"
-    if run_data.seed_axis is not None:
+    title = f"Difference from {groups[0].names[0]} (exact canvases in [0, 1]"
+    if has_seeds:
         title += (
             "; over seeds: earliest step, largest maximum, mean, and root mean square "
             "of the RMS"
@@ -108,10 +87,7 @@ def _difference_record(count: str, divergences: Sequence[Divergence]) -> dict[st
 
 
 def _cost_table(
-    run_data: RunData,
-    arms: Sequence[str],
-    index: Sequence[str],
-    groups: Sequence[ComparisonGroup],
+    run_data: RunData, index: Sequence[str], groups: Sequence[ComparisonGroup]
 ) -> Table:
     """Run time per step and batch slot; padding of the last batch counts as slots."""
     records = []
@@ -130,9 +106,9 @@ def _cost_table(
             ratio = round_digits(time / seconds[0]) if 0 in seconds else None
             record = {
                 "milliseconds": round_digits(1000 * time),
-                f"relative to {arms[0]}": ratio,
+                f"relative to {group.names[0]}": ratio,
             }
-            records.append(([*group.labels, arms[arm]], record))
+            records.append(([*group.labels, group.names[arm]], record))
     title = "Time per step of a member, including the recording of its canvases"
     return Table.from_records(title, index, records)
 
@@ -172,31 +148,23 @@ def _median_growth(divergences: Sequence[Divergence]) -> Growth | None:
     return growths[(len(growths) - 1) // 2] if growths else None
 
 
-def _difference_sentences(
-    run_data: RunData, arms: Sequence[str], group: ComparisonGroup
-) -> list[str]:
-    device = run_data.run.get("device", {}).get("platform", "device")
-    identical: list[tuple[str, list[Divergence]]] = []
-    differing: list[tuple[str, list[Divergence]]] = []
-    for arm, pairs in group.pairs.items():
-        divergences = [pair.divergence for pair in pairs]
-        (identical if all(d.equal for d in divergences) else differing).append(
-            (arms[arm], divergences)
-        )
+def _difference_sentences(device: str, group: ComparisonGroup) -> list[str]:
+    reference = f"“{group.names[0]}”{group.setting}"
     sentences = []
-    if identical:
-        names = "; ".join(name for name, _ in identical)
-        steps = _describe_steps(identical[0][1][0].steps)
+    if identical := [arm for arm in group.arms if arm.is_identical]:
+        names = "; ".join(arm.name for arm in identical)
+        steps = _describe_steps(identical[0].divergences[0].steps)
         sentences.append(
-            f"Bit-identical to “{arms[0]}”{group.setting} on this {device}, compared "
-            f"{steps}: {names}."
+            f"Bit-identical to {reference} on this {device}, compared {steps}: {names}."
         )
-    reference = ""
-    if group.seeds:
-        reference = f", against {_format_rms(group.seeds)} between seeds"
-    for name, divergences in differing:
-        first, growth = _first_difference(divergences), _median_growth(divergences)
-        assert first is not None
+    scale = f", against {_format_rms(group.seeds)} between seeds" if group.seeds else ""
+    for arm in group.arms:
+        first, growth = (
+            _first_difference(arm.divergences),
+            _median_growth(arm.divergences),
+        )
+        if first is None:
+            continue
         rate = ""
         if growth:
             rate = (
@@ -204,9 +172,9 @@ def _difference_sentences(
                 f"fitted over steps {growth.first} to {growth.last}."
             )
         sentences.append(
-            f"“{name}” is not bit-identical to “{arms[0]}”{group.setting}: they first "
-            f"differ {first[0]} step {first[1]}, and the RMS difference at the end is "
-            f"{_format_rms(divergences)} in [0, 1]{reference}.{rate}"
+            f"“{arm.name}” is not bit-identical to {reference}: they first differ "
+            f"{first[0]} step {first[1]}, and the RMS difference at the end is "
+            f"{_format_rms(arm.divergences)} in [0, 1]{scale}.{rate}"
         )
     return sentences
 
@@ -218,22 +186,19 @@ def _describe_steps(steps: Sequence[int]) -> str:
     return f"at all {len(steps)} {recorded}steps"
 
 
-def _variance_sentences(
-    run_data: RunData, arms: Sequence[str], group: ComparisonGroup
-) -> list[str]:
+def _variance_sentences(group: ComparisonGroup) -> list[str]:
     """Split the variance of the first arm and each differing one by cause."""
     sentences = []
-    reference_ulps = start_ulps(run_data, group.members[0][0])
-    for arm, pairs in group.pairs.items():
-        if len(pairs) < 2 or all(pair.divergence.equal for pair in pairs):
+    for arm in group.arms:
+        seeds = len(arm.divergences)
+        if seeds < 2 or arm.is_identical:
             continue
-        share = variance_components(np.stack([pair.ends for pair in pairs])).share
-        ulps = abs(start_ulps(run_data, pairs[0].member) - reference_ulps)
-        cause = f"{ulps} ulp of one starting value" if ulps else "the execution"
-        names = f"“{arms[0]}” and “{arms[arm]}”"
+        share = variance_components(np.stack(arm.ends)).share
+        cause = f"{arm.ulps} ulp of one starting value" if arm.ulps else "the execution"
+        names = f"“{group.names[0]}” and “{arm.name}”"
         head = f"Variance among the images of {names}{group.setting}:"
         interval = format_interval(share, lambda x: format_percent(min(max(x, 0), 1)))
-        interval = interval or f"{len(pairs)} seeds, too few for a confidence interval"
+        interval = interval or f"{seeds} seeds, too few for a confidence interval"
         sentences.append(
             f"{head} all that is measurable is due to {cause} ({interval})."
             if share.value > 1
@@ -243,13 +208,13 @@ def _variance_sentences(
     return sentences
 
 
-def _growth_plots(arms: Sequence[str], group: ComparisonGroup) -> list[Plot]:
+def _growth_plots(group: ComparisonGroup) -> list[Plot]:
     """RMS distance by step of the arms that differ, and of another seed."""
-    curves: Mapping[str, Sequence[Divergence]] = {
-        arms[arm]: [pair.divergence for pair in pairs]
-        for arm, pairs in group.pairs.items()
-        if not all(pair.divergence.equal for pair in pairs)
-    } | ({"another seed": group.seeds} if group.seeds else {})
+    curves: dict[str, Sequence[Divergence]] = {
+        arm.name: arm.divergences for arm in group.arms if not arm.is_identical
+    }
+    if group.seeds:
+        curves["another seed"] = group.seeds
     series = []
     for name, divergences in curves.items():
         rms = np.sqrt(np.square([d.distances for d in divergences]).mean(0))
@@ -257,5 +222,5 @@ def _growth_plots(arms: Sequence[str], group: ComparisonGroup) -> list[Plot]:
         series.append(Series(name, divergences[0].steps, y))
     if not series or len(series[0].x) < 2:
         return []
-    title = f"Growth of the difference from {arms[0]}{group.setting}"
+    title = f"Growth of the difference from {group.names[0]}{group.setting}"
     return [Plot(title, tuple(series), "step", "RMS distance")]

@@ -188,14 +188,13 @@ def _sheet_by_loss(run_data: RunData, group: SeedGroup) -> list[Picture]:
         return []
     order = sorted(range(len(losses)), key=losses.__getitem__)
     selected = evenly_spaced(order, MAX_IMAGES)
-    count, height, width, channels = len(selected), *group.pictures.shape[1:]
-    columns = min(count, COLUMNS)
-    shape = math.ceil(count / columns) * (height + GAP), columns * (width + GAP)
-    sheet = np.ones((*shape, channels))
-    for i, member in enumerate(selected):
-        y, x = i // columns * (height + GAP), i % columns * (width + GAP)
-        sheet[y : y + height, x : x + width] = group.pictures[member]
-    of_all = "" if count == len(order) else f"{count} of "
+    margins = (0, 0), (0, GAP), (0, GAP), (0, 0)
+    tiles = np.pad(group.pictures[selected], margins, constant_values=1)
+    columns = min(len(tiles), COLUMNS)
+    blanks = np.ones((-len(tiles) % columns, *tiles.shape[1:]))
+    rows = np.split(np.concatenate([tiles, blanks]), -(-len(tiles) // columns))
+    sheet = np.concatenate([np.concatenate(row, axis=1) for row in rows])
+    of_all = "" if len(tiles) == len(order) else f"{len(tiles)} of "
     title = (
         f"{group.label}: {of_all}{len(order)} seeds by ascending loss, row by row, "
         f"from {losses[order[0]]:.4g} to {losses[order[-1]]:.4g}"

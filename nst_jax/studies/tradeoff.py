@@ -180,17 +180,15 @@ def _compare_methods(curves: Curves) -> tuple[list[str], tuple[Table, ...]]:
     )
     sentences, records = [], []
     for method in methods:
-        comparisons = [
-            (
-                images,
-                compare_curves(_points(by_name[method]), _points(by_name[reference])),
-            )
-            for images, by_name in curves.items()
-            if reference in by_name and method in by_name
-        ]
         ratios = []
-        for images, comparison in comparisons:
-            if comparison is not None:
+        for images, by_name in curves.items():
+            if not {reference, method} <= by_name.keys():
+                continue
+            points, reference_points = (
+                [(s.means[CONTENT].value, s.means[STYLE].value) for s in by_name[name]]
+                for name in (method, reference)
+            )
+            if comparison := compare_curves(points, reference_points):
                 ratios.append(comparison.mean)
                 cells = {
                     "mean": f"{comparison.mean:.2f}",
@@ -210,7 +208,3 @@ def _compare_methods(curves: Curves) -> tuple[list[str], tuple[Table, ...]]:
         return [], ()
     title = f"Ratio of the {STYLE} to {reference} at equal {CONTENT}"
     return sentences, (Table.from_records(title, ["images", "method"], records),)
-
-
-def _points(curve: list[QualitySetting]) -> Curve:
-    return [(s.means[CONTENT].value, s.means[STYLE].value) for s in curve]

@@ -1,1 +1,1 @@
-"""Measurements: each prints ratios, none is a test."""
+"""Measurements. Each script prints ratios, and none is a test."""

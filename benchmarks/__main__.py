@@ -1,12 +1,11 @@
-"""Every table that this machine can make, or those that are named.
+"""Make every table that this machine can make, or the named tables.
 
     python -m benchmarks --out=docs/benchmarks
     python -m benchmarks pixels convolution --out=docs/benchmarks
     python -m benchmarks accelerator --out=docs/benchmarks/gpu
 
-Each is a script of its own, run in a process of its own with its defaults, and ends
-what it has to say before the next begins: they are never timed beside one another.
-"accelerator" are those that a GPU is asked for, at the sizes it is used for.
+The scripts run one after the other, each in its own process with its defaults.
+"accelerator" selects the tables for a GPU, at the sizes it is used for.
 """
 
 import subprocess
@@ -17,15 +16,15 @@ from absl import app, flags
 from benchmarks import script
 
 _WIDE = "--arithmetics=float32,tf32,bfloat16"
-#: In this order; those of the last line need benchmarks/requirements.txt.
+#: In this order; the last line needs benchmarks/requirements.txt.
 SCRIPTS = (
     *("convolution", "pixels", "batches", "seeds", "strategies", "memory", "start"),
     *("scaling", "endurance", "bfloat16", "sweep"),
     *("gradient", "command"),
 )
-#: Where they are asked for other than with their defaults.
+#: Flags that differ from a script's defaults.
 FLAGS = {
-    "here": {"sweep": ("--size=64", "--steps=3"), "bfloat16": ("--size=64",)},
+    "default": {"sweep": ("--size=64", "--steps=3"), "bfloat16": ("--size=64",)},
     "accelerator": {
         "gradient": (_WIDE, "--members=1,8"),
         "batches": ("--size=256", "--batches=1,4,16,64", "--arithmetic=bfloat16"),
@@ -36,28 +35,28 @@ FLAGS = {
         "sweep": (_WIDE,),
     },
 }
-_OUT = flags.DEFINE_string("out", "", "A folder that gets the tables.")
+_OUT = flags.DEFINE_string("out", "", "Folder for the tables.")
 
 
 def main(argv: list[str]) -> None:
-    asked = argv[1:]
-    where = "accelerator" if asked[:1] == ["accelerator"] else "here"
-    every = list(SCRIPTS if where == "here" else FLAGS[where])
-    names = asked[where == "accelerator" :] or every
+    names = argv[1:]
+    mode = "accelerator" if names[:1] == ["accelerator"] else "default"
+    tables = list(SCRIPTS if mode == "default" else FLAGS[mode])
+    names = names[mode == "accelerator" :] or tables
     for name in names:
-        if name not in every:
+        if name not in tables:
             script.refuse(
-                f"there is no table {name!r}; there are {', '.join(every)}, and before "
-                "a name 'accelerator' may stand"
+                f"unknown table {name!r}; the tables are {', '.join(tables)}, and "
+                "'accelerator' may stand before their names"
             )
     failed = []
     for name in names:
         command = [sys.executable, "-m", f"benchmarks.{name}", f"--out={_OUT.value}"]
-        command += FLAGS[where].get(name, ())
+        command += FLAGS[mode].get(name, ())
         if subprocess.run(command, check=False).returncode:
             failed.append(name)
     if failed:
-        sys.exit(f"not made: {', '.join(failed)}")
+        sys.exit(f"failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Members' steps a second against the size of a batch, by solver.
+"""Member steps per second against the batch size, by solver.
 
     python -m benchmarks.batches
     python -m benchmarks.batches --size=256 --batches=1,8,64 --arithmetic=bfloat16
 
-The loss of configs/transfer.py from noise of so many seeds, in one program. Under
-`vmap` a line search lasts as long as its slowest member's, and the evaluations that a
-member asked for are fewer than were computed. Solvers without a search ask for one.
+The loss of configs/transfer.py from noise, each batch in one program. Under `vmap` a
+line search lasts as long as the slowest member's, so a batch computes more evaluations
+than its members request. Solvers without a line search request one per step.
 """
 
 import time
@@ -16,41 +16,40 @@ from absl import flags
 import nst_jax
 from benchmarks import script
 from benchmarks.evaluation import ARITHMETICS
-from benchmarks.lists import names, numbers
 from benchmarks.table import Table
 from nst_jax.ensemble.ensemble import Ensemble
 from nst_jax.optim.solvers import SOLVERS
 
-_SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.", lower_bound=32)
-_STEPS = flags.DEFINE_integer(
-    "steps", 10, "Steps that are timed, after as many.", lower_bound=1
+_SIZE = script.size_flag(128)
+_STEPS = script.count_flag("steps", 10, "Timed steps, after as many untimed ones.")
+_BATCHES = script.numbers_flag("batches", (1, 2, 4, 8, 16), "Batch sizes.")
+_SOLVERS = script.names_flag(
+    "solvers", ("lbfgs", "lbfgs_fixed", "adam"), SOLVERS, "Solvers."
 )
-_BATCHES = numbers("batches", (1, 2, 4, 8, 16), "Their sizes.")
-_SOLVERS = names("solvers", ("lbfgs", "lbfgs_fixed", "adam"), SOLVERS, "Which.")
 _ARITHMETIC = flags.DEFINE_enum(
-    "arithmetic", "float32", list(ARITHMETICS), "What products are made of."
+    "arithmetic", "float32", list(ARITHMETICS), "Precision of products."
 )
 
 
 def main() -> None:
     rows: list[tuple] = []
     for solver in _SOLVERS.value:
-        alone = None
+        first_rate = None
         for batch in map(int, _BATCHES.value):
-            rate, asked = measured(solver, batch)
-            alone = alone or rate
-            rows.append((solver, batch, rate, rate / alone, asked))
+            rate, evaluations = measure(solver, batch)
+            first_rate = first_rate or rate
+            rows.append((solver, batch, rate, rate / first_rate, evaluations))
     Table(
         "batches",
-        f"Members' steps a second, {_SIZE.value} px, {_ARITHMETIC.value}",
-        ("solver", "batch", "steps/s", "of one alone", "evaluations a step"),
+        f"Member steps per second, {_SIZE.value} px, {_ARITHMETIC.value}",
+        ("solver", "batch", "steps/s", "relative", "evaluations per step"),
         rows,
-        ["Evaluations are those that a member asked for, on average."],
+        ["Evaluations are the mean number that a member requested."],
     ).publish()
 
 
-def measured(solver: str, batch: int) -> tuple[float, float]:
-    """Members' steps a second, and evaluations that each asked for."""
+def measure(solver: str, batch: int) -> tuple[float, float]:
+    """Return member steps per second, and a member's evaluations per step."""
     experiment = nst_jax.Experiment(
         content="samples/chelsea.png",
         styles=("samples/swirls.jpg",),
@@ -64,14 +63,14 @@ def measured(solver: str, batch: int) -> tuple[float, float]:
     starts = group.starts(range(batch))
     ensemble = Ensemble.compile(group.problems(), starts.shape[1:], batch_size=batch)
     steps = _STEPS.value
-    looks = ensemble.optimise(starts, 2 * steps, look_every=steps)
-    next(looks)
-    first = next(looks)
+    results = ensemble.optimise(starts, 2 * steps, look_every=steps)
+    next(results)
+    first = next(results)
     began = time.perf_counter()
-    *_, last = looks
+    *_, last = results
     seconds = time.perf_counter() - began
-    asked = last.report.evaluations - first.report.evaluations
-    return batch * steps / seconds, float(np.mean(asked) / steps)
+    evaluations = last.report.evaluations - first.report.evaluations
+    return batch * steps / seconds, float(np.mean(evaluations) / steps)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,10 @@
-"""How far loss curves with features in bfloat16 are from those in float32.
+"""Loss curves with features in bfloat16, relative to float32.
 
     python -m benchmarks.bfloat16
 
-configs/transfer.py's terms on three pairs of the samples, from the same noise of a
-seed, by L-BFGS without a line search: one curve with the network in each, and on a
-device that has TF32 one with products in that. Beside them, what the least rounding
-does: the same start but for one unit in the last place of one value, in float32. A
-difference of that size is no loss of precision.
+The terms of configs/transfer.py on three pairs of samples, from the same noise, by
+L-BFGS without a line search. On a device with TF32, a third curve uses TF32 products.
+The noise floor is a float32 curve whose start differs by one ulp in one value.
 """
 
 import jax
@@ -19,40 +17,39 @@ from benchmarks.evaluation import ARITHMETICS
 from benchmarks.table import Table
 from configs import gallery
 
-_SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.", lower_bound=32)
-_STEPS = flags.DEFINE_integer("steps", 300, "Steps of the solver.", lower_bound=1)
-_SOLVER = flags.DEFINE_string("solver", "lbfgs_fixed", "Which.")
+_SIZE = script.size_flag(128)
+_STEPS = script.count_flag("steps", 300, "Steps of the solver.")
+_SOLVER = flags.DEFINE_string("solver", "lbfgs_fixed", "Name of the solver.")
 
 
 def main() -> None:
     rows: list[tuple] = []
-    less = ("bfloat16",) if jax.default_backend() == "cpu" else ("tf32", "bfloat16")
+    lower = ("bfloat16",) if jax.default_backend() == "cpu" else ("tf32", "bfloat16")
     for pair, (content, styles) in gallery.PAIRS.items():
-        wanted = curve(content, styles, "float32")
-        for name, other in (
-            *((name, curve(content, styles, name)) for name in less),
-            ("a rounding", curve(content, styles, "float32", ulps=1)),
-        ):
-            ratio = (other / wanted)[1:]
+        reference = loss_curve(content, styles, "float32")
+        curves = {name: loss_curve(content, styles, name) for name in lower}
+        curves["one ulp in the start"] = loss_curve(content, styles, "float32", ulps=1)
+        for name, curve in curves.items():
+            ratio = (curve / reference)[1:]
             off = 10 * (1 + np.flatnonzero(np.abs(ratio - 1) > 0.01))
             ends = map(float, (ratio.min(), ratio.max(), ratio[-1]))
             rows.append((pair, name, *ends, int(off.max(initial=0))))
     Table(
         "bfloat16",
-        f"Loss over that of float32, {_SIZE.value} px, {_STEPS.value} steps of "
+        f"Loss relative to float32, {_SIZE.value} px, {_STEPS.value} steps of "
         f"{_SOLVER.value}",
         (
-            *("pair", "features", "least from step 10 on", "most", "at the end"),
+            *("pair", "features", "minimum from step 10", "maximum", "final"),
             "last step off by 1 %",
         ),
         rows,
     ).publish()
 
 
-def curve(
+def loss_curve(
     content: str, styles: tuple[str, ...], arithmetic: str, ulps: int = 0
 ) -> np.ndarray:
-    """The loss at the start and every ten steps."""
+    """Return the loss at the start and every ten steps."""
     experiment = nst_jax.Experiment(
         content=content,
         styles=styles,

@@ -1,10 +1,10 @@
-"""What the network sees wrongly at a border, by its padding.
+"""Error of the network's features at a border, by padding.
 
     python -m benchmarks.borders
 
-Each picture is seen whole and without a margin; the figures are how far features on
-the border of the inner part are from those of the whole, over the size of these, at
-each layer that `Gram` and `Content` look at by default.
+Each image is seen whole and without a margin. The figures compare features on the
+border of the inner part with those of the whole, relative to the latter, at each
+default layer of `Gram` and `Content`.
 """
 
 import numpy as np
@@ -20,10 +20,8 @@ _PICTURES = flags.DEFINE_list(
     [f"samples/{name}.png" for name in ("astronaut", "chelsea", "coffee")],
     "Photographs.",
 )
-_SIZE = flags.DEFINE_integer("size", 512, "The longer side in pixels.", lower_bound=32)
-_MARGIN = flags.DEFINE_integer(
-    "margin", 96, "What is cut off on each side.", lower_bound=0
-)
+_SIZE = script.size_flag(512)
+_MARGIN = script.count_flag("margin", 96, "Pixels cut off on each side.", least=0)
 
 
 def main() -> None:
@@ -32,17 +30,18 @@ def main() -> None:
     means: dict[str, list[float]] = {padding: [] for padding in PADDINGS}
     for path in _PICTURES.value:
         picture = nst_jax.read_image(path, _SIZE.value)
-        # Of whole positions at every layer, or the last ones would see less.
+        # Whole positions at every layer; the last ones would see less otherwise.
         picture = picture[: len(picture) // 16 * 16, : picture.shape[1] // 16 * 16]
         for padding in PADDINGS:
             network = nst_jax.load_network(padding=padding)
-            found = padding_error(network, picture, _MARGIN.value, layers)
-            means[padding].append(float(np.mean([*found.values()])))
-            figures = [means[padding][-1], *(found[layer] for layer in layers)]
+            errors = padding_error(network, picture, _MARGIN.value, layers)
+            means[padding].append(float(np.mean([*errors.values()])))
+            figures = [means[padding][-1], *(errors[layer] for layer in layers)]
             print(f"{path} {padding}:", *(f"{figure:.2f}" for figure in figures))
     zeros = np.mean(means["zeros"])
-    for padding, own in means.items():
-        print(f"{padding}: {np.mean(own):.2f}, {np.mean(own) / zeros:.2f} of zeros")
+    for padding, values in means.items():
+        mean = np.mean(values)
+        print(f"{padding}: {mean:.2f}, {mean / zeros:.2f} relative to zeros")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,12 @@
-"""The whole command, as a person waits for it, beside the package pastiche's.
+"""Time of the whole command, compared with the package pastiche.
 
     pip install -r benchmarks/requirements.txt
     python -m benchmarks.command
 
-configs/pastiche.py on two pictures, which is pastiche's own loss, sizes and solver:
-ours with an empty cache of compiled programs, then pastiche's and ours with that cache,
-in turn for so many rounds.
+configs/pastiche.py (pastiche's loss, sizes and solver) on two images. First the command
+with an empty compilation cache, then pastiche's command and the cached command in turn.
 """
 
-import json
 import pathlib
 import re
 import statistics
@@ -19,17 +17,15 @@ import time
 
 from absl import flags
 
-import nst_jax
 from benchmarks import script
+from benchmarks.evaluation import write_resized
 from benchmarks.table import Table
 
-_CONTENT = flags.DEFINE_string("content", "samples/chelsea.png", "Content picture.")
-_STYLE = flags.DEFINE_string("style", "samples/swirls.jpg", "Style picture.")
-_SIZE = flags.DEFINE_integer("size", 256, "The longer side in pixels.", lower_bound=32)
-_STEPS = flags.DEFINE_integer("steps", 150, "Steps of L-BFGS.", lower_bound=1)
-_ROUNDS = flags.DEFINE_integer(
-    "rounds", 3, "Of pastiche's command and ours.", lower_bound=1
-)
+_CONTENT = flags.DEFINE_string("content", "samples/chelsea.png", "Content image.")
+_STYLE = flags.DEFINE_string("style", "samples/swirls.jpg", "Style image.")
+_SIZE = script.size_flag(256)
+_STEPS = script.count_flag("steps", 150, "Steps of L-BFGS.")
+_ROUNDS = script.count_flag("rounds", 3, "Rounds of both commands.")
 
 
 def main() -> None:
@@ -43,46 +39,41 @@ def main() -> None:
         ]
     peer = statistics.median(seconds for (seconds, _), _ in rounds)
     warm = statistics.median(seconds for _, (seconds, _) in rounds)
-    ratios = [mine / other for (other, _), (mine, _) in rounds]
+    ratios = [our_s / their_s for (their_s, _), (our_s, _) in rounds]
     Table(
         "command",
         f"Whole command, {_SIZE.value} px, {_STEPS.value} steps of L-BFGS",
-        ("command", "s", "of pastiche", "loss at the end"),
+        ("command", "s", "relative to pastiche", "final loss"),
         [
-            ("nst_jax, nothing compiled before", cold, cold / peer, loss),
+            ("nst_jax, not cached", cold, cold / peer, loss),
             ("pastiche", peer, 1.0, rounds[0][0][1]),
-            ("nst_jax, programs kept", warm, statistics.median(ratios), loss),
+            ("nst_jax, cached", warm, statistics.median(ratios), loss),
         ],
         [
-            f"{_CONTENT.value}, {_STYLE.value}; medians of {len(rounds)} rounds, the "
-            f"last ratio of pairs, which were {min(ratios):.2f} to {max(ratios):.2f}."
+            f"{_CONTENT.value}, {_STYLE.value}; medians of {len(rounds)} rounds. The "
+            f"last ratio is of pairs, from {min(ratios):.2f} to {max(ratios):.2f}."
         ],
     ).publish()
 
 
 def ours(workdir: pathlib.Path, cache: pathlib.Path) -> tuple[float, float]:
-    """Seconds of the launch command, and its loss."""
-    command = [
-        *(sys.executable, "launch.py", "--config=configs/pastiche.py"),
-        *(f"--workdir={workdir}", f"--jax_compilation_cache_dir={cache}"),
+    """Return the seconds and the final loss of the launch command."""
+    seconds, run = script.timed_launch(
+        workdir,
+        "--config=configs/pastiche.py",
+        f"--jax_compilation_cache_dir={cache}",
         f"--config.content={_CONTENT.value}",
         f"--config.styles=('{_STYLE.value}',)",
-        *(f"--config.size={_SIZE.value}", f"--config.steps={_STEPS.value}"),
-    ]
-    began = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    seconds = time.perf_counter() - began
-    (member,) = json.loads((workdir / "run.json").read_text())["members"]
+        f"--config.size={_SIZE.value}",
+        f"--config.steps={_STEPS.value}",
+    )
+    (member,) = run["members"]
     return seconds, member["loss"]
 
 
 def theirs(folder: pathlib.Path) -> tuple[float, float]:
-    """Seconds of pastiche's command, and its loss."""
-    paths: list[str] = []
-    for picture in (_CONTENT.value, _STYLE.value):
-        image = nst_jax.read_image(picture, _SIZE.value, resample="bilinear")
-        paths.append(str(folder / f"{len(paths)}.png"))
-        nst_jax.write_image(paths[-1], image)
+    """Return the seconds and the final loss of pastiche's command."""
+    paths, _ = write_resized((_CONTENT.value, _STYLE.value), _SIZE.value, folder)
     size = str(_SIZE.value)
     command = [
         *(sys.executable, "-m", "pastiche"),

@@ -1,13 +1,13 @@
-"""Two tools' own loops, written again in PyTorch, against our presets of them.
+"""Loops of two tools, rewritten in PyTorch, compared with our presets.
 
     pip install -r benchmarks/requirements.txt
     python -m benchmarks.conventions --size=128 --steps=100
 
-Theirs follows the tool: its preprocessing, its formulas as it writes them, and
-torch.optim.LBFGS as it calls it. Ours is `nst_jax.preset`. Both have the bundled
-weights, the same pictures and the same start. The last line of each tool is our
-canvas in their formula, so that the losses are told apart from the solvers. The
-goldens of tests/losses/test_conventions.py are the lines of step 0.
+"Theirs" follows the tool: its preprocessing, its formulas and its call of
+torch.optim.LBFGS. "Ours" is `nst_jax.preset`. Both use the bundled weights, the same
+images and the same start. The last line of each tool evaluates our canvas by their
+formula, which separates losses from solvers. The goldens of
+tests/losses/test_conventions.py are the lines of step 0.
 """
 
 import dataclasses
@@ -23,11 +23,12 @@ from benchmarks.peer import CONTENT_LAYER, Features, convolutions
 from benchmarks.peer import network as peer_network
 from nst_jax.losses.style import STYLE_LAYERS
 from nst_jax.models.preprocessing import CAFFE
+from nst_jax.optim.solvers import Report
 
-_SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.", lower_bound=32)
-_STEPS = flags.DEFINE_integer("steps", 100, "Iterations of L-BFGS.", lower_bound=1)
-_CONTENT = flags.DEFINE_string("content", "samples/chelsea.png", "Content picture.")
-_STYLE = flags.DEFINE_string("style", "samples/swirls.jpg", "Style picture.")
+_SIZE = script.size_flag(128)
+_STEPS = script.count_flag("steps", 100, "Iterations of L-BFGS.")
+_CONTENT = flags.DEFINE_string("content", "samples/chelsea.png", "Content image.")
+_STYLE = flags.DEFINE_string("style", "samples/swirls.jpg", "Style image.")
 
 
 def network(x: torch.Tensor) -> Features:
@@ -36,23 +37,23 @@ def network(x: torch.Tensor) -> Features:
 
 
 def gram(features: torch.Tensor) -> torch.Tensor:
-    """FFᵀ over the number of elements, as both tools have it."""
+    """Return FFᵀ divided by the number of elements, as in both tools."""
     _, channels, height, width = features.shape
     flat = features.reshape(channels, height * width)
     return flat @ flat.T / (channels * height * width)
 
 
 def johnson(x: torch.Tensor, content: Features, style: Features) -> torch.Tensor:
-    """(content, style, variation) losses of a canvas.
+    """Return the (content, style, variation) losses of a canvas.
 
-    The tool has the gradient of the last, and leaves it out of the loss that it prints;
-    its L-BFGS looks at gradients only.
+    The tool applies the gradient of the variation but omits it from the printed loss.
+    Its L-BFGS uses gradients only.
     """
     mse = torch.nn.functional.mse_loss
-    seen = network(x)
-    content_loss = 5 * mse(seen[CONTENT_LAYER], content[CONTENT_LAYER])
+    taps = network(x)
+    content_loss = 5 * mse(taps[CONTENT_LAYER], content[CONTENT_LAYER])
     style_loss = sum(
-        100 * mse(gram(seen[layer]), gram(style[layer])) for layer in STYLE_LAYERS
+        100 * mse(gram(taps[layer]), gram(style[layer])) for layer in STYLE_LAYERS
     )
     corner = x[..., :-1, :-1]
     right, below = corner - x[..., :-1, 1:], corner - x[..., 1:, :-1]
@@ -61,12 +62,12 @@ def johnson(x: torch.Tensor, content: Features, style: Features) -> torch.Tensor
 
 
 def gordicaleksa(x: torch.Tensor, content: Features, style: Features) -> torch.Tensor:
-    """(content, style, variation) losses of a canvas."""
+    """Return the (content, style, variation) losses of a canvas."""
     mse = torch.nn.functional.mse_loss
-    seen = network(x)
-    content_loss = mse(content[CONTENT_LAYER], seen[CONTENT_LAYER])
+    taps = network(x)
+    content_loss = mse(content[CONTENT_LAYER], taps[CONTENT_LAYER])
     style_loss = sum(
-        mse(gram(style[layer]), gram(seen[layer]), reduction="sum")
+        mse(gram(style[layer]), gram(taps[layer]), reduction="sum")
         for layer in STYLE_LAYERS
     ) / len(STYLE_LAYERS)
     variation = (x[..., :-1] - x[..., 1:]).abs().sum()
@@ -77,7 +78,7 @@ def gordicaleksa(x: torch.Tensor, content: Features, style: Features) -> torch.T
 
 @dataclasses.dataclass(frozen=True)
 class Tool:
-    """One tool: the value of white, its losses, its options of torch.optim.LBFGS."""
+    """A tool's value of white, its losses, and its options of torch.optim.LBFGS."""
 
     white: int
     losses: Callable[[torch.Tensor, Features, Features], torch.Tensor]
@@ -90,8 +91,8 @@ TOOLS = {
 }
 
 
-class Theirs:
-    """A tool's loop on a content and a style picture [H, W, 3]."""
+class ToolLoop:
+    """A tool's loop on a content and a style image [H, W, 3]."""
 
     def __init__(self, tool: Tool, content: np.ndarray, style: np.ndarray):
         self.tool = tool
@@ -100,7 +101,7 @@ class Theirs:
             self.style = network(self.tensor(style))
 
     def tensor(self, image: np.ndarray) -> torch.Tensor:
-        """[1, 3, H, W], BGR, less the mean."""
+        """Return an image as [1, 3, H, W] in BGR, minus the mean."""
         mean = np.asarray(CAFFE.mean, np.float32)
         bgr = image[..., ::-1] * np.float32(self.tool.white) - mean
         return torch.from_numpy(np.ascontiguousarray(bgr.transpose(2, 0, 1)))[None]
@@ -108,8 +109,8 @@ class Theirs:
     def losses(self, x: torch.Tensor) -> torch.Tensor:
         return self.tool.losses(x, self.content, self.style)
 
-    def optimised(self, start: np.ndarray, steps: int) -> tuple[torch.Tensor, int]:
-        """The canvas after some iterations, and the evaluations they took."""
+    def optimise(self, start: np.ndarray, steps: int) -> tuple[torch.Tensor, int]:
+        """Return the canvas after some iterations, and the number of evaluations."""
         x = self.tensor(start).requires_grad_()
         solver = torch.optim.LBFGS(
             [x], max_iter=steps, history_size=100, **self.tool.options
@@ -128,7 +129,7 @@ class Theirs:
         return x.detach(), evaluations
 
 
-def row(name: str, losses: np.ndarray, evaluations: int | str = "") -> str:
+def format_row(name: str, losses: np.ndarray, evaluations: int | str = "") -> str:
     content, style, variation = losses
     ratio = f"{content / style:.4g}" if content else "0"
     return (
@@ -138,43 +139,40 @@ def row(name: str, losses: np.ndarray, evaluations: int | str = "") -> str:
 
 
 def compare(name: str, size: int, steps: int) -> None:
-    (group,) = nst_jax.build(
-        nst_jax.preset(
-            name,
-            content=_CONTENT.value,
-            styles=(_STYLE.value,),
-            size=size,
-            steps=steps,
-        )
-    ).groups
+    content, styles = _CONTENT.value, (_STYLE.value,)
+    experiment = nst_jax.preset(
+        name, content=content, styles=styles, size=size, steps=steps
+    )
+    (group,) = nst_jax.build(experiment).groups
     starts = group.starts([0])
-    theirs = Theirs(TOOLS[name], group.content, group.styles[0])
+    theirs = ToolLoop(TOOLS[name], group.content, group.styles[0])
     result = nst_jax.run(group.problems(), starts, steps=steps, look_every=steps)
-    first, last = (
-        np.array(
+
+    def our_losses(report: Report) -> np.ndarray:
+        kinds = "content", "style", "variation"
+        parts = report.parts.items()
+        return np.array(
             [
-                sum(
-                    float(value[0])
-                    for key, value in report.parts.items()
-                    if kind in key
-                )
-                for kind in ("content", "style", "variation")
+                sum(float(value[0]) for name, value in parts if kind in name)
+                for kind in kinds
             ]
         )
-        for report in (result.history[0], result.history[-1])
-    )
 
-    def at(x: torch.Tensor) -> np.ndarray:
+    def their_losses(x: torch.Tensor) -> np.ndarray:
         with torch.no_grad():
             return theirs.losses(x).numpy()
 
-    end, evaluations = theirs.optimised(starts[0], steps)
-    print(row(f"{name}, step 0, theirs", at(theirs.tensor(starts[0]))))
-    print(row(f"{name}, step 0, ours", first))
-    print(row(f"{name}, step {steps}, theirs", at(end), evaluations))
-    ours = int(result.history[-1].evaluations[0])
-    print(row(f"{name}, step {steps}, ours", last, ours))
-    print(row("the same by their formula", at(theirs.tensor(result.canvas[0]))))
+    end, evaluations = theirs.optimise(starts[0], steps)
+    first, last = result.history[0], result.history[-1]
+    ours = int(last.evaluations[0])
+    for label, losses, count in (
+        (f"{name}, step 0, theirs", their_losses(theirs.tensor(starts[0])), ""),
+        (f"{name}, step 0, ours", our_losses(first), ""),
+        (f"{name}, step {steps}, theirs", their_losses(end), evaluations),
+        (f"{name}, step {steps}, ours", our_losses(last), ours),
+        ("ours by their formula", their_losses(theirs.tensor(result.canvas[0])), ""),
+    ):
+        print(format_row(label, losses, count))
 
 
 def main() -> None:

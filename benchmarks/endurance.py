@@ -1,11 +1,10 @@
-"""Memory, open files and logs of long runs, from their beginning to their end.
+"""Memory, open files and logs over long runs.
 
     python -m benchmarks.endurance
 
-One member for ten thousand steps, and a thousand members in batches, each by the launch
-script with small pictures. The process is asked twice a second; what it holds in the
-first and in the last quarter of the time in which it optimises is compared, for what
-grows shows there.
+One member for ten thousand steps, and a thousand members in batches, with small images.
+The process is sampled twice a second. The first and the last quarter of the samples
+during optimisation are compared, which reveals growth.
 """
 
 import pathlib
@@ -16,14 +15,13 @@ import tempfile
 import time
 
 import psutil
-from absl import flags
 
 from benchmarks import script
 from benchmarks.table import Table
 
-_STEPS = flags.DEFINE_integer("steps", 10_000, "Of one member.", lower_bound=1)
-_MEMBERS = flags.DEFINE_integer("members", 1000, "Of a short run.", lower_bound=1)
-_SIZE = flags.DEFINE_integer("size", 32, "The longer side in pixels.", lower_bound=32)
+_STEPS = script.count_flag("steps", 10_000, "Steps of the one member.")
+_MEMBERS = script.count_flag("members", 1000, "Members of the short run.")
+_SIZE = script.size_flag(32)
 
 
 def main() -> None:
@@ -37,55 +35,54 @@ def main() -> None:
     }
     rows: list[tuple] = []
     with tempfile.TemporaryDirectory() as folder:
-        for number, (name, asked) in enumerate(runs.items()):
+        for number, (name, arguments) in enumerate(runs.items()):
             workdir = pathlib.Path(folder) / str(number)
-            seen, log = watched(asked, workdir)
-            quarter = max(len(seen) // 4, 1)
-            early, late = seen[:quarter], seen[-quarter:]
-            held = [statistics.median(m for m, _ in part) for part in (early, late)]
-            files = [max(n for _, n in part) for part in (early, late)]
+            samples, log = sample_run(arguments, workdir)
+            quarter = max(len(samples) // 4, 1)
+            parts = samples[:quarter], samples[-quarter:]
+            memory = [statistics.median(m for m, _ in part) / 2**20 for part in parts]
+            files = [max(n for _, n in part) for part in parts]
             metrics = (workdir / "metrics.jsonl").stat().st_size
-            memory = [x / 2**20 for x in held]
             rows.append((name, *memory, *files, log / 2**10, metrics / 2**20))
     Table(
         "endurance",
-        f"Long runs at {_SIZE.value} px: the first and the last quarter",
+        f"Long runs at {_SIZE.value} px: first and last quarter",
         (
-            *("run", "MiB at first", "MiB at last", "open files at first", "at last"),
-            *("KiB of log", "MiB of metrics"),
+            *("run", "MiB, first", "MiB, last", "open files, first"),
+            *("open files, last", "KiB of log", "MiB of metrics"),
         ),
         rows,
     ).publish()
 
 
-def watched(
-    asked: tuple[str, ...], workdir: pathlib.Path
+def sample_run(
+    arguments: tuple[str, ...], workdir: pathlib.Path
 ) -> tuple[list[tuple[int, int]], int]:
-    """(bytes, open files) while it optimises, and bytes that it logged in all."""
+    """Return (bytes, open files) during optimisation, and the bytes of the log."""
     command = [
-        *(sys.executable, "launch.py", f"--workdir={workdir}", *asked),
+        *(sys.executable, "launch.py", f"--workdir={workdir}", *arguments),
         *(f"--config.size={_SIZE.value}", "--config.solver.name=adam"),
         "--config.canvas.kind=noise",
     ]
-    seen: list[tuple[int, int]] = []
+    samples: list[tuple[int, int]] = []
     with tempfile.TemporaryFile() as log:
         with subprocess.Popen(command, stdout=log, stderr=log) as process:
-            watching = psutil.Process(process.pid)
+            observed = psutil.Process(process.pid)
             while process.poll() is None:
                 metrics = workdir / "metrics.jsonl"
                 begun = metrics.exists() and metrics.stat().st_size > 0
-                ended = (workdir / "report.html").exists() and begun and _done(workdir)
-                if begun and not ended:
-                    held = watching.memory_info().rss
-                    seen.append((held, watching.num_fds()))
+                reported = (workdir / "report.html").exists()
+                if begun and not (reported and _is_optimised(workdir)):
+                    memory = observed.memory_info().rss
+                    samples.append((memory, observed.num_fds()))
                 time.sleep(0.5)
         if process.returncode:
             sys.exit(f"{' '.join(command)} ended with {process.returncode}")
-        return seen, log.seek(0, 2)
+        return samples, log.seek(0, 2)
 
 
-def _done(workdir: pathlib.Path) -> bool:
-    """Whether only the report is still to be written."""
+def _is_optimised(workdir: pathlib.Path) -> bool:
+    """Return whether only the report remains to be written."""
     return '"status": "running"' not in (workdir / "run.json").read_text()[:200]
 
 

@@ -1,10 +1,8 @@
-"""One value and gradient of configs/pastiche.py's loss, as an optimisation runs it.
+"""One value and gradient of the loss of configs/pastiche.py, and a device's limits."""
 
-And what a device can do at most, to hold that against.
-"""
-
+import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +10,10 @@ import numpy as np
 
 import nst_jax
 
-#: FLOP a pixel of one evaluation in the direct form: to relu5_1, there and back.
+#: FLOP per pixel of one evaluation in the direct form: to relu5_1, forward and back.
 FLOP = 1.45e6
-#: What products are made of: float32, by the form of convolutions that suits the device
-#: or by the direct one, or less. A CPU has no TF32, and computes it as float32.
+#: Precision of products. "float32" uses the convolution form that suits the device. A
+#: CPU has no TF32 and computes it as float32.
 ARITHMETICS = {
     "float32": nst_jax.Numerics(),
     "direct": nst_jax.Numerics(convolution="direct"),
@@ -25,12 +23,12 @@ ARITHMETICS = {
 
 
 def inner() -> int:
-    """Evaluations a round, inside one compiled loop: a GPU's are over in no time."""
+    """Return the evaluations per round, in one compiled loop; more for a fast GPU."""
     return 2 if jax.default_backend() == "cpu" else 20
 
 
 def pictures(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Content, style and canvas: three bundled pictures, square."""
+    """Return content, style and canvas: three bundled images, [size, size, 3]."""
     names = "chelsea.png", "swirls.jpg", "coffee.png"
     images = [nst_jax.read_image(f"samples/{name}") for name in names]
     shape = size, size, 3
@@ -40,18 +38,33 @@ def pictures(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return content, style, canvas
 
 
+def write_resized(
+    paths: Sequence[str], size: int, folder: pathlib.Path
+) -> tuple[list[str], tuple[int, ...]]:
+    """Write images at a size, by Pillow's bilinear filter.
+
+    Returns:
+      The new paths, and the height and width of the last image.
+    """
+    resized = [str(folder / f"{number}.png") for number in range(len(paths))]
+    for path, output in zip(paths, resized, strict=True):
+        image = nst_jax.read_image(path, size, resample="bilinear")
+        nst_jax.write_image(output, image)
+    return resized, image.shape[:2]
+
+
 def ours(
     content: np.ndarray,
     style: np.ndarray,
     canvas: np.ndarray,
     arithmetic: str = "float32",
 ) -> Callable[[], float]:
-    """A call that evaluates `inner()` times, each from where the last one led.
+    """Return a call that makes `inner()` evaluations in succession.
 
     Args:
       content: [H, W, 3].
       style: [H, W, 3].
-      canvas: [H, W, 3], or [N, H, W, 3] for so many members, whose losses it adds.
+      canvas: [H, W, 3], or [N, H, W, 3] for N members, whose losses are added.
       arithmetic: a key of `ARITHMETICS`.
     """
     objective = nst_jax.Objective((nst_jax.Content(), nst_jax.Gram()))
@@ -77,22 +90,22 @@ def ours(
     return lambda: float(evaluate(problem, on_device)[1])
 
 
-def product(arithmetic: str) -> float:
-    """FLOP/s of one large matrix product: the best of five."""
+def matmul_rate(arithmetic: str) -> float:
+    """Return the FLOP/s of one large matrix product, best of five."""
     numerics = ARITHMETICS[arithmetic]
     side = 4096 if jax.default_backend() == "cpu" else 16384
-    # Constant data would cost a GPU less power, and so less time.
+    # Random data: constants would take a GPU less power, and so less time.
     x = jax.random.normal(jax.random.key(0), (side, side))
     x = x.astype(numerics.feature_dtype)
     precision = numerics.lax_precision
     return 2 * side**3 / _seconds(lambda x: jnp.matmul(x, x, precision=precision), x)
 
 
-def copy() -> float:
-    """Bytes/s, read and written, of passes over one large array: the best of five."""
+def copy_rate() -> float:
+    """Return the bytes/s, read and written, of passes over a large array."""
     x, passes = jnp.ones(2**26, jnp.float32), 64
 
-    # In one program, for what a new array costs is the system's.
+    # In one program, since the system determines the cost of a new array.
     def negate(x: jax.Array) -> jax.Array:
         return jax.lax.fori_loop(0, passes, lambda _, x: -x, x)
 

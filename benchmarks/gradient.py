@@ -1,14 +1,14 @@
-"""One value and gradient: ours against PyTorch's, in one run.
+"""One value and gradient, compared with PyTorch in one run.
 
     pip install -r benchmarks/requirements.txt
     python -m benchmarks.gradient
     python -m benchmarks.gradient --members=1,8 --arithmetics=float32,tf32,bfloat16
 
-The loss of configs/pastiche.py on square pictures, one or a batch. The peer
-(benchmarks/peer.py) is measured in both memory formats, as it is and by
-`torch.compile`; ratios are to the fastest of these, medians of paired rounds. Ours is
-measured inside a loop, as an optimisation runs it, and on a CPU in the direct form of
-convolutions too. On a GPU both compute there.
+The loss of configs/pastiche.py on square images, one or a batch. The peer
+(benchmarks/peer.py) runs in both memory formats, eager and with `torch.compile`. Ratios
+are medians of paired rounds, relative to the fastest peer. Ours runs inside a loop, as
+in an optimisation; on a CPU the direct form of convolutions is measured too. On a GPU
+both programs use it.
 """
 
 import functools
@@ -20,83 +20,81 @@ from collections.abc import Callable
 import jax
 import numpy as np
 import torch
-from absl import flags
 
 from benchmarks import peer, script
 from benchmarks.evaluation import (
     ARITHMETICS,
     FLOP,
-    copy,
+    copy_rate,
     inner,
+    matmul_rate,
     ours,
     pictures,
-    product,
 )
-from benchmarks.lists import names, numbers
 from benchmarks.table import Table
 
-_SIZES = numbers("sizes", (256, 512), "Heights and widths in pixels.", least=16)
-_MEMBERS = numbers("members", (1,), "Sizes of batches.")
-_ARITHMETICS = names(
-    "arithmetics", ["float32"], ARITHMETICS, "What products are made of."
+_SIZES = script.numbers_flag("sizes", (256, 512), "Sides in pixels.", least=16)
+_MEMBERS = script.numbers_flag("members", (1,), "Batch sizes.")
+_ARITHMETICS = script.names_flag(
+    "arithmetics", ["float32"], ARITHMETICS, "Precisions of products."
 )
-_ROUNDS = flags.DEFINE_integer("rounds", 7, "Paired rounds.", lower_bound=1)
+_ROUNDS = script.count_flag("rounds", 7, "Paired rounds.")
 
 
 def main() -> None:
-    peaks = {name: product(name) for name in _ARITHMETICS.value}
+    peaks = {name: matmul_rate(name) for name in _ARITHMETICS.value}
     rows: list[tuple] = []
     notes = []
     cases = itertools.product(
         _ARITHMETICS.value, map(int, _SIZES.value), map(int, _MEMBERS.value)
     )
     for arithmetic, size, members in cases:
-        what = f"{arithmetic}, {size}×{size}, {members}"
+        case = f"{arithmetic}, {size}×{size}, {members}"
         try:
-            losses, seconds = measured(arithmetic, size, members)
-        except RuntimeError as error:  # What is measured already is not lost.
-            notes.append(f"{what}: not measured, {str(error).splitlines()[0]}")
+            losses, seconds = measure(arithmetic, size, members)
+        except RuntimeError as error:  # Earlier cases are kept.
+            notes.append(f"{case}: not measured, {str(error).splitlines()[0]}")
             continue
         peers = [name for name in losses if not name.startswith("nst_jax")]
         best = min(peers, key=lambda name: statistics.median(seconds[name]))
-        notes.append(f"{what}: the fastest peer is {best}.")
+        notes.append(f"{case}: the fastest peer is {best}.")
         for name, times in seconds.items():
             pairs = zip(times, seconds[best], strict=True)
             median = statistics.median(times)
             flops = FLOP * size**2 * members / median
             ratio = statistics.median(a / b for a, b in pairs)
             loss = f"{losses[name]:.6g}"
-            rows.append((what, name, loss, median, ratio, flops / peaks[arithmetic]))
+            rows.append((case, name, loss, median, ratio, flops / peaks[arithmetic]))
     limits = [
-        f"A product of matrices runs at {peak / 1e9:.0f} GFLOP/s in {arithmetic}."
+        f"A matrix product runs at {peak / 1e9:.0f} GFLOP/s in {arithmetic}."
         for arithmetic, peak in peaks.items()
     ]
     Table(
         "gradient",
-        "One value and gradient, against PyTorch",
+        "One value and gradient, compared with PyTorch",
         (
             *("arithmetic, size, members", "program", "loss", "s"),
-            *("of the fastest peer", "of a product's FLOP/s"),
+            *("relative to the fastest peer", "share of a matrix product"),
         ),
         rows,
         [
             *notes,
-            " ".join(limits) + " The last column is of that, and counts the "
-            "multiplications of the direct form, which Winograd's, on a CPU, has "
-            f"fewer of. A pass over an array reads and writes {copy() / 1e9:.0f} GB/s.",
+            " ".join(limits) + " The last column is relative to this and counts the "
+            "multiplications of the direct form; Winograd's form on a CPU needs fewer. "
+            f"A pass over an array reads and writes {copy_rate() / 1e9:.0f} GB/s.",
         ],
     ).publish()
 
 
-def measured(
+def measure(
     arithmetic: str, size: int, members: int
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """Loss, and seconds of one evaluation in each round, by program.
+    """Return the loss, and the seconds of one evaluation in each round, by program.
 
     Raises:
-      RuntimeError: the programs do not compute the same loss, or fail.
+      RuntimeError: a program fails, or the programs compute different losses.
     """
-    torch.compiler.reset()  # Or what was compiled for other shapes counts as this one.
+    torch.compiler.reset()  # Forget programs for other shapes.
     content, style, canvas = pictures(size)
     if members > 1:
         noise = np.random.default_rng(0).normal(0, 0.05, (members, *canvas.shape))
@@ -114,10 +112,10 @@ def measured(
         "torch, compiled": theirs(compiled=True),
         "torch, compiled, channels last": theirs(compiled=True, channels_last=True),
     }
-    losses = {name: run() for name, run in runs.items()}  # warms up, compiles
-    within = 0.05 if arithmetic == "bfloat16" else 1e-3
-    if np.ptp(list(losses.values())) > within * losses["nst_jax"]:
-        raise RuntimeError(f"the losses are not of one computation: {losses}")
+    losses = {name: run() for name, run in runs.items()}  # Warms up and compiles.
+    tolerance = 0.05 if arithmetic == "bfloat16" else 1e-3
+    if np.ptp(list(losses.values())) > tolerance * losses["nst_jax"]:
+        raise RuntimeError(f"the programs compute different losses: {losses}")
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     with torch._dynamo.config.patch(error_on_recompile=True):
         for _ in range(_ROUNDS.value):

@@ -1,11 +1,10 @@
-"""What a dry run predicts, beside the run: memory at its peak, and seconds.
+"""Forecast of a dry run compared with the run: peak memory and seconds.
 
     python -m benchmarks.memory
 
-configs/transfer.py on its own pictures, each prediction and each run in a process of
-its own, with the same cache of compiled programs. The peak is the most that the
-operating system saw of the process (its resident set), which on a CPU is the memory of
-the device; on another device it is not, and this script says so and stops.
+configs/transfer.py on its own images, with a process for each forecast and each run,
+and one compilation cache. The peak is the largest resident set of the process. It is
+the memory of the device only on a CPU; the script refuses other devices.
 """
 
 import json
@@ -17,13 +16,12 @@ import sys
 import tempfile
 
 import jax
-from absl import flags
 
 from benchmarks import script
 from benchmarks.table import Table
 
-_STEPS = flags.DEFINE_integer("steps", 40, "Steps of L-BFGS.", lower_bound=1)
-#: Flags of the runs, and what they are called.
+_STEPS = script.count_flag("steps", 40, "Steps of L-BFGS.")
+#: Names and flags of the runs.
 _CASES = {
     "one of 256 px": ("--config.size=256",),
     "one of 512 px": ("--config.size=512",),
@@ -35,58 +33,58 @@ _CASES = {
 
 def main() -> None:
     if jax.default_backend() != "cpu":
-        sys.exit("the peak of a device's memory is measured for a CPU alone")
+        sys.exit("peak memory is measured on a CPU only")
     rows: list[tuple[str, float, float, float, float, float, float]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        for number, (case, asked) in enumerate(_CASES.items()):
-            told_bytes, told_s = predicted(asked, folder)
-            peak_bytes, seconds = measured(asked, folder, folder / str(number))
-            memory = (told_bytes / 2**30, peak_bytes / 2**30, told_bytes / peak_bytes)
-            rows.append((case, *memory, told_s, seconds, told_s / seconds))
+        for number, (case, arguments) in enumerate(_CASES.items()):
+            expected_gib, expected_s = forecast(arguments, folder)
+            gib, seconds = measure(arguments, folder, folder / str(number))
+            memory = (expected_gib, gib, expected_gib / gib)
+            rows.append((case, *memory, expected_s, seconds, expected_s / seconds))
     Table(
         "memory",
-        f"A dry run beside the run, {_STEPS.value} steps of L-BFGS",
-        ("run", "GiB said", "GiB", "ratio", "s said", "s", "ratio"),
+        f"Dry run compared with the run, {_STEPS.value} steps of L-BFGS",
+        ("run", "forecast, GiB", "GiB", "ratio", "forecast, s", "s", "ratio"),
         rows,
-        ["Seconds are of optimising, without start, compiling and report."],
+        ["Seconds of optimisation, without start, compiling and report."],
     ).publish()
 
 
-def predicted(asked: tuple[str, ...], folder: pathlib.Path) -> tuple[float, float]:
-    """Bytes and seconds that a dry run says."""
+def forecast(arguments: tuple[str, ...], folder: pathlib.Path) -> tuple[float, float]:
+    """Return the GiB and seconds that a dry run prints."""
     done = subprocess.run(
-        [*_command(asked, folder, folder / "none"), "--dry_run"],
+        [*_command(arguments, folder, folder / "none"), "--dry_run"],
         check=True,
         capture_output=True,
         text=True,
     )
-    found = re.search(r"optimising (\S+) s, at most (\S+) GiB", done.stdout)
-    assert found is not None, done.stdout
-    return float(found[2]) * 2**30, float(found[1])
+    match = re.search(r"optimising (\S+) s, at most (\S+) GiB", done.stdout)
+    assert match is not None, done.stdout
+    return float(match[2]), float(match[1])
 
 
-def measured(
-    asked: tuple[str, ...], folder: pathlib.Path, workdir: pathlib.Path
+def measure(
+    arguments: tuple[str, ...], folder: pathlib.Path, workdir: pathlib.Path
 ) -> tuple[float, float]:
-    """Bytes at the peak and seconds of optimising."""
+    """Return the GiB at the peak and the seconds of optimisation."""
     process = subprocess.Popen(
-        _command(asked, folder, workdir),
+        _command(arguments, folder, workdir),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0, f"the run of {asked} ended with {status}"
-    spent = json.loads((workdir / "run.json").read_text())["timings"]["run_s"]
-    return usage.ru_maxrss * 1024, spent
+    assert status == 0, f"the run of {arguments} ended with {status}"
+    timings = json.loads((workdir / "run.json").read_text())["timings"]
+    return usage.ru_maxrss / 2**20, timings["run_s"]
 
 
 def _command(
-    asked: tuple[str, ...], folder: pathlib.Path, workdir: pathlib.Path
+    arguments: tuple[str, ...], folder: pathlib.Path, workdir: pathlib.Path
 ) -> list[str]:
     return [
         *(sys.executable, "launch.py", f"--workdir={workdir}"),
-        *(f"--jax_compilation_cache_dir={folder}/cache", *asked),
+        *(f"--jax_compilation_cache_dir={folder}/cache", *arguments),
         f"--config.steps={_STEPS.value}",
     ]
 

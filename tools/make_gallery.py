@@ -1,11 +1,11 @@
-"""Makes README's pictures from run directories.
+"""Make the pictures of README and docs from run directories.
 
     python launch.py --config=configs/transfer.py --workdir=runs/transfer
     python tools/make_gallery.py runs/transfer
 
-A run of several members becomes its contact sheet, a run of one a strip: content, style
-and result, or, where pictures were kept on the way, some of those. The file is named
-like the folder, in docs/images/.
+A run of several members becomes its contact sheet. A run of one member becomes a strip
+of content, style and result, or of some frames if they were kept. The file in
+docs/images/ has the name of the folder.
 """
 
 import argparse
@@ -20,11 +20,11 @@ sys.path.insert(0, str(ROOT))  # The project need not be installed.
 
 from nst_jax.report import RunDirectory, read_run  # noqa: E402
 
-HEIGHT, WIDTH, GAP, STATIONS = 256, 960, 6, 6
+HEIGHT, WIDTH, GAP, FRAMES = 256, 960, 6, 6
 
 
 def strip(paths: list[pathlib.Path]) -> Image.Image:
-    """Pictures of one height, side by side."""
+    """Join images of one height side by side."""
     images = []
     for path in paths:
         with Image.open(path) as file:
@@ -39,13 +39,13 @@ def strip(paths: list[pathlib.Path]) -> Image.Image:
     return whole
 
 
-def shown(run: RunDirectory) -> Image.Image:
-    """What stands for a run."""
-    (member, *others) = run.members
-    if others:
+def overview(run: RunDirectory) -> Image.Image:
+    """Return the picture of a run."""
+    if len(run.members) > 1:
         return Image.open(run.workdir / "sheet.png")
+    (member,) = run.members
     if frames := member.frames:
-        count = min(len(frames), STATIONS)
+        count = min(len(frames), FRAMES)
         chosen = np.geomspace(1, len(frames), count).round().astype(int) - 1
         return strip([frames[i] for i in sorted(set(chosen))])
     inputs = [
@@ -61,7 +61,7 @@ def main() -> None:
     folder = ROOT / "docs" / "images"
     folder.mkdir(parents=True, exist_ok=True)
     for workdir in parser.parse_args().workdirs:
-        picture = shown(read_run(workdir)).convert("RGB")
+        picture = overview(read_run(workdir)).convert("RGB")
         picture.thumbnail((WIDTH, 2 * WIDTH), Image.Resampling.LANCZOS)
         picture.save(folder / f"{workdir.name}.jpg", quality=88)
 

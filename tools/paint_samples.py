@@ -1,11 +1,11 @@
-"""Paints the sample style pictures: from nothing, and always the same.
+"""Paint the sample style images, reproducibly and without input files.
 
     python tools/paint_samples.py [--output=samples]
 
-In each picture one scalar field rules: strokes, tiles and carved lines follow its
-contours, which gives the coherent local structure that a style loss picks up.
-Positions are complex numbers x + iy in pixels of the finished picture. The canvas
-is `SCALE` times as fine, and reduced at the end, which smooths every edge.
+In each image, strokes, tiles and carved lines follow the contours of one scalar field.
+This gives the coherent local structure that a style loss measures. Positions are
+complex numbers x + iy in pixels of the finished image. The canvas is `SCALE` times as
+fine and is reduced at the end, which smooths every edge.
 """
 
 import argparse
@@ -24,75 +24,75 @@ Mask = npt.NDArray[np.bool_]
 
 WIDTH, HEIGHT, SCALE = 768, 576, 2
 QUALITY = 92
-#: Where the canvas' pixels are.
+#: Positions of the canvas pixels.
 GRID: Points = (
     np.arange(0, WIDTH, 1 / SCALE) + 1j * np.arange(0, HEIGHT, 1 / SCALE)[:, None]
 )
 
 
 def palette(colours: str) -> Array:
-    """Colours written as "rrggbb rrggbb ...": one a row, from 0 to 1."""
+    """Parse colours "rrggbb rrggbb ..." to rows in [0, 1]."""
     return np.array([list(bytes.fromhex(colour)) for colour in colours.split()]) / 255
 
 
 def ramp(value: Array, colours: Array) -> Array:
-    """Blends evenly spaced `colours` by `value`, from 0 to 1."""
+    """Interpolate evenly spaced `colours` at `value` in [0, 1]."""
     stops = np.linspace(0, 1, len(colours))
     return np.stack([np.interp(value, stops, part) for part in colours.T], axis=-1)
 
 
 def ease(value: Array, low: float | Array, high: float | Array) -> Array:
-    """Goes smoothly from 0 where `value` is `low` to 1 where it is `high`."""
+    """Return a smooth step from 0 at `low` to 1 at `high`."""
     t: Array = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def mix(below: Array, above: Array, share: Array | float) -> Array:
-    """Lays the colour `above` over `below`; `share` is how opaque it is."""
+    """Blend the colour `above` over `below` with opacity `share`."""
     return below + (above - below) * np.asarray(share)[..., None]
 
 
 def noise(rng: np.random.Generator, grain: float | tuple[float, float]) -> Array:
-    """Smooth noise of mean 0 and deviation 1, with a `grain` or one in (y, x)."""
+    """Return smooth noise of mean 0 and deviation 1; `grain` is a scalar or (y, x)."""
     raw = rng.normal(size=GRID.shape)
     smooth: Array = ndimage.gaussian_filter(raw, np.multiply(grain, SCALE), mode="wrap")
     return (smooth - smooth.mean()) / smooth.std()
 
 
 def contours(field: Array) -> Points:
-    """The unit vectors along the contours of `field`."""
+    """Return unit vectors along the contours of `field`."""
     uphill = np.gradient(field, axis=1) + 1j * np.gradient(field, axis=0)
     return 1j * uphill / np.maximum(np.abs(uphill), 1e-9)
 
 
 def pixels(points: Points) -> tuple[Indices, Indices]:
-    """The canvas' pixels at `points`, or the nearest to those outside."""
+    """Return the canvas pixel nearest to each point."""
     row = np.clip(points.imag * SCALE, 0, GRID.shape[0] - 1)
     column = np.clip(points.real * SCALE, 0, GRID.shape[1] - 1)
     return row.astype(np.intp), column.astype(np.intp)
 
 
 def inside(points: Points) -> Mask:
-    """Which of `points` lie in the picture."""
+    """Return whether each point lies in the image."""
     x, y = points.real, points.imag
     return (x >= 0) & (x < WIDTH) & (y >= 0) & (y < HEIGHT)
 
 
 def scatter(rng: np.random.Generator, count: int, margin: float = 0) -> Points:
-    """Random points in the picture and up to `margin` outside."""
+    """Return random points in the image and up to `margin` outside."""
     x = rng.uniform(-margin, WIDTH + margin, count)
     return x + 1j * rng.uniform(-margin, HEIGHT + margin, count)
 
 
 def relief(colour: Array, height: Array, depth: float, gloss: float) -> Array:
-    """Lights a rough surface from the upper left: its slopes shade and shine."""
+    """Shade a rough surface lit from the upper left."""
     slope = depth * (np.gradient(height, axis=0) + np.gradient(height, axis=1))
     shine = gloss * ease(slope, 0.25, 0.9)
     return colour * (1 + np.clip(slope, -0.45, 0.35))[..., None] + shine[..., None]
 
 
 class Easel:
-    """A canvas: the colour of its paint, and how thick the paint stands."""
+    """A canvas: colour and height of its paint."""
 
     def __init__(self, rng: np.random.Generator, ground: Array) -> None:
         self._rng = rng
@@ -107,17 +107,21 @@ class Easel:
         length: float,
         coats: float | Array,
     ) -> None:
-        """Paints the colours of `scene` in strokes along the unit vectors `flow`.
+        """Paint the colours of `scene` in strokes along the unit vectors `flow`.
 
-        Strokes are `width` wide on average, and `length` long at most; `coats` is
-        how many of them a place gets, on average.
+        Args:
+          scene: colours.
+          flow: directions of strokes.
+          width: mean width of a stroke.
+          length: maximum length of a stroke.
+          coats: mean number of strokes over a point.
         """
         area = (WIDTH + 2 * length) * (HEIGHT + 2 * length)
         rng, most = self._rng, np.max(coats)
         starts = scatter(rng, int(most * area / (width * length)), length)
-        wanted = np.broadcast_to(coats, GRID.shape)[pixels(starts)]
-        path = [starts[rng.random(starts.size) * most < wanted]]
-        step = 0.6 / SCALE  # Leaves no gaps, not even on the outside of a bend.
+        local_coats = np.broadcast_to(coats, GRID.shape)[pixels(starts)]
+        path = [starts[rng.random(starts.size) * most < local_coats]]
+        step = 0.6 / SCALE  # Small enough to leave no gap on the outside of a bend.
         for _ in range(int(length / step)):
             path.append(path[-1] + step * flow[pixels(path[-1])])
         for longest in np.stack(path, axis=1):
@@ -127,31 +131,31 @@ class Easel:
             self._stroke(line, width * rng.uniform(0.7, 1.2), colour)
 
     def _stroke(self, line: Points, width: float, colour: Array) -> None:
-        """Drags one brush along the densely sampled `line`."""
+        """Draw one brush stroke along the densely sampled `line`."""
         side = np.linspace(-1, 1, int(1.6 * width * SCALE) + 2)
         time = np.linspace(0, 1, line.size)[:, None]
         heading = np.gradient(line)
         normal = 1j * heading / np.maximum(np.abs(heading), 1e-9)
         points = line[:, None] + normal[:, None] * side * width / 2
 
-        # Every bristle has its own load of paint, and lifts at its own moment.
+        # Each bristle has a load of paint and a moment at which it lifts.
         load = self._rng.normal(size=side.size)
         load = ndimage.gaussian_filter1d(load, SCALE / 2)
         rounded = np.abs(side) < np.sqrt(1 - np.abs(2 * time - 1) ** 5)
         bristle, moment = np.broadcast_arrays(np.arange(side.size), time)
         touching = rounded & (time < 1 - 0.3 * np.abs(load)) & inside(points)
-        where, bristle = pixels(points[touching]), bristle[touching]
+        painted, bristle = pixels(points[touching]), bristle[touching]
 
         dry = moment[touching] ** 2
         paint = np.clip(colour + 0.07 * load[bristle, None], 0, 1)
-        self.colour[where] = mix(self.colour[where], paint, 0.95 - 0.4 * dry)
-        # A brush pushes paint aside: a stroke is thickest at its rim.
+        self.colour[painted] = mix(self.colour[painted], paint, 0.95 - 0.4 * dry)
+        # A brush pushes paint aside, so a stroke is thickest at its rim.
         thickness = 1 + 0.5 * load[bristle] + 0.7 * side[bristle] ** 4 - 0.5 * dry
-        self.height[where] = 0.4 * self.height[where] + thickness
+        self.height[painted] = 0.4 * self.height[painted] + thickness
 
 
 def swirls(rng: np.random.Generator) -> Array:
-    """Whirls of wind with burning hearts, in thick strokes of blue and gold."""
+    """Paint whirls of wind with bright centres, in thick strokes of blue and gold."""
     hearts = np.array([150 + 170j, 395 + 120j, 640 + 215j, 300 + 330j, 520 + 390j])
     reach = np.array([95, 62, 105, 60, 70])
     turn = np.array([1.0, -0.8, 1.1, -0.7, 0.8])
@@ -159,7 +163,7 @@ def swirls(rng: np.random.Generator) -> Array:
     field = 0.55 * GRID.imag + 5 * noise(rng, 30)
     field += 9 * np.sin(GRID.real / 75 + 0.6 * np.sin(GRID.imag / 60))
     field += (turn * reach * 1.9 * np.exp(-away)).sum(axis=-1)
-    # Turned a little off the contours, the strokes spiral.
+    # A small angle to the contours makes the strokes spiral.
     flow = contours(ndimage.gaussian_filter(field, 2 * SCALE)) * np.exp(0.12j)
 
     blues = palette("0a1640 12306e 1b5e9b 2a8f9e 8fc9c0")
@@ -181,38 +185,38 @@ def swirls(rng: np.random.Generator) -> Array:
 
 
 def nearest_tiles(
-    where: Points, seeds: Points, flow: Points
+    points: Points, seeds: Points, flow: Points
 ) -> tuple[Indices, Array, Points]:
-    """The tile that each point is in, how far its joint is, and the place within.
+    """Return each point's tile, its distance to the joint, and its offset in the tile.
 
     Tiles are the Voronoi cells of `seeds` in a metric whose circles are rectangles
-    along `flow`, which makes them roughly rectangular and lines them up in rows.
+    along `flow`. This makes them roughly rectangular, in rows.
     """
     tree = spatial.KDTree(np.stack([seeds.real, seeds.imag], axis=-1))
-    _, near = tree.query(np.stack([where.real, where.imag], axis=-1), k=8)
-    places = (where[..., None] - seeds[near]) / flow[pixels(seeds)][near]
-    away = np.maximum(np.abs(places.real) / 1.2, np.abs(places.imag))
+    _, near = tree.query(np.stack([points.real, points.imag], axis=-1), k=8)
+    offsets = (points[..., None] - seeds[near]) / flow[pixels(seeds)][near]
+    away = np.maximum(np.abs(offsets.real) / 1.2, np.abs(offsets.imag))
     best = away.argmin(axis=-1)[..., None]
     first, second = np.moveaxis(np.partition(away, 1, axis=-1)[..., :2], -1, 0)
     tile = np.take_along_axis(near, best, axis=-1)[..., 0]
-    return tile, second - first, np.take_along_axis(places, best, axis=-1)[..., 0]
+    return tile, second - first, np.take_along_axis(offsets, best, axis=-1)[..., 0]
 
 
 def lay_tiles(rng: np.random.Generator, flow: Points, free: Mask, count: int) -> Points:
-    """The seeds of `count` tiles, settled along `flow` where the picture is `free`."""
-    where = GRID[::SCALE, ::SCALE][free[::SCALE, ::SCALE]]
+    """Return the seeds of tiles along `flow` in the `free` part of the image."""
+    points = GRID[::SCALE, ::SCALE][free[::SCALE, ::SCALE]]
     seeds = scatter(rng, count)
     for _ in range(20):
-        tile = nearest_tiles(where, seeds, flow)[0]
+        tile = nearest_tiles(points, seeds, flow)[0]
         size = np.bincount(tile, minlength=count)
-        sums = [np.bincount(tile, axis, count) for axis in (where.real, where.imag)]
+        sums = [np.bincount(tile, axis, count) for axis in (points.real, points.imag)]
         middle = (sums[0] + 1j * sums[1]) / np.maximum(size, 1)
         seeds = np.where(size > 0, middle, seeds)
     return seeds
 
 
 def flower_bed(rng: np.random.Generator) -> tuple[Array, Array]:
-    """Red and gold flowers on green, and the distance outwards from their rims."""
+    """Return red and gold flowers on green, and the distance from their rims."""
     tints = (
         palette("2a0f12 5a1620 e2a72e f3c84b 9c1c1f d23a22 f07f2c"),
         palette("3a1a10 7a3413 c2351f 8c1f24 d8891d f0b733 fbe08a"),
@@ -235,17 +239,17 @@ def flower_bed(rng: np.random.Generator) -> tuple[Array, Array]:
 
 
 def mosaic(rng: np.random.Generator) -> Array:
-    """Flowers in tiles of glass, in rows around their hearts, set in dark mortar."""
+    """Paint flowers in tiles of glass, in rows around their hearts, in dark mortar."""
     scene, field = flower_bed(rng)
     flow = contours(ndimage.gaussian_filter(field, 2 * SCALE))
     seeds = lay_tiles(rng, flow, free=np.abs(field) > 1.5, count=5200)
-    tile, joint, place = nearest_tiles(GRID, seeds, flow)
+    tile, joint, offset = nearest_tiles(GRID, seeds, flow)
 
-    # Each piece of glass has its own colour, veins, and tilt towards the light.
+    # Each piece of glass has a colour, veins, and a tilt towards the light.
     glass = scene[pixels(seeds)] + rng.normal(0, 0.05, (seeds.size, 3))
     glass *= rng.uniform(0.9, 1.35, (seeds.size, 1))
     tilt = rng.normal(0, 0.03, seeds.size) + 1j * rng.normal(0, 0.03, seeds.size)
-    light = 1 + (tilt[tile] * place.conj()).real
+    light = 1 + (tilt[tile] * offset.conj()).real
     light += 0.06 * noise(rng, (1, 3)) + 0.05 * noise(rng, 2)
     height = 3 * ease(joint + 0.5 * noise(rng, 2), 1, 6) + 0.1 * noise(rng, 1.5)
     colour = relief(glass[tile] * light[..., None], height, depth=0.42, gloss=0.5)
@@ -254,13 +258,13 @@ def mosaic(rng: np.random.Generator) -> Array:
 
 
 def twist(points: Points, centre: complex, reach: float, angle: float) -> Points:
-    """Winds the plane by `angle` around `centre`, less and less beyond `reach`."""
+    """Twist the plane by `angle` around `centre`, fading beyond `reach`."""
     arm = points - centre
     return centre + arm * np.exp(1j * angle * np.exp(-((np.abs(arm) / reach) ** 2)))
 
 
 def carve(rng: np.random.Generator, phase: Array, along: Array, tone: Array) -> Array:
-    """Lines at whole `phase`, which swell and taper `along` it; `tone` is how bold."""
+    """Return lines at whole `phase`, as bold as `tone`, that swell and taper."""
     swell = ndimage.gaussian_filter1d(rng.normal(size=(256, 1024)), 14, mode="wrap")
     line = np.round(phase).astype(np.intp)
     swell = swell[line % 256, along.astype(np.intp) % 1024] / swell.std()
@@ -268,7 +272,7 @@ def carve(rng: np.random.Generator, phase: Array, along: Array, tone: Array) -> 
 
 
 def woodcut(rng: np.random.Generator) -> Array:
-    """Breaking waves under a red sun: carved lines over a few flat inks."""
+    """Paint breaking waves under a red sun: carved lines over a few flat inks."""
     ink, paper, red = palette("171a33 f1e3c4 cc3f28")
     waters = palette("9fc0bd 5f93ab 35649a 24467f 1d3468")
     plane = GRID + 1.5 * (noise(rng, 12) + 1j * noise(rng, 12))  # An unsteady hand.
@@ -299,8 +303,8 @@ def woodcut(rng: np.random.Generator) -> Array:
         lines = np.maximum(lines, ease(np.abs(depth - foam), 1.8, 1.0))
         key += (lines - key) * ease(depth, -2.6, -1.8)
 
-    # By hand: the key block sits a little off, its ink shows the grain of the wood
-    # and misses pits of the paper, and the paper's fibres show through everything.
+    # Imperfections of a hand print: an offset key block, wood grain and paper pits in
+    # its ink, and paper fibres in every colour.
     key = ndimage.shift(key, (SCALE, -SCALE), order=0, mode="nearest")
     key *= (0.93 + 0.05 * noise(rng, (0.6, 25))) * ease(noise(rng, 0.7), -2.4, -1.6)
     fibres = noise(rng, (0.7, 3)) + noise(rng, (3, 0.7)) + noise(rng, 18)
@@ -308,7 +312,7 @@ def woodcut(rng: np.random.Generator) -> Array:
     return colour * (1 + 0.025 * fibres)[..., None]
 
 
-#: A picture's seed is its place here.
+#: An image's seed is its index.
 PAINTERS: tuple[Callable[[np.random.Generator], Array], ...] = (swirls, mosaic, woodcut)
 
 

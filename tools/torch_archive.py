@@ -1,11 +1,10 @@
-"""Reads the tensors of a file that `torch.save` wrote, without torch.
+"""Read the tensors of a file written by `torch.save`, without torch or execution.
 
-Such a file is a pickle that describes tensors as windows on storages, and the
-storages' bytes: either all in a zip archive or, before torch 1.6, one after the
-other in a stream. A pickle can name any function of any module and have it
-called. This reader lets it name only what a dictionary of tensors needs, has
-stand-ins that merely note what they were called with, and reads bytes once it
-has checked the notes.
+The file holds a pickle, which describes tensors as views of storages, and the storages'
+bytes: in a zip archive or, before torch 1.6, in a stream. A pickle can call any
+function of any module. This reader allows only the names that a dictionary of tensors
+needs, and replaces them by functions that record their arguments. It reads bytes after
+it has validated the records.
 """
 
 import collections
@@ -22,11 +21,11 @@ import numpy as np
 from nst_jax.core.errors import RequestError
 
 ZIP_MAGIC = b"PK\x03\x04"
-#: How a stream of the older kind starts: with a pickle of this number.
+#: First bytes of a stream: a pickle of this number.
 LEGACY_MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
 LEGACY_PROTOCOL = 1001
 
-# Strings, not numpy dtypes: a pickle can set the state of an object it is given.
+# Strings, because a pickle can set the state of objects such as NumPy dtypes.
 _STORAGE_DTYPES = {
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",
@@ -41,7 +40,7 @@ _STORAGE_DTYPES = {
 
 
 class _Storage(NamedTuple):
-    """What a pickle says of a storage; `size` is in elements."""
+    """A storage as described by a pickle; `size` is in elements."""
 
     key: str
     dtype: str
@@ -53,7 +52,7 @@ class _Storage(NamedTuple):
 
 
 class _Tensor(NamedTuple):
-    """What a pickle says of a tensor; `offset` and `strides` are in elements."""
+    """A tensor as described by a pickle; `offset` and `strides` are in elements."""
 
     storage: _Storage
     offset: int
@@ -64,18 +63,20 @@ class _Tensor(NamedTuple):
 def read_tensors(
     file: BinaryIO, prefixes: tuple[str, ...] = ("",)
 ) -> dict[str, np.ndarray]:
-    """The tensors whose names start with one of `prefixes`, as contiguous arrays.
+    """Return the tensors whose names start with one of `prefixes`.
 
     Args:
-      file: a seekable file that holds a dictionary; what is in the dictionary
-        besides tensors is passed over.
-      prefixes: storages that no such tensor needs are not read.
+      file: a seekable file that holds a dictionary. Entries that are not tensors are
+        ignored.
+      prefixes: prefixes of names. Other tensors' storages are not read.
+
+    Returns:
+      Contiguous arrays by name.
 
     Raises:
-      RequestError: `file` has neither of torch's two formats, names a global that
-        a dictionary of tensors does not need, or describes a tensor that does
-        not fit in its storage.
-      Exception: of any kind, from `pickle` or `zipfile`: `file` is damaged.
+      RequestError: `file` has neither of torch's formats, names a global that a
+        dictionary of tensors does not need, or has a tensor that exceeds its storage.
+      Exception: `file` is damaged; any exception of `pickle` or `zipfile`.
     """
     magic = file.read(len(LEGACY_MAGIC))
     file.seek(0)
@@ -92,18 +93,18 @@ def _read_zip(file: BinaryIO, prefixes: tuple[str, ...]) -> dict[str, np.ndarray
         pickles = [name for name in names if name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise RequestError(
-                f"torch archive: wanted one data.pkl in the zip, found {len(pickles)}"
+                f"torch archive: the zip must hold one data.pkl, got {len(pickles)}"
             )
         folder = pickles[0].removesuffix("data.pkl")
 
         def read(name: str) -> bytes:
-            # torch never compresses; what is compressed could swell to any size.
+            # torch never compresses, and compressed data could expand to any size.
             if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
                 raise RequestError(f"torch archive: {name!r} is compressed")
             return archive.read(name)
 
         if f"{folder}byteorder" in names and read(f"{folder}byteorder") != b"little":
-            raise RequestError("torch archive: its numbers are big-endian")
+            raise RequestError("torch archive: big-endian numbers are not supported")
         tensors = _tensors(_Unpickler(io.BytesIO(read(pickles[0]))).load(), prefixes)
         return {
             name: _window(name, tensor, read(f"{folder}data/{tensor.storage.key}"))
@@ -117,13 +118,13 @@ def _read_legacy(file: BinaryIO, prefixes: tuple[str, ...]) -> dict[str, np.ndar
     protocol = _Unpickler(file).load()
     if protocol != LEGACY_PROTOCOL:
         raise RequestError(
-            f"torch archive: protocol {protocol!r}, wanted {LEGACY_PROTOCOL}"
+            f"torch archive: the protocol must be {LEGACY_PROTOCOL}, got {protocol!r}"
         )
     if not _Unpickler(file).load()["little_endian"]:
-        raise RequestError("torch archive: its numbers are big-endian")
+        raise RequestError("torch archive: big-endian numbers are not supported")
     unpickler = _Unpickler(file)
     tensors = _tensors(unpickler.load(), prefixes)
-    wanted = {tensor.storage.key for tensor in tensors.values()}
+    needed = {tensor.storage.key for tensor in tensors.values()}
     contents = {}
     for key in _Unpickler(file).load():
         storage = unpickler.storages[key]
@@ -131,7 +132,7 @@ def _read_legacy(file: BinaryIO, prefixes: tuple[str, ...]) -> dict[str, np.ndar
         stop = file.tell() + storage.nbytes
         if size != storage.size or stop > end:
             raise RequestError(f"torch archive: damaged or cut short at storage {key}")
-        if key in wanted:
+        if key in needed:
             contents[key] = file.read(storage.nbytes)
         file.seek(stop)
     return {
@@ -141,9 +142,9 @@ def _read_legacy(file: BinaryIO, prefixes: tuple[str, ...]) -> dict[str, np.ndar
 
 
 def _tensors(content: Any, prefixes: tuple[str, ...]) -> dict[str, _Tensor]:
-    """What of an unpickled dictionary is a tensor under such a name."""
+    """Return the tensors of an unpickled dictionary with matching names."""
     if not isinstance(content, dict):
-        raise RequestError("torch archive: it holds no dictionary of tensors")
+        raise RequestError("torch archive: it must hold a dictionary of tensors")
     return {
         name: value
         for name, value in content.items()
@@ -153,10 +154,9 @@ def _tensors(content: Any, prefixes: tuple[str, ...]) -> dict[str, _Tensor]:
 
 
 def _window(name: str, tensor: _Tensor, content: bytes) -> np.ndarray:
-    """The array that `tensor` describes in its storage's bytes."""
+    """Return the array of a tensor from its storage's bytes."""
     storage, offset, shape, strides = tensor
-    # Nothing repeats elements by zero strides either: the copy below is no larger
-    # than the file.
+    # The size check also excludes zero strides: the copy is no larger than the file.
     fits = (
         len(content) == storage.nbytes
         and len(shape) == len(strides)
@@ -180,9 +180,9 @@ def _rebuild_tensor(
     strides: Sequence[int],
     *_: object,
 ) -> _Tensor:
-    """Stands in for `torch._utils._rebuild_tensor` and its second version."""
+    """Replace `torch._utils._rebuild_tensor` and its second version."""
     if not isinstance(storage, _Storage):
-        raise pickle.UnpicklingError("a tensor without a storage")
+        raise pickle.UnpicklingError("the tensor has no storage")
     index = operator.index
     return _Tensor(
         storage, index(offset), tuple(map(index, shape)), tuple(map(index, strides))
@@ -190,13 +190,13 @@ def _rebuild_tensor(
 
 
 def _rebuild_parameter(tensor: _Tensor, *_: object) -> _Tensor:
-    """Stands in for `torch._utils._rebuild_parameter`."""
+    """Replace `torch._utils._rebuild_parameter`."""
     return tensor
 
 
 _ALLOWED: dict[tuple[str, str], Callable | str] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
-    # What torchvision's VGG-19 of 2017 asks for.
+    # Used by torchvision's VGG-19 of 2017.
     ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
@@ -205,10 +205,10 @@ _ALLOWED: dict[tuple[str, str], Callable | str] = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Unpickles descriptions of tensors and refuses all else.
+    """Unpickler that accepts descriptions of tensors only.
 
     Attributes:
-      storages: those that the pickle has named, by key.
+      storages: storages named by the pickle, by key.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -220,16 +220,16 @@ class _Unpickler(pickle.Unpickler):
             return _ALLOWED[module, name]
         except KeyError:
             raise RequestError(
-                f"torch archive: it asks for {module}.{name}, which a dictionary of "
+                f"torch archive: it names {module}.{name}, which a dictionary of "
                 "tensors does not need; refused"
             ) from None
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, _, size, *view = pid
-        known = kind == "storage" and dtype in _STORAGE_DTYPES.values()
-        if not known or not isinstance(key, str) or any(view):
-            raise pickle.UnpicklingError(f"no plain storage: {pid!r}")
+        is_storage = kind == "storage" and dtype in _STORAGE_DTYPES.values()
+        if not is_storage or not isinstance(key, str) or any(view):
+            raise pickle.UnpicklingError(f"not a plain storage: {pid!r}")
         storage = _Storage(key, dtype, operator.index(size))
         if self.storages.setdefault(key, storage) != storage:
-            raise pickle.UnpicklingError(f"two storages are called {key!r}")
+            raise pickle.UnpicklingError(f"two storages have the key {key!r}")
         return storage

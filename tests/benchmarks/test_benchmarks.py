@@ -54,8 +54,12 @@ def test_a_cell_is_one_cell():
 @pytest.mark.parametrize(
     ("name", "flag", "said"),
     [
-        ("benchmarks.batches", "--batches=1,x", "wanted whole numbers of at least 1"),
-        ("benchmarks", "nothing", "there is no table 'nothing'; there are convolution"),
+        ("benchmarks.batches", "--batches=1,x", "must be whole numbers of at least 1"),
+        (
+            "benchmarks",
+            "nothing",
+            "unknown table 'nothing'; the tables are convolution",
+        ),
         ("benchmarks.ladder", "more", "unexpected argument 'more'"),
         (
             "benchmarks.ladder",

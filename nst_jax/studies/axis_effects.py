@@ -53,24 +53,19 @@ def study_axis_distances(run_data: RunData) -> StudyResult:
         ]
         for d in (distances, coarse)
     )
-    records = [
-        (
-            ["anything" if axis.axis == ALL else axis.axis],
-            {
-                "pairs": axis.pairs,
-                "mean": to_levels(axis.mean),
-                "neighbours": to_levels(axis.neighbours),
-                "median": to_levels(axis.median),
-                "max": to_levels(axis.max),
-                f"mean, coarser than {1 / CUTOFF:.0f} pixels": to_levels(low.mean),
-            },
-        )
-        for axis, low in zip(by_axis, coarse_by_axis, strict=True)
-    ]
+    columns = (
+        *("differing in", "pairs", "mean", "neighbours", "median", "max"),
+        f"mean, coarser than {1 / CUTOFF:.0f} pixels",
+    )
+    rows = []
+    for axis, low in zip(by_axis, coarse_by_axis, strict=True):
+        name = "anything" if axis.axis == ALL else axis.axis
+        values = axis.mean, axis.neighbours, axis.median, axis.max, low.mean
+        rows.append((name, axis.pairs, *map(to_levels, values)))
     title = "Distance of members that differ along one axis (RMS, levels of 255"
     if len(members) < len(finals):
         title += f"; {len(members)} of {len(finals)} members"
-    tables = [Table.from_records(title + ")", ["differing in"], records)]
+    tables = [Table(title + ")", columns, tuple(rows))]
     if len(names) == 1:
         labels = [run_data.labels(member, [0])[0] for member in members]
         tables.append(
@@ -266,21 +261,15 @@ def study_step_times(run_data: RunData) -> StudyResult:
     exponent = np.polyfit(np.log(pixels), np.log(seconds), 1)[0]
     if exponent <= 0:
         return StudyResult()  # The runs are too short to time.
-    records = [
-        (
-            [f"{width}×{height}"],
-            {
-                "pixels": count,
-                "seconds per step": round_digits(time),
-                "microseconds per pixel": round_digits(1e6 * time / count),
-            },
-        )
-        for count, (height, width), time in timings
-    ]
+    columns = "image", "pixels", "seconds per step", "microseconds per pixel"
+    rows = (
+        (f"{width}×{height}", n, round_digits(time), round_digits(1e6 * time / n))
+        for n, (height, width), time in timings
+    )
     title = "Time per step by image size"
     series = (Series("", pixels, seconds),)
     return StudyResult(
         (f"Time per step grows with the {exponent:.2f}th power of the pixel count.",),
-        (Table.from_records(title, ["image"], records),),
+        (Table(title, columns, tuple(rows)),),
         (Plot(title, series, "pixels", "seconds per step", "log"),),
     )

@@ -61,18 +61,12 @@ def study_quality(run_data: RunData) -> StudyResult:
     title = "Quality of the results (means over seeds, with 95 % confidence intervals"
     if STYLE in columns or CONTENT in columns:
         title += f"; distances at {', '.join(layers)}, which no loss term reads"
-    records = [
-        (
-            [setting.label],
-            {"seeds": len(setting.members)}
-            | {
-                name: format_estimate(setting.means.get(name), COLUMNS[name])
-                for name in columns
-            },
-        )
-        for setting in settings
-    ]
-    table = Table.from_records(f"{title})", [run_data.other_names(axis)], records)
+    rows = []
+    for label, members, means in settings:
+        cells = (format_estimate(means.get(name), COLUMNS[name]) for name in columns)
+        rows.append((label, len(members), *cells))
+    head = run_data.other_names(axis), "seeds", *columns
+    table = Table(title + ")", head, tuple(rows))
     compared = [s for s in settings if {STYLE, CONTENT} <= s.means.keys()]
     sentences = tuple(_nearest_sentences(compared))
     return StudyResult(sentences, (table,)) + study_tradeoff(run_data, compared)

@@ -122,15 +122,15 @@ def _term_tables(run_data: RunData, head: str, groups: list[SeedGroup]) -> list[
     names = dict.fromkeys(n for rows in group_terms for terms in rows for n in terms)
     if not names:
         return []
-    records = [
+    table_rows = [
         (
-            [group.label],
-            {n: _format_variation([terms.get(n) for terms in rows]) for n in names},
+            group.label,
+            *(_format_variation([terms.get(n) for terms in rows]) for n in names),
         )
         for group, rows in zip(groups, group_terms, strict=True)
     ]
     title = "Variation of the loss terms across seeds (standard deviation / mean, %)"
-    return [Table.from_records(title, [head], records)]
+    return [Table(title, (head, *names), tuple(table_rows))]
 
 
 def _last_rows(run_data: RunData, members: list[int]) -> list[Any]:
@@ -152,7 +152,7 @@ def _layer_tables(run_data: RunData, head: str, groups: list[SeedGroup]) -> list
     network = run_data.network() if layers else None
     if network is None:
         return []
-    records = []
+    rows = []
     for group in evenly_spaced(groups, BY_LAYER):
         images = group.pictures[:MAX_IMAGES]
         side = min(images.shape[1:3])
@@ -161,10 +161,9 @@ def _layer_tables(run_data: RunData, head: str, groups: list[SeedGroup]) -> list
             cells = [
                 format_estimate(mean_of_pairs(d, positive=True)) for d in distances
             ]
-            record = dict(zip(("features", "Gram matrices"), cells, strict=True))
-            records.append(([group.label, layer], record))
+            rows.append((group.label, layer, *cells))
     title = "Distance of two seeds in feature space (relative to the norm)"
-    return [Table.from_records(title, [head, "layer"], records)]
+    return [Table(title, (head, "layer", "features", "Gram matrices"), tuple(rows))]
 
 
 def _pictures(run_data: RunData, group: SeedGroup) -> list[Picture]:

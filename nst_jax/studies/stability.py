@@ -70,21 +70,18 @@ def study_stability(run_data: RunData) -> StudyResult:
     if np.ptp(traces) == 0 or np.ptp([std.value for std in stds]) == 0:
         return StudyResult()
     title = "Dispersion across seeds by the trace of the style's Gram matrices"
-    table = Table.from_records(
+    head = run_data.other_names(run_data.seed_axis)
+    table = Table(
         f"{title} (geometric mean over {', '.join(layers)})",
-        [run_data.other_names(run_data.seed_axis)],
-        [
+        (head, "trace", "standard deviation (levels of 255)"),
+        tuple(
             (
-                [setting.label],
-                {
-                    "trace": round_digits(setting.trace),
-                    "standard deviation (levels of 255)": format_estimate(
-                        setting.std, 255
-                    ),
-                },
+                setting.label,
+                round_digits(setting.trace),
+                format_estimate(setting.std, 255),
             )
             for setting in sorted(settings, key=lambda setting: setting.trace)
-        ],
+        ),
     )
     series = (series_with_intervals("", traces, stds, 255),)
     labels = "trace of the Gram matrix", "standard deviation (levels)"
@@ -120,12 +117,11 @@ def _correlation_sentence(settings: Sequence[StyleSetting]) -> str:
             f"positive one {context}."
         )
     is_positive = correlation.rho.value > 0
-    direction, report = (
-        ("increases", "the same") if is_positive else ("decreases", "the opposite")
-    )
     return (
-        f"Over {count}, dispersion across seeds {direction} with the trace of the "
-        f"style's Gram matrices{numbers}. {PAPER} report {report} {context}."
+        f"Over {count}, dispersion across seeds "
+        f"{'increases' if is_positive else 'decreases'} with the trace of the style's "
+        f"Gram matrices{numbers}. {PAPER} report "
+        f"{'the same' if is_positive else 'the opposite'} {context}."
     )
 
 

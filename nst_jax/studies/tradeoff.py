@@ -178,7 +178,7 @@ def _compare_methods(curves: Curves) -> tuple[list[str], tuple[Table, ...]]:
     reference, *methods = dict.fromkeys(
         m for by_name in curves.values() for m in by_name
     )
-    sentences, records = [], []
+    sentences, rows = [], []
     for method in methods:
         ratios = []
         for images, by_name in curves.items():
@@ -190,13 +190,9 @@ def _compare_methods(curves: Curves) -> tuple[list[str], tuple[Table, ...]]:
             )
             if comparison := compare_curves(points, reference_points):
                 ratios.append(comparison.mean)
-                cells = {
-                    "mean": f"{comparison.mean:.2f}",
-                    "best": f"{comparison.best:.2f}",
-                    "worst": f"{comparison.worst:.2f}",
-                    "shared (%)": f"{100 * comparison.shared:.0f}",
-                }
-                records.append(([images, method], cells))
+                cells = (f"{ratio:.2f}" for ratio in comparison[:3])
+                shared = f"{100 * comparison.shared:.0f}"
+                rows.append((images, method, *cells, shared))
         if ratios:
             lower = sum(ratio < 1 for ratio in ratios)
             sentences.append(
@@ -204,7 +200,8 @@ def _compare_methods(curves: Curves) -> tuple[list[str], tuple[Table, ...]]:
                 f"{STYLE} of {reference}; it is lower for {lower} of {len(ratios)} "
                 "inputs."
             )
-    if not records:
+    if not rows:
         return [], ()
     title = f"Ratio of the {STYLE} to {reference} at equal {CONTENT}"
-    return sentences, (Table.from_records(title, ["images", "method"], records),)
+    columns = "images", "method", "mean", "best", "worst", "shared (%)"
+    return sentences, (Table(title, columns, tuple(rows)),)

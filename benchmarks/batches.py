@@ -60,7 +60,7 @@ def measure(solver: str, batch: int) -> tuple[float, float]:
         numerics=ARITHMETICS[_ARITHMETIC.value],
     ).with_field("solver.name", solver)
     (group,) = nst_jax.build(experiment).groups
-    starts = group.starts(range(batch))
+    starts = group.starting_images(range(batch))
     ensemble = Ensemble.compile(group.problems(), starts.shape[1:], batch_size=batch)
     steps = _STEPS.value
     results = ensemble.optimise(starts, 2 * steps, look_every=steps)

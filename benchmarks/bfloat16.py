@@ -61,7 +61,9 @@ def loss_curve(
         numerics=ARITHMETICS[arithmetic],
     )
     (group,) = nst_jax.build(experiment).groups
-    result = nst_jax.run(group.problems(), group.starts([0]), steps=experiment.steps)
+    result = nst_jax.run(
+        group.problems(), group.starting_images([0]), steps=experiment.steps
+    )
     return np.array([report.loss[0] for report in result.history])
 
 

@@ -144,7 +144,7 @@ def compare(name: str, size: int, steps: int) -> None:
         name, content=content, styles=styles, size=size, steps=steps
     )
     (group,) = nst_jax.build(experiment).groups
-    starts = group.starts([0])
+    starts = group.starting_images([0])
     theirs = ToolLoop(TOOLS[name], group.content, group.styles[0])
     result = nst_jax.run(group.problems(), starts, steps=steps, look_every=steps)
 

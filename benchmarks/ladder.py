@@ -109,7 +109,7 @@ def loss_curve(experiment: nst_jax.Experiment) -> tuple[_Curve, float]:
                 *(stage.problems(), stage.content.shape), batch_size=1, coarser=coarser
             )
         )
-    starts, coarse = group.stages[0].starts([0]), None
+    starts, coarse = group.stages[0].starting_images([0]), None
     curve: _Curve = []
     began = time.perf_counter()
     for stage, ensemble in zip(group.stages, ensembles, strict=True):

@@ -30,7 +30,7 @@ def main() -> None:
     experiment.seeds = tuple(range(_MEMBERS.value))
     experiment.solver = nst_jax.SolverOptions(name=_SOLVER.value)
     (group,) = nst_jax.build(experiment).groups
-    starts = group.starts(range(_MEMBERS.value))
+    starts = group.starting_images(range(_MEMBERS.value))
     ends, seconds = {}, {}
     for strategy in ("loop", "map", "vmap"):
         ensemble = Ensemble.compile(

@@ -34,7 +34,7 @@ from nst_jax.launch.shards import merge, share
 from nst_jax.plan.build import Plan, build
 from nst_jax.report import write_report, write_tensorboard
 from nst_jax.workdir.schema import read_manifest
-from nst_jax.workdir.writer import Records
+from nst_jax.workdir.writer import RunWriter
 
 FLAGS = flags.FLAGS
 #: Signals within so many seconds are one request: a process group often gets one
@@ -122,7 +122,7 @@ def _run(experiment: Experiment) -> int:
         plan = build(experiment, only=_selected_members(experiment))
         if FLAGS.dry_run:
             if workdir:
-                Records(workdir, plan)  # Raises what the run itself would raise.
+                RunWriter(workdir, plan)  # Raises what the run itself would raise.
             _say(format_forecast(forecast(plan)))
             return 0
         workdir = workdir or _new_workdir()
@@ -233,7 +233,7 @@ def _write_views() -> int:
 def _merge_shards(plan: Plan, workdir: str | pathlib.Path) -> int:
     missing = merge(plan, FLAGS.merge, workdir, command=_command())
     if not missing:
-        return _report_end(read_manifest(pathlib.Path(workdir))["status"], workdir)
+        return _report_end(read_manifest(pathlib.Path(workdir)).status, workdir)
     _say(f"members that no shard has: {', '.join(map(str, missing))}")
     _say(f"to compute them, leave out --merge and give --workdir={workdir}")
     return 1
@@ -267,8 +267,8 @@ def _report_end(status: str, workdir: str | pathlib.Path) -> int:
     Returns:
       The exit status.
     """
-    members = read_manifest(pathlib.Path(workdir))["members"]
-    diverged = sum(member["status"] == "diverged" for member in members)
+    members = read_manifest(pathlib.Path(workdir)).members
+    diverged = sum(entry.status == "diverged" for entry in members)
     remark = f" ({diverged} of {len(members)} members diverged)" if diverged else ""
     _say(f"{status}: {workdir}{remark}")
     if status != "failed":

@@ -1,9 +1,8 @@
-"""One run by many processes, on the machines of a cluster, in one shared folder.
+"""One run computed by many processes that share a folder.
 
-Each process computes its share of the members with the devices that are its own, into a
-run directory of its own under `processes/`, and process 0 joins them. Nobody computes
-with others, and all that they have to tell each other is in the folder: so none is lost
-with another, and the same command goes on with what is missing.
+Each process computes its share of the members on its own devices, in a run directory of
+its own under `processes/`; process 0 merges them. Processes communicate through files
+only, so a lost process does not end the others, and the same command resumes the run.
 """
 
 import contextlib
@@ -22,7 +21,7 @@ from typing import NamedTuple
 import jax
 from absl import logging
 
-from nst_jax.config.experiment import Experiment, Member
+from nst_jax.config.experiment import Experiment
 from nst_jax.config.jsonable import to_jsonable
 from nst_jax.core.errors import RequestError
 from nst_jax.launch.devices import check_devices
@@ -30,23 +29,21 @@ from nst_jax.launch.runner import execute
 from nst_jax.launch.shards import has_other_steps, merge, share
 from nst_jax.plan.build import build
 from nst_jax.workdir.lock import check_writable
-from nst_jax.workdir.schema import read_manifest
-from nst_jax.workdir.strict_json import to_json
-from nst_jax.workdir.writer import Records
+from nst_jax.workdir.schema import encode, read_manifest
+from nst_jax.workdir.writer import RunWriter
 
-_SECONDS_BETWEEN_BEATS = 1.0
+_HEARTBEAT_SECONDS = 1.0
 
 
 class Cluster(NamedTuple):
-    """Where the others are; None for what Slurm, Kubernetes, MPI or Cloud TPU tell.
+    """The processes of a cluster; None where Slurm, Kubernetes, MPI or Cloud TPU know.
 
     Attributes:
       coordinator: HOST:PORT of process 0.
-      processes: how many there are.
-      process: the number of this one, from 0.
-      patience: seconds without a sign of life after which a process is lost; 3 or
-        more, for there is one every second.
-      gathering: seconds in which all processes must have come; 1 or more.
+      processes: number of processes.
+      process: index of this process.
+      patience: seconds without a heartbeat after which a process is lost; 3 or more.
+      gathering: seconds within which all processes must start; 1 or more.
     """
 
     coordinator: str | None = None
@@ -64,73 +61,70 @@ def execute_share(
     command: str = "",
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[str, list[int]]:
-    """Runs this process's share of an experiment; process 0 waits, and joins them all.
+    """Run this process's share of an experiment; process 0 waits for all and merges.
 
-    Where the others have not come within `cluster.gathering` seconds the process ends,
-    with a sentence and status 1: JAX's client cannot be told to stop.
+    If the other processes do not start in time, this process exits with status 1,
+    because JAX's client cannot be stopped otherwise.
 
     Args:
       experiment: the same in all processes.
-      workdir: a folder that all of them see.
-      cluster: who they are.
-      command: how the run was asked for, for the record.
-      stop: as for `execute`.
+      workdir: a folder that all processes share.
+      cluster: the processes.
+      command: the command of the run, for run.json.
+      stop: as in `execute`.
 
     Returns:
-      The status of this process's share, and at process 0 the members that nobody has
-      finished. "failed", at process 0 alone: no member of the run has a usable result.
+      The status of this process's share, and in process 0 the unfinished members. Only
+      process 0 returns "failed": no member of the run has a usable result.
 
     Raises:
-      RequestError: as of `build` and `execute`, or no cluster is found, or there are
-        fewer members than processes.
+      RequestError: as `build` and `execute`; or there is no cluster, or it has more
+        processes than members.
     """
-    _check(cluster)
+    _check_cluster(cluster)
     workdir = pathlib.Path(workdir)
     check_writable(workdir)
     members = experiment.members()
-    _check_enough(members, cluster.processes or 1)
-    request = hashlib.sha256(to_json(to_jsonable(experiment)).encode()).hexdigest()
-    with _joined(workdir, cluster, request) as (process, processes):
-        _check_enough(members, processes)
+    _check_count(cluster.processes or 1, len(members))
+    request = hashlib.sha256(encode(to_jsonable(experiment)).encode()).hexdigest()
+    with _join(workdir, cluster, request) as (process, processes):
+        _check_count(processes, len(members))
         parts = [_part(workdir, number, processes) for number in range(processes)]
-        own = share(f"{process + 1}/{processes}", members)
-        # If the folder holds another run, this is told at once.
-        there = Records(workdir, build(experiment)).finished(own)
-        plan = build(experiment, only=own)
+        numbers = share(f"{process + 1}/{processes}", members)
+        # This also checks that the folder does not hold another run.
+        is_finished = RunWriter(workdir, build(experiment)).is_finished(numbers)
+        plan = build(experiment, only=numbers)
 
-        def execute_own() -> str:
-            if there:
+        def execute_part() -> str:
+            if is_finished:
                 return "done"
             return execute(plan, parts[process], command=command, stop=stop)
 
         if process:
-            status = execute_own()
-            # Whether the run has a usable result is for process 0 to say.
+            status = execute_part()
+            # Process 0 decides whether the run has failed.
             return "done" if status == "failed" else status, []
         try:
-            status = execute_own()
-        finally:  # Whatever becomes of this share, the others are kept.
+            status = execute_part()
+        finally:  # The shares of other processes are merged whatever happens here.
             for lost in wait_for(parts[1:], cluster.patience, stop):
                 logging.warning(
                     "process %d was lost: no sign of life for %g s",
                     *(lost + 1, cluster.patience),
                 )
+            # Parts of an earlier call may have other steps or other processes.
             begun = sorted(workdir.glob("processes/*of*/run.json"))
-            # Parts of an earlier call may be of fewer steps, or of other processes.
             folders = [
                 path.parent
                 for path in begun
                 if not has_other_steps(path.parent, experiment)
             ]
             missing = merge(build(experiment), folders, workdir, command=command)
-        whole = read_manifest(workdir)["status"]
-        if "failed" in (whole, status):
-            status = whole
-        return status, missing
+        merged_status = read_manifest(workdir).status
+        return merged_status if "failed" in (merged_status, status) else status, missing
 
 
-def _check(cluster: Cluster) -> None:
-    """Raises RequestError for what cannot be, before anybody waits for it."""
+def _check_cluster(cluster: Cluster) -> None:
     coordinator, processes, process, patience, gathering = cluster
     if not 1 <= gathering < 1e6:
         raise RequestError(f"gathering must be from 1 to 1e6, got {gathering}")
@@ -143,7 +137,7 @@ def _check(cluster: Cluster) -> None:
                 "coordinator must be HOST:PORT with a port from 1 to 65535, "
                 f"got {coordinator!r}"
             )
-        if process == 0 and _in_use(int(port)):
+        if process == 0 and _is_in_use(int(port)):
             raise RequestError(
                 f"coordinator: port {port} of this machine is in use already, got "
                 f"{coordinator!r}"
@@ -156,17 +150,16 @@ def _check(cluster: Cluster) -> None:
         )
 
 
-def _check_enough(members: Sequence[Member], processes: int) -> None:
-    """Raises RequestError where a process would have no member."""
-    if processes > len(members):
+def _check_count(processes: int, members: int) -> None:
+    if processes > members:
         raise RequestError(
-            f"there are {processes} processes for {len(members)} members: take "
-            f"{len(members)} at most"
+            f"there are {processes} processes for {members} members: take {members} at "
+            "most"
         )
 
 
-def _in_use(port: int) -> bool:
-    """Whether somebody listens there; JAX's server would share it with them."""
+def _is_in_use(port: int) -> bool:
+    """Return whether a server uses a port; JAX's server would share it."""
     with socket.socket() as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -177,24 +170,24 @@ def _in_use(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Signals end the process: who waits in JAX's client runs no handler of Python."""
+def _default_signal_handlers() -> Iterator[None]:
+    """Let signals end the process: JAX's client blocks Python's handlers."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    ours = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
-        for number in ours:
+        for number in handlers:
             signal.signal(number, signal.SIG_DFL)
         yield
     finally:
-        for number, handler in ours.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
 @contextlib.contextmanager
-def _within(seconds: float) -> Iterator[None]:
-    """Ends the process with a sentence, before JAX's client does with a page of C++."""
+def _exit_after(seconds: float) -> Iterator[None]:
+    """Exit with a message after a time, before JAX's client aborts."""
 
     def give_up() -> None:
         logging.error(
@@ -202,37 +195,35 @@ def _within(seconds: float) -> Iterator[None]:
         )
         os._exit(1)
 
-    patience = threading.Timer(seconds, give_up)
-    patience.daemon = True
-    patience.start()
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
     try:
         yield
     finally:
-        patience.cancel()
+        timer.cancel()
 
 
 @contextlib.contextmanager
-def _joined(
+def _join(
     workdir: pathlib.Path, cluster: Cluster, request: str
 ) -> Iterator[tuple[int, int]]:
-    """(number of this process, how many there are), and a sign of life while it lasts.
+    """Join the cluster; yield this process's index and the number of processes.
 
-    `request` is what all of them are to have in common: where one has another, none of
-    them begins.
+    Every process writes a heartbeat while the context lasts. JAX must not have computed
+    anything before. Its coordination service would end all processes when one is lost,
+    so it is shut down. The shutdown waits for all, so each has written a heartbeat.
 
-    JAX must not have computed anything before. It is left with its own devices and
-    those numbers: its coordination service, which would end every process when one is
-    lost, is shut down. That waits for all, so from then on each of them has given its
-    first sign of life.
+    Raises:
+      RequestError: there is no cluster, or `request` differs between processes.
     """
-    # It would take SIGTERM for itself, and give it back to nobody.
+    # The service would take SIGTERM for itself.
     jax.config.update("jax_enable_preemption_service", False)
-    where = cluster.coordinator, cluster.processes, cluster.process
     logging.info("waiting for all processes of the cluster")
     try:
-        with _ended_by_signals(), _within(cluster.gathering):
+        with _default_signal_handlers(), _exit_after(cluster.gathering):
             jax.distributed.initialize(
-                *where, initialization_timeout=int(cluster.gathering) + 60
+                *cluster[:3], initialization_timeout=int(cluster.gathering) + 60
             )
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
@@ -243,12 +234,12 @@ def _joined(
     check_devices()
     process, processes = jax.process_index(), jax.process_count()
     parts = [_part(workdir, number, processes) for number in range(processes)]
-    with beating(parts[process]):
-        # It stays: whoever is slow to read the others' may do so.
+    with heartbeat(parts[process]):
+        # The file stays for processes that are slow to read it.
         (parts[process] / "request").write_text(request)
         jax.distributed.shutdown()
         for number, part in enumerate(parts):
-            # On a file system that is slow to show it, merging will tell.
+            # If a slow file system does not show the file yet, `merge` checks.
             with contextlib.suppress(FileNotFoundError):
                 if (part / "request").read_text() != request:
                     raise RequestError(
@@ -259,38 +250,38 @@ def _joined(
 
 
 def _part(workdir: pathlib.Path, process: int, processes: int) -> pathlib.Path:
-    """The run directory of one process."""
+    """Return the run directory of one process."""
     return workdir / "processes" / f"{process:03d}of{processes:03d}"
 
 
 @contextlib.contextmanager
-def beating(folder: pathlib.Path) -> Iterator[None]:
-    """While it lasts, a count goes on in the folder's file `alive`."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+def heartbeat(folder: pathlib.Path) -> Iterator[None]:
+    """Increment a count in the folder's file `alive` while the context lasts."""
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     alive, ended = folder / "alive", threading.Event()
     alive.write_text("0")
 
     def beat() -> None:
         count = 0
-        while not ended.wait(_SECONDS_BETWEEN_BEATS):
+        while not ended.wait(_HEARTBEAT_SECONDS):
             count += 1
-            # Where it cannot be written, the process is not heard, and counts as lost.
+            # A process that cannot write counts as lost.
             with contextlib.suppress(OSError):
                 alive.write_text(str(count))
 
-    heart = threading.Thread(target=beat, daemon=True)
-    heart.start()
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
     try:
         yield
     finally:
         ended.set()
-        heart.join()
+        thread.join()
         alive.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # The first that holds something stays.
-            for path in made or [folder]:
+        with contextlib.suppress(OSError):  # A folder that is not empty stays.
+            for path in created or [folder]:
                 path.rmdir()
-            folder.parent.rmdir()  # Another process may have made it.
+            folder.parent.rmdir()  # Another process may have created it.
 
 
 def wait_for(
@@ -298,24 +289,24 @@ def wait_for(
     patience: float,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[int]:
-    """Waits until nobody beats in any of the folders; the places of those lost.
+    """Wait until no folder has a heartbeat; return the indices of lost processes.
 
-    Seconds are counted here, so that clocks of machines need not agree.
+    Time is measured here, so clocks of machines may differ.
 
     Args:
-      folders: of processes that have begun to.
-      patience: seconds without a beat after which one is lost.
-      stop: asked all the while; if true, it is waited no longer.
+      folders: folders with a `heartbeat`.
+      patience: seconds without a new count after which a process is lost.
+      stop: polled; if true, the wait ends.
     """
     heard = {i: ("", time.monotonic()) for i in range(len(folders))}
     lost = []
     while heard and not stop():
         for i, (last, since) in list(heard.items()):
-            beat = _beat(folders[i], last)
-            if beat is None:
+            count = _read_count(folders[i], last)
+            if count is None:
                 del heard[i]
-            elif beat != last:
-                heard[i] = beat, time.monotonic()
+            elif count != last:
+                heard[i] = count, time.monotonic()
             elif time.monotonic() - since > patience:
                 del heard[i]
                 lost.append(i)
@@ -323,8 +314,8 @@ def wait_for(
     return sorted(lost)
 
 
-def _beat(folder: pathlib.Path, last: str) -> str | None:
-    """The newest; the last one if it cannot be read, None if there is none any more."""
+def _read_count(folder: pathlib.Path, last: str) -> str | None:
+    """Return the count of a heartbeat, `last` if unreadable, None if it has ended."""
     try:
         return (folder / "alive").read_text()
     except FileNotFoundError:

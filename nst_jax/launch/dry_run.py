@@ -1,4 +1,4 @@
-"""What a run will be, from its programs and a few steps of each: nothing is written."""
+"""Forecast of a run: compile its programs, time a few steps, write nothing."""
 
 import time
 from typing import NamedTuple
@@ -8,27 +8,27 @@ import jax
 from nst_jax.core.errors import OutOfMemory
 from nst_jax.ensemble.memory import out_of_memory, used_bytes
 from nst_jax.optim.transfer import State
+from nst_jax.plan.batch_size import choose_batch_size
 from nst_jax.plan.build import Plan
 from nst_jax.plan.group import Group
-from nst_jax.plan.stages import Compiler, Stage, batch_size
+from nst_jax.plan.stages import Compiler, Stage
 
-#: For so long the steps are made that tell what one takes, if there are so many.
+#: Steps are timed for at least this long, if there are enough of them.
 _SECONDS = 0.3
 
 
 class Forecast(NamedTuple):
-    """A group as it will run.
+    """The forecast of a group.
 
     Attributes:
-      members: how many.
-      batch_size: how many are held at a time.
+      members: number of members.
+      batch_size: number of members in a batch.
       sizes: (height, width) of its stages, coarse to fine.
-      programs: how many are compiled for it that no group before it has.
-      compile_s: what compiling them took.
+      programs: number of programs compiled for it, without those of earlier groups.
+      compile_s: seconds of compiling them.
       step_s: seconds of a batch's step at each stage.
-      run_s: seconds of optimising all of its members, after compiling.
-      peak_bytes: the most that will be taken of a device's memory, this process and
-        all that it holds included.
+      run_s: seconds of optimising all of its members, without compiling.
+      peak_bytes: peak memory of a device, including all that this process holds.
     """
 
     members: int
@@ -46,101 +46,97 @@ class Forecast(NamedTuple):
 
 
 def forecast(plan: Plan) -> list[Forecast]:
-    """One entry a group; each of its programs is compiled, and makes a few steps.
+    """Compile each program, time a few steps, and return a forecast of each group.
 
-    Seconds are of the machine as it is now, and of steps as the first ones are: a line
-    search may need more evaluations later. What a run directory holds already is not
-    asked, and groups with processes of their own are taken as if they had none.
+    A line search may need more evaluations in later steps than in the timed ones. The
+    forecast is of the whole run, computed in this process.
 
     Raises:
-      OutOfMemory: a batch does not fit, which a run would make smaller.
+      OutOfMemory: a batch does not fit; a run would make it smaller.
     """
-    expected = sum(len(group.stages) for group in plan.groups)
-    with Compiler(expected) as compiler:
-        return [
-            _forecast_of(number, group, compiler)
-            for number, group in enumerate(plan.groups)
-        ]
-
-
-def _forecast_of(number: int, group: Group, compiler: Compiler) -> Forecast:
-    try:
-        with group.placed():
-            return _forecast(group, compiler)
-    except jax.errors.JaxRuntimeError as error:
-        if not out_of_memory(error):
-            raise
-        raise OutOfMemory(
-            f"a batch of group {number} does not fit into memory; a run would make "
-            "it smaller: lower ensemble.batch_size for a forecast"
-        ) from None
+    forecasts = []
+    with Compiler(sum(len(group.stages) for group in plan.groups)) as compiler:
+        for number, group in enumerate(plan.groups):
+            try:
+                with group.default_device():
+                    forecasts.append(_forecast(group, compiler))
+            except jax.errors.JaxRuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+                raise OutOfMemory(
+                    f"a batch of group {number} does not fit into memory; a run would "
+                    "make it smaller: lower ensemble.batch_size for a forecast"
+                ) from None
+    return forecasts
 
 
 def _forecast(group: Group, compiler: Compiler) -> Forecast:
     problems = group.problems()
-    size = batch_size(group, problems[0])
-    before = compiler.programs, compiler.compile_s
-    # Before compiling, whose memory on a CPU is free again when the steps need some.
+    size = choose_batch_size(group, problems[0])
+    programs, compile_s = compiler.program_count, compiler.compile_s
+    # Measured before compiling: on a CPU, steps reuse the memory of the compiler.
     held = used_bytes(group.devices[0])
     stages = compiler.stages(group, problems, size)
-    # All are compiled before the first step is timed.
+    # This waits for all programs before the first step is timed.
     peak = held + max(stage.ensemble.needed_bytes for stage in stages)
-    steps, seconds, coarse = [], 0.0, None
+    step_s, batch_s, coarse = [], 0.0, None
     for stage in stages:
-        start_s, step_s, coarse = _probe(stage, coarse)
-        steps.append(step_s)
-        seconds += start_s + step_s * stage.steps
-    made = Forecast(
+        start_s, seconds, coarse = _time_stage(stage, coarse)
+        step_s.append(seconds)
+        batch_s += start_s + seconds * stage.steps
+    result = Forecast(
         members=len(group.members),
         batch_size=size,
         sizes=tuple(stage.group.content.shape[:2] for stage in stages),
-        programs=compiler.programs - before[0],
-        compile_s=compiler.compile_s - before[1],
-        step_s=tuple(steps),
-        run_s=seconds,
+        programs=compiler.program_count - programs,
+        compile_s=compiler.compile_s - compile_s,
+        step_s=tuple(step_s),
+        run_s=batch_s,
         peak_bytes=peak,
     )
-    return made._replace(run_s=seconds * made.batches)
+    return result._replace(run_s=batch_s * result.batches)
 
 
-def _probe(stage: Stage, coarse: State | None) -> tuple[float, float, State | None]:
-    """Seconds of a batch's start and of a step, and a state to start the next from."""
+def _time_stage(
+    stage: Stage, coarse: State | None
+) -> tuple[float, float, State | None]:
+    """Return seconds of a batch's start and of a step, and the state at the end."""
     group, ensemble = stage.group, stage.ensemble
-    places = range(min(len(group.members), ensemble.batch_size))
-    # What starts from another member's result starts from the content here.
-    starts = group.starts(places, lambda _: group.content)
+    indices = range(min(len(group.members), ensemble.batch_size))
+    # The content image stands for results of other members.
+    images = group.starting_images(indices, lambda _: group.content)
 
-    def seconds(steps: int) -> tuple[float, State | None]:
+    def run(steps: int) -> tuple[float, State | None]:
         began = time.perf_counter()
         *_, last = ensemble.optimise(
-            starts,
+            images,
             steps,
-            problems=[stage.problems[i] for i in places],
+            problems=[stage.problems[i] for i in indices],
             look_every=steps,
             coarse=coarse,
         )
         return time.perf_counter() - began, last.state
 
-    seconds(1)  # The first time, memory is fetched and pages are touched.
-    one, _ = seconds(1)
+    run(1)  # Warm-up: memory is allocated.
+    one, _ = run(1)
     steps = 3
-    many, state = seconds(steps)
-    # Small pictures' and a GPU's steps are over too soon to be timed by the two.
+    many, state = run(steps)
+    # Steps of small images, or on a GPU, need longer runs to be timed.
     while many - one < _SECONDS and steps < stage.steps:
         steps = min(4 * steps, stage.steps)
-        many, state = seconds(steps)
-    step = max(many - one, 0.0) / (steps - 1)
-    return max(one - step, 0.0), step, state
+        many, state = run(steps)
+    step_s = max(many - one, 0.0) / (steps - 1)
+    return max(one - step_s, 0.0), step_s, state
 
 
 def format_forecast(forecasts: list[Forecast]) -> str:
-    """Forecasts in words, for a person who decides whether to start the run."""
+    """Return forecasts as text."""
     members = sum(group.members for group in forecasts)
     programs = sum(group.programs for group in forecasts)
-    compiling = sum(group.compile_s for group in forecasts)
+    compile_s = sum(group.compile_s for group in forecasts)
     lines = [
         f"{_count(members, 'member')} in {_count(len(forecasts), 'group')}, "
-        f"{_count(programs, 'program')}, compiled in {compiling:.0f} s"
+        f"{_count(programs, 'program')}, compiled in {compile_s:.0f} s"
     ]
     for number, group in enumerate(forecasts):
         sizes = " → ".join(f"{width}×{height}" for height, width in group.sizes)
@@ -148,7 +144,7 @@ def format_forecast(forecasts: list[Forecast]) -> str:
         lines.append(
             f"  group {number}: {_count(group.members, 'member')} of {sizes} px in "
             f"{_count(group.batches, 'batch', 'es')} of {group.batch_size}, {steps} s "
-            f"a batch's step, {group.run_s:.0f} s"
+            f"for a batch's step, {group.run_s:.0f} s"
         )
     seconds = sum(group.run_s for group in forecasts)
     peak = max(group.peak_bytes for group in forecasts)

@@ -1,43 +1,41 @@
-"""Shares of a run's members, for jobs that know nothing of each other, and their sum.
+"""Shards of a run for jobs that run independently, and the merge of their results.
 
-python launch.py --config=… --shard=3/16 --workdir=parts/3        (an array of jobs)
+python launch.py --config=… --shard=3/16 --workdir=parts/3        (a job array)
 python launch.py --config=… --merge=parts/1,parts/2,… --workdir=whole
 """
 
 import pathlib
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from absl import logging
 
 from nst_jax.config.experiment import Experiment, Member
 from nst_jax.core.errors import RequestError
-from nst_jax.launch.runner import write_safely
 from nst_jax.plan.build import Plan
-from nst_jax.report import remove_page
-from nst_jax.workdir.adoption import adopt
+from nst_jax.report import remove_page, write_safely
+from nst_jax.workdir.import_members import import_members
 from nst_jax.workdir.lock import check_contents
-from nst_jax.workdir.manifest import difference, fixed_part, place, roundtrip
-from nst_jax.workdir.schema import FINISHED, read_manifest
-from nst_jax.workdir.writer import Records
+from nst_jax.workdir.manifest import difference, fixed_part, roundtrip
+from nst_jax.workdir.schema import Manifest, read_manifest
+from nst_jax.workdir.writer import RunWriter
 
 
-def share(asked: str, members: Sequence[Member]) -> list[int]:
-    """The numbers of those members that a share such as "3/16", the third of 16, has.
+def share(shard: str, members: Sequence[Member]) -> list[int]:
+    """Return the members of a shard such as "3/16", the third of 16.
 
-    They lie next to each other, for neighbours are often of one program, and no share
-    has more than one member more than another.
+    Members of a shard are adjacent, because neighbours often share a program. Shards
+    differ in size by one member at most.
 
     Raises:
-      RequestError: it is no such share, or has no member, or members are to be
-        computed in processes of their own, or start from each other.
+      RequestError: it is not a shard or has no members; or members run in subprocesses,
+        or start from each other.
     """
-    number, slash, shares = asked.partition("/")
-    whole = slash and all(x.isdecimal() and len(x) < 10 for x in (number, shares))
-    if not whole or not 1 <= int(number) <= int(shares):
+    number, slash, count = shard.partition("/")
+    is_valid = slash and all(x.isdecimal() and len(x) < 10 for x in (number, count))
+    if not is_valid or not 1 <= int(number) <= int(count):
         raise RequestError(
-            f"shard must be K/N with K from 1 to N, such as 3/16, got {asked!r}"
+            f"shard must be K/N with K from 1 to N, such as 3/16, got {shard!r}"
         )
     if any(member.experiment.ensemble.process == "subprocess" for member in members):
         raise RequestError(
@@ -46,15 +44,14 @@ def share(asked: str, members: Sequence[Member]) -> list[int]:
         )
     if any(member.experiment.canvas.kind == "previous" for member in members):
         raise RequestError(
-            "shard: frames that start from the one before are of one process, and "
-            "canvas.kind is 'previous'; leave one of them out"
+            "shard: with canvas.kind='previous' frames start from the frame before, so "
+            "one process must compute them all; leave one of them out"
         )
-    count = len(members)
-    first, last = (count * (int(number) - i) // int(shares) for i in (1, 0))
+    first, last = (len(members) * (int(number) - i) // int(count) for i in (1, 0))
     if first == last:
         raise RequestError(
-            f"shard is {asked}, and has none of the {count} members: take {count} "
-            "shares at most"
+            f"shard {shard} has none of the {len(members)} members: take at most "
+            f"{len(members)} shards"
         )
     return list(range(first, last))
 
@@ -66,60 +63,61 @@ def merge(
     *,
     command: str = "",
 ) -> list[int]:
-    """Joins run directories of one request into one, and writes its report.
+    """Merge run directories of one request, and write the report.
 
     Args:
-      plan: of the whole request.
-      parts: run directories, each of some of its members. They stay as they are; where
-        two have the same member, the first one's is taken.
-      workdir: a new folder, or one that holds some of the members already.
-      command: how this was asked for, for the record.
+      plan: the plan of the whole request.
+      parts: run directories, each of some members, which stay as they are. Of a member
+        in two of them, the first is taken.
+      workdir: a new folder, or one with some of the members.
+      command: the command of the merge, for run.json.
 
     Returns:
-      The members that are in none of them; running the request in `workdir` computes
-      these.
+      The missing members; running the request in `workdir` computes them.
 
     Raises:
-      RequestError: a part is no run directory, or one of another request.
+      RequestError: a part is not a run directory, or is of another request.
     """
     began = time.perf_counter()
-    records = Records(workdir, plan, command)
-    numbers = {place(entry): entry["member"] for entry in records.manifest["members"]}
-    runs = [_manifest(pathlib.Path(part)) for part in parts]
-    for part, run in zip(parts, runs, strict=True):
-        _check_of_one_request(part, run, records.manifest, numbers)
-    with records.held():
-        records.begin()
-        remove_page(records.workdir)  # One of fewer members.
-        steps, spent = 0, dict.fromkeys(("compile_s", "run_s", "total_s"), 0.0)
+    writer = RunWriter(workdir, plan, command)
+    manifest = writer.manifest
+    numbers = {entry.grid_key: entry.member for entry in manifest.members}
+    runs = [_read_part(pathlib.Path(part), manifest) for part in parts]
+    with writer.locked():
+        writer.begin()
+        remove_page(writer.workdir)  # It may have fewer members.
+        member_steps, compile_s, run_s, total_s = 0, 0.0, 0.0, 0.0
         for part, run in zip(parts, runs, strict=True):
-            members = [numbers[place(entry)] for entry in run["members"]]
-            adopted = adopt(records, members, pathlib.Path(part), run)
-            logging.info("%s: %d members", part, len(adopted))
-            if not adopted:
-                continue
-            own_steps, *seconds = _add_costs(records, run, members, {*adopted})
-            steps += own_steps
-            for name, own in zip(spent, seconds, strict=True):
-                spent[name] += own
-            call = {name: run[name] for name in ("command", "versions", "device")}
-            records.manifest["earlier_calls"].append(call)
-        missing = [i for i in numbers.values() if not records.finished([i])]
+            members = [numbers[entry.grid_key] for entry in run.members]
+            imported = import_members(writer, members, pathlib.Path(part), run)
+            logging.info("%s: %d members", part, len(imported))
+            if imported:
+                costs = _add_costs(writer, run, members, {*imported})
+                member_steps += costs[0]
+                compile_s += costs[1]
+                run_s += costs[2]
+                total_s += costs[3]
+                manifest.earlier_calls.append(run.call)
+        missing = [i for i in numbers.values() if not writer.is_finished([i])]
         if not missing:
-            records.checkpoint_path.unlink(missing_ok=True)
-        spent["total_s"] += time.perf_counter() - began
-        status = "interrupted" if missing else records.outcome()
-        records.end(status, steps, **spent)
-        write_safely(records.workdir)
+            writer.checkpoint_path.unlink(missing_ok=True)
+        writer.end(
+            "interrupted" if missing else manifest.final_status,
+            member_steps,
+            compile_s=compile_s,
+            run_s=run_s,
+            total_s=total_s + time.perf_counter() - began,
+        )
+        write_safely(writer.workdir)
     return missing
 
 
 def has_other_steps(part: pathlib.Path, experiment: Experiment) -> bool:
-    """Whether a run directory is of this experiment with other numbers of steps."""
+    """Return whether a run directory differs from an experiment in steps only."""
     try:
-        theirs = read_manifest(part)["config"]
+        theirs = read_manifest(part).config
     except (OSError, ValueError):
-        return False  # `merge` says what is wrong with it.
+        return False  # `merge` reports it.
     ours = roundtrip(experiment.resolved().to_dict())
     differs, differs_otherwise = (
         difference(fixed_part(theirs, any_steps), fixed_part(ours, any_steps))
@@ -129,61 +127,58 @@ def has_other_steps(part: pathlib.Path, experiment: Experiment) -> bool:
 
 
 def _add_costs(
-    records: Records, run: dict[str, Any], members: Sequence[int], adopted: set[int]
+    writer: RunWriter, run: Manifest, members: Sequence[int], imported: set[int]
 ) -> tuple[int, float, float, float]:
-    """Adds to groups what a part's adopted members took, of what its finished ones did.
+    """Add to each group the costs of imported members, a share of the part's costs.
 
     Returns:
-      Their steps, and their seconds of compiling, of optimising and in all.
+      Steps of the members, and seconds of compiling, of optimising and in total.
     """
-    entries = list(zip(run["members"], members, strict=True))
-    done = {number for entry, number in entries if entry["status"] in FINISHED}
-    steps, compile_s, run_s = 0, 0.0, 0.0
-    for group in run["groups"]:
-        own = {number for entry, number in entries if entry["group"] == group["group"]}
-        if not own & adopted:
+    entries = list(zip(run.members, members, strict=True))
+    finished = {number for entry, number in entries if entry.is_finished}
+    member_steps, compile_s, run_s = 0, 0.0, 0.0
+    for group in run.groups:
+        in_group = {number for entry, number in entries if entry.group == group.group}
+        if not in_group & imported:
             continue
-        share = len(own & adopted) / max(len(own & done), 1)
-        costs = {
-            "compile_s": share * group["compile_s"],
-            "run_s": share * group["run_s"],
-            "member_steps": round(share * group["member_steps"]),
-        }
-        number = records.manifest["members"][min(own)]["group"]
-        if records.batch_size(number) is None:
-            records.set_batch_size(number, group["batch_size"])
-        records.add_group(number, **costs)
-        steps += costs["member_steps"]
-        compile_s += costs["compile_s"]
-        run_s += costs["run_s"]
-    share = len(adopted) / max(len(done), 1)
-    return steps, compile_s, run_s, share * run["timings"]["total_s"]
+        fraction = len(in_group & imported) / max(len(in_group & finished), 1)
+        number = writer.manifest.members[min(in_group)].group
+        if writer.manifest.groups[number].batch_size is None:
+            writer.set_batch_size(number, group.batch_size)
+        costs = (
+            round(fraction * group.member_steps),
+            fraction * group.compile_s,
+            fraction * group.run_s,
+        )
+        writer.add_costs(number, *costs)
+        member_steps += costs[0]
+        compile_s += costs[1]
+        run_s += costs[2]
+    fraction = len(imported) / max(len(finished), 1)
+    return member_steps, compile_s, run_s, fraction * run.timings.total_s
 
 
-def _manifest(part: pathlib.Path) -> dict[str, Any]:
+def _read_part(part: pathlib.Path, whole: Manifest) -> Manifest:
+    """Return the run.json of a part.
+
+    Raises:
+      RequestError: it cannot be read, or is of another request than the whole.
+    """
     check_contents(part)
     try:
-        return read_manifest(part)
+        run = read_manifest(part)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RequestError(
             f"merge: {str(part)!r} holds no run that can be read ({reason})"
         ) from None
-
-
-def _check_of_one_request(
-    part: str | pathlib.Path,
-    run: dict[str, Any],
-    whole: dict[str, Any],
-    numbers: dict[tuple, int],
-) -> None:
-    """Raises RequestError unless a part is of the request that the whole is of."""
-    theirs, ours = fixed_part(run["config"]), fixed_part(roundtrip(whole["config"]))
-    changed = difference(theirs, ours)
-    digests = {item["sha256"] for item in whole["inputs"]}
-    if not changed and not {item["sha256"] for item in run["inputs"]} <= digests:
-        changed = "its pictures or weights are others"
-    if not changed and not {place(entry) for entry in run["members"]} <= {*numbers}:
-        changed = "its members are others"
-    if changed:
-        raise RequestError(f"merge: {str(part)!r} holds another run: {changed}")
+    reason = difference(fixed_part(run.config), fixed_part(roundtrip(whole.config)))
+    digests = {item.sha256 for item in whole.inputs}
+    if not reason and not {item.sha256 for item in run.inputs} <= digests:
+        reason = "its pictures or weights differ"
+    keys = {entry.grid_key for entry in whole.members}
+    if not reason and not {entry.grid_key for entry in run.members} <= keys:
+        reason = "its members differ"
+    if reason:
+        raise RequestError(f"merge: {str(part)!r} holds another run: {reason}")
+    return run

@@ -1,22 +1,77 @@
-"""A part of a run in a process of its own."""
+"""Computing a group of members in a subprocess."""
 
+import contextlib
 import os
 import pathlib
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import filelock
 from absl import logging
 
 from nst_jax.core.errors import RequestError
+from nst_jax.workdir.import_members import import_members
 from nst_jax.workdir.manifest import difference, roundtrip
-from nst_jax.workdir.schema import FINISHED, read_manifest
+from nst_jax.workdir.schema import Manifest, read_manifest
+from nst_jax.workdir.writer import RunWriter
 
-_SECONDS_BETWEEN_LOOKS = 0.2
+_POLL_SECONDS = 0.2
+
+
+def check_command(command: str) -> None:
+    """Raise RequestError unless a command runs a script that exists."""
+    parts = shlex.split(command)
+    if parts[:2] != ["-m", "nst_jax"] and not (parts and os.path.isfile(parts[0])):
+        raise RequestError(
+            "ensemble.process='subprocess' runs the launch script again, but this run "
+            f"was not started by it (command {command!r}): use nst-jax or launch.py, "
+            "or ensemble.process='inline'"
+        )
+
+
+def compute_in_subprocess(
+    writer: RunWriter,
+    group: int,
+    members: Sequence[int],
+    stop: Callable[[], bool],
+) -> Manifest | None:
+    """Compute a group in a subprocess, and import its members.
+
+    Returns:
+      The run.json of the subprocess; None if it was stopped.
+
+    Raises:
+      ChildProcessError: it failed, or computed another request.
+    """
+    workdir = writer.workdir / "processes" / f"{group:03d}"
+    command = writer.manifest.command
+    if run_in_subprocess(command, workdir, members, stop):
+        manifest = _import_results(writer, members, workdir)
+        if not writer.is_finished(members):
+            raise ChildProcessError(f"results in {workdir} are incomplete")
+        shutil.rmtree(workdir)
+        return manifest
+    with contextlib.suppress(OSError, ValueError):  # Its run may not have begun.
+        _import_results(writer, members, workdir)
+    return None
+
+
+def _import_results(
+    writer: RunWriter, members: Sequence[int], workdir: pathlib.Path
+) -> Manifest:
+    manifest = read_manifest(workdir)
+    config = roundtrip(writer.manifest.config)
+    if reason := difference(manifest.config, config):
+        raise ChildProcessError(
+            f"the subprocess computed another request ({reason}): a config must give "
+            "the same arrays in every process"
+        )
+    import_members(writer, members, workdir, manifest)
+    return manifest
 
 
 def run_in_subprocess(
@@ -25,108 +80,85 @@ def run_in_subprocess(
     members: Sequence[int],
     stop: Callable[[], bool],
 ) -> bool:
-    """Runs the same command again for some of its members, as if nothing had been run.
+    """Run a command again for some members, in a run directory of its own.
 
-    No compiled program is taken from a cache. The other process leaves a run directory
-    of its own, from which the same call goes on if it was stopped.
+    The subprocess does not use the compilation cache. A stopped one resumes when the
+    same call is made again.
 
     Args:
-      command: how this run was asked for, a Python script and its flags.
-      workdir: for the other process.
-      members: their numbers.
-      stop: asked all the while; if true, the other process is asked to stop.
+      command: a Python script and its flags.
+      workdir: the run directory of the subprocess; its output goes to `log.txt` there.
+      members: numbers of the members.
+      stop: polled; if true, the subprocess is asked to stop.
 
     Returns:
-      Whether it came to its end.
+      Whether it finished.
 
     Raises:
-      ChildProcessError: it failed; what it said on the way is in `log.txt` beside its
-        results.
+      ChildProcessError: it failed.
     """
     numbers = ",".join(map(str, members))
     argv = [sys.executable, *shlex.split(command)]
     argv += [f"--workdir={workdir}", f"--members={numbers}"]
     workdir.mkdir(parents=True, exist_ok=True)
     log = workdir / "log.txt"
-    if not _left(workdir, stop):
+    if not _wait_for_lock(workdir, stop):
         return False
     with log.open("ab") as file:
-        # A session of its own: Ctrl-C on the terminal comes through us alone.
         process = subprocess.Popen(
             argv,
             env=os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"},
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
-            start_new_session=True,
+            start_new_session=True,  # Ctrl-C on the terminal reaches this process only.
         )
-        asked = False
+        interrupted = False
         try:
             while process.poll() is None:
-                if stop() and not asked:
+                if stop() and not interrupted:
                     process.send_signal(signal.SIGINT)
-                    asked = True
+                    interrupted = True
                 try:
-                    process.wait(_SECONDS_BETWEEN_LOOKS)
+                    process.wait(_POLL_SECONDS)
                 except subprocess.TimeoutExpired:
                     continue
         finally:
             process.kill()
-    # Who stops all of a job's processes stops that one too.
-    stopped = 128 + signal.SIGINT, 128 + signal.SIGTERM
-    if process.returncode in (0, *stopped):
-        return process.returncode == 0
-    if _is_finished(workdir):
-        return True  # All of its members have diverged, which is status 1.
-    said = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-    reason, *_ = said[-1].partition("; finished members are kept")  # It is not there.
+    if process.returncode == 0:
+        return True
+    # A scheduler may have signalled all processes of the job.
+    if process.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+        return False
+    if _all_members_finished(workdir):
+        return True  # Status 1 says that all members have diverged.
+    output = log.read_text(errors="replace").strip().splitlines() or ["no output"]
+    reason, *_ = output[-1].partition("; finished members are kept")
     raise ChildProcessError(
-        f"the process of its own for members {numbers} ended with status "
+        f"the subprocess for members {numbers} ended with status "
         f"{process.returncode} ({reason})"
     )
 
 
-def _is_finished(workdir: pathlib.Path) -> bool:
-    """Whether all members of a run directory have ended."""
+def _all_members_finished(workdir: pathlib.Path) -> bool:
     try:
-        members = read_manifest(workdir)["members"]
+        return all(entry.is_finished for entry in read_manifest(workdir).members)
     except (OSError, ValueError):
         return False
-    return all(entry["status"] in FINISHED for entry in members)
 
 
-def _left(workdir: pathlib.Path, stop: Callable[[], bool]) -> bool:
-    """Waits for one that outlived a call that was killed; False if stopped before."""
+def _wait_for_lock(workdir: pathlib.Path, stop: Callable[[], bool]) -> bool:
+    """Wait for a subprocess of an earlier call that was killed; False if stopped."""
     lock = filelock.FileLock(workdir / ".lock")
-    said = False
+    logged = False
     while not stop():
         try:
-            with lock.acquire(timeout=_SECONDS_BETWEEN_LOOKS):
+            with lock.acquire(timeout=_POLL_SECONDS):
                 return True
         except filelock.Timeout:
-            if not said:
-                logging.info("waiting for another process, which has %s", workdir)
-            said = True
+            if not logged:
+                logging.info("waiting for another process, which holds %s", workdir)
+            logged = True
         except NotImplementedError:  # A file system without locks.
             return True
     return False
-
-
-def check_command(command: str) -> None:
-    """Raises RequestError unless a command is there that another process can run."""
-    parts = shlex.split(command)
-    if parts[:2] != ["-m", "nst_jax"] and not (parts and os.path.isfile(parts[0])):
-        raise RequestError(
-            "ensemble.process='subprocess' runs the launch script again, but this run "
-            f"was not started by it (command {command!r}): use nst-jax or launch.py, or "
-            "ensemble.process='inline'"
-        )
-
-
-def check_same_request(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
-    """Raise ChildProcessError if run.json of another process is of another request."""
-    if reason := difference(theirs["config"], roundtrip(ours["config"])):
-        raise ChildProcessError(
-            f"the process of its own computed another request ({reason}): a config "
-            "must give the same arrays in every process"
-        )

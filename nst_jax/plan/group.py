@@ -1,4 +1,4 @@
-"""Members that one compiled program serves."""
+"""Groups of members that share a compiled program."""
 
 import contextlib
 import dataclasses
@@ -25,18 +25,18 @@ from nst_jax.optim.tiling import Tiling
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Scene:
-    """The pictures of a member.
+    """The images of a member.
 
     Attributes:
-      content: float32 [H, W, 3], in the colours that the optimisation sees.
-      styles: pictures [h, w, 3], likewise.
-      original: the content in its own colours.
-      alpha: [H, W], how opaque the content is; None if all of it is.
-      regions: which part of the content is like which of the styles; None if all is.
-      frozen: bool [H, W, 1], which pixels stay as the content's; None for none.
-      canvas: what a canvas of kind "file" starts from, of any size.
-      content_input: the content's place in the plan's `inputs`.
-      style_inputs: the styles'.
+      content: content image, float32 [H, W, 3], in the colours that are optimised.
+      styles: style images [h, w, 3], in the colours that are optimised.
+      original: content image in its original colours.
+      alpha: opacity [H, W] of the content image; None if it is opaque.
+      regions: matching regions of the content and style images; None without regions.
+      frozen: bool [H, W, 1], pixels that stay as in the content image; None for none.
+      canvas: starting image of `canvas.kind="file"`, of any size; else None.
+      content_input: index of the content image in the plan's `inputs`.
+      style_inputs: indices of the style images in the plan's `inputs`.
     """
 
     content: np.ndarray
@@ -53,28 +53,24 @@ class Scene:
 
     @property
     def shapes(self) -> tuple[Hashable, ...]:
-        """What of the pictures selects a program."""
-        pictures = (self.content, *self.styles)
-        parts = jax.tree.map(np.shape, (self.regions, self.frozen))
-        propagation = self.regions and self.regions.propagation
-        return (*(p.shape for p in pictures), str(parts), propagation)
+        """The part of the images that selects a program."""
+        shapes = [image.shape for image in (self.content, *self.styles)]
+        masks = jax.tree.map(np.shape, (self.regions, self.frozen))
+        return (*shapes, str(masks), self.regions and self.regions.propagation)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Group:
-    """Members that one compiled program serves: they differ in numbers alone.
-
-    Pixels are numbers too: pictures of one size are of one program.
+    """Members that share a compiled program: they differ in numbers and pixels only.
 
     Attributes:
-      numbers: which members of the plan they are.
-      members: they themselves.
+      numbers: numbers of the members in the plan.
+      members: the members.
       network: VGG-19, on the device.
-      objectives: one sum of terms a member.
-      scenes: their pictures.
-      previous: the members of the plan whose results they start from, if they do.
-      coarser: the same members at the stage before, whose ends they start from; None
-        at the first.
+      objectives: the objective of each member.
+      scenes: the images of each member.
+      previous: number of the member whose result each starts from, or None.
+      coarser: the same members at the stage before; None at the first stage.
     """
 
     numbers: tuple[int, ...]
@@ -91,194 +87,222 @@ class Group:
             for stage in self.stages
         )
         labels = [member.label for member in self.members]
-        named = "; ".join(labels[:4]) + ("; …" if len(labels) > 4 else "")
-        return f"Group({len(labels)} members of {sizes} px: {named})"
+        shown = "; ".join(labels[:4]) + ("; …" if len(labels) > 4 else "")
+        return f"Group({len(labels)} members of {sizes} px: {shown})"
 
     @property
     def stages(self) -> tuple["Group", ...]:
-        """Coarse to fine, this one last."""
+        """This group at all its stages, coarse to fine."""
         return (*(self.coarser.stages if self.coarser else ()), self)
 
     @property
     def experiment(self) -> Experiment:
-        """What the members have in common, as the first of them has it."""
+        """The first member's experiment, for fields that all share."""
         return self.members[0].experiment
 
     @property
     def content(self) -> np.ndarray:
-        """The first member's; all are of its shape [H, W, 3]."""
+        """The first member's content image; all have its shape [H, W, 3]."""
         return self.scenes[0].content
 
     @property
     def styles(self) -> tuple[np.ndarray, ...]:
-        """The first member's; all are of their shapes."""
+        """The first member's style images; all have their shapes."""
         return self.scenes[0].styles
 
     @property
     def devices(self) -> list[jax.Device]:
-        """Those of the platform that the members are computed on."""
+        """The local devices of the members' platform."""
         return jax.local_devices(backend=self.experiment.ensemble.platform or None)
 
-    def placed(self) -> contextlib.AbstractContextManager:
-        """A context in which the first of these is the default, if one is asked for."""
+    def default_device(self) -> contextlib.AbstractContextManager:
+        """Return a context in which arrays go to `ensemble.platform`, if it is set."""
         if not self.experiment.ensemble.platform:
             return contextlib.nullcontext()
         return jax.default_device(self.devices[0])
 
     def problems(self) -> list[Problem]:
-        """One a member, with its own numbers; the rest is there once for all."""
-        depends = [self._depends(j) for j in range(len(self.objectives[0].terms))]
+        """Return the problem of each member; they share the arrays that are equal."""
+        dependencies = [self._dependencies(j) for j in range(len(self._terms))]
         targets: dict[Hashable, Any] = {}
-        fixed_pixels: dict[Hashable, FixedPixels] = {}
-        seen: dict[Hashable, Any] = {}
+        arrays: dict[Hashable, Any] = {}
         problems = []
-        for i, member in enumerate(self.members):
-            own = [
-                (j, *(self._part(i, j, kind) for kind in kinds))
-                for j, kinds in enumerate(depends)
-            ]
-            experiment, scene = member.experiment, self.scenes[i]
-            posed = self.network, self.objectives[i]
-            solver, shape = experiment.solver_record(), scene.content.shape
-            options: dict[str, Any] = {
-                "tolerance": float(experiment.solver.tolerance),
-                "averaging": float(experiment.solver.averaging),
-                "fixed_pixels": self._fixed_pixels(i, fixed_pixels),
-                "parametrisation": parametrisation(experiment.parametrisation, shape),
-            }
-            content = scene.content
+        for i, (member, scene) in enumerate(
+            zip(self.members, self.scenes, strict=True)
+        ):
+            experiment, content = member.experiment, scene.content
+            tiling = None
             if experiment.tile:
-                options["tiling"] = self._tiling(i, seen)
+                tiling = self._tiling(i, arrays)
                 content = content[: experiment.tile, : experiment.tile]
-            if any(key not in targets for key in own):
-                new = compute_targets(*posed, content, scene.styles, scene.regions)
-                for key, target in zip(own, new, strict=True):
+            keys = [
+                (j, *(self._key(i, j, kind) for kind in kinds))
+                for j, kinds in enumerate(dependencies)
+            ]
+            if any(key not in targets for key in keys):
+                computed = compute_targets(
+                    self.network,
+                    self.objectives[i],
+                    content,
+                    scene.styles,
+                    scene.regions,
+                )
+                for key, target in zip(keys, computed, strict=True):
                     targets.setdefault(key, target)
-            shared = tuple(targets[key] for key in own)
-            problems.append(Problem(*posed, shared, solver, **options))
+            problems.append(
+                Problem(
+                    self.network,
+                    self.objectives[i],
+                    tuple(targets[key] for key in keys),
+                    experiment.solver_record(),
+                    tolerance=float(experiment.solver.tolerance),
+                    averaging=float(experiment.solver.averaging),
+                    fixed_pixels=self._fixed_pixels(scene, arrays),
+                    tiling=tiling,
+                    parametrisation=parametrisation(
+                        experiment.parametrisation, scene.content.shape
+                    ),
+                )
+            )
         return problems
 
-    def _tiling(self, i: int, known: dict[Hashable, Any]) -> Tiling:
-        """What a member's tiles are compared with; what two share is there once."""
-        scene, terms = self.scenes[i], self.objectives[i].terms
-        anew = [self._depends_on(j, "content") for j in range(len(terms))]
-        own = Objective(tuple(itertools.compress(terms, anew)))
-        keys = id(scene.content), tuple(map(id, scene.styles))
-        if keys[0] not in known:
-            known[keys[0]] = jnp.asarray(scene.content)
-        if keys[1] not in known:
-            # As the program is compiled that sees the canvas.
-            options = tuple(self.network.numerics.compiler_options.items())
-            pictures = own, self.network
-            known[keys[1]] = tuple(_view(options)(*pictures, s) for s in scene.styles)
-        return Tiling(known[keys[0]], known[keys[1]], self.experiment.tile, tuple(anew))
+    @property
+    def _terms(self) -> tuple[Any, ...]:
+        return self.objectives[0].terms
+
+    def _tiling(self, i: int, cache: dict[Hashable, Any]) -> Tiling:
+        """Return the tiling of a member; members share equal images."""
+        scene = self.scenes[i]
+        needs_content = tuple(
+            self._depends_on(j, "content") for j in range(len(self._terms))
+        )
+        content_key, styles_key = id(scene.content), tuple(map(id, scene.styles))
+        if content_key not in cache:
+            cache[content_key] = jnp.asarray(scene.content)
+        if styles_key not in cache:
+            terms = itertools.compress(self.objectives[i].terms, needs_content)
+            view = _compiled_view(tuple(self.network.numerics.compiler_options.items()))
+            cache[styles_key] = tuple(
+                view(Objective(tuple(terms)), self.network, style)
+                for style in scene.styles
+            )
+        return Tiling(
+            cache[content_key], cache[styles_key], self.experiment.tile, needs_content
+        )
 
     def _fixed_pixels(
-        self, i: int, known: dict[Hashable, FixedPixels]
+        self, scene: Scene, cache: dict[Hashable, Any]
     ) -> FixedPixels | None:
-        """What of a member's canvas does not move; one for those that hold the same."""
-        scene = self.scenes[i]
+        """Return the fixed pixels of a scene; members share equal ones."""
         if scene.frozen is None:
             return None
-        key = id(scene.frozen), id(scene.content)
-        if key not in known:
-            known[key] = FixedPixels(
-                jnp.asarray(scene.frozen), jnp.asarray(scene.content)
-            )
-        return known[key]
+        key = "fixed", id(scene.frozen), id(scene.content)
+        if key not in cache:
+            arrays = jnp.asarray(scene.frozen), jnp.asarray(scene.content)
+            cache[key] = FixedPixels(*arrays)
+        return cache[key]
 
-    def _part(self, i: int, j: int, kind: str) -> Hashable:
-        """What of a member's j-th target is told apart by: equal parts, equal keys."""
+    def _key(self, i: int, j: int, kind: str) -> Hashable:
+        """Return a key for one kind of argument of a member's j-th target."""
+        scene = self.scenes[i]
         if kind == "numbers":
             leaves = map(np.asarray, jax.tree.leaves(self.objectives[i].terms[j]))
             return tuple((leaf.shape, leaf.tobytes()) for leaf in leaves)
-        scene = self.scenes[i]
-        if kind == "regions":
-            return id(scene.regions)
-        pictures = [scene.content] if kind == "content" else scene.styles
-        return tuple(map(id, pictures))
+        if kind == "styles":
+            return tuple(map(id, scene.styles))
+        return id(getattr(scene, kind))
 
-    def _depends(self, j: int) -> list[str]:
-        """On what the j-th term's target depends, of what the members differ in."""
-        count = range(len(self.members))
-        kinds = ("numbers", "content", "styles", "regions")
-        differ = [k for k in kinds if len({self._part(i, j, k) for i in count}) > 1]
-        return [kind for kind in differ if self._depends_on(j, kind)]
+    def _dependencies(self, j: int) -> list[str]:
+        """Return the kinds of arguments by which members' j-th targets differ."""
+        return [
+            kind
+            for kind in ("numbers", "content", "styles", "regions")
+            if len({self._key(i, j, kind) for i in range(len(self.members))}) > 1
+            and self._depends_on(j, kind)
+        ]
 
     def _depends_on(self, j: int, kind: str) -> bool:
-        """Whether the j-th term's target depends on one of the parts of a member."""
-        first = {
-            "numbers": self.objectives[0].terms[j],
+        """Return whether the j-th term's target depends on one kind of argument."""
+        arguments = {
+            "numbers": self._terms[j],
             "content": jnp.asarray(self.content),
             "styles": tuple(map(jnp.asarray, self.styles)),
             "regions": jax.tree.map(jnp.asarray, self.scenes[0].regions),
         }
 
-        # The network is an argument: JAX keeps what a trace that fails closed over.
-        def target(network: Network, parts: dict[str, Any]) -> Any:
-            objective = Objective((parts["numbers"],))
-            pictures = parts["content"], parts["styles"], parts["regions"]
-            return objective.targets(network, *pictures)
+        # The network is an argument because JAX keeps what a failed trace closed over.
+        def target(network: Network, arguments: dict[str, Any]) -> Any:
+            term, *images = (arguments[name] for name in _ARGUMENTS)
+            return Objective((term,)).targets(network, *images)
 
-        axes = {name: 0 if name == kind else None for name in first}
-        twice = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), first[kind])
+        axes = {name: 0 if name == kind else None for name in arguments}
+        arguments[kind] = jax.tree.map(
+            lambda leaf: jnp.stack([leaf] * 2), arguments[kind]
+        )
         mapped = jax.vmap(target, in_axes=(None, axes), out_axes=None)
         try:
-            # Mapped over a part, an output that depends on it cannot be given back
-            # without the mapped axis.
-            jax.eval_shape(mapped, self.network, {**first, kind: twice})
+            # vmap refuses an unmapped output that depends on the mapped argument.
+            jax.eval_shape(mapped, self.network, arguments)
         except ValueError:
             return True
         return False
 
-    def starts(
-        self, places: Sequence[int], result: Callable[[int], np.ndarray] | None = None
+    def starting_images(
+        self, indices: Sequence[int], result: Callable[[int], np.ndarray] | None = None
     ) -> np.ndarray:
-        """The starting canvases [n, H, W, 3] of some of the group's members.
+        """Return the starting images [n, H, W, 3] of some members.
 
         Args:
-          places: which of them.
-          result: the finished picture [H, W, 3] of a member of the plan; needed by
+          indices: positions of the members in this group.
+          result: returns the result [H, W, 3] of a member of the plan; needed by
             members that start from one.
         """
-        return np.stack([self._start(i, result) for i in places])
+        images = []
+        for i in indices:
+            experiment, scene = self.members[i].experiment, self.scenes[i]
+            canvas, previous = scene.canvas, self.previous[i]
+            if previous is not None:
+                assert result is not None
+                canvas = colour.prepare_canvas(experiment.colour, result(previous))
+            images.append(
+                draw_canvas(
+                    experiment.canvas,
+                    self.members[i].seed,
+                    scene.content,
+                    scene.styles,
+                    canvas,
+                    experiment.frame,
+                )
+            )
+        return np.stack(images)
 
-    def _start(self, i: int, result: Callable[[int], np.ndarray] | None) -> np.ndarray:
-        member, scene, before = self.members[i], self.scenes[i], self.previous[i]
-        picture = scene.canvas
-        if before is not None:
-            assert result is not None
-            picture = colour.prepare_canvas(member.experiment.colour, result(before))
-        return draw_canvas(
-            member.experiment.canvas,
-            member.seed,
-            scene.content,
-            scene.styles,
-            picture,
-            member.experiment.frame,
-        )
+    def finish_images(self, indices: Sequence[int], canvases: np.ndarray) -> np.ndarray:
+        """Return canvases [n, H, W, 3] of some members as results.
 
-    def finished(self, places: Sequence[int], canvases: np.ndarray) -> np.ndarray:
-        """Canvases [n, H, W, 3] of some members as results: in their colours."""
-        pairs = zip(places, canvases, strict=True)
-        return np.stack([self._finished(i, canvas) for i, canvas in pairs])
+        Original colours are restored, smoothing is applied, and frozen pixels are set.
+        """
+        pairs = zip(indices, canvases, strict=True)
+        return np.stack([self._finish_image(i, canvas) for i, canvas in pairs])
 
-    def _finished(self, i: int, canvas: np.ndarray) -> np.ndarray:
+    def _finish_image(self, i: int, canvas: np.ndarray) -> np.ndarray:
         experiment, scene = self.members[i].experiment, self.scenes[i]
         result = colour.restore(experiment.colour, canvas, scene.original)
-        radius, eps = experiment.smoothing.radius, experiment.smoothing.eps
-        if radius:
-            result = np.asarray(_smoothed(result, scene.original, radius, eps))
+        smoothing = experiment.smoothing
+        if smoothing.radius:
+            smoothed = _smooth(result, scene.original, smoothing.radius, smoothing.eps)
+            result = np.asarray(smoothed)
         if scene.frozen is None:
             return result
-        # Neither colours that are put back nor smoothing move what is frozen.
         return np.where(scene.frozen, scene.original, result)
 
 
+_ARGUMENTS = ("numbers", "content", "styles", "regions")
+
+
 @functools.cache
-def _view(options: tuple[tuple[str, bool | int], ...]) -> Callable[..., View]:
-    """`Objective.view`, compiled once a shape however many groups there are."""
+def _compiled_view(options: tuple[tuple[str, bool | int], ...]) -> Callable[..., View]:
+    """Return `Objective.view`, compiled once for each shape and compiler options."""
     return jax.jit(Objective.view, compiler_options=dict(options))
 
 
-_smoothed = jax.jit(guided_filter, static_argnums=2)
+_smooth = jax.jit(guided_filter, static_argnums=2)

@@ -1,4 +1,4 @@
-"""The files that an experiment names, each read once."""
+"""Reading the files of an experiment, each once."""
 
 import dataclasses
 import functools
@@ -12,8 +12,7 @@ import numpy as np
 from nst_jax.config.experiment import Experiment
 from nst_jax.core.errors import RequestError
 from nst_jax.core.image_array import ArrayInput, as_picture
-from nst_jax.images import io, masks
-from nst_jax.images import video as film
+from nst_jax.images import io, masks, video
 from nst_jax.images.decoder import MAX_PIXELS
 from nst_jax.losses import Regions
 from nst_jax.models.numerics import ConvolutionForm, Numerics
@@ -23,10 +22,13 @@ from nst_jax.models.weights import load_weights
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """A file or array that a run has read: its part in it, its path as given, its hash.
+    """A file or array that a run reads.
 
     Attributes:
-      size: (height, width) of a picture as it was used; None for the weights.
+      role: field of the config, such as "styles[0]".
+      path: path in the config.
+      sha256: SHA-256 of the file or array.
+      size: (height, width) of an image as it is used; None for the weights.
     """
 
     role: str
@@ -62,137 +64,133 @@ class NetworkFields(NamedTuple):
         )
 
 
-# Half a gigabyte, which the experiments of a process share: those of a notebook, say.
+# Each network takes half a gigabyte; experiments of a process share it.
 @functools.lru_cache(maxsize=2)
-def _network(
-    path: pathlib.Path, sha256: str, form: ConvolutionForm, where: Hashable
+def _load_network(
+    path: pathlib.Path, sha256: str, convolution: ConvolutionForm, device: Hashable
 ) -> Network:
-    """The weights of a file in one form of convolution, on the device.
-
-    `sha256` is the file's, which another may take the place of; `where` is the device.
-    """
+    """Return a network on the device; `sha256` and `device` are cache keys."""
     weights = load_weights(path)
-    numerics = Numerics(convolution=form)
+    numerics = Numerics(convolution=convolution)
     return Network.from_params(weights.params, weights.preprocessing, numerics=numerics)
 
 
 class Reader:
-    """Reads each file once, and keeps account of all.
+    """Reads each file once, and records all inputs.
 
     Attributes:
-      inputs: what was read, in that order.
-      pictures: those of them that are pictures, as they are used: place in `inputs`
-        -> [H, W, 3].
-      alphas: how opaque [H, W] those of them are that are transparent in parts: place
-        in `inputs` -> [H, W].
-      unstyled: regions of a content mask that no style's mask has: the mask's path
-        and the region's colour -> share of the canvas.
+      inputs: the inputs in the order of reading.
+      pictures: index in `inputs` -> image [H, W, 3] as it is used.
+      alphas: index in `inputs` -> opacity [H, W] of an image that is not opaque.
+      unstyled: (content mask, colour of a region that no style's mask has) -> the
+        region's share of the image.
     """
 
     def __init__(self, hashes: dict[pathlib.Path, str] | None = None) -> None:
         """
         Args:
-          hashes: file -> SHA-256, shared with the readers that are given the same.
+          hashes: file -> SHA-256, shared with other readers.
         """
         self.inputs: list[Input] = []
         self.pictures: dict[int, np.ndarray] = {}
         self.alphas: dict[int, np.ndarray] = {}
         self.unstyled: dict[tuple[str, str], float] = {}
-        self._places: dict[int, int] = {}  # id of a picture -> its place in `inputs`.
-        self._read: dict[Hashable, Any] = {}
+        self._indices: dict[int, int] = {}  # id of an image -> its index in `inputs`.
+        self._cache: dict[Hashable, Any] = {}
         self._hashes = {} if hashes is None else hashes
-        #: A content's place in `inputs` -> the frame's place in the film's file, what
-        #: moves it, and its number.
-        self._frames: dict[int, tuple[int | None, film.Film, int]] = {}
+        #: Index in `inputs` of a content image -> its position in a video file, the
+        #: synthetic motion and the frame number.
+        self._frames: dict[int, tuple[int | None, video.Film, int]] = {}
+
+    def for_coarser_stages(self) -> "Reader":
+        """Return a reader of the same files that records its own inputs."""
+        return Reader(self._hashes)
 
     def network(self, experiment: Experiment) -> Network:
-        """The network that an experiment describes."""
+        """Return the network of an experiment."""
         fields = NetworkFields.from_experiment(experiment)._asdict()
         path, backend = fields.pop("weights"), fields.pop("backend")
 
         def read() -> tuple[pathlib.Path, str]:
-            found = io.find_file("weights", path)
-            self.inputs.append(Input("weights", path, self._sha256(found)))
-            return found, self.inputs[-1].sha256
+            file = io.find_file("weights", path)
+            self.inputs.append(Input("weights", path, self._sha256(file)))
+            return file, self.inputs[-1].sha256
 
-        found, sha256 = self._once(("weights", path), read)
-        where = backend, jax.config.jax_default_device  # type: ignore[attr-defined]
-        base = _network(found, sha256, fields["numerics"].convolution, where)
+        file, sha256 = self._cached(("weights", path), read)
+        device = backend, jax.config.jax_default_device  # type: ignore[attr-defined]
+        base = _load_network(file, sha256, fields["numerics"].convolution, device)
         return base.with_options(**fields)
 
     def content(self, experiment: Experiment) -> np.ndarray:
-        """The content picture, of the frame that the experiment is of.
-
-        Size 0 is its own size.
-        """
-        asked = experiment.content, experiment.frame
-        path, place = self._once(("source", *asked), lambda: film.locate_frame(*asked))
-        moving = experiment.film.motion != "still"
-        role = "content"
-        if experiment.frame and (moving or place is not None):
-            role = f"content, frame {experiment.frame}"
-        side, fit, resample = experiment.size, experiment.fit, experiment.resample
-        limit = experiment.max_pixels
+        """Return the content image of an experiment's frame; size 0 is its own size."""
+        number, motion = experiment.frame, experiment.film
+        source = experiment.content, number
+        path, position = self._cached(
+            ("source", *source), lambda: video.locate_frame(*source)
+        )
+        is_moving = motion.motion != "still"
+        has_frames = is_moving or position is not None
+        role = f"content, frame {number}" if number and has_frames else "content"
+        options = _size_options(experiment, "content")
 
         def read() -> np.ndarray:
-            options: dict[str, Any] = {"fit": fit, "resample": resample}
-            options |= {"argument": "content", "max_pixels": limit}
             if isinstance(path, ArrayInput):
-                picture = io.resize_array(path, side, **options)
+                image = io.resize_array(path, experiment.size, **options)
             else:
-                if place is not None:
-                    options["video"] = self._film(path, limit)
-                picture = film.read_frame(path, place, side, **options)
-            frame = experiment.film.frame(picture, experiment.frame)
-            self._frames[len(self.inputs)] = place, experiment.film, experiment.frame
-            return self._noted(role, path, frame)
+                film = None
+                if position is not None:
+                    film = self._film(path, experiment.max_pixels)
+                image = video.read_frame(
+                    path, position, experiment.size, video=film, **options
+                )
+            self._frames[len(self.inputs)] = position, motion, number
+            return self._record(role, path, motion.frame(image, number))
 
-        motion = dataclasses.astuple(experiment.film) if moving else None
-        return self._once((role, path, side, fit, resample, motion), read)
+        key = role, path, experiment.size, experiment.fit, experiment.resample
+        return self._cached((*key, is_moving and dataclasses.astuple(motion)), read)
 
     def picture(
         self, role: str, experiment: Experiment, path: str, *, style: bool = False
     ) -> np.ndarray:
-        """A picture at the size that the experiment wants it in this role."""
+        """Return an image at the size of the content, or of the style images."""
         size: float = experiment.size
         if style:
             size = (experiment.style_size or size) * experiment.style_scale
         side = max(1, round(size)) if size else 0
-        fit, resample = experiment.fit, experiment.resample
-        limit = experiment.max_pixels
+        options = _size_options(experiment, role)
 
         def read() -> np.ndarray:
-            options: dict[str, Any] = {"fit": fit, "resample": resample}
-            options |= {"argument": role, "max_pixels": limit}
             if isinstance(path, ArrayInput):
-                return self._noted(role, path, io.resize_array(path, side, **options))
-            image = io.read_image(path, side, fill=True, **options)
-            return self._noted(role, path, image)
+                image = io.resize_array(path, side, **options)
+            else:
+                image = io.read_image(path, side, fill=True, **options)
+            return self._record(role, path, image)
 
-        return self._once((role, path, side, fit, resample), read)
+        key = role, path, side, experiment.fit, experiment.resample
+        return self._cached(key, read)
 
     def canvas(self, experiment: Experiment) -> np.ndarray | None:
-        """What a canvas of kind "file" starts from: a picture, or a run's `.npy`."""
+        """Return the starting image of `canvas.kind="file"`: a picture or a `.npy`."""
         role, path = "canvas.path", experiment.canvas.path
         if experiment.canvas.kind != "file":
             return None
-        if isinstance(path, ArrayInput):
-            start = np.asarray(as_picture(path.array, role, optimised=True), np.float32)
-            return self._once((role, path), lambda: self._noted(role, path, start))
-        if pathlib.Path(path).suffix != ".npy":
-            return self.picture(role, experiment, path)
-        return self._once(
-            (role, path),
-            lambda: self._noted(role, path, io.read_array(path, argument=role)),
-        )
-
-    def mask(self, role: str, path: str, max_pixels: int) -> np.ndarray:
-        """A mask [h, w, 3], of its own size."""
 
         def read() -> np.ndarray:
-            return self._noted(role, path, masks.read_mask(path, role, max_pixels))
+            if isinstance(path, ArrayInput):
+                array = as_picture(path.array, role, optimised=True)
+                return self._record(role, path, np.asarray(array, np.float32))
+            return self._record(role, path, io.read_array(path, argument=role))
 
-        return self._once((role, path), read)
+        if isinstance(path, ArrayInput) or pathlib.Path(path).suffix == ".npy":
+            return self._cached((role, path), read)
+        return self.picture(role, experiment, path)
+
+    def mask(self, role: str, path: str, max_pixels: int) -> np.ndarray:
+        """Return a mask [h, w, 3] at its own size."""
+        return self._cached(
+            (role, path),
+            lambda: self._record(role, path, masks.read_mask(path, role, max_pixels)),
+        )
 
     def regions(
         self,
@@ -200,110 +198,127 @@ class Reader:
         content: np.ndarray,
         styles: Sequence[np.ndarray],
     ) -> Regions | None:
-        """Which part of the pictures is like which; None if all of it is.
+        """Return the regions of images; None without masks and transparent pixels.
 
-        What is transparent belongs to no region.
+        Transparent pixels are in no region.
         """
-        names = ["masks.content", *(f"masks.styles[{i}]" for i in range(len(styles)))]
-        pictures, asked = [content, *styles], experiment.masks
-        shapes = [picture.shape for picture in pictures]
-        alphas = [self.alpha(picture) for picture in pictures]
-        if asked.content:
-            paths = [asked.content, *asked.styles]
-            limit = experiment.max_pixels
-            read = [
-                self.mask(n, path, limit) for n, path in zip(names, paths, strict=True)
-            ]
-            labels = masks.label_regions(read, names)
-            first, *others = labels.shares(shapes)
-            first = experiment.film.moved(first, experiment.frame, axis=2)
-            shares: Sequence[np.ndarray] = (first, *others)
-            for colour, share in labels.unstyled.items():
-                self.unstyled[asked.content, colour] = share
+        options = experiment.masks
+        images = [content, *styles]
+        alphas = list(map(self.alpha, images))
+        if options.content:
+            shares = self._region_shares(experiment, [image.shape for image in images])
         elif any(alpha is not None for alpha in alphas):
-            shares = [np.ones((1, *shape[:2]), np.float32) for shape in shapes]
+            shares = [np.ones((1, *image.shape[:2]), np.float32) for image in images]
         else:
             return None
-        seen = [
-            own if alpha is None else own * alpha
-            for own, alpha in zip(shares, alphas, strict=True)
+        visible = [
+            share if alpha is None else share * alpha
+            for share, alpha in zip(shares, alphas, strict=True)
         ]
-        for picture, own in zip(pictures, seen, strict=True):
-            if not own.any():
-                path = self.inputs[self.place(picture)].path
+        for image, share in zip(images, visible, strict=True):
+            if not share.any():
+                path = self.inputs[self.input_index(image)].path
                 raise RequestError(
-                    f"{path!r} is transparent wherever it has a region: nothing of it "
-                    "counts"
+                    f"{path!r} is transparent in all of its regions, so that none of "
+                    "its pixels counts"
                 )
-        return Regions(seen[0], tuple(seen[1:]), asked.propagation)
+        return Regions(visible[0], tuple(visible[1:]), options.propagation)
+
+    def _region_shares(
+        self, experiment: Experiment, shapes: Sequence[tuple[int, ...]]
+    ) -> list[np.ndarray]:
+        """Return the share [R, H, W] of each pixel in each region, for each image."""
+        options = experiment.masks
+        names = ["masks.content"]
+        names += [f"masks.styles[{i}]" for i in range(len(shapes) - 1)]
+        read = [
+            self.mask(name, path, experiment.max_pixels)
+            for name, path in zip(
+                names, (options.content, *options.styles), strict=True
+            )
+        ]
+        labels = masks.label_regions(read, names)
+        content, *styles = labels.shares(shapes)
+        for colour, share in labels.unstyled.items():
+            self.unstyled[options.content, colour] = share
+        return [experiment.film.moved(content, experiment.frame, axis=2), *styles]
 
     def frozen(self, experiment: Experiment, content: np.ndarray) -> np.ndarray | None:
-        """Which pixels are to stay as the content's, bool [H, W, 1]; None for none."""
+        """Return the pixels that stay as in the content, bool [H, W, 1], or None."""
         role, path = "masks.freeze", experiment.masks.freeze
         if not path:
             return None
         mask = self.mask(role, path, experiment.max_pixels)
-        held = masks.frozen_pixels(mask, content.shape, role)
-        return experiment.film.moved(held, experiment.frame)
+        frozen = masks.frozen_pixels(mask, content.shape, role)
+        return experiment.film.moved(frozen, experiment.frame)
 
-    def alpha(self, picture: np.ndarray) -> np.ndarray | None:
-        """How opaque [H, W] a picture is that was read here; None if all of it is."""
-        number = self.place(picture)
-        place, motion, frame = self._frames.get(number, (None, film.Film(), 0))
+    def alpha(self, image: np.ndarray) -> np.ndarray | None:
+        """Return the opacity [H, W] of an image that was read here; None if opaque.
 
-        def read() -> np.ndarray | None:
-            path = self.inputs[number].path
-            if isinstance(path, ArrayInput):
-                alpha = None
-            elif place is None:
-                alpha = io.read_alpha(path, picture.shape)
-            else:
-                alpha = io.resize_alpha(self._film(path).picture(place), picture.shape)
-            if alpha is not None:
-                if not alpha.any():
-                    height, width, _ = picture.shape
-                    raise RequestError(
-                        f"{path!r} is fully transparent at {width}×{height} px"
-                    )
-                alpha = self.alphas[number] = motion.moved(alpha, frame)
-            return alpha
+        Raises:
+          RequestError: the image is fully transparent.
+        """
+        index = self.input_index(image)
+        return self._cached(("alpha", index), lambda: self._read_alpha(index, image))
 
-        return self._once(("alpha", number), read)
+    def _read_alpha(self, index: int, image: np.ndarray) -> np.ndarray | None:
+        path = self.inputs[index].path
+        position, motion, number = self._frames.get(index, (None, video.Film(), 0))
+        if isinstance(path, ArrayInput):
+            return None
+        if position is None:
+            alpha = io.read_alpha(path, image.shape)
+        else:
+            alpha = io.resize_alpha(self._film(path).picture(position), image.shape)
+        if alpha is None:
+            return None
+        if not alpha.any():
+            height, width, _ = image.shape
+            raise RequestError(f"{path!r} is fully transparent at {width}×{height} px")
+        self.alphas[index] = motion.moved(alpha, number)
+        return self.alphas[index]
 
-    def coarser(self) -> "Reader":
-        """Return a reader of the same files at other sizes, with its own account."""
-        return Reader(self._hashes)
+    def input_index(self, image: np.ndarray) -> int:
+        """Return the index in `inputs` of an image that was read here."""
+        return self._indices[id(image)]
 
     def _film(
         self, path: str, max_pixels: int = MAX_PIXELS
-    ) -> film.Video | film.Animation:
-        """The open file of a film; the limit counts as it is opened, the first time."""
-        return self._once(
-            ("film", path), lambda: film.open_film(path, "content", max_pixels)
+    ) -> video.Video | video.Animation:
+        """Return a video, opened at its first use with a limit on its pixels."""
+        return self._cached(
+            ("film", path), lambda: video.open_film(path, "content", max_pixels)
         )
 
-    def place(self, picture: np.ndarray) -> int:
-        """Where in `inputs` a picture is that was read here."""
-        return self._places[id(picture)]
-
-    def _once(self, key: Hashable, read: Callable[[], Any]) -> Any:
-        if key not in self._read:
-            self._read[key] = read()
-        return self._read[key]
+    def _cached(self, key: Hashable, read: Callable[[], Any]) -> Any:
+        if key not in self._cache:
+            self._cache[key] = read()
+        return self._cache[key]
 
     def _sha256(self, file: pathlib.Path) -> str:
-        """Return a file's SHA-256, computed once: a film reads a frame at a time."""
+        """Return a file's SHA-256, computed once for all frames of a video."""
         if file not in self._hashes:
             self._hashes[file] = io.file_sha256(file)
         return self._hashes[file]
 
-    def _noted(self, role: str, path: str, image: np.ndarray) -> np.ndarray:
+    def _record(self, role: str, path: str, image: np.ndarray) -> np.ndarray:
+        """Add an image to the inputs, and return it."""
         if isinstance(path, ArrayInput):
             sha256 = path.sha256
         else:
             sha256 = self._sha256(io.find_file(role, path))
         height, width, _ = image.shape
         self.pictures[len(self.inputs)] = image
-        self._places.setdefault(id(image), len(self.inputs))
+        self._indices.setdefault(id(image), len(self.inputs))
         self.inputs.append(Input(role, path, sha256, (height, width)))
         return image
+
+
+def _size_options(experiment: Experiment, argument: str) -> dict[str, Any]:
+    """Return the options with which an image is read and resized."""
+    return {
+        "fit": experiment.fit,
+        "resample": experiment.resample,
+        "argument": argument,
+        "max_pixels": experiment.max_pixels,
+    }

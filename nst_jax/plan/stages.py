@@ -1,4 +1,4 @@
-"""A group's stages with their compiled programs."""
+"""The stages of a group, and the thread that compiles their programs."""
 
 import contextlib
 import dataclasses
@@ -9,9 +9,7 @@ from typing import Any
 import jax
 from absl import logging
 
-from nst_jax.ensemble import strategies
 from nst_jax.ensemble.ensemble import Ensemble
-from nst_jax.ensemble.memory import fitting_batch
 from nst_jax.optim.problem import Problem
 from nst_jax.plan.group import Group
 
@@ -21,70 +19,53 @@ class Stage:
     """A group at one size.
 
     Attributes:
-      number: from 0.
+      number: index among the group's stages, coarse to fine.
       group: its members at that size.
-      problems: theirs.
-      program: their program, compiled or to be.
-      before: steps of the stages before.
-      total: steps of all stages.
+      problems: one for each member.
+      program: the compiled program, or its compilation.
+      steps_before: number of steps of the coarser stages.
+      total_steps: number of steps of all stages.
     """
 
     number: int
     group: Group
     problems: list[Problem]
     program: Future[Ensemble]
-    before: int
-    total: int
+    steps_before: int
+    total_steps: int
 
     @property
     def ensemble(self) -> Ensemble:
-        """The compiled program, which is waited for."""
+        """The compiled program; waits for its compilation."""
         return self.program.result()
 
     @property
     def steps(self) -> int:
         return self.group.experiment.steps
 
-    def shows(self, step: int) -> bool:
-        """Whether a picture of that step, counted over all stages, is of this one."""
-        return step > self.before or self.number == 0
+    def has_step(self, step: int) -> bool:
+        """Return whether a step, counted over all stages, has its picture here.
 
-
-def batch_size(group: Group, problem: Problem, asked: int = 0) -> int:
-    """Members of a group held at a time: so many, or as memory has room for.
-
-    Args:
-      problem: of a member at the last stage, which is the largest.
-      asked: how many; 0 for what the experiment asks for.
-    """
-    options, count = group.experiment.ensemble, len(group.members)
-    devices = group.devices
-    size = asked or options.batch_size
-    if not size and count == 1:
-        size = 1  # However large it is, there is nothing to choose.
-    elif not size:
-        size = fitting_batch(problem, group.content.shape, devices[0])
-        size *= len(devices) if options.strategy == "shard" else 1
-        size = min(count, size)
-    return strategies.batch_size(options.strategy, size, len(devices))
+        The last step of a stage is also the first of the next, and has its picture in
+        the former.
+        """
+        return step > self.steps_before or self.number == 0
 
 
 class Compiler:
-    """Compiles each program once, whichever groups it serves.
+    """Compiles each program once, in a thread, one after another.
 
-    In a thread of its own, one after another: while a stage runs, the program of the
-    next is compiled. As a context, it gives up at the end what nothing waits for; the
-    process does not end before the one under way is compiled.
+    A program is compiled while the stage before it runs. On leaving the context,
+    compilations that have not begun are cancelled.
 
     Attributes:
-      compile_s: seconds spent so far.
-      programs: how many there are.
+      compile_s: seconds of compiling so far.
     """
 
     def __init__(self, expected: int = 0) -> None:
         """
         Args:
-          expected: number of programs to come at most, for the log.
+          expected: largest number of programs to come, for the log.
         """
         self.compile_s = 0.0
         self._expected = expected
@@ -98,84 +79,86 @@ class Compiler:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     @property
-    def programs(self) -> int:
+    def program_count(self) -> int:
+        """Number of programs so far."""
         return len(self._programs)
 
     def stages(self, group: Group, problems: list[Problem], size: int) -> list[Stage]:
-        """A group's stages, coarse to fine.
+        """Return a group's stages, coarse to fine; their compilation begins.
 
         Args:
-          problems: the group's own, those of its last stage.
-          size: members of a batch.
+          group: the group at its last stage.
+          problems: its problems.
+          size: number of members in a batch.
         """
         stages: list[Stage] = []
-        total = sum(stage.experiment.steps for stage in group.stages)
-        coarser: tuple[Hashable, Future[Ensemble]] | None = None
-        for stage in group.stages:
-            own = problems if stage is group else stage.problems()
-            coarser = self._program(stage, own, size, coarser)
-            before = sum(earlier.steps for earlier in stages)
-            steps = before, total
-            stages.append(Stage(len(stages), stage, own, coarser[1], *steps))
+        total_steps = sum(stage.experiment.steps for stage in group.stages)
+        signature: Hashable = None
+        program: Future[Ensemble] | None = None
+        for number, stage in enumerate(group.stages):
+            stage_problems = problems if stage is group else stage.problems()
+            options: dict[str, Any] = {
+                "batch_size": size,
+                "strategy": stage.experiment.ensemble.strategy,
+                "devices": stage.devices,
+            }
+            arguments = stage_problems, stage.content.shape
+            signature = Ensemble.signature(*arguments, **options), signature
+            program = self._program(signature, arguments, options, coarser=program)
+            steps_before = sum(earlier.steps for earlier in stages)
+            steps = steps_before, total_steps
+            stages.append(Stage(number, stage, stage_problems, program, *steps))
         return stages
 
-    def drop(self, stages: list[Stage]) -> None:
-        """Gives up programs that there turned out to be no room for."""
-        unfit = {stage.program for stage in stages}
+    def discard(self, stages: list[Stage]) -> None:
+        """Cancel and forget programs that do not fit into memory."""
+        discarded = {stage.program for stage in stages}
         for signature, program in list(self._programs.items()):
-            if program in unfit:
+            if program in discarded:
                 program.cancel()
                 del self._programs[signature]
 
     def _program(
         self,
-        group: Group,
-        problems: list[Problem],
-        size: int,
-        coarser: tuple[Hashable, Future[Ensemble]] | None,
-    ) -> tuple[Hashable, Future[Ensemble]]:
-        """The group's program, under what it is known by: another group's if equal."""
-        options: dict[str, Any] = {
-            "batch_size": size,
-            "strategy": group.experiment.ensemble.strategy,
-            "devices": group.devices,
-        }
-        posed = problems, group.content.shape
-        signature = Ensemble.signature(*posed, **options), coarser and coarser[0]
-        known = self._programs.get(signature)
-        if known is None:
-            before = coarser and coarser[1]
-            number = len(self._programs) + 1
-            compile_ = _here(self._compiled)
-            known = self._thread.submit(compile_, posed, options, before, number)
-            self._programs[signature] = known
-        else:
-            self._expected -= 1
-        return signature, known
-
-    def _compiled(
-        self,
-        posed: tuple[list[Problem], tuple[int, ...]],
+        signature: Hashable,
+        arguments: tuple[list[Problem], tuple[int, ...]],
         options: dict[str, Any],
         coarser: Future[Ensemble] | None,
+    ) -> Future[Ensemble]:
+        """Return the program of a signature, which is compiled at its first use."""
+        if signature in self._programs:
+            self._expected -= 1
+        else:
+            compile_ = _with_current_config(self._compile)
+            number = len(self._programs) + 1
+            self._programs[signature] = self._thread.submit(
+                compile_, number, arguments, options, coarser
+            )
+        return self._programs[signature]
+
+    def _compile(
+        self,
         number: int,
+        arguments: tuple[list[Problem], tuple[int, ...]],
+        options: dict[str, Any],
+        coarser: Future[Ensemble] | None,
     ) -> Ensemble:
-        # What is coarser was asked for before, so that this thread is done with it.
+        # This thread compiles in order, so the coarser program is finished.
         before = coarser.result() if coarser else None
-        height, width, _ = posed[1]
+        height, width, _ = arguments[1]
         logging.info(
             "compiling program %d of %d: %d×%d px, batch of %d",
             *(number, max(number, self._expected), width, height),
             options["batch_size"],
         )
-        ensemble = Ensemble.compile(*posed, **options, coarser=before)
+        ensemble = Ensemble.compile(*arguments, **options, coarser=before)
         self.compile_s += ensemble.compile_s
         logging.info("compiled in %.1f s", ensemble.compile_s)
         return ensemble
 
 
-def _here(function: Callable) -> Callable:
-    """As it would run in this thread: contexts of JAX are a thread's own."""
+def _with_current_config(function: Callable) -> Callable:
+    """Return a function that runs in another thread under this thread's JAX config."""
     config: Any = jax.config
     contexts = {
         jax.default_device: config.jax_default_device,
@@ -184,10 +167,10 @@ def _here(function: Callable) -> Callable:
         jax.numpy_rank_promotion: config.jax_numpy_rank_promotion,
     }
 
-    def there(*args: Any) -> Any:
+    def run(*args: Any) -> Any:
         with contextlib.ExitStack() as stack:
             for context, value in contexts.items():
                 stack.enter_context(context(value))
             return function(*args)
 
-    return there
+    return run

@@ -20,7 +20,7 @@ from nst_jax.images.io import is_complete_png
 from nst_jax.report import embed
 from nst_jax.report.curves import curves
 from nst_jax.report.run_directory import Member, RunDirectory
-from nst_jax.workdir.strict_json import from_json
+from nst_jax.workdir.schema import decode
 
 #: Members whose starting images and videos are embedded, at most; else none are.
 _EMBEDDED_MEMBERS = 16
@@ -230,8 +230,7 @@ def _read_study(path: pathlib.Path) -> _Study:
     if not path.exists():
         return _Study()
     try:
-        content = from_json(path.read_text())
-        return msgspec.convert(content, _Study)
+        return decode(path.read_text(), _Study)
     except msgspec.ValidationError as error:
         reason = f": {error}"
     except OSError as error:

@@ -2,10 +2,13 @@
 
 import pathlib
 
+from absl import logging
+
 from nst_jax.core.atomic import write_atomically
+from nst_jax.core.errors import RequestError
 from nst_jax.core.extras import require_extra
 from nst_jax.report.curves import write_curves
-from nst_jax.report.page import write_page
+from nst_jax.report.page import remove_page, write_page
 from nst_jax.report.run_directory import read_run
 from nst_jax.report.sheet import run_sheet
 from nst_jax.report.study_results import write_study
@@ -38,3 +41,20 @@ def write_report(workdir: str | pathlib.Path) -> None:
     write_curves(run.workdir / "curves.svg", run)
     write_study(run)
     write_page(run)
+
+
+def write_safely(workdir: str | pathlib.Path, *, page_only: bool = False) -> None:
+    """Write the report, or log an error and remove the outdated page."""
+    try:
+        if page_only:
+            write_page(read_run(workdir))
+        else:
+            write_report(workdir)
+    except RequestError as error:
+        logging.log_first_n(logging.WARNING, "no report: %s", 1, error)
+    except Exception as error:
+        remove_page(workdir)
+        logging.error(
+            "the report could not be written (%s: %s); --report=%s tries once more",
+            *(type(error).__name__, error, workdir),
+        )

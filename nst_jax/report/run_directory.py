@@ -6,6 +6,8 @@ import math
 import pathlib
 from typing import Any, NamedTuple
 
+import msgspec
+
 from nst_jax.core.errors import RequestError
 from nst_jax.images.io import is_complete_png
 from nst_jax.workdir.lock import check_contents
@@ -139,14 +141,14 @@ def read_run(workdir: str | pathlib.Path) -> RunDirectory:
         reason = "it holds no run.json" if workdir.is_dir() else "there is no folder"
         raise RequestError(f"workdir {str(workdir)!r} is no run directory: {reason}")
     try:
-        manifest = read_manifest(workdir)
+        manifest = msgspec.to_builtins(read_manifest(workdir))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise RequestError(
             f"workdir {str(workdir)!r} is no run directory of this version: run.json: "
             f"{reason}"
         ) from None
-    rows: dict[int, list[dict[str, Any]]] = {}
+    rows: dict[int, list[Any]] = {}
     for row in read_metrics(workdir / "metrics.jsonl"):
         if row["member"] in range(len(manifest["members"])):
             rows.setdefault(row["member"], []).append(row)

@@ -23,7 +23,7 @@ from nst_jax.report.video import write_mp4
 from nst_jax.studies.registry import run_studies
 from nst_jax.studies.results import Clip, Matrix, Picture, Plot
 from nst_jax.studies.run_data import RunData
-from nst_jax.workdir.strict_json import to_json
+from nst_jax.workdir.schema import encode
 
 #: Images that are cached in memory, at most.
 CACHED_IMAGES = 1024
@@ -62,7 +62,7 @@ def write_study(run: RunDirectory) -> None:
         "pictures": pictures,
         "films": films,
     }
-    text = to_json(study, indent=2) + "\n"
+    text = encode(study, indent=2) + "\n"
     write_atomically(
         run.workdir / "study.json",
         lambda partial: partial.write_text(text, encoding="utf-8"),

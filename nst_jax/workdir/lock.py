@@ -1,8 +1,7 @@
-"""The folder of a run: whether it can be written to, and whose it is."""
+"""Checks of the folder of a run, and the lock of the process that writes to it."""
 
 import contextlib
 import datetime
-import json
 import os
 import pathlib
 import re
@@ -11,15 +10,36 @@ import tempfile
 from collections.abc import Iterator
 
 import filelock
+import msgspec
 from absl import logging
 
 from nst_jax.core.atomic import PARTIAL, write_atomically
 from nst_jax.core.errors import RequestError
-from nst_jax.workdir.strict_json import from_json
+from nst_jax.workdir.schema import decode, encode
+
+#: Names that a run writes into its folder; the lock and its note precede the run.
+_WRITTEN = (
+    *("metrics.jsonl", "checkpoint.safetensors", "members", "inputs", "study"),
+    *("report.html", "sheet.png", "curves.svg", "study.json", "tensorboard"),
+)
+#: Names in `processes`: of a group, or of a process that shares the run.
+_PART = re.compile(r"\d{3,}(of\d{3,})?")
+#: Names of folders in a run directory, and of files.
+_FOLDERS = re.compile(r"inputs|study|(members|processes)(/\w+)?|members/\d+/frames")
+_FILES = re.compile(
+    r"(members/\d+/)?[\w-]+\.(json|jsonl|npy|png|safetensors|html|svg)|\.lock"
+)
+
+
+def check_folder(workdir: pathlib.Path) -> None:
+    """Raise RequestError unless a folder can hold a run."""
+    check_writable(workdir)
+    check_contents(workdir)
+    _check_unoccupied(workdir)
 
 
 def check_writable(workdir: pathlib.Path) -> None:
-    """Raises RequestError unless the folder, or where it will be, can be written."""
+    """Raise RequestError unless a folder can be written to, or created."""
     if workdir.is_symlink() and not workdir.exists():
         raise RequestError(f"workdir: {str(workdir)!r} is a link to nothing")
     try:
@@ -29,102 +49,93 @@ def check_writable(workdir: pathlib.Path) -> None:
         if not existing.is_dir():
             raise RequestError(f"workdir: {str(existing)!r} is a file, wanted a folder")
         tempfile.TemporaryFile(dir=existing).close()
+    except RequestError:
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, RequestError):
-            raise
         reason = getattr(error, "strerror", None) or error
         raise RequestError(
             f"workdir: cannot write to {str(workdir)!r} ({reason})"
         ) from None
 
 
-#: Names that a run writes into its folder. Lock and note come before there is a run.
-_WRITTEN = (
-    *("metrics.jsonl", "checkpoint.safetensors", "members", "inputs", "study"),
-    *("report.html", "sheet.png", "curves.svg", "study.json", "tensorboard"),
-)
-#: Folders of processes that share a run, or compute a group of it.
-_PART = re.compile(r"\d{3,}(of\d{3,})?")
+def _check_unoccupied(workdir: pathlib.Path) -> None:
+    """Raise RequestError if a folder without a run must not become a run directory.
 
-
-def check_free(workdir: pathlib.Path) -> None:
-    """Raises RequestError if a folder without a run holds what a run would overwrite.
-
-    Files with other names may be there. A folder that is not empty and that the process
-    runs in, or in a folder of, is refused too: `/` and `.` are given by mistake.
+    It must not hold files that a run would overwrite; other files may stay. The current
+    folder and its parents, such as "." and "/", must be empty.
     """
     if os.path.lexists(workdir / "run.json") or not workdir.is_dir():
         return
-    _refuse_misplaced(workdir, workdir / "processes")
+    _check_kinds(workdir, workdir / "processes")
     names = sorted(path.name for path in workdir.iterdir())
-    written = [name for name in names if name in _WRITTEN]
+    overwritten = [name for name in names if name in _WRITTEN]
     if "running.json" in names and ".lock" not in names:
-        written.append("running.json")
+        overwritten.append("running.json")
     if "processes" in names:
-        parts = (path.name for path in (workdir / "processes").iterdir())
-        foreign = sorted(name for name in parts if not _PART.fullmatch(name))
-        written += [f"processes/{name}" for name in foreign]
-    if written:
+        parts = sorted(path.name for path in (workdir / "processes").iterdir())
+        overwritten += [f"processes/{p}" for p in parts if not _PART.fullmatch(p)]
+    no_run = f"workdir {str(workdir)!r} is no run directory (it holds no run.json), and"
+    if overwritten:
         raise RequestError(
-            f"workdir {str(workdir)!r} is no run directory (it holds no run.json), and "
-            f"a run would overwrite {written[0]!r} in it; give a new or empty folder"
+            f"{no_run} a run would overwrite {overwritten[0]!r} in it; give a new or "
+            "empty folder"
         )
-    here, folder = pathlib.Path.cwd(), workdir.resolve()
-    if names and here.is_relative_to(folder):
-        place = "is" if here == folder else "contains"
+    current, folder = pathlib.Path.cwd(), workdir.resolve()
+    if names and current.is_relative_to(folder):
+        relation = "is" if current == folder else "contains"
         raise RequestError(
-            f"workdir {str(workdir)!r} is no run directory (it holds no run.json), and "
-            f"{place} the current folder; give a new folder, such as 'runs/NAME'"
+            f"{no_run} {relation} the current folder; give a new folder, such as "
+            "'runs/NAME'"
         )
-
-
-#: What is a folder in a run directory; all else that has a name in it is a file.
-_FOLDERS = re.compile(r"inputs|study|(members|processes)(/\w+)?|members/\d+/frames")
-_FILES = re.compile(
-    r"(members/\d+/)?[\w-]+\.(json|jsonl|npy|png|safetensors|html|svg)|\.lock"
-)
 
 
 def check_contents(workdir: pathlib.Path) -> None:
-    """Raises RequestError for what no run leaves: links, files in folders' places.
+    """Raise RequestError for links, and for files where a run has folders.
 
-    Whatever a link leads to, what is written by one name would be there by another.
-    A folder without run.json is not looked through: it may be any folder, such as `/`.
+    A link could lead a write outside the run directory. A folder without run.json is
+    not searched: it may be any folder, such as "/".
     """
     if os.path.lexists(workdir / "run.json"):
-        _refuse_misplaced(workdir, workdir)
+        _check_kinds(workdir, workdir)
 
 
-def _refuse_misplaced(workdir: pathlib.Path, top: pathlib.Path) -> None:
-    """Raises RequestError for links and misplaced files from `top` on downwards."""
-    notes = [workdir / ".lock", workdir / "running.json", top]
-    # What vanishes meanwhile, which another process's may, is no error to `os.walk`.
-    inside = (
-        pathlib.Path(folder, name)
-        for folder, folders, files in os.walk(top)
-        for name in (*folders, *files)
-    )
-    for path in (*([] if top == workdir else notes), *inside):
+def _check_kinds(workdir: pathlib.Path, top: pathlib.Path) -> None:
+    """Raise RequestError for links and misplaced files at or below `top`."""
+    paths = [workdir / ".lock", workdir / "running.json", top]
+    if top == workdir:
+        paths = []
+    # `os.walk` ignores files that another process deletes meanwhile.
+    for folder, folders, files in os.walk(top):
+        paths += [pathlib.Path(folder, name) for name in (*folders, *files)]
+    for path in paths:
         name = path.relative_to(workdir).as_posix()
-        found = wanted = ""
+        kind = wanted = ""
         if path.is_symlink():
-            found, wanted = "a link", "none"
+            kind, wanted = "a link", "none"
         elif path.is_dir() and _FILES.fullmatch(name):
-            found, wanted = "a folder", "a file"
+            kind, wanted = "a folder", "a file"
         elif path.is_file() and _FOLDERS.fullmatch(name):
-            found, wanted = "a file", "a folder"
-        if found:
+            kind, wanted = "a file", "a folder"
+        if kind:
             raise RequestError(
-                f"workdir {str(workdir)!r} holds {found} where {wanted} belongs: "
-                f"{name!r}; take it away, and what is missing is computed again"
+                f"workdir {str(workdir)!r} holds {kind} where {wanted} belongs: "
+                f"{name!r}; remove it, and the run computes it again"
             )
 
 
-class Lock:
-    """A folder that one process writes to at a time.
+class _Note(msgspec.Struct):
+    """The content of running.json: the process that holds the lock."""
 
-    The operating system keeps it, and ends it with the process, however that ends; a
-    note beside it says whose it is. On a file system that has no locks there is none.
+    process: int
+    host: str
+    since: str
+
+
+class Lock:
+    """A lock on a folder, held by one process at a time.
+
+    The operating system releases it when the process ends. A file system without locks
+    has none.
     """
 
     def __init__(self, workdir: pathlib.Path):
@@ -133,10 +144,10 @@ class Lock:
         self._lock = filelock.FileLock(workdir / ".lock")
 
     def acquire(self) -> None:
-        """Takes the folder, and clears what a process that was killed left half done.
+        """Take the lock, and remove partial files of a process that was killed.
 
         Raises:
-          RequestError: another process has it.
+          RequestError: another process holds the lock.
         """
         self._workdir.mkdir(parents=True, exist_ok=True)
         try:
@@ -148,7 +159,7 @@ class Lock:
             ) from None
         except NotImplementedError:
             logging.warning(
-                "%s is on a file system without locks: nothing keeps a second run out",
+                "%s is on a file system without locks: a second run is not prevented",
                 self._workdir,
             )
         if self._note.exists():
@@ -156,32 +167,31 @@ class Lock:
                 "%s was left by %s, which is gone", self._workdir, self._holder()
             )
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        note = {"process": os.getpid(), "host": socket.gethostname(), "since": now}
-        text = json.dumps(note) + "\n"
+        text = encode(_Note(os.getpid(), socket.gethostname(), now)) + "\n"
         try:
-            for partial in self._partials():
+            for partial in self._partial_files():
                 partial.unlink(missing_ok=True)
-            write_atomically(self._note, lambda part: part.write_text(text))
+            write_atomically(self._note, lambda partial: partial.write_text(text))
         except OSError:
             self.release()
             raise
 
     def release(self) -> None:
-        """Gives the folder back, if it is this process's."""
+        """Release the lock if this process holds it."""
         if self._lock.is_locked:
             with contextlib.suppress(OSError):
                 self._note.unlink(missing_ok=True)
             self._lock.release()
 
-    def _partials(self) -> Iterator[pathlib.Path]:
-        """Files of this folder that are not whole; processes' folders are their own."""
+    def _partial_files(self) -> Iterator[pathlib.Path]:
+        """Yield partial files, except those of other processes in `processes`."""
         yield from self._workdir.glob(f"{PARTIAL}*")
         for name in ("inputs", "members"):
             yield from (self._workdir / name).rglob(f"{PARTIAL}*")
 
     def _holder(self) -> str:
         try:
-            note = from_json(self._note.read_text())
-            return f"process {note['process']} on {note['host']} since {note['since']}"
-        except (OSError, ValueError, LookupError, TypeError):
+            note = decode(self._note.read_text(), _Note)
+        except (OSError, ValueError):
             return "another process"
+        return f"process {note.process} on {note.host} since {note.since}"

@@ -1,133 +1,205 @@
-"""What run.json says of a plan before it runs, and whether two are of one request."""
+"""run.json of a plan before it runs, and the comparison of two runs' requests."""
 
-import dataclasses
 import importlib.metadata
-import json
 import os
+import pathlib
 import platform
 from collections.abc import Sequence
 from typing import Any
 
 import jax
+import msgspec
 
 from nst_jax.config.jsonable import to_jsonable
+from nst_jax.core.errors import RequestError
 from nst_jax.core.paths import find_file
 from nst_jax.plan.build import Plan
+from nst_jax.workdir.schema import (
+    UNSET,
+    AxisEntry,
+    GroupEntry,
+    InputEntry,
+    Manifest,
+    MemberEntry,
+    Timings,
+    decode,
+    encode,
+    read_manifest,
+)
 
-#: Whose versions a run says.
+#: Packages whose versions run.json records.
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "jaxopt", "numpy", "pillow")
 
 
-def planned(plan: Plan, command: str) -> dict[str, Any]:
-    """The run.json of a plan that nothing is computed of yet."""
-    request = plan.experiment.resolved().to_dict()
-    return {
-        "status": "running",
-        "command": command,
-        "versions": {
+def new_manifest(plan: Plan, command: str) -> Manifest:
+    """Return the run.json of a plan before anything is computed."""
+    config = plan.experiment.resolved().to_dict()
+    return Manifest(
+        status="running",
+        command=command,
+        versions={
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in PACKAGES},
         },
-        "device": device(),
-        "config": request,
-        "numerics": request["numerics"],
-        "inputs": [
-            {
-                **dataclasses.asdict(item),
-                "picture": f"inputs/{i:03d}.png" if i in plan.pictures else None,
-            }
+        device=_describe_device(),
+        config=config,
+        numerics=config["numerics"],
+        inputs=[
+            InputEntry(
+                item.role,
+                item.path,
+                item.sha256,
+                item.size and list(item.size),
+                f"inputs/{i:03d}.png" if i in plan.pictures else None,
+            )
             for i, item in enumerate(plan.inputs)
         ],
-        "axes": [
-            {
-                "field": ", ".join(axis.paths),
-                "name": axis.title,
-                "labels": list(axis.texts),
-            }
+        axes=[
+            AxisEntry(", ".join(axis.paths), axis.title, list(axis.texts))
             for axis in plan.experiment.grid_axes
             if len(axis.values) > 1
         ],
-        "members": planned_members(plan),
-        "groups": [
-            {
-                "group": number,
-                "count": len(group.members),
-                "size": list(group.content.shape[:2]),
-                "strategy": group.experiment.ensemble.strategy,
-                "convolution": group.network.numerics.convolution,
-                "batch_size": None,
-                "compile_s": 0.0,
-                "run_s": 0.0,
-                "member_steps": 0,
-            }
+        members=_new_members(plan),
+        groups=[
+            GroupEntry(
+                number,
+                len(group.members),
+                list(group.content.shape[:2]),
+                group.experiment.ensemble.strategy,
+                group.network.numerics.convolution,
+            )
             for number, group in enumerate(plan.groups)
         ],
-        "timings": dict.fromkeys(("compile_s", "run_s", "step_s", "total_s"), 0.0),
-        "member_steps": 0,
-        "earlier_calls": [],
-        "warnings": [],
-    }
-
-
-def continued(earlier: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
-    """The run.json of a call that goes on with an earlier one.
-
-    This call's command, versions and device stand at the top; those of the calls before
-    it, where one was interrupted, under "earlier_calls". Members whose number of steps
-    changed are waiting again.
-    """
-    call = {name: earlier[name] for name in ("command", "versions", "device")}
-    kept = "groups", "timings", "member_steps"
-    pairs = zip(earlier["members"], ours["members"], strict=True)
-    return {
-        **ours,
-        **{name: earlier[name] for name in kept},
-        "members": [
-            new | (old if earlier_steps(old, new) == new["steps"] else {})
-            for old, new in pairs
-        ],
-        "earlier_calls": [*earlier["earlier_calls"], call],
-    }
-
-
-def config_mismatch(earlier: dict[str, Any], ours: dict[str, Any]) -> str:
-    """What a folder holds if not a call of this request, in words; "" if it does."""
-    theirs, here = (list(map(place, run["members"])) for run in (earlier, ours))
-    recorded = all("steps" in member for member in earlier["members"])
-    configs = earlier["config"], roundtrip(ours["config"])
-    theirs_fixed, ours_fixed = (fixed_part(config, recorded) for config in configs)
-    changed = difference(theirs_fixed, ours_fixed)
-    if not changed and theirs != here:  # Other members have other pictures.
-        return "other members of this request"
-    changed = changed or _other_file(earlier["inputs"], ours["inputs"])
-    changed = changed or difference(
-        earlier["inputs"], roundtrip(ours["inputs"]), "inputs"
+        timings=Timings(),
+        member_steps=0,
+        earlier_calls=[],
     )
-    return changed and f"another run: {changed}"
 
 
-def _other_file(
-    earlier: Sequence[dict[str, Any]], ours: Sequence[dict[str, Any]]
-) -> str:
-    """The first input of the same path that holds something else, in words."""
-    for i, (old, new) in enumerate(zip(earlier, ours, strict=False)):
-        same = all(old[name] == new[name] for name in ("role", "path"))
-        if same and old["sha256"] != new["sha256"]:
-            where = os.path.abspath(find_file(new["role"], new["path"]))
+def _new_members(plan: Plan) -> list[MemberEntry]:
+    entries = {
+        number: MemberEntry(
+            member=number,
+            seed=member.seed,
+            index=list(member.index),
+            label=member.label,
+            varies=to_jsonable(member.varies),
+            group=group_number,
+            content=scene.content_input,
+            styles=list(scene.style_inputs),
+            layers=list(objective.layers),
+            steps=[stage.steps for stage in plan.members[number].experiment.stages()],
+            status="waiting",
+        )
+        for group_number, group in enumerate(plan.groups)
+        for number, member, scene, objective in zip(
+            group.numbers, group.members, group.scenes, group.objectives, strict=True
+        )
+    }
+    return [entries[number] for number in sorted(entries)]
+
+
+def _describe_device() -> dict[str, Any]:
+    devices = jax.local_devices()
+    return {
+        "platform": devices[0].platform,
+        "kind": devices[0].device_kind,
+        "count": len(devices),
+        "cpu_count": os.cpu_count(),
+    }
+
+
+def resumed_manifest(previous: Manifest, manifest: Manifest) -> Manifest:
+    """Return the run.json of a call that resumes a previous one.
+
+    The command, versions and device of the previous call move to `earlier_calls`.
+    Members whose number of steps has changed are waiting again.
+    """
+    return msgspec.structs.replace(
+        manifest,
+        groups=previous.groups,
+        timings=previous.timings,
+        member_steps=previous.member_steps,
+        members=[
+            msgspec.structs.replace(old, steps=new.steps)
+            if previous_steps(old, new) == new.steps
+            else new
+            for old, new in zip(previous.members, manifest.members, strict=True)
+        ],
+        earlier_calls=[*previous.earlier_calls, previous.call],
+    )
+
+
+def previous_steps(old: MemberEntry, new: MemberEntry) -> list[int]:
+    """Return the steps of each stage in the previous call; unrecorded ones as now."""
+    return new.steps if old.steps is UNSET else old.steps
+
+
+def read_previous(workdir: pathlib.Path, manifest: Manifest) -> Manifest:
+    """Return the run.json of an earlier call of the same request.
+
+    Raises:
+      RequestError: it cannot be read, or is of another request.
+    """
+    folder = f"workdir {str(workdir)!r} holds"
+    try:
+        previous = read_manifest(workdir)
+    except (OSError, ValueError) as error:
+        raise RequestError(
+            f"{folder} a run.json that cannot be read ({error}); give this run a new "
+            "--workdir"
+        ) from None
+    if reason := _mismatch(previous, manifest):
+        raise RequestError(f"{folder} {reason}; give this run a new --workdir")
+    if len(previous.groups) != len(manifest.groups):
+        raise RequestError(
+            f"{folder} a run.json with {len(previous.groups)} groups, wanted "
+            f"{len(manifest.groups)}; give this run a new --workdir"
+        )
+    return previous
+
+
+def _mismatch(previous: Manifest, manifest: Manifest) -> str:
+    """Describe a request in a folder that differs from this one; "" if none does."""
+    any_steps = all(entry.steps is not UNSET for entry in previous.members)
+    reason = difference(
+        fixed_part(previous.config, any_steps),
+        fixed_part(roundtrip(manifest.config), any_steps),
+    )
+    # Other members have other pictures, so members are compared before inputs.
+    if not reason and [entry.grid_key for entry in previous.members] != [
+        entry.grid_key for entry in manifest.members
+    ]:
+        return "other members of this request"
+    reason = (
+        reason
+        or _changed_file(previous.inputs, manifest.inputs)
+        or difference(
+            roundtrip(previous.inputs), roundtrip(manifest.inputs), name="inputs"
+        )
+    )
+    return reason and f"another run: {reason}"
+
+
+def _changed_file(previous: Sequence[InputEntry], inputs: Sequence[InputEntry]) -> str:
+    """Describe the first file that has changed under its path; "" if none has."""
+    for i, (old, new) in enumerate(zip(previous, inputs, strict=False)):
+        same_path = (old.role, old.path) == (new.role, new.path)
+        if same_path and old.sha256 != new.sha256:
+            path = os.path.abspath(find_file(new.role, new.path))
             return (
-                f"{new['role']} {new['path']!r} is another file now, {where!r} "
+                f"{new.role} {new.path!r} is another file now, {path!r} "
                 f"(inputs.{i}.sha256 differs)"
             )
     return ""
 
 
 def fixed_part(config: dict[str, Any], any_steps: bool = False) -> dict[str, Any]:
-    """What of a config decides which run it is.
+    """Return the fields of a config that decide the results of a run.
 
     Args:
-      any_steps: whether runs of other numbers of steps are the same one.
+      any_steps: whether numbers of steps are left out.
     """
-    # What changes no result: the limit has been kept by all that was read.
     dropped = {"output", "max_pixels"} | ({"steps"} if any_steps else set())
     fixed = {name: value for name, value in config.items() if name not in dropped}
     if any_steps and isinstance(ladder := config.get("ladder"), dict):
@@ -135,67 +207,19 @@ def fixed_part(config: dict[str, Any], any_steps: bool = False) -> dict[str, Any
     return fixed
 
 
-def earlier_steps(old: dict[str, Any], new: dict[str, Any]) -> list[int]:
-    """Steps of an earlier member's stages; as now where they were not recorded."""
-    return old.get("steps", new["steps"])
-
-
-def planned_members(plan: Plan) -> list[dict[str, Any]]:
-    group_of = {m: g for g, group in enumerate(plan.groups) for m in group.numbers}
-    scene_of, objective_of = (
-        {
-            number: one
-            for group in plan.groups
-            for number, one in zip(group.numbers, getattr(group, name), strict=True)
-        }
-        for name in ("scenes", "objectives")
-    )
-    return [
-        {
-            "member": i,
-            "seed": member.seed,
-            "index": list(member.index),
-            "label": member.label,
-            "varies": to_jsonable(member.varies),
-            "group": group_of[i],
-            "content": scene_of[i].content_input,
-            "styles": list(scene_of[i].style_inputs),
-            "layers": list(objective_of[i].layers),
-            "steps": [stage.steps for stage in member.experiment.stages()],
-            "status": "waiting",
-        }
-        for i, member in enumerate(plan.members)
-    ]
-
-
-def place(member: dict[str, Any]) -> tuple:
-    """What a member is known by in every part of a run: its place in the grid."""
-    return *member["index"], member["seed"]
-
-
-def device() -> dict[str, Any]:
-    first, *_ = own = jax.local_devices()
-    return {
-        "platform": first.platform,
-        "kind": first.device_kind,
-        "count": len(own),
-        "cpu_count": os.cpu_count(),
-    }
-
-
 def roundtrip(value: Any) -> Any:
-    return json.loads(json.dumps(value))
+    """Return a value as it is after being written to a JSON file and read."""
+    return decode(encode(value))
 
 
 def difference(old: Any, new: Any, name: str = "") -> str:
-    """The first field in which two plain trees differ, in words; "" if none."""
+    """Describe the first field in which two JSON values differ; "" if none does."""
     if isinstance(old, dict) and isinstance(new, dict):
         pairs: Sequence = [(k, old.get(k), new.get(k)) for k in {**old, **new}]
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         pairs = [(str(i), a, b) for i, (a, b) in enumerate(zip(old, new, strict=True))]
     else:
-        return "" if old == new else f"{name} is {old!r} there and {new!r} here"
-    return next(
-        filter(None, (difference(a, b, f"{name}.{k}".strip(".")) for k, a, b in pairs)),
-        "",
-    )
+        values = f"{name} is {old!r} in it and {new!r} in this request"
+        return "" if old == new else values
+    reasons = (difference(a, b, f"{name}.{key}".strip(".")) for key, a, b in pairs)
+    return next(filter(None, reasons), "")

@@ -1,41 +1,20 @@
-"""Rows of metrics.jsonl."""
+"""metrics.jsonl: one row for each member and recorded step."""
 
 import collections
 import contextlib
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Iterable
-from typing import Annotated, Any, NotRequired, TypedDict
+from collections.abc import Callable, Iterable, Sequence
 
-import msgspec
-from msgspec import Meta
+import jax
 
 from nst_jax.core.atomic import naming_file, write_atomically
-from nst_jax.workdir.strict_json import from_json, to_json
-
-#: Of 64 bits, as all that counts here.
-Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+from nst_jax.ensemble.step_result import StepResult
+from nst_jax.workdir.schema import Row, decode, encode
 
 
-class Row(TypedDict):
-    """A look at a member."""
-
-    member: Count
-    seed: int
-    stage: Count
-    step: Count
-    loss: float | None
-    terms: dict[str, float | None]
-    grad_norm: float | None
-    step_length: float | None
-    evaluations: Count
-    failed_line_searches: Count
-    rollbacks: NotRequired[Count]
-    seconds: Annotated[float, Meta(ge=0)]
-
-
-class Metrics:
+class MetricsLog:
     """A metrics.jsonl that is written to."""
 
     def __init__(self, path: pathlib.Path):
@@ -43,38 +22,66 @@ class Metrics:
 
     @functools.cached_property
     def counts(self) -> collections.Counter[int]:
-        """How many rows each member has."""
+        """Number of rows of each member."""
         return collections.Counter(row["member"] for row in read_metrics(self.path))
 
-    def add(self, rows: Iterable[dict[str, Any]]) -> None:
+    def append(self, rows: Iterable[Row]) -> None:
         rows = list(rows)
         self.counts.update(row["member"] for row in rows)
         with naming_file(self.path), self.path.open("a") as file:
-            file.writelines(to_json(row) + "\n" for row in rows)
+            file.writelines(encode(row) + "\n" for row in rows)
 
     def sync(self) -> None:
-        """Returns when all rows so far would outlast a power cut."""
+        """Return when all rows are on disk, safe from a power cut."""
         if self.path.exists():
             with naming_file(self.path), self.path.open("ab") as file:
                 os.fsync(file.fileno())
 
-    def keep(self, kept: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
-        """Drops all other rows, and what is no row; returns those that are left."""
-        rows = [row for row in read_metrics(self.path) if kept(row)]
-        text = "".join(to_json(row) + "\n" for row in rows)
+    def filter(self, is_kept: Callable[[Row], bool]) -> list[Row]:
+        """Drop all other rows and broken lines; return the rows that are left."""
+        rows = [row for row in read_metrics(self.path) if is_kept(row)]
+        text = "".join(encode(row) + "\n" for row in rows)
         write_atomically(self.path, lambda partial: partial.write_text(text))
         self.counts = collections.Counter(row["member"] for row in rows)
         return rows
 
 
-def read_metrics(path: str | pathlib.Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl; what is no row of one is left out."""
+def batch_rows(
+    members: Sequence[int],
+    seeds: Sequence[int],
+    stage: int,
+    result: StepResult,
+    seconds: float,
+) -> list[Row]:
+    """Return a row for each member of a batch."""
+    rows: list[Row] = []
+    for i, (member, seed) in enumerate(zip(members, seeds, strict=True)):
+        report = jax.tree.map(lambda leaf, i=i: leaf[i].item(), result.report)
+        rows.append(
+            {
+                "member": member,
+                "seed": seed,
+                "stage": stage,
+                "step": result.step,
+                "loss": report.loss,
+                "terms": report.parts,
+                "grad_norm": report.grad_norm,
+                "step_length": report.step_length,
+                "evaluations": report.evaluations,
+                "failed_line_searches": report.failed,
+                "rollbacks": result.rollbacks[i].item(),
+                "seconds": round(seconds, 3),
+            }
+        )
+    return rows
+
+
+def read_metrics(path: str | pathlib.Path) -> list[Row]:
+    """Return the rows of a metrics.jsonl; broken lines are left out."""
     path = pathlib.Path(path)
-    rows = []
+    rows: list[Row] = []
     lines = path.read_bytes().splitlines() if path.is_file() else ()
     for line in lines:
         with contextlib.suppress(ValueError):
-            row = from_json(line)
-            msgspec.convert(row, Row)
-            rows.append(row)
+            rows.append(decode(line, Row))
     return rows

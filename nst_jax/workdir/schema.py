@@ -1,28 +1,49 @@
-"""run.json: what it holds, and how one that anybody may have written is read."""
+"""The JSON files of a run directory: their types, encoding and decoding."""
 
+import json
+import math
 import pathlib
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, TypeVar, overload
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, Struct
 
 from nst_jax.images.io import file_sha256, is_complete_png
-from nst_jax.workdir.metrics_log import Count
-from nst_jax.workdir.strict_json import from_json
 
+#: A count in 64 bits.
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Seconds = Annotated[float, Meta(ge=0)]
-Share = Annotated[float, Meta(ge=0, le=1)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
 Size = Annotated[list[Count], Meta(min_length=2, max_length=2)]
 
-#: How a member ends: with numbers, or with what is none.
+#: Statuses of members that have a result, finite or not.
 FINISHED = ("done", "diverged")
-_ENDED = {
-    *("loss", "evaluations", "failed_line_searches", "rollbacks", "rows", "sha256"),
-}
+#: Value of a field that the file does not hold.
+ABSENT: Any = UNSET
+
+Status = Literal["running", "done", "interrupted", "failed"]
+T = TypeVar("T")
 
 
-class MemberEntry(TypedDict):
-    """A member: who it is, and how it ended once it has."""
+class Row(TypedDict):
+    """A line of metrics.jsonl: one member after one step."""
+
+    member: Count
+    seed: int
+    stage: Count
+    step: Count
+    loss: float | None
+    terms: dict[str, float | None]
+    grad_norm: float | None
+    step_length: float | None
+    evaluations: Count
+    failed_line_searches: Count
+    rollbacks: NotRequired[Count]
+    seconds: Seconds
+
+
+class MemberEntry(Struct, kw_only=True):
+    """A member of a run; its result begins at the field `status`."""
 
     member: Count
     seed: int
@@ -33,43 +54,58 @@ class MemberEntry(TypedDict):
     content: Count
     styles: list[Count]
     layers: list[str]
-    steps: NotRequired[list[Count]]
+    steps: list[Count] = ABSENT
     status: Literal["waiting", "done", "diverged"]
-    loss: NotRequired[float | None]
-    evaluations: NotRequired[Count]
-    failed_line_searches: NotRequired[Count]
-    rollbacks: NotRequired[Count]
-    rows: NotRequired[Count]
-    sha256: NotRequired[str]
-    faulty_terms: NotRequired[list[str]]
-    overflowed: NotRequired[Share]
-    clipped: NotRequired[Share]
+    loss: float | None = ABSENT
+    evaluations: Count = ABSENT
+    failed_line_searches: Count = ABSENT
+    rollbacks: Count = ABSENT
+    rows: Count = ABSENT
+    sha256: str = ABSENT
+    clipped: Fraction = ABSENT
+    overflowed: Fraction = ABSENT
+    faulty_terms: list[str] = ABSENT
+
+    @property
+    def grid_key(self) -> tuple[int, ...]:
+        """Position in the grid and seed: the same in every part of a run."""
+        return *self.index, self.seed
+
+    @property
+    def is_finished(self) -> bool:
+        return self.status in FINISHED
+
+    def with_result_of(self, entry: "MemberEntry") -> "MemberEntry":
+        """Return this member with the status and result of another entry."""
+        names = self.__struct_fields__[self.__struct_fields__.index("status") :]
+        result = {name: getattr(entry, name) for name in names}
+        return msgspec.structs.replace(self, **result)
 
 
-class WarningEntry(TypedDict):
-    """One kind of fault: its members' numbers, and a sentence with cause and remedy."""
+class WarningEntry(Struct):
+    """A fault, the members that have it, and a sentence with cause and remedy."""
 
     kind: str
     members: list[Count]
     text: str
 
 
-class GroupEntry(TypedDict):
-    """A group: its program, and what it has cost."""
+class GroupEntry(Struct):
+    """A group of members with its program, and its cost."""
 
     group: Count
     count: Count
     size: Size
     strategy: str
-    convolution: NotRequired[str]
-    batch_size: Annotated[int, Meta(ge=1, le=2**20)] | None
-    compile_s: Seconds
-    run_s: Seconds
-    member_steps: Count
+    convolution: str = ABSENT
+    batch_size: Annotated[int, Meta(ge=1, le=2**20)] | None = None
+    compile_s: Seconds = 0.0
+    run_s: Seconds = 0.0
+    member_steps: Count = 0
 
 
-class InputEntry(TypedDict):
-    """A file that was read, and the copy of it that was kept."""
+class InputEntry(Struct):
+    """A file that the run has read, and the copy of the picture in it."""
 
     role: str
     path: str
@@ -78,15 +114,15 @@ class InputEntry(TypedDict):
     picture: Annotated[str, Meta(pattern=r"^inputs/\d{3,}\.png$")] | None
 
 
-class AxisEntry(TypedDict):
-    """What varies: the field, and its values in words."""
+class AxisEntry(Struct):
+    """An axis of the grid and labels of its values."""
 
     field: str
     name: str
     labels: list[str]
 
 
-class Call(TypedDict):
+class Call(Struct):
     """One call of the program."""
 
     command: str
@@ -94,34 +130,39 @@ class Call(TypedDict):
     device: dict[str, Any]
 
 
-class Timings(TypedDict):
-    """Seconds of all calls."""
+class Timings(Struct):
+    """Seconds of all calls; `step_s` is the mean of a member's step."""
 
-    compile_s: Seconds
-    run_s: Seconds
-    step_s: Seconds
-    total_s: Seconds
+    compile_s: Seconds = 0.0
+    run_s: Seconds = 0.0
+    step_s: Seconds = 0.0
+    total_s: Seconds = 0.0
 
 
-class Output(TypedDict):
-    """What the page asks of a config's output."""
-
+class _OutputFields(Struct):
     fps: Annotated[float, Meta(gt=0, le=240)]
 
 
-class Config(TypedDict):
-    """What is asked of a config by others than the run itself."""
+class _ConfigFields(Struct):
+    """The fields of a config that the report reads."""
 
     steps: Count
     terms: list[Any]
-    output: Output
+    output: _OutputFields
 
 
-class Manifest(Call):
-    """All of it."""
+class _ManifestFields(Struct):
+    config: _ConfigFields
 
-    status: Literal["running", "done", "interrupted", "failed"]
-    config: Config
+
+class Manifest(Struct):
+    """The content of run.json."""
+
+    status: Status
+    command: str
+    versions: dict[str, str]
+    device: dict[str, Any]
+    config: dict[str, Any]
     numerics: dict[str, Any]
     inputs: list[InputEntry]
     axes: list[AxisEntry]
@@ -130,58 +171,117 @@ class Manifest(Call):
     timings: Timings
     member_steps: Count
     earlier_calls: list[Call]
-    warnings: NotRequired[list[WarningEntry]]
+    warnings: list[WarningEntry] = []
+
+    @property
+    def call(self) -> Call:
+        return Call(self.command, self.versions, self.device)
+
+    @property
+    def final_status(self) -> Status:
+        """ "done", or "failed" if all members have diverged."""
+        statuses = {entry.status for entry in self.members}
+        return "failed" if statuses == {"diverged"} else "done"
 
 
-def read_manifest(workdir: pathlib.Path) -> dict[str, Any]:
-    """What a run directory's run.json holds.
+def add_seconds(entry: GroupEntry | Timings, **seconds: float) -> None:
+    """Add to fields of an entry, to a tenth of a millisecond."""
+    for name, value in seconds.items():
+        setattr(entry, name, round(getattr(entry, name) + value, 4))
+
+
+def encode(content: object, indent: int | None = None) -> str:
+    """Return JSON; NaN and infinity become null, absent fields are left out."""
+    return json.dumps(_to_builtins(content), indent=indent, allow_nan=False)
+
+
+def _to_builtins(node: Any) -> Any:
+    if isinstance(node, Struct):
+        node = {k: v for k, v in msgspec.structs.asdict(node).items() if v is not UNSET}
+    if isinstance(node, dict):
+        return {key: _to_builtins(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_to_builtins(item) for item in node]
+    return None if isinstance(node, float) and not math.isfinite(node) else node
+
+
+@overload
+def decode(text: str | bytes) -> Any: ...
+
+
+@overload
+def decode(text: str | bytes, schema: type[T]) -> T: ...
+
+
+def decode(text: str | bytes, schema: Any = Any) -> Any:
+    """Return the content of a JSON text as an instance of `schema`.
+
+    Raises:
+      ValueError: it is not JSON, nested too deeply or not as in `schema`.
+    """
+    try:
+        return msgspec.convert(json.loads(text, parse_constant=_refuse), schema)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def read_manifest(workdir: pathlib.Path) -> Manifest:
+    """Return the content of a run directory's run.json.
 
     Raises:
       OSError: there is none, or it cannot be read.
-      ValueError: it is not as this program writes it.
+      ValueError: it is not a run.json of this program.
     """
-    manifest = from_json((workdir / "run.json").read_text())
-    msgspec.convert(manifest, Manifest)
+    text = (workdir / "run.json").read_text()
+    manifest = decode(text, Manifest)
+    msgspec.convert(decode(text), _ManifestFields)
     _check_numbers(manifest)
     return manifest
 
 
-def _check_numbers(manifest: dict[str, Any]) -> None:
-    """Raises ValueError for a number in it that is of nothing."""
-    labels = [len(axis["labels"]) for axis in manifest["axes"]]
-    inputs, groups = len(manifest["inputs"]), len(manifest["groups"])
-    for i, entry in enumerate(manifest["members"]):
-        where = f"$.members[{i}]"
-        if entry["member"] != i:
-            raise ValueError(f"Expected {i} - at `{where}.member`")
-        places = zip(entry["index"], labels, strict=False)
-        if len(entry["index"]) != len(labels) or any(a >= b for a, b in places):
-            raise ValueError(f"Expected a place along the axes - at `{where}.index`")
-        if entry["group"] >= groups:
-            raise ValueError(f"Expected the number of a group - at `{where}.group`")
-        if any(number >= inputs for number in (entry["content"], *entry["styles"])):
-            raise ValueError(f"Expected numbers of inputs - at `{where}`")
-        if entry["status"] in FINISHED and not entry.keys() >= _ENDED:
-            raise ValueError(f"Expected how it ended - at `{where}`")
-    count = len(manifest["members"])
-    for i, warning in enumerate(manifest.get("warnings", [])):
-        if any(number >= count for number in warning["members"]):
-            where = f"$.warnings[{i}].members"
-            raise ValueError(f"Expected numbers of members - at `{where}`")
+def _check_numbers(manifest: Manifest) -> None:
+    """Raise ValueError for an index that refers to nothing."""
+    lengths = [len(axis.labels) for axis in manifest.axes]
+    for i, entry in enumerate(manifest.members):
+        if entry.member != i:
+            raise ValueError(f"Expected {i} - at `$.members[{i}].member`")
+        if len(entry.index) != len(lengths) or any(
+            position >= length
+            for position, length in zip(entry.index, lengths, strict=True)
+        ):
+            raise ValueError(f"Expected a grid position - at `$.members[{i}].index`")
+        if entry.group >= len(manifest.groups):
+            raise ValueError(f"Expected a group's number - at `$.members[{i}].group`")
+        if any(n >= len(manifest.inputs) for n in (entry.content, *entry.styles)):
+            raise ValueError(f"Expected numbers of inputs - at `$.members[{i}]`")
+        if entry.is_finished and UNSET in (
+            *(entry.loss, entry.evaluations, entry.failed_line_searches),
+            *(entry.rollbacks, entry.rows, entry.sha256),
+        ):
+            raise ValueError(f"Expected a result - at `$.members[{i}]`")
+    for i, warning in enumerate(manifest.warnings):
+        if any(number >= len(manifest.members) for number in warning.members):
+            raise ValueError(
+                f"Expected numbers of members - at `$.warnings[{i}].members`"
+            )
 
 
-def is_whole(entry: dict[str, Any], folder: pathlib.Path, rows: int) -> bool:
-    """Return whether a member's results are on disk as they were written.
+def is_intact(entry: MemberEntry, folder: pathlib.Path, rows: int) -> bool:
+    """Return whether a finished member's files are as they were written.
 
     Args:
-      entry: of it, as in run.json.
-      folder: its own.
-      rows: how many it has in metrics.jsonl.
+      entry: the member.
+      folder: its folder.
+      rows: number of its rows in metrics.jsonl.
     """
-    if entry["status"] not in FINISHED or rows != entry["rows"]:
+    if not entry.is_finished or rows != entry.rows:
         return False
     try:
-        same = file_sha256(folder / "final.npy") == entry["sha256"]
+        same = file_sha256(folder / "final.npy") == entry.sha256
         return same and is_complete_png(folder / "final.png")
     except OSError:
         return False

@@ -1,18 +1,18 @@
-"""The run directory: the only writer.
+"""The run directory and its only writer.
 
-    run.json          what ran, on what, how long, and how it ended
-    metrics.jsonl     one row a member and look
-    inputs/           the pictures that it was given, as they were used
+    run.json          request, environment, members, timings and status
+    metrics.jsonl     one row for each member and recorded step
+    inputs/           the input pictures as they were used
     members/000/      final.png, final.npy (the exact result), frames/, member.json;
-                      latest.png until it is finished; state.safetensors, the solver's
-                      after a batch, with its first member
-    checkpoint.safetensors    a batch under way, while there is one
-    running.json      the process that writes here, while there is one
+                      latest.png until it is finished; state.safetensors, the solver
+                      state of a finished batch, in the folder of its first member
+    checkpoint.safetensors    the running batch
+    running.json      the process that holds the lock
 
-and, made from these by `nst_jax.report`: report.html, sheet.png, curves.svg, the
-numbers in study.json, and the making_of of members that have frames.
+`nst_jax.report` adds report.html, sheet.png, curves.svg, study.json, and a making_of of
+each member that has frames.
 
-Files appear under their names only when they are whole.
+All files are written atomically.
 """
 
 import contextlib
@@ -20,9 +20,8 @@ import functools
 import pathlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
-import jax
+import msgspec
 import numpy as np
 
 from nst_jax.core.atomic import write_atomically
@@ -31,101 +30,107 @@ from nst_jax.ensemble.outcome import clipped_share
 from nst_jax.ensemble.step_result import StepResult
 from nst_jax.images.io import file_sha256, map_array, save_image
 from nst_jax.plan.build import Plan
-from nst_jax.plan.warnings import request_warnings, result_warnings
-from nst_jax.workdir.checkpoint import Checkpoint, KeptStates
-from nst_jax.workdir.lock import Lock, check_contents, check_free, check_writable
-from nst_jax.workdir.manifest import config_mismatch, continued, planned, roundtrip
-from nst_jax.workdir.metrics_log import Metrics, read_metrics
-from nst_jax.workdir.schema import is_whole, read_manifest
-from nst_jax.workdir.step_change import StepChange
-from nst_jax.workdir.strict_json import to_json
+from nst_jax.workdir.change_steps import StepChange
+from nst_jax.workdir.checkpoint import Checkpoint, SolverStates
+from nst_jax.workdir.lock import Lock, check_folder
+from nst_jax.workdir.manifest import (
+    new_manifest,
+    read_previous,
+    resumed_manifest,
+    roundtrip,
+)
+from nst_jax.workdir.metrics_log import MetricsLog, Row, batch_rows, read_metrics
+from nst_jax.workdir.run_warnings import request_warnings, result_warnings
+from nst_jax.workdir.schema import (
+    ABSENT,
+    MemberEntry,
+    Status,
+    add_seconds,
+    encode,
+    is_intact,
+)
 
-#: Times that run.json is written in any case while all members are computed.
-SAVES = 100
+#: run.json is written at least this many times while all members are computed.
+MIN_SAVES = 100
 
 
-class Records:
-    """One run's directory.
-
-    Opening it creates it, or finds what an earlier call of the same request left.
+class RunWriter:
+    """The directory of one run, new or left by an earlier call of the same request.
 
     Attributes:
-      manifest: what run.json holds.
-      status: the earlier call's status, "new" if there was none.
+      workdir: the directory.
+      plan: the plan of the run.
+      manifest: the content of run.json.
+      metrics: metrics.jsonl.
+      states: solver states.
+      previous_status: status of the earlier call; "new" if there was none.
       output_changed: whether the earlier call had other `output` options.
     """
 
     def __init__(self, workdir: str | pathlib.Path, plan: Plan, command: str = ""):
-        """Opens a run directory; nothing is written yet.
+        """Open a run directory without writing to it.
 
         Raises:
-          RequestError: it holds another run, or files that are of no run and that this
-            one would overwrite, or cannot be written to.
+          RequestError: it holds another run or files that this run would overwrite, or
+            cannot be written to.
         """
         if not isinstance(plan, Plan):
             raise RequestError(f"plan must be a nst_jax.Plan, got {plan!r}")
         self.workdir = pathlib.Path(workdir)
         self.plan = plan
-        self.metrics = Metrics(self.workdir / "metrics.jsonl")
-        self._saved = self._save_s = 0.0
-        self._unsaved = 0  # Changes of members since.
-        self._checkpoint_is_old = False  # Once run.json says that its batch is done.
-        self._proven: set[int] = set()  # Members whose results were found to be so.
-        self._alpha = {
+        self.metrics = MetricsLog(self.workdir / "metrics.jsonl")
+        self.states = SolverStates(self.workdir, plan, self.metrics)
+        self.checkpoint_path = self.states.checkpoint_path
+        self._lock = Lock(self.workdir)
+        self._saved_at = self._save_s = 0.0
+        self._unsaved_members = 0
+        self._checkpoint_is_old = False  # It stays until run.json is saved.
+        self._intact: set[int] = set()  # Members whose files have been verified.
+        self._alphas = {
             number: scene.alpha
             for group in plan.groups
             for number, scene in zip(group.numbers, group.scenes, strict=True)
         }
-        self.states = KeptStates(self.workdir / "members", plan)
-        self._change: StepChange | None = None
-        check_writable(self.workdir)
-        check_contents(self.workdir)
-        check_free(self.workdir)
-        self._lock = Lock(self.workdir)
-        earlier = self._earlier()
-        self.status: str = earlier["status"] if earlier else "new"
-        self.manifest = planned(plan, command)
+        check_folder(self.workdir)
+        self.manifest = new_manifest(plan, command)
+        self.previous_status: str = "new"
         self.output_changed = False
-        if earlier:
-            if reason := config_mismatch(earlier, self.manifest):
-                raise RequestError(
-                    f"workdir {str(workdir)!r} holds {reason}; give this one a new "
-                    "--workdir"
-                )
-            if len(earlier["groups"]) != len(plan.groups):
-                raise self._unreadable("its groups are not those of its config")
-            now = self.manifest["config"]["output"]
-            self.output_changed = earlier["config"]["output"] != roundtrip(now)
-            under_way = Checkpoint.position(self.checkpoint_path)
-            ours = self.manifest
-            self._change = StepChange(self.workdir, plan, earlier, ours, under_way)
-            self.manifest = continued(earlier, self.manifest)
+        self._change: StepChange | None = None
+        self._opened_at = self._modified_at()
+        if self._opened_at:
+            previous = read_previous(self.workdir, self.manifest)
+            self.previous_status = previous.status
+            output = roundtrip(self.manifest.config["output"])
+            self.output_changed = previous.config["output"] != output
+            checkpoint = Checkpoint.load_header(self.checkpoint_path)
+            self._change = StepChange(
+                self.workdir, plan, previous, self.manifest, checkpoint
+            )
+            self.manifest = resumed_manifest(previous, self.manifest)
 
-    def member_dir(self, member: int) -> pathlib.Path:
+    def member_folder(self, member: int) -> pathlib.Path:
         return self.workdir / "members" / f"{member:03d}"
 
-    def finished(self, members: Iterable[int]) -> bool:
-        """Whether all of these members have their results on disk, as they were."""
-        return all(map(self._finished, members))
-
-    def _finished(self, member: int) -> bool:
-        entry = self.manifest["members"][member]
-        if member not in self._proven and is_whole(
-            entry, self.member_dir(member), self.metrics.counts[member]
-        ):
-            self._proven.add(member)
-        return member in self._proven
+    def is_finished(self, members: Iterable[int]) -> bool:
+        """Return whether all of these members have intact results on disk."""
+        for member in members:
+            if member not in self._intact:
+                entry, rows = self.manifest.members[member], self.metrics.counts[member]
+                if not is_intact(entry, self.member_folder(member), rows):
+                    return False
+                self._intact.add(member)
+        return True
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """The folder is this process's, from here to the end of the context.
+    def locked(self) -> Iterator[None]:
+        """Hold the lock of the directory in a context.
 
         Raises:
-          RequestError: another process has it, or had it since it was opened.
+          RequestError: another process holds it, or has since this one was opened.
         """
         self._lock.acquire()
         try:
-            if self._written() != self._opened:
+            if self._modified_at() != self._opened_at:
                 raise RequestError(
                     f"workdir {str(self.workdir)!r} was written to by another run just "
                     "now; give the same command again"
@@ -135,286 +140,207 @@ class Records:
             self._lock.release()
 
     def begin(self) -> None:
-        """Marks the run as running, and keeps the pictures that it was given.
-
-        Members whose number of steps changed are made ready to go on.
-        """
-        self.manifest["warnings"] = request_warnings(self.plan)
+        """Mark the run as running, write its inputs and apply changed steps."""
+        self.manifest.warnings = request_warnings(self.plan)
         if self._change:
             if self._change.outdates_checkpoint:
                 self.checkpoint_path.unlink()
-            finish = functools.partial(self.finish, under_way=False)
+            finish = functools.partial(self.finish, outdates_checkpoint=False)
             self._change.apply(self.metrics, self.states, finish)
         self.save()
-        self.keep_inputs()
+        self.write_inputs()
 
-    def keep_inputs(self) -> None:
-        """Keeps the pictures that the run was given, as they are used."""
+    def write_inputs(self) -> None:
+        """Write the input pictures as they are used."""
         for i, picture in self.plan.pictures.items():
             path = self.workdir / f"inputs/{i:03d}.png"
-            self._picture(path, picture, self.plan.alphas.get(i))
+            self._write_picture(path, picture, self.plan.alphas.get(i))
 
-    def add(
-        self, members: Sequence[int], stage: int, look: StepResult, seconds: float
+    def add_step(
+        self, members: Sequence[int], stage: int, result: StepResult, seconds: float
     ) -> None:
-        """Records a look at a batch: rows of metrics, and pictures if it has any.
+        """Add rows of metrics of a batch, and its pictures if it has any.
 
-        Its step counts those of the stages before.
+        Steps of the result include earlier stages.
         """
-        reports = [
-            jax.tree.map(lambda leaf, i=i: leaf[i].item(), look.report)
-            for i in range(len(members))
-        ]
-        self.metrics.add(
-            {
-                "member": member,
-                "seed": self.plan.members[member].seed,
-                "stage": stage,
-                "step": look.step,
-                "loss": report.loss,
-                "terms": report.parts,
-                "grad_norm": report.grad_norm,
-                "step_length": report.step_length,
-                "evaluations": report.evaluations,
-                "failed_line_searches": report.failed,
-                "rollbacks": rollbacks,
-                "seconds": round(seconds, 3),
-            }
-            for member, report, rollbacks in zip(
-                members, reports, look.rollbacks.tolist(), strict=True
-            )
-        )
-        if look.canvas is not None:
-            for member, canvas in zip(members, look.canvas, strict=True):
-                experiment = self.plan.members[member].experiment
-                output = experiment.output
-                if look.step in output.snapshot_steps(experiment.total_steps):
-                    frame = self.member_dir(member) / "frames" / f"{look.step:06d}.png"
-                    self._picture(frame, canvas)
-                    if output.exact:
-                        self._array(frame.with_suffix(".npy"), canvas)
+        seeds = [self.plan.members[member].seed for member in members]
+        self.metrics.append(batch_rows(members, seeds, stage, result, seconds))
+        if result.canvas is None:
+            return
+        for member, canvas in zip(members, result.canvas, strict=True):
+            experiment = self.plan.members[member].experiment
+            output = experiment.output
+            if result.step in output.snapshot_steps(experiment.total_steps):
+                frame = self.member_folder(member) / f"frames/{result.step:06d}.png"
+                self._write_picture(frame, canvas)
+                if output.exact:
+                    self._write_array(frame.with_suffix(".npy"), canvas)
 
     def finish(
-        self, members: Sequence[int], look: StepResult, *, under_way: bool = True
+        self,
+        members: Sequence[int],
+        result: StepResult,
+        *,
+        outdates_checkpoint: bool = True,
     ) -> None:
-        """Writes the results of a batch that has made all its steps.
+        """Write the results of a batch that has made all its steps.
 
-        They count as finished together, once all are written.
+        All members of the batch count as finished once all results are written.
 
         Args:
-          under_way: whether the checkpoint, if there is one, is this batch's.
+          outdates_checkpoint: whether the checkpoint, if any, is of this batch.
         """
-        assert look.canvas is not None
-        self.metrics.sync()  # Their number is what proves the results whole.
-        entries = {}
-        for i, (member, canvas) in enumerate(zip(members, look.canvas, strict=True)):
-            folder = self.member_dir(member)
-            self._array(folder / "final.npy", canvas)
-            self._picture(folder / "final.png", canvas, self._alpha[member])
-            entries[member] = self.manifest["members"][member] | {
-                "status": "diverged" if look.diverged[i] else "done",
-                "loss": look.report.loss[i].item(),
-                "evaluations": int(look.report.evaluations[i]),
-                "failed_line_searches": int(look.report.failed[i]),
-                "rollbacks": int(look.rollbacks[i]),
-                "rows": self.metrics.counts[member],
-                "sha256": file_sha256(folder / "final.npy"),
-                "clipped": clipped_share(canvas),
-            }
-            if look.overflowed is not None:
-                entries[member]["overflowed"] = look.overflowed[i].item()
-            if not np.isfinite(look.report.grad_norm[i]):
-                entries[member]["faulty_terms"] = list(look.faulty_terms)
-            self.write_json(folder / "member.json", entries[member])
+        assert result.canvas is not None
+        self.metrics.sync()  # The number of rows is part of an intact result.
+        entries = {
+            member: self._write_result(member, i, result)
+            for i, member in enumerate(members)
+        }
         for member, entry in entries.items():
-            self.manifest["members"][member] = entry
-        for member in members:
-            (self.member_dir(member) / "latest.png").unlink(missing_ok=True)
-        self._checkpoint_is_old |= under_way
-        self._save_now_and_then(len(members))
+            self.manifest.members[member] = entry
+            (self.member_folder(member) / "latest.png").unlink(missing_ok=True)
+        self._checkpoint_is_old |= outdates_checkpoint
+        self._save_if_due(len(members))
 
-    def add_latest(
+    def _write_result(self, member: int, i: int, result: StepResult) -> MemberEntry:
+        """Write the files of the i-th member of a batch, and return its entry."""
+        assert result.canvas is not None
+        canvas, report = result.canvas[i], result.report
+        folder = self.member_folder(member)
+        self._write_array(folder / "final.npy", canvas)
+        self._write_picture(folder / "final.png", canvas, self._alphas[member])
+        is_faulty = not np.isfinite(report.grad_norm[i])
+        overflowed = result.overflowed
+        entry = msgspec.structs.replace(
+            self.manifest.members[member],
+            status="diverged" if result.diverged[i] else "done",
+            loss=report.loss[i].item(),
+            evaluations=int(report.evaluations[i]),
+            failed_line_searches=int(report.failed[i]),
+            rollbacks=int(result.rollbacks[i]),
+            rows=self.metrics.counts[member],
+            sha256=file_sha256(folder / "final.npy"),
+            clipped=clipped_share(canvas),
+            overflowed=ABSENT if overflowed is None else overflowed[i].item(),
+            faulty_terms=list(result.faulty_terms) if is_faulty else ABSENT,
+        )
+        self.write_json(folder / "member.json", entry)
+        return entry
+
+    def write_latest(
         self, member: int, canvas: np.ndarray, alpha: np.ndarray | None
     ) -> None:
-        """Writes the current picture [H, W, 3] of a member, of any stage's size."""
-        self._picture(self.member_dir(member) / "latest.png", canvas, alpha)
+        """Write the current picture [H, W, 3] of a member, at any stage's size."""
+        self._write_picture(self.member_folder(member) / "latest.png", canvas, alpha)
 
-    def outcome(self) -> str:
-        """Return "done", or "failed" if all members' results are not usable."""
-        entries = self.manifest["members"]
-        diverged = all(entry["status"] == "diverged" for entry in entries)
-        return "failed" if diverged else "done"
+    def read_result(self, member: int) -> np.ndarray:
+        """Return the exact result [H, W, 3] of a finished member."""
+        return np.array(map_array(self.member_folder(member) / "final.npy"))
 
-    def result(self, member: int) -> np.ndarray:
-        """The exact result [H, W, 3] of a member that is finished."""
-        return np.array(map_array(self.member_dir(member) / "final.npy"))
+    def set_batch_size(self, group: int, size: int | None) -> None:
+        """Record a group's batch size, for this call and all that resume the run."""
+        entry = self.manifest.groups[group]
+        entry.batch_size = size
+        self._save_if_due(entry.count)
 
-    def batch_size(self, group: int) -> int | None:
-        """How many members of a group are held at a time; None if not chosen yet."""
-        return self.manifest["groups"][group]["batch_size"]
-
-    def set_batch_size(self, group: int, size: int) -> None:
-        """Chooses it, for this call and all that go on with the run."""
-        entry = self.manifest["groups"][group]
-        entry["batch_size"] = size
-        self._save_now_and_then(entry["count"])
-
-    def add_group(
-        self,
-        number: int,
-        *,
-        compile_s: float,
-        run_s: float,
-        member_steps: int,
+    def add_costs(
+        self, group: int, member_steps: int, compile_s: float, run_s: float
     ) -> None:
-        """Records what a group's program was, and what it has cost in this call."""
-        entry = self.manifest["groups"][number]
-        entry["compile_s"] = round(entry["compile_s"] + compile_s, 4)
-        entry["run_s"] = round(entry["run_s"] + run_s, 4)
-        entry["member_steps"] += member_steps
+        """Add what a group has cost in this call."""
+        entry = self.manifest.groups[group]
+        add_seconds(entry, compile_s=compile_s, run_s=run_s)
+        entry.member_steps += member_steps
 
-    def end(self, status: str, member_steps: int, **timings: float) -> None:
-        """Closes the run as "done", "interrupted" or "failed".
+    def end(self, status: Status, member_steps: int = 0, **seconds: float) -> None:
+        """Record how the run ended, and what this call adds to its costs.
 
         Args:
-          status: how it ended.
-          member_steps: steps made in this call, each member's counted.
-          timings: seconds of this call; those of all calls are added up, and
-            `step_s` is what a member's step took of `run_s`.
+          seconds: `compile_s`, `run_s` and `total_s`.
         """
-        total = self.manifest["timings"]
-        for name, seconds in timings.items():
-            total[name] = round(total[name] + seconds, 4)
-        self.manifest["member_steps"] += member_steps
-        total["step_s"] = round(
-            total["run_s"] / max(self.manifest["member_steps"], 1), 6
-        )
-        self.manifest["status"] = status
+        manifest, timings = self.manifest, self.manifest.timings
+        manifest.status = status
+        manifest.member_steps += member_steps
+        add_seconds(timings, **seconds)
+        timings.step_s = round(timings.run_s / max(manifest.member_steps, 1), 6)
         rows = read_metrics(self.metrics.path)
-        self.manifest["warnings"] = [
+        manifest.warnings = [
             *request_warnings(self.plan),
-            *result_warnings(self.plan, self.manifest["members"], rows),
+            *result_warnings(self.plan, manifest.members, rows),
         ]
         self.save()
 
-    @property
-    def checkpoint_path(self) -> pathlib.Path:
-        return self.workdir / "checkpoint.safetensors"
-
     def save_checkpoint(
-        self, members: Sequence[int], stage: int, look: StepResult, seconds: float
+        self, members: Sequence[int], stage: int, result: StepResult, seconds: float
     ) -> None:
-        """Keeps a batch under way, after so many seconds, to the bit."""
-        if self._unsaved:  # The batch before has no other proof from here on.
+        """Write the checkpoint of the running batch, after `seconds` of computing."""
+        if self._unsaved_members:  # This replaces the checkpoint of the batch before.
             self.save()
-        checkpoint = self._checkpoint(members, stage, look, seconds)
-        checkpoint.save(self.checkpoint_path)
-
-    def keep_state(
-        self, members: Sequence[int], stage: int, look: StepResult, seconds: float
-    ) -> None:
-        """Keeps the solver state of a finished batch."""
-        size = sum(leaf.nbytes for leaf in jax.tree.leaves(look.state))
-        if self.states.make_room(members, size):
-            self.states.save(self._checkpoint(members, stage, look, seconds))
-
-    def _checkpoint(
-        self, members: Sequence[int], stage: int, look: StepResult, seconds: float
-    ) -> Checkpoint:
-        # Those of this look come once more, for what goes on begins with it.
-        rows = sum(self.metrics.counts[member] - 1 for member in members)
-        self.workdir.stat()
-        self.metrics.sync()  # A checkpoint presumes the rows before it.
-        leaves = list(map(np.asarray, jax.tree.leaves(look.state)))
-        return Checkpoint(tuple(members), stage, look.step, seconds, rows, leaves)
+        self.states.save_checkpoint(members, stage, result, seconds)
 
     def load_checkpoint(self) -> Checkpoint | None:
-        """The batch that an earlier call left under way, if there is one."""
-        # One that lies in a folder without a run is of another run.
-        known = self.status != "new"
-        return Checkpoint.load(self.checkpoint_path) if known else None
+        """Return the checkpoint of an earlier call, if there is one."""
+        if self.previous_status == "new":
+            return None  # A checkpoint without a run.json is of another run.
+        return Checkpoint.load(self.checkpoint_path)
 
-    def _written(self) -> int:
-        """When run.json was; 0 if there is none."""
+    def _modified_at(self) -> int:
+        """Return the modification time of run.json; 0 if there is none."""
         path = self.workdir / "run.json"
         return path.stat().st_mtime_ns if path.exists() else 0
 
-    def _earlier(self) -> dict[str, Any] | None:
-        self._opened = self._written()
-        if not self._opened:
-            return None
-        try:
-            return read_manifest(self.workdir)
-        except (OSError, ValueError) as error:
-            raise self._unreadable(error) from None
-
-    def _unreadable(self, reason: object) -> RequestError:
-        return RequestError(
-            f"workdir {str(self.workdir)!r} holds a run.json that cannot be read "
-            f"({reason}); give this run a new --workdir"
-        )
-
     def trim_metrics(self, checkpoint: Checkpoint | None) -> set[int]:
-        """Drops the rows of what is neither finished nor in a checkpoint.
+        """Drop rows of unsaved states, and return the members that have rows left."""
+        positions = self.states.positions(self.is_finished, checkpoint)
 
-        Returns:
-          the members that have rows left.
-        """
-
-        positions = self.states.positions(self.finished, checkpoint)
-
-        def kept(row: dict[str, Any]) -> bool:
+        def is_kept(row: Row) -> bool:
             if position := positions.get(row["member"]):
                 return (row["stage"], row["step"]) < position
-            known = row["member"] < len(self.manifest["members"])
-            return known and self.finished([row["member"]])
+            exists = row["member"] < len(self.manifest.members)
+            return exists and self.is_finished([row["member"]])
 
-        return {row["member"] for row in self.metrics.keep(kept)}
+        return {row["member"] for row in self.metrics.filter(is_kept)}
 
     def drop_metrics(self, members: Sequence[int]) -> None:
-        """Drops the rows of members that will be computed once more."""
-        dropped = set(members)
-        if any(self.metrics.counts[member] for member in dropped):
-            self.metrics.keep(lambda row: row["member"] not in dropped)
+        """Drop the rows of members that start over."""
+        if any(self.metrics.counts[member] for member in members):
+            dropped = set(members)
+            self.metrics.filter(lambda row: row["member"] not in dropped)
 
-    def _picture(
+    def _write_picture(
         self, path: pathlib.Path, canvas: np.ndarray, alpha: np.ndarray | None = None
     ) -> None:
-        self._whole(path, lambda partial: save_image(partial, canvas, alpha))
+        self._write(path, lambda partial: save_image(partial, canvas, alpha))
 
-    def _array(self, path: pathlib.Path, canvas: np.ndarray) -> None:
-        self._whole(path, lambda partial: np.save(partial, canvas))
+    def _write_array(self, path: pathlib.Path, canvas: np.ndarray) -> None:
+        self._write(path, lambda partial: np.save(partial, canvas))
 
-    def write_json(self, path: pathlib.Path, content: object) -> None:
-        text = to_json(content, indent=2) + "\n"
-        self._whole(path, lambda partial: partial.write_text(text))
+    def write_json(self, path: pathlib.Path, content: msgspec.Struct) -> None:
+        text = encode(content, indent=2) + "\n"
+        self._write(path, lambda partial: partial.write_text(text))
 
-    def _whole(
+    def _write(
         self, path: pathlib.Path, write: Callable[[pathlib.Path], object]
     ) -> None:
-        # Half of a folder that someone has removed would be taken for a run.
-        self.workdir.stat()
+        self.workdir.stat()  # A deleted run directory is not created again.
         write_atomically(path, write)
 
     def save(self) -> None:
-        """Write run.json as of now."""
+        """Write run.json."""
         began = time.perf_counter()
         self.write_json(self.workdir / "run.json", self.manifest)
-        self._saved = time.perf_counter()
-        self._save_s, self._unsaved = self._saved - began, 0
+        self._saved_at = time.perf_counter()
+        self._save_s, self._unsaved_members = self._saved_at - began, 0
         if self._checkpoint_is_old:
             self.checkpoint_path.unlink(missing_ok=True)
             self._checkpoint_is_old = False
 
-    def _save_now_and_then(self, members: int) -> None:
-        """Write run.json after a change of some members, unless it was a moment ago.
+    def _save_if_due(self, members: int) -> None:
+        """Write run.json after a change of some members, unless that costs too much.
 
-        It lists all members, so writing it for each of them would take the square of
-        their number. It is written for every hundredth part of them, and besides when
-        that takes less than a twentieth of the time. A process that is killed in
-        between loses what run.json does not say, and computes that again.
+        Writing all members after each of them would take quadratic time. A killed
+        process computes unsaved members again.
         """
-        self._unsaved += members
-        many = self._unsaved * SAVES >= len(self.manifest["members"])
-        if many or time.perf_counter() - self._saved > 20 * self._save_s:
+        self._unsaved_members += members
+        has_many = self._unsaved_members * MIN_SAVES >= len(self.manifest.members)
+        if has_many or time.perf_counter() - self._saved_at > 20 * self._save_s:
             self.save()

@@ -462,7 +462,7 @@ def test_each_member_continues_its_film_in_its_own_colours():
         small_experiment(axes=axes, canvas=canvas, film=film)
     ).groups
     before = smooth_picture(0, *second.content.shape[:2])
-    plain, grey = second.starts([0, 1], lambda member: before)
+    plain, grey = second.starting_images([0, 1], lambda member: before)
     np.testing.assert_array_equal(plain, before)
     np.testing.assert_array_equal(grey, colour.prepare_canvas("luminance", before))
 

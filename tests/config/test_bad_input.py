@@ -34,7 +34,7 @@ import nst_jax
 from configs.transfer import get_config
 from nst_jax import losses
 from nst_jax.models.weights import DEFAULT_PATH
-from nst_jax.workdir.writer import Records
+from nst_jax.workdir.writer import RunWriter
 
 SMOKE = "--config=configs/transfer.py:smoke"
 
@@ -567,7 +567,7 @@ def test_a_workdir_that_cannot_be(
 def run_json(**changes: object) -> str:
     """What an earlier run of the smoke test would have left, but for `changes`."""
     plan = nst_jax.build(get_config("smoke"))
-    manifest = Records(ROOT / "runs" / "never", plan).manifest
+    manifest = RunWriter(ROOT / "runs" / "never", plan).manifest
     return json.dumps(manifest | changes)
 
 
@@ -588,9 +588,9 @@ def test_a_workdir_with_a_broken_record(
 @pytest.mark.parametrize(
     ("flag", "difference"),
     [
-        ("--config.size=32", "size is 64 there and 32 here"),
-        ("--config.terms[1].weight=2", "terms.1.weight is 1.0 there and 2.0 here"),
-        ("--config.seeds=1,2", "seeds is [0] there and [1, 2] here"),
+        ("--config.size=32", "size is 64 in it and 32 in this"),
+        ("--config.terms[1].weight=2", "terms.1.weight is 1.0 in it and 2.0 in this"),
+        ("--config.seeds=1,2", "seeds is [0] in it and [1, 2] in this"),
     ],
     ids=["size", "weight", "seeds"],
 )

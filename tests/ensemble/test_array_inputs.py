@@ -94,7 +94,7 @@ def test_masks_are_given_as_arrays_too(files):
 def test_a_start_is_given_as_an_array_and_may_leave_the_gamut():
     start = np.random.default_rng(0).normal(0.5, 1, (24, 32, 3)).astype(np.float32)
     plan = nst_jax.build(asked(canvas=nst_jax.Canvas("file", path=start)))
-    np.testing.assert_array_equal(plan.groups[0].starts([0])[0], start)
+    np.testing.assert_array_equal(plan.groups[0].starting_images([0])[0], start)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_a_process_of_its_own_must_make_the_same_arrays(tmp_path, monkeypatch, s
         return nst_jax.execute(nst_jax.build(again, only=members), workdir) == "done"
 
     monkeypatch.setattr("nst_jax.launch.runner.check_command", lambda command: None)
-    monkeypatch.setattr("nst_jax.launch.runner.compute_elsewhere", elsewhere)
+    monkeypatch.setattr("nst_jax.launch.subprocess.run_in_subprocess", elsewhere)
     plan = nst_jax.build(apart)
     if same:
         assert nst_jax.execute(plan, tmp_path) == "done"

@@ -257,9 +257,9 @@ def test_a_plan_prepares_and_finishes():
     assert (built.content == built.content[..., :1]).all()
     assert (original != original[..., :1]).any()
     assert (built.styles[0] == built.styles[0][..., :1]).all()
-    np.testing.assert_array_equal(built.starts([0])[0], built.content)
+    np.testing.assert_array_equal(built.starting_images([0])[0], built.content)
     np.testing.assert_allclose(
-        built.finished([0], built.content[None])[0], original, atol=2e-7
+        built.finish_images([0], built.content[None])[0], original, atol=2e-7
     )
 
 

@@ -162,7 +162,7 @@ def test_results_are_smoothed_each_by_its_own_windows():
     axis = nst_jax.Vary("smoothing.radius", (0, 2, 3))
     group = group_of(smoothing=nst_jax.Smoothing(eps=1e-2), axes=(axis,))
     canvases = rng(5).random((2, *group.content.shape)).astype(np.float32)
-    rough, smooth = group.finished([0, 2], canvases)
+    rough, smooth = group.finish_images([0, 2], canvases)
     np.testing.assert_array_equal(rough, canvases[0])
     wanted = printed(canvases[1].astype(float), group.content.astype(float), 3, 1e-2)
     np.testing.assert_allclose(smooth, wanted, atol=2e-5)
@@ -185,7 +185,7 @@ def test_frozen_pixels_are_the_content_s_whatever_is_done_to_a_result(tmp_path, 
     group = group_of(smoothing=nst_jax.Smoothing(2), masks=masks, colour=colour)
     canvas = rng(6).random(group.content.shape).astype(np.float32)
     canvas[:, :9] = group.content[:, :9]
-    (found,) = group.finished([0], canvas[None])
+    (found,) = group.finish_images([0], canvas[None])
     original = group.scenes[0].original
     np.testing.assert_array_equal(found[:, :9], original[:, :9])
     assert (found[:, 9:] != canvas[:, 9:]).all(-1).mean() > 0.9

@@ -73,11 +73,11 @@ def test_a_seed_does_not_depend_on_the_other_seeds():
         (group,) = nst_jax.build(experiment).groups
         return group
 
-    alone = group(7).starts(range(1))[0]
+    alone = group(7).starting_images(range(1))[0]
     among = group(3, 7, 5, LAST_SEED)
-    np.testing.assert_array_equal(among.starts(range(4))[1], alone)
-    np.testing.assert_array_equal(among.starts(range(1, 2))[0], alone)
-    np.testing.assert_array_equal(group(7, 3).starts(range(2))[0], alone)
+    np.testing.assert_array_equal(among.starting_images(range(4))[1], alone)
+    np.testing.assert_array_equal(among.starting_images(range(1, 2))[0], alone)
+    np.testing.assert_array_equal(group(7, 3).starting_images(range(2))[0], alone)
 
 
 def test_the_noise_does_not_depend_on_64_bit_arrays():
@@ -204,7 +204,7 @@ def start_from(path: pathlib.Path) -> np.ndarray:
     experiment.canvas = nst_jax.Canvas(kind="file", path=str(path))
     plan = nst_jax.build(experiment)
     assert "canvas.path" in [item.role for item in plan.inputs]
-    return plan.groups[0].starts([0])[0]
+    return plan.groups[0].starting_images([0])[0]
 
 
 def test_an_array_file_of_the_right_size_is_taken_to_the_bit(tmp_path: pathlib.Path):

@@ -26,7 +26,7 @@ from nst_jax.images.masks import (
 )
 from nst_jax.launch.runner import execute
 from nst_jax.losses.guides import PROPAGATIONS
-from nst_jax.plan.warnings import warn_before
+from nst_jax.plan.warnings import log_request_warnings
 
 RED, BLUE, WHITE, BLACK = (255, 0, 0), (0, 0, 255), (255,) * 3, (0,) * 3
 
@@ -417,7 +417,7 @@ def test_masks_without_effect_are_named_before_the_run(files, tmp_path, kind, ca
         says = ["masks.propagation has no effect without masks.content"]
     plan = nst_jax.build(experiment(files, masks=masks))
     with caplog.at_level("WARNING", "absl"):
-        warn_before(plan)
+        log_request_warnings(plan)
     told = [text for text in caplog.messages if text.startswith("masks.")]
     assert len(told) == bool(says)
     assert all(part in told[0] for part in says)

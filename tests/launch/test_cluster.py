@@ -15,7 +15,7 @@ from command_line import ROOT, launch
 
 import nst_jax
 from nst_jax.launch import cluster
-from nst_jax.launch.cluster import Cluster, beating, execute_share, wait_for
+from nst_jax.launch.cluster import Cluster, execute_share, heartbeat, wait_for
 from nst_jax.workdir.metrics_log import read_metrics
 
 ASKED = (
@@ -28,7 +28,7 @@ THREE = "--config.steps=3"
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(cluster, "_SECONDS_BETWEEN_BEATS", 0.02)
+    monkeypatch.setattr(cluster, "_HEARTBEAT_SECONDS", 0.02)
 
 
 def test_who_has_ended_is_not_waited_for_and_who_is_silent_is_lost(
@@ -59,7 +59,7 @@ def test_who_has_ended_is_not_waited_for_and_who_is_silent_is_lost(
 
 def test_a_heart_beats_while_its_context_lasts(tmp_path, quick):
     alive = tmp_path / "part" / "alive"
-    with beating(alive.parent):
+    with heartbeat(alive.parent):
         assert alive.exists()
         for _ in range(6000):
             # The file is empty while it is being written.
@@ -72,7 +72,7 @@ def test_a_heart_beats_while_its_context_lasts(tmp_path, quick):
 
 
 def test_a_stop_ends_the_waiting(tmp_path, quick):
-    with beating(tmp_path):
+    with heartbeat(tmp_path):
         assert wait_for([tmp_path], 100.0, stop=lambda: True) == []
 
 

@@ -64,7 +64,7 @@ def test_groups_of_one_program_share_it():
             [stage.ensemble for stage in compiler.stages(group, group.problems(), 8)]
             for group in (one, one, other)
         )
-        assert compiler.programs == 4
+        assert compiler.program_count == 4
     assert all(a is b for a, b in zip(first, again, strict=True))
     assert not any(a is b for a, b in zip(first, different, strict=True))
     spent = sum(each.compile_s for each in (*first, *different))

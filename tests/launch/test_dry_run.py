@@ -111,8 +111,8 @@ def test_words_are_of_all_groups():
     assert format_forecast([one, other]).splitlines() == [
         "8 members in 2 groups, 2 programs, compiled in 8 s",
         "  group 0: 7 members of 48×32 → 96×64 px in 3 batches of 3, 0.1 → 0.25 s "
-        "a batch's step, 30 s",
+        "for a batch's step, 30 s",
         "  group 1: 1 member of 48×32 → 96×64 px in 1 batch of 3, 0.1 → 0.25 s "
-        "a batch's step, 9 s",
+        "for a batch's step, 9 s",
         "optimising 39 s, at most 1.50 GiB of memory",
     ]

@@ -98,7 +98,7 @@ def test_another_request_in_the_same_folder_is_refused(runs):
     flags = "--config=configs/transfer.py:smoke", f"--workdir={workdir}"
     status, _, err = launch(*flags, "--config.terms[1].weight=3")
     assert status == 2
-    assert "terms.1.weight is 1.0 there and 3.0 here" in err
+    assert "terms.1.weight is 1.0 in it and 3.0 in this request" in err
     assert len(err.splitlines()) == 1
 
 

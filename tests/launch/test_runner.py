@@ -24,9 +24,9 @@ from nst_jax import losses
 from nst_jax.core.errors import OutOfMemory
 from nst_jax.launch import runner
 from nst_jax.launch.shards import merge
-from nst_jax.plan.warnings import warn_before
+from nst_jax.plan.warnings import log_request_warnings
 from nst_jax.workdir.metrics_log import read_metrics
-from nst_jax.workdir.writer import Records
+from nst_jax.workdir.writer import RunWriter
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def whole(tmp_path_factory):
 
 def test_batches_stay_whatever_memory_a_later_call_finds(tmp_path, whole, monkeypatch):
     """Stopped in the second batch of four; the next call has room for two."""
-    monkeypatch.setattr("nst_jax.plan.stages.fitting_batch", lambda *_: 4)
+    monkeypatch.setattr("nst_jax.plan.batch_size.fitting_batch", lambda *_: 4)
     assert (
         run_experiment(eight_members(), tmp_path, stop=stop_after(7)) == "interrupted"
     )
@@ -49,7 +49,7 @@ def test_batches_stay_whatever_memory_a_later_call_finds(tmp_path, whole, monkey
     ]
     assert states == ["done"] * 4 + ["waiting"] * 4
     assert (tmp_path / "checkpoint.safetensors").exists()
-    monkeypatch.setattr("nst_jax.plan.stages.fitting_batch", lambda *_: 2)
+    monkeypatch.setattr("nst_jax.plan.batch_size.fitting_batch", lambda *_: 2)
     assert run_experiment(eight_members(), tmp_path) == "done"
     assert (
         json.loads((tmp_path / "run.json").read_text())["groups"][0]["batch_size"] == 4
@@ -95,7 +95,7 @@ def test_a_run_that_failed_goes_on_from_its_last_checkpoint(
         asked.ladder = nst_jax.Ladder(sizes=(32,), steps=(4,))
     asked.output.checkpoint_every = 0.0
     assert run_experiment(asked, tmp_path / "whole") == "done"
-    save, saved = Records.save_checkpoint, []
+    save, saved = RunWriter.save_checkpoint, []
 
     def save_and_die(self, numbers, stage, look, seconds):
         save(self, numbers, stage, look, seconds)
@@ -104,7 +104,7 @@ def test_a_run_that_failed_goes_on_from_its_last_checkpoint(
             raise Fault
 
     with monkeypatch.context() as patch:
-        patch.setattr(Records, "save_checkpoint", save_and_die)
+        patch.setattr(RunWriter, "save_checkpoint", save_and_die)
         with pytest.raises(Fault):
             run_experiment(asked, tmp_path / "failed")
     assert (tmp_path / "failed" / "checkpoint.safetensors").exists()
@@ -213,7 +213,7 @@ def test_what_a_term_raises_is_told_before_the_run(term, says):
 )
 def test_options_of_what_nobody_asks_for_are_named(caplog, options, said):
     with caplog.at_level("WARNING", "absl"):
-        warn_before(nst_jax.build(small_experiment(**options)))
+        log_request_warnings(nst_jax.build(small_experiment(**options)))
     told = [
         text for text in caplog.messages if "no effect" in text or "give no" in text
     ]
@@ -337,7 +337,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, monkeypatch, caplo
     assert metric_rows(tmp_path / "halved") == metric_rows(tmp_path / "asked")
     for ours, theirs in zip(*map(final_arrays, tmp_path.iterdir()), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    told = [text for text in caplog.messages if "do not fit" in text]
+    told = [text for text in caplog.messages if "does not fit" in text]
     assert all("no longer promised to be the same" in text for text in told)
     assert [text.split("going on with ")[1][0] for text in told] == ["4", "2"]
 

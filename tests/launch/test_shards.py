@@ -64,7 +64,7 @@ def test_a_share_without_a_member_is_refused():
 def test_processes_of_their_own_are_not_shared():
     experiment = asked()
     experiment.ensemble.process = "subprocess"
-    with pytest.raises(nst_jax.RequestError, match="in a process of its own"):
+    with pytest.raises(nst_jax.RequestError, match="a shard is one process"):
         share("1/2", experiment.members())
 
 

@@ -233,7 +233,7 @@ def test_a_preset_is_built(tool):
     """In the size of `:smoke`, and with its own convention in every term."""
     (group,) = nst_jax.build(nst_jax.variant(tools_own(tool), "smoke")).groups
     assert {term.convention for term in group.objectives[0].terms} == {tool}
-    (start,) = group.starts([0])
+    (start,) = group.starting_images([0])
     assert start.shape == group.content.shape
 
 
@@ -328,7 +328,7 @@ def test_the_losses_at_the_start_are_the_tools(tool):
     fed = dataclasses.replace(preprocessing.CAFFE, scale=float(white))
     network = dataclasses.replace(group.network, preprocessing=fed)
     group = dataclasses.replace(group, network=network)
-    (start,) = group.starts([0])
+    (start,) = group.starting_images([0])
     parts = jax.jit(transfer.start)(group.problems()[0], start).report.parts
     for term, golden in zip(("content", "style", "total"), goldens, strict=True):
         found = sum(float(loss) for name, loss in parts.items() if term in name)

@@ -10,7 +10,7 @@ from PIL import Image
 
 import nst_jax
 from nst_jax.images.image import to_bytes
-from nst_jax.plan.warnings import warn_before
+from nst_jax.plan.warnings import log_request_warnings
 from nst_jax.workdir.manifest import fixed_part
 
 SHAPES = {"a2.png": (24, 32), "a10.png": (32, 24), "a1.jpg": (24, 32)}
@@ -43,7 +43,7 @@ def photos(tmp_path: pathlib.Path) -> str:
 def said(plan: nst_jax.Plan, caplog: pytest.LogCaptureFixture) -> list[str]:
     caplog.clear()
     with caplog.at_level("INFO", "absl"):
-        warn_before(plan)
+        log_request_warnings(plan)
     return [text for text in caplog.messages if "content '" in text]
 
 

@@ -19,8 +19,8 @@ from nst_jax.report.page import write_page
 from nst_jax.report.run_directory import read_run
 from nst_jax.report.sheet import run_sheet
 from nst_jax.report.study_results import write_study
-from nst_jax.workdir import writer as records
-from nst_jax.workdir.manifest import planned
+from nst_jax.workdir import writer
+from nst_jax.workdir.manifest import new_manifest
 
 PACKAGE = str(pathlib.Path(nst_jax.__file__).parent)
 
@@ -106,7 +106,7 @@ def test_a_plan_is_built_in_linear_time(kind, tmp_path):
 
         def run():
             plan = nst_jax.build(asked)
-            planned(plan, "")
+            new_manifest(plan, "")
             for group in plan.groups:
                 group.problems()
 
@@ -119,7 +119,7 @@ def test_a_plan_is_built_in_linear_time(kind, tmp_path):
 @pytest.fixture
 def frozen_clock(monkeypatch):
     """Seconds that a run's records ask for stand still."""
-    monkeypatch.setattr(records.time, "perf_counter", lambda: 0.0)
+    monkeypatch.setattr(writer.time, "perf_counter", lambda: 0.0)
 
 
 def last_look():
@@ -141,31 +141,31 @@ def last_look():
 def test_run_json_is_written_so_often_whatever_the_number_of_members(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(records, "SAVES", 5)
+    monkeypatch.setattr(writer, "MIN_SAVES", 5)
     plan = nst_jax.build(many("Seeds", 40))
-    run = records.Records(tmp_path / "run", plan)
+    run = writer.RunWriter(tmp_path / "run", plan)
     written = []
 
     def save(content, write=run.save):
-        written.append(sum(m["status"] == "done" for m in run.manifest["members"]))
+        written.append(sum(m.status == "done" for m in run.manifest.members))
         write()
 
     monkeypatch.setattr(run, "save", lambda: save(run))
-    with run.held():
+    with run.locked():
         run.begin()
         for member in range(20):
-            run.add([member], 0, last_look(), 0.0)
+            run.add_step([member], 0, last_look(), 0.0)
             run.finish([member], last_look())
         assert written == [0, 8, 16]  # A fifth of 40 each time.
     # Killed here, the run goes on from what run.json says.
-    again = records.Records(tmp_path / "run", plan)
+    again = writer.RunWriter(tmp_path / "run", plan)
     assert again.trim_metrics(None) == {*range(16)}
-    assert [again.finished([member]) for member in (0, 15, 16, 19)] == [
+    assert [again.is_finished([member]) for member in (0, 15, 16, 19)] == [
         *(True, True),
         *(False, False),
     ]
     run.end("interrupted", 0)
-    assert records.Records(tmp_path / "run", plan).finished(range(16))
+    assert writer.RunWriter(tmp_path / "run", plan).is_finished(range(16))
     saved = json.loads((tmp_path / "run" / "run.json").read_text())
     assert sum(entry["status"] == "done" for entry in saved["members"]) == 20
 
@@ -173,10 +173,10 @@ def test_run_json_is_written_so_often_whatever_the_number_of_members(
 @pytest.mark.usefixtures("frozen_clock")
 def test_a_checkpoint_stays_until_run_json_says_that_its_batch_is_done(tmp_path):
     plan = nst_jax.build(many("Seeds", 400))
-    run = records.Records(tmp_path / "run", plan)
-    with run.held():
+    run = writer.RunWriter(tmp_path / "run", plan)
+    with run.locked():
         run.begin()
-        run.add([0], 0, last_look(), 0.0)
+        run.add_step([0], 0, last_look(), 0.0)
         run.checkpoint_path.write_bytes(b"of member 0")
         run.finish([0], last_look())
         assert run.checkpoint_path.exists()

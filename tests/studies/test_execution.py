@@ -26,12 +26,11 @@ from nst_jax.images.initialise import add_ulps
 from nst_jax.launch import runner
 from nst_jax.launch.subprocess import run_in_subprocess
 from nst_jax.metrics.divergence import divergence
-from nst_jax.plan import stages
 from nst_jax.studies.execution import study_execution
 from nst_jax.studies.results import StudyResult
 from nst_jax.studies.run_data import RunData
 from nst_jax.workdir.metrics_log import read_metrics
-from nst_jax.workdir.writer import Records
+from nst_jax.workdir.writer import RunWriter
 
 SHAPE = (20, 24, 3)
 
@@ -329,15 +328,17 @@ def test_the_batch_size_is_recorded_as_it_is(
     """Three devices with room for two members each."""
     here = jax.local_devices()
     monkeypatch.setattr(nst_jax.Group, "devices", 3 * here)
-    monkeypatch.setattr(stages, "fitting_batch", lambda problem, shape, device: 2)
+    monkeypatch.setattr(
+        "nst_jax.plan.batch_size.fitting_batch", lambda problem, shape, device: 2
+    )
     wanted = small_experiment(seeds=tuple(range(seeds)))
     wanted.ensemble = nst_jax.EnsembleOptions(strategy=strategy, batch_size=asked)
     plan = nst_jax.build(wanted)
-    records = Records(tmp_path / "run", plan)
+    records = RunWriter(tmp_path / "run", plan)
     (tmp_path / "run").mkdir()
-    under_way = runner._Run(plan, records, Observer())
-    assert under_way._batch_size(0, plan.groups[0], None) == size
-    assert records.batch_size(0) == size
+    call = runner._Run(plan, records, Observer())
+    assert call._batch_size(0, plan.groups[0], None) == size
+    assert records.manifest.groups[0].batch_size == size
 
 
 def test_another_platform_is_another_program(problem):
@@ -355,7 +356,9 @@ def test_some_of_the_members():
     asked = small_experiment(seeds=(3, 4, 5))
     plan = nst_jax.build(asked, only=[2, 0])
     assert [member.seed for member in plan.members] == [3, 5]
-    with pytest.raises(nst_jax.RequestError, match=r"there is no 3, they are 0 to 2"):
+    with pytest.raises(
+        nst_jax.RequestError, match=r"members must be from 0 to 2, got 3"
+    ):
         nst_jax.build(asked, only=[3])
 
 
@@ -706,7 +709,7 @@ def test_features_of_64_bits_lead_to_the_same_loss(name):
         asked.solver = nst_jax.SolverOptions(name=name)
         asked.numerics = nst_jax.Numerics(feature_dtype=dtype)
         (group,) = nst_jax.build(asked).groups
-        starts = group.starts([0, 1])
+        starts = group.starting_images([0, 1])
         history = nst_jax.run(group.problems(), starts, steps=2, look_every=1).history
         losses[dtype] = np.array([report.loss for report in history])
     assert {name: loss.dtype.name for name, loss in losses.items()} == {

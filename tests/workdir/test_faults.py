@@ -30,10 +30,10 @@ import nst_jax
 from nst_jax.core import atomic
 from nst_jax.core.atomic import PARTIAL, write_atomically
 from nst_jax.launch import runner
-from nst_jax.workdir import strict_json
 from nst_jax.workdir.checkpoint import Checkpoint
-from nst_jax.workdir.metrics_log import Metrics
-from nst_jax.workdir.writer import Records
+from nst_jax.workdir.metrics_log import MetricsLog
+from nst_jax.workdir.schema import decode
+from nst_jax.workdir.writer import RunWriter
 
 
 def four():
@@ -67,7 +67,7 @@ class Device:
 
     def __init__(self, monkeypatch, code, first, *, once):
         self.left, self.once, self.code, self.failed = first, once, code, 0
-        sync, add = os.fsync, Metrics.add
+        sync, add = os.fsync, MetricsLog.append
 
         def fsync(handle):
             self.write()
@@ -78,7 +78,7 @@ class Device:
             add(metrics, lines)
 
         monkeypatch.setattr(os, "fsync", fsync)
-        monkeypatch.setattr(Metrics, "add", append)
+        monkeypatch.setattr(MetricsLog, "append", append)
 
     def write(self):
         self.left -= 1
@@ -141,12 +141,12 @@ def test_a_page_that_is_no_longer_true_is_removed(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "write_report", broken)
+        patch.setattr("nst_jax.report.report.write_report", broken)
         assert run_experiment(four(), tmp_path) == "done"
     assert not (tmp_path / "report.html").exists()
     (tmp_path / "members" / "000" / "final.npy").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(Records, "end", broken)
+        patch.setattr(RunWriter, "end", broken)
         with pytest.raises(OSError, match="No space left"):
             run_experiment(four(), tmp_path)
     assert not (tmp_path / "report.html").exists()
@@ -240,8 +240,8 @@ def test_files_are_for_whom_the_user_lets_them_be(tmp_path, monkeypatch, mask, m
 
 @pytest.mark.parametrize("text", ["NaN", "[1, -Infinity]", '{"a": Infinity}'])
 def test_what_is_no_number_is_no_json(text):
-    with pytest.raises(ValueError, match="is no JSON"):
-        strict_json.from_json(text)
+    with pytest.raises(ValueError, match="is not JSON"):
+        decode(text)
 
 
 @pytest.mark.parametrize("looks", [1, 3, 6])
@@ -266,7 +266,7 @@ def test_a_slow_file_system_gets_fewer_checkpoints(
     tmp_path, whole, monkeypatch, caplog
 ):
     """Never more than a twentieth of the time is spent on them, and it is said."""
-    save, saved = Records.save_checkpoint, []
+    save, saved = RunWriter.save_checkpoint, []
     clock = types.SimpleNamespace(now=0.0)
 
     def tick():
@@ -282,7 +282,7 @@ def test_a_slow_file_system_gets_fewer_checkpoints(
     monkeypatch.setattr(runner, "time", watch)
     watch = types.SimpleNamespace(perf_counter=tick, monotonic=tick)
     monkeypatch.setattr("nst_jax.ensemble.progress.time", watch)
-    monkeypatch.setattr(Records, "save_checkpoint", slowly)
+    monkeypatch.setattr(RunWriter, "save_checkpoint", slowly)
     monkeypatch.setattr(runner, "SLOW_CHECKPOINT", 0.2)
     asked = four()
     asked.output.checkpoint_every = 1e-6

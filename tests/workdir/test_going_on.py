@@ -68,7 +68,7 @@ def test_an_interrupt_leaves_the_pictures_of_all_that_was_started(tmp_path, stag
         assert json.loads(file.metadata()["place"])[1] == stage
         canvases = file.get_tensor("000")
     group = plan.groups[0].stages[stage]
-    expected = group.finished(range(4), canvases)
+    expected = group.finish_images(range(4), canvases)
     for member, (canvas, scene) in enumerate(zip(expected, group.scenes, strict=False)):
         with Image.open(workdir / f"members/{member:03d}/latest.png") as image:
             pixels = np.asarray(image)
@@ -223,7 +223,7 @@ def test_frames_that_start_from_each_other_begin_anew(tmp_path):
     for name, stop in (("done", 10**6), ("stopped", 7)):
         film(3, tmp_path / name, stop_after(stop))
         np.testing.assert_array_equal(film(4, tmp_path / name), whole)
-    with pytest.raises(nst_jax.RequestError, match="none was kept; give 4 or more"):
+    with pytest.raises(nst_jax.RequestError, match="none exists; give 4 or more"):
         film(2, tmp_path / "whole")
 
 
@@ -275,11 +275,11 @@ def test_fewer_steps_without_a_frame_are_one_sentence(kept, six):
     before = (six / "run.json").read_bytes()
     for workdir, remedy in (
         (kept, "give 0, 2, 4, or 6 or more"),
-        (six, "none was kept; give 6 or more"),
+        (six, "none exists; give 6 or more"),
     ):
         with pytest.raises(nst_jax.RequestError) as caught:
             run_experiment(four(3), workdir)
-        assert "steps is 6 there and 3 here" in str(caught.value)
+        assert "steps is 3, and the run has made 6 already" in str(caught.value)
         assert remedy in str(caught.value)
     assert (six / "run.json").read_bytes() == before
 

@@ -32,7 +32,7 @@ from nst_jax.models.preprocessing import Preprocessing
 from nst_jax.report import read_run, write_page, write_report
 from nst_jax.report.study_results import load_trajectory
 from nst_jax.workdir.checkpoint import Checkpoint
-from nst_jax.workdir.writer import Records
+from nst_jax.workdir.writer import RunWriter
 
 #: (format, mode, options) of every kind of picture that Pillow writes and reads.
 KINDS = [
@@ -313,9 +313,9 @@ def test_run_directories(tmp_path, done):
         (workdir / "run.json").write_text(json.dumps(changed))
         tried += 1
         with told():
-            records = Records(workdir, plan)
+            records = RunWriter(workdir, plan)
             records.load_checkpoint()
-            records.finished([0, 1])
+            records.is_finished([0, 1])
         with told():
             read = read_run(workdir)
             for member in read.members:
@@ -354,7 +354,7 @@ def test_text_that_is_no_run(tmp_path, done):
     for text in texts:
         (workdir / "run.json").write_bytes(text)
         with pytest.raises(nst_jax.RequestError), no_hang():
-            Records(workdir, plan)
+            RunWriter(workdir, plan)
         with pytest.raises(nst_jax.RequestError), no_hang():
             read_run(workdir)
 
@@ -403,7 +403,7 @@ def test_links(tmp_path, done, name, target):
     with contextlib.suppress(FileNotFoundError):
         shutil.move(workdir / name, tmp_path / "away")
     (workdir / name).symlink_to(target)
-    for use in (lambda: Records(workdir, plan), lambda: read_run(workdir)):
+    for use in (lambda: RunWriter(workdir, plan), lambda: read_run(workdir)):
         with pytest.raises(nst_jax.RequestError, match="a link where none belongs"):
             use()
 
@@ -425,7 +425,7 @@ def test_folders_for_files_and_files_for_folders(tmp_path, done, name):
     if path.exists():
         shutil.move(path, tmp_path / "away")
     path.write_text("") if wanted == "a folder" else path.mkdir()
-    for use in (lambda: Records(workdir, plan), lambda: read_run(workdir)):
+    for use in (lambda: RunWriter(workdir, plan), lambda: read_run(workdir)):
         with pytest.raises(nst_jax.RequestError, match=f"where {wanted} belongs"):
             use()
 
@@ -437,15 +437,15 @@ def test_results(tmp_path, done):
     shutil.copytree(whole, workdir)
     path = workdir / "members" / "000" / "final.npy"
     data = path.read_bytes()
-    records = Records(workdir, plan)
-    assert records.finished([0])
+    records = RunWriter(workdir, plan)
+    assert records.is_finished([0])
     files = [data[:60], b"PK\x03\x04junk", b"", data[:128]]
     for place, value in itertools.product(range(128), (0, 0x27, 0xFF)):
         files.append(data[:place] + bytes([value]) + data[place + 1 :])
     for changed in files:
         path.write_bytes(changed)
         with no_hang():
-            assert not Records(workdir, plan).finished([0]) or changed == data
+            assert not RunWriter(workdir, plan).is_finished([0]) or changed == data
             load_trajectory(read_run(workdir), 0)
 
 

@@ -16,7 +16,7 @@ import nst_jax
 from nst_jax.core.atomic import PARTIAL
 from nst_jax.report import write_report, write_tensorboard
 from nst_jax.workdir.lock import Lock
-from nst_jax.workdir.writer import Records
+from nst_jax.workdir.writer import RunWriter
 
 HOLD = """
 import pathlib, sys, time
@@ -83,12 +83,12 @@ def test_what_was_written_since_the_folder_was_opened_is_not_overwritten(tmp_pat
     asked = eight_members(size=48)
     asked.axes, asked.seeds, asked.steps = (), (0,), 1
     plan = nst_jax.build(asked)
-    late = nst_jax.workdir.writer.Records(tmp_path, plan)
+    late = nst_jax.workdir.writer.RunWriter(tmp_path, plan)
     assert nst_jax.execute(plan, tmp_path) == "done"
     before = (tmp_path / "run.json").read_bytes()
     time.sleep(0.01)
     refused = pytest.raises(nst_jax.RequestError, match="by another run just now")
-    with refused, late.held():
+    with refused, late.locked():
         late.begin()
     assert (tmp_path / "run.json").read_bytes() == before
     assert read_manifest(tmp_path)["status"] == "done"
@@ -126,7 +126,7 @@ def test_files_that_are_of_no_run_are_not_overwritten(tmp_path, name):
     with pytest.raises(
         nst_jax.RequestError, match=f"is no run directory .*overwrite '{named}' in it"
     ):
-        Records(tmp_path, small_plan())
+        RunWriter(tmp_path, small_plan())
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert files == [tmp_path / name]
     assert files[0].read_text() == "precious"
@@ -136,7 +136,7 @@ def test_the_first_of_several_foreign_files_is_named(tmp_path):
     for name in ("sheet.png", "report.html"):
         (tmp_path / name).write_text("")
     with pytest.raises(nst_jax.RequestError, match=r"overwrite 'report\.html'"):
-        Records(tmp_path, small_plan())
+        RunWriter(tmp_path, small_plan())
 
 
 def test_files_with_other_names_may_be_in_the_folder(tmp_path):
@@ -157,7 +157,7 @@ def test_a_link_in_the_place_of_a_note_is_refused(tmp_path, name):
     precious.write_text("precious")
     (workdir / name).symlink_to(precious)
     with pytest.raises(nst_jax.RequestError, match="a link where none belongs"):
-        Records(workdir, small_plan())
+        RunWriter(workdir, small_plan())
     assert precious.read_text() == "precious"
 
 
@@ -173,10 +173,10 @@ def test_the_current_folder_and_those_around_it_are_no_run(tmp_path, monkeypatch
         (".", r"'\.' is no run directory .* is the current folder"),
     ):
         with pytest.raises(nst_jax.RequestError, match=says):
-            Records(workdir, small_plan())
+            RunWriter(workdir, small_plan())
     assert [path.name for path in inner.iterdir()] == ["link"]
     (inner / "link").unlink()
-    Records(".", small_plan())  # An empty folder is as good as a new one.
+    RunWriter(".", small_plan())  # An empty folder is as good as a new one.
 
 
 @pytest.mark.parametrize("write", [write_report, write_tensorboard])

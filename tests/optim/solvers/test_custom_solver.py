@@ -47,7 +47,7 @@ def ends(experiment):
     numbers = range(len(group.members))
     return nst_jax.run(
         group.problems(),
-        np.stack(group.starts(numbers)),
+        np.stack(group.starting_images(numbers)),
         steps=experiment.steps,
         strategy=experiment.ensemble.strategy,
     ).canvas
@@ -157,7 +157,7 @@ def test_a_folder_goes_on_with_the_same_one_only(tmp_path):
 
     assert run(0.02) == "done"
     assert run(0.02) == "done"
-    with pytest.raises(RequestError, match=r"step_size is -0\.02 there and -0\.01"):
+    with pytest.raises(RequestError, match=r"step_size is -0\.02 in it and -0\.01"):
         run(0.01)
 
 

@@ -124,7 +124,7 @@ def test_a_fault_in_the_report_is_no_fault_of_the_run(tmp_path, whole, monkeypat
     def broken(_):
         raise ValueError("no font")
 
-    monkeypatch.setattr("nst_jax.launch.runner.write_report", broken)
+    monkeypatch.setattr("nst_jax.report.report.write_report", broken)
     asked = eight_members()
     asked.ensemble.batch_size = 4
     assert run_experiment(asked, tmp_path) == "done"

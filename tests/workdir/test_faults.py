@@ -109,7 +109,8 @@ def test_a_report_that_cannot_be_written_is_no_failure(
 ):
     """Only said, for all results are there."""
     monkeypatch.setattr(
-        runner, "write_report", lambda _: (_ for _ in ()).throw(OSError(28, "No space"))
+        "nst_jax.report.report.write_report",
+        lambda _: (_ for _ in ()).throw(OSError(28, "No space")),
     )
     with caplog.at_level("ERROR", "absl"):
         assert run_experiment(four(), tmp_path) == "done"

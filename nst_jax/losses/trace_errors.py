@@ -77,10 +77,8 @@ def trace(
         return jax.eval_shape(function, objective, network, *args)
     except TRACER_ERRORS as error:
         names = ", ".join(objective.names)
-        path, cause = find_needed_leaf(function, objective, network, *args) or (
-            "",
-            error,
-        )
+        needed = find_needed_leaf(function, objective, network, *args)
+        path, cause = needed or ("", error)
         if path:
             _, index, path = path.split(".", 2)
             names = objective.terms[int(index)].name
@@ -104,20 +102,19 @@ def find_needed_leaf(
       JAX; None if every leaf may be traced alone.
     """
     leaves, structure = jax.tree.flatten(tree)
-    paths = [
-        jax.tree_util.keystr(path, simple=True, separator=".")
-        for path, _ in jax.tree.leaves_with_path(tree)
-    ]
+    traced: dict[str, dict[int, Any]] = {"": {}}
+    for i, (path, leaf) in enumerate(jax.tree.leaves_with_path(tree)):
+        traced[jax.tree_util.keystr(path, simple=True, separator=".")] = {i: leaf}
 
-    def call(traced: dict[int, Any], *args: Any) -> Any:
-        merged = [traced.get(i, leaf) for i, leaf in enumerate(leaves)]
+    def call(traced_leaves: dict[int, Any], *args: Any) -> Any:
+        merged = [traced_leaves.get(i, leaf) for i, leaf in enumerate(leaves)]
         return function(jax.tree.unflatten(structure, merged), *args)
 
-    for path, traced in [("", {}), *((paths[i], {i: x}) for i, x in enumerate(leaves))]:
+    for name, traced_leaves in traced.items():
         try:
-            jax.eval_shape(call, traced, *args)
+            jax.eval_shape(call, traced_leaves, *args)
         except TRACER_ERRORS as error:
-            return path, error
+            return name, error
     return None
 
 

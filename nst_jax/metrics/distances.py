@@ -1,39 +1,45 @@
-"""How different pictures are.
+"""Distances between images: RMS, SSIM, frequency bands and grid axes.
 
-All distances are of pictures as a person sees them: clipped to [0, 1], as they are
-written. What lies beyond the gamut is no difference on a screen.
+Images are clipped to [0, 1] first, as a screen shows them.
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
 
 from nst_jax.core.errors import RequestError
-from nst_jax.core.image_array import as_floats
+from nst_jax.metrics.validation import as_displayed, check_array, check_same_shape
 
-#: The name of the record of all pairs.
+#: `AxisDistances.axis` of the record of all pairs.
 ALL = "all pairs"
-#: Cycles per pixel: what is coarser than 8 pixels is shape, what is finer is grain.
+#: Cycles per pixel. Structure coarser than 8 pixels is shape, finer structure is grain.
 CUTOFF = 1 / 8
+#: Side of the window of `pairwise_ssim` in pixels, and its standard deviation.
+SSIM_WINDOW, _SIGMA = 11, 1.5
 
+#: (K1 L)² and (K2 L)² of SSIM, for images of range L = 1.
+_C1, _C2 = 0.01**2, 0.03**2
 #: Values of all arrays that `squared_distances` holds at a time in float64: 8 MB.
 _BLOCK = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
 class AxisDistances:
-    """The RMS distances of some pairs of members; None where there is no pair.
+    """RMS distances of pairs of members; None where there is no pair.
 
     Attributes:
-      axis: the only axis that the two of a pair differ in, or `ALL`.
-      pairs: how many there are.
-      mean: of their distances.
-      median: of their distances.
-      max: of their distances.
-      neighbours: mean of those pairs that are one grid step apart.
+      axis: the only axis that the members of a pair differ in, or `ALL`.
+      pairs: number of pairs.
+      mean: mean of the distances.
+      median: median of the distances.
+      max: largest distance.
+      neighbours: mean over the pairs that are one grid step apart.
     """
 
     axis: str
@@ -45,37 +51,34 @@ class AxisDistances:
 
 
 def rms(a: ArrayLike, b: ArrayLike) -> float:
-    """Root mean square difference of two pictures [H, W, 3], clipped to [0, 1].
+    """Return the root mean square difference, 0 to 1, of two images [H, W, 3].
 
     Raises:
-      RequestError: the shapes differ, or a picture holds NaN.
+      RequestError: the shapes differ, or an image holds NaN.
     """
     return math.sqrt(np.mean(_difference(a, b) ** 2))
 
 
-def pairwise_rms(pictures: np.ndarray) -> np.ndarray:
-    """RMS distances [N, N] of pictures [N, H, W, 3], clipped to [0, 1].
+def pairwise_rms(images: ArrayLike) -> np.ndarray:
+    """Return the RMS distances [N, N] of images [N, H, W, 3].
 
     Raises:
-      RequestError: no such array, or a picture holds NaN.
+      RequestError: wrong shape, or an image holds NaN.
     """
-    pictures = np.asarray(as_floats(pictures, "pictures"))
-    if pictures.ndim != 4 or 0 in pictures.shape:
-        raise RequestError(
-            f"pictures must be of shape [N, H, W, 3], got {list(pictures.shape)}"
-        )
-    for i, picture in enumerate(pictures):
-        _check_finite(f"pictures[{i}]", picture)
-    return np.sqrt(squared_distances(pictures, clip=True) / pictures[0].size)
+    images = check_array(images, "images", "N, H, W, 3")
+    return np.sqrt(squared_distances(images, clip=True) / images[0].size)
 
 
 def squared_distances(arrays: np.ndarray, *, clip: bool = False) -> np.ndarray:
-    """|a − b|² [N, N] of finite arrays [N, ...], float64.
+    """Return |a − b|² [N, N] of finite arrays [N, ...] in float64.
 
-    As |a|² + |b|² − 2ab, by matrix products of some values of all arrays at a time:
-    nothing has N² arrays, nor N in float64. The cancellation costs half of the digits
-    at distance 0: what it cannot tell from 0, some 1e-8 (RMS) for values up to 1, is 0.
-    With `clip` the values are clipped to [0, 1] first.
+    Computed as |a|² + |b|² − 2ab by matrix products over blocks of values, so memory
+    stays small. Cancellation limits the resolution: RMS distances below about 1e-8, for
+    values up to 1, become 0.
+
+    Args:
+      arrays: the arrays.
+      clip: clip the values to [0, 1] first.
     """
     count = len(arrays)
     rows = arrays.reshape(count, -1)
@@ -85,133 +88,203 @@ def squared_distances(arrays: np.ndarray, *, clip: bool = False) -> np.ndarray:
         block = rows[:, start : start + width].astype(np.float64)
         if clip:
             np.clip(block, 0, 1, out=block)
-        block -= block.mean(0)  # Moves no distance, and leaves less to cancel.
+        block -= block.mean(0)  # Distances stay, cancellation shrinks.
         products += block @ block.T
     squares = np.diag(products)
     sums = squares[:, None] + squares
-    apart = sums - 2 * products
-    return np.where(apart > 16 * np.finfo(np.float64).eps * sums, apart, 0)
+    squared = sums - 2 * products
+    return np.where(squared > 16 * np.finfo(np.float64).eps * sums, squared, 0)
+
+
+def pairwise_ssim(images: ArrayLike) -> np.ndarray:
+    """Return the structural similarity [N, N], at most 1, of images [N, H, W, 3].
+
+    Wang et al. 2004, "Image quality assessment: from error visibility to structural
+    similarity", equation 13 with the paper's constants: an 11×11 Gaussian window of
+    standard deviation 1.5, K1 = 0.01, K2 = 0.03, range 1. The mean is over channels and
+    over positions where the window lies inside the image.
+
+    Raises:
+      RequestError: wrong shape, a side below 11 pixels, or an image holds NaN.
+    """
+    images = check_array(images, "images", "N, H, W, 3", min_side=SSIM_WINDOW)
+    moments = [_local_moments(as_displayed(image)) for image in images]
+    similarities = np.eye(len(images))
+    for i, j in itertools.combinations(range(len(images)), 2):
+        similarities[i, j] = similarities[j, i] = _ssim(moments[i], moments[j])
+    return similarities
+
+
+class _LocalMoments(NamedTuple):
+    """An image, and its mean and variance in the window around each position."""
+
+    image: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+def _local_moments(image: np.ndarray) -> _LocalMoments:
+    mean = _window_mean(image)
+    return _LocalMoments(image, mean, _window_mean(image**2) - mean**2)
+
+
+def _ssim(a: _LocalMoments, b: _LocalMoments) -> float:
+    product = a.mean * b.mean
+    covariance = _window_mean(a.image * b.image) - product
+    luminance = (2 * product + _C1) / (a.mean**2 + b.mean**2 + _C1)
+    structure = (2 * covariance + _C2) / (a.variance + b.variance + _C2)
+    return float((luminance * structure).mean())
+
+
+def _window_mean(field: np.ndarray) -> np.ndarray:
+    """Return Gaussian-weighted means [H − 10, W − 10, 3] of a field [H, W, 3]."""
+    edge = SSIM_WINDOW // 2
+    smooth = scipy.ndimage.gaussian_filter(field, _SIGMA, radius=edge, axes=(0, 1))
+    return smooth[edge:-edge, edge:-edge]
 
 
 def distances_by_axis(
-    distances: np.ndarray, index: np.ndarray, axes: Sequence[str]
+    distances: np.ndarray, index: ArrayLike, axes: Sequence[str]
 ) -> tuple[AxisDistances, ...]:
-    """How far apart members are that differ in one axis only.
+    """Return the distances of members that differ in one axis only.
 
     Args:
       distances: [N, N], from `pairwise_rms`.
-      index: [N, A] integers, the grid coordinates of the N members that there are;
-        a grid need not be full.
+      index: [N, A] integers, the grid coordinates of the members. Grid points may be
+        missing.
       axes: A names.
 
     Returns:
       A record for each axis, in their order, and one for all pairs.
 
     Raises:
-      RequestError: the shapes do not go together, or two members share a place.
+      RequestError: the shapes do not fit, or two members have the same coordinates.
     """
     index = np.asarray(index, np.int64)
     count = len(distances)
     if distances.shape != (count, count) or index.shape != (count, len(axes)):
         raise RequestError(
-            f"distances [N, N], index [N, A] and A axes must go together, got "
+            "distances [N, N], index [N, A] and A axes must fit together, got "
             f"{list(distances.shape)}, {list(index.shape)} and {len(axes)} axes"
         )
-    if len(set(map(tuple, index.tolist()))) < count:
-        raise RequestError("index must give each member a place of its own")
+    if len(np.unique(index, axis=0)) < count:
+        raise RequestError("index must give each member coordinates of its own")
     first, second = np.triu_indices(count, 1)
     values = distances[first, second]
     strides = np.abs(index[first] - index[second])
-    alone = np.count_nonzero(strides, axis=1) == 1
-    next_to = strides.sum(1) == 1
-    chosen = [alone & (strides[:, a] > 0) for a in range(len(axes))]
-    return (
-        *(
-            _spread(axis, values[pairs], next_to[pairs])
-            for axis, pairs in zip(axes, chosen, strict=True)
-        ),
-        _spread(ALL, values, next_to),
+    is_single_axis = np.count_nonzero(strides, axis=1) == 1
+    is_neighbour = strides.sum(1) == 1
+    selections = [
+        (axis, is_single_axis & (strides[:, a] > 0)) for a, axis in enumerate(axes)
+    ]
+    selections.append((ALL, np.full(len(values), True)))
+    return tuple(
+        _summarise(axis, values[pairs], values[pairs & is_neighbour])
+        for axis, pairs in selections
     )
 
 
-def bands(difference: np.ndarray, cutoff: float) -> tuple[float, float]:
-    """The energy of a difference below and above a spatial frequency.
+def _summarise(axis: str, values: np.ndarray, neighbours: np.ndarray) -> AxisDistances:
+    if not len(values):
+        return AxisDistances(axis, 0, None, None, None, None)
+    return AxisDistances(
+        axis,
+        len(values),
+        float(values.mean()),
+        float(np.median(values)),
+        float(values.max()),
+        float(neighbours.mean()) if len(neighbours) else None,
+    )
 
-    A sharp split of the discrete Fourier transform at a radius, so by Parseval the
-    two add up to the mean square. The transform takes a picture for periodic: a step
-    from one edge to the opposite one counts in both bands.
+
+def band_energies(difference: np.ndarray, cutoff: float) -> tuple[float, float]:
+    """Return the energy of a difference below and above a spatial frequency.
+
+    The discrete Fourier transform is split sharply at a radius. By Parseval's theorem
+    the energies add up to the mean square. The transform is periodic: a step between
+    opposite edges counts in both bands.
 
     Args:
       difference: [H, W, C].
-      cutoff: in cycles per pixel, itself in the low band; 1/16 puts what is coarser
+      cutoff: cycles per pixel; belongs to the low band. 1/16 keeps structure coarser
         than 16 pixels there, 0 the mean of each channel alone.
 
     Returns:
-      (low, high), in mean squares.
+      (low, high), mean squares.
 
     Raises:
       RequestError: the cutoff is negative or not finite.
     """
-    if not 0 <= cutoff < math.inf:
-        raise RequestError(f"cutoff must be finite and not negative, got {cutoff}")
+    check_cutoff(cutoff)
     height, width, _ = difference.shape
     spectrum = np.fft.fft2(np.asarray(difference, np.float64), axes=(0, 1))
     power = (np.abs(spectrum) ** 2).mean(2) / (height * width) ** 2
-    low = _radius(height, width) <= cutoff
+    low = _frequencies(height, width) <= cutoff
     return float(power[low].sum()), float(power[~low].sum())
 
 
-def low_pass(picture: np.ndarray, cutoff: float) -> np.ndarray:
-    """The part of a picture [H, W, C] that `bands` counts as low."""
-    height, width, _ = picture.shape
-    spectrum = np.fft.fft2(np.asarray(picture, np.float64), axes=(0, 1))
-    spectrum[_radius(height, width) > cutoff] = 0
+def low_pass(image: np.ndarray, cutoff: float) -> np.ndarray:
+    """Return the part of an image [H, W, C] in the low band of `band_energies`."""
+    height, width, _ = image.shape
+    spectrum = np.fft.fft2(np.asarray(image, np.float64), axes=(0, 1))
+    spectrum[_frequencies(height, width) > cutoff] = 0
     return np.fft.ifft2(spectrum, axes=(0, 1)).real
 
 
 def band_rms(a: ArrayLike, b: ArrayLike, cutoff: float) -> tuple[float, float]:
-    """`rms` of two pictures, split by `bands`: the squares of both add up to its."""
-    low, high = bands(_difference(a, b), cutoff)
+    """Return the RMS of two images below and above a cutoff; see `band_energies`."""
+    low, high = band_energies(_difference(a, b), cutoff)
     return math.sqrt(low), math.sqrt(high)
 
 
-def difference_image(
-    a: ArrayLike, b: ArrayLike, gain: float | None = None
-) -> tuple[np.ndarray, float]:
-    """A difference to look at: mid-grey plus `gain` times a − b.
+def check_cutoff(cutoff: float) -> None:
+    """Raise RequestError if a cutoff is negative or not finite."""
+    if not 0 <= cutoff < math.inf:
+        raise RequestError(f"cutoff must be finite and not negative, got {cutoff}")
+
+
+def _frequencies(height: int, width: int) -> np.ndarray:
+    """Return the frequency [H, W] of each coefficient in cycles per pixel."""
+    return np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
+
+
+def difference_image(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, float]:
+    """Return mid-grey plus a gain times a − b, for display.
+
+    The largest difference just fits [0, 1]. The gain of equal images is 1.
 
     Args:
-      a: a picture [H, W, 3]; clipped to [0, 1], as is `b`.
-      b: another.
-      gain: None for the one by which the largest difference just fits the gamut; 1
-        if there is no difference.
+      a: image [H, W, 3].
+      b: image [H, W, 3].
 
     Returns:
-      (float32 [H, W, 3], the gain). A given gain may lead out of [0, 1].
+      (float32 [H, W, 3], the gain).
 
     Raises:
-      RequestError: the shapes differ, a picture holds NaN, or the gain is not
-        positive and finite.
+      RequestError: the shapes differ, or an image holds NaN.
     """
     difference = _difference(a, b)
-    if gain is None:
-        largest = float(np.abs(difference).max())
-        gain = 0.5 / largest if largest else 1.0
-    if not 0 < gain < math.inf:
-        raise RequestError(f"gain must be positive and finite, got {gain}")
+    largest = float(np.abs(difference).max())
+    gain = 0.5 / largest if largest else 1.0
     return (0.5 + gain * difference).astype(np.float32), gain
 
 
-def steps_to_loss(losses: ArrayLike, steps: ArrayLike, target: float) -> float | None:
-    """The first step at which a loss is reached, None if it never is.
+def _difference(a: ArrayLike, b: ArrayLike) -> np.ndarray:
+    """Return a − b of two images as displayed."""
+    a, b = map(as_displayed, check_same_shape(a=a, b=b))
+    return a - b
 
-    Between two looks the logarithm of the loss is taken for a straight line; from a
-    loss that has none, or to one, the later look is the answer.
+
+def steps_to_loss(losses: ArrayLike, steps: ArrayLike, target: float) -> float | None:
+    """Return the first step at which a loss is reached, None if it never is.
+
+    The logarithm of the loss is interpolated linearly between records. The later record
+    counts where one of the two has no finite logarithm.
 
     Args:
-      losses: [n], as they were logged; one that is NaN reaches nothing.
-      steps: [n] ascending, where they were.
-      target: the loss to reach, positive.
+      losses: [n]; NaN reaches no target.
+      steps: [n], ascending.
+      target: positive loss.
 
     Raises:
       RequestError: the lengths differ, the steps do not ascend, or the target is not
@@ -220,7 +293,7 @@ def steps_to_loss(losses: ArrayLike, steps: ArrayLike, target: float) -> float |
     losses, steps = np.asarray(losses, np.float64), np.asarray(steps, np.float64)
     if losses.ndim != 1 or losses.shape != steps.shape:
         raise RequestError(
-            f"losses and steps must be two rows of one length, got shapes "
+            f"losses and steps must be 1-D and of one length, got shapes "
             f"{losses.shape} and {steps.shape}"
         )
     if not (np.diff(steps) > 0).all():
@@ -236,41 +309,3 @@ def steps_to_loss(losses: ArrayLike, steps: ArrayLike, target: float) -> float |
     before, after = np.log(losses[k - 1 : k + 1])
     share = (before - math.log(target)) / (before - after)
     return float(steps[k - 1] + share * (steps[k] - steps[k - 1]))
-
-
-def _radius(height: int, width: int) -> np.ndarray:
-    """The frequency [H, W] of each coefficient, in cycles per pixel."""
-    return np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
-
-
-def _spread(axis: str, values: np.ndarray, next_to: np.ndarray) -> AxisDistances:
-    if not len(values):
-        return AxisDistances(axis, 0, None, None, None, None)
-    near = values[next_to]
-    return AxisDistances(
-        axis,
-        len(values),
-        float(values.mean()),
-        float(np.median(values)),
-        float(values.max()),
-        float(near.mean()) if len(near) else None,
-    )
-
-
-def _difference(a: ArrayLike, b: ArrayLike) -> np.ndarray:
-    """a − b in float64, both as they are seen."""
-    a, b = (
-        np.asarray(as_floats(x, name), np.float64) for name, x in (("a", a), ("b", b))
-    )
-    if a.shape != b.shape:
-        raise RequestError(
-            f"pictures must be of one shape to be compared, got {a.shape} and {b.shape}"
-        )
-    _check_finite("a", a)
-    _check_finite("b", b)
-    return np.clip(a, 0, 1) - np.clip(b, 0, 1)
-
-
-def _check_finite(name: str, picture: np.ndarray) -> None:
-    if not np.isfinite(picture).all():
-        raise RequestError(f"{name} holds NaN or infinity, wanted a finite picture")

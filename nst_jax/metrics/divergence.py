@@ -1,8 +1,8 @@
-"""How two computations of one picture part.
+"""Divergence of two computations of one image.
 
-The same seed in two programs, or in one with a unit in the last place planted. The
-canvases are taken as they are computed, float32 and not clipped: whether two programs
-agree is a question of bits.
+The computations are the same seed in two programs, or in one program after a change of
+one unit in the last place. Canvases are compared as computed, in float32 and without
+clipping, because equality is a question of bits.
 """
 
 import dataclasses
@@ -16,23 +16,23 @@ from numpy.typing import ArrayLike
 
 from nst_jax.core.errors import RequestError
 
-#: Points that a rate is fitted to, at least: two make a line, two more its error.
-POINTS = 4
-#: Standard errors, and share of the slope, by one of which the two halves of a line
-#: may differ in theirs.
-ERRORS, BEND = 3, 0.2
+#: Least number of points for a rate: two define a line, two more its error.
+MIN_POINTS = 4
+#: Two halves of one line may differ in slope by this many standard errors, or by this
+#: share of the slope.
+MAX_ERRORS, MAX_BEND = 3, 0.2
 
 
 @dataclasses.dataclass(frozen=True)
 class Growth:
-    """The exponential that a distance follows until it levels off: see `growth`.
+    """Exponential growth of a distance before it saturates; see `growth`.
 
     Attributes:
-      rate: of the natural logarithm of the distance, per step.
-      error: its standard error, if the residuals were independent. Those of one
-        trajectory are not quite: take it for a lower bound.
-      first: the first step that it was fitted over.
-      last: the last one.
+      rate: growth of the natural logarithm of the distance per step.
+      error: standard error of the rate for independent residuals. Residuals of one
+        trajectory correlate, so it is a lower bound.
+      first: first step of the fit.
+      last: last step of the fit.
     """
 
     rate: float
@@ -48,24 +48,26 @@ class Growth:
 
 @dataclasses.dataclass(frozen=True)
 class Divergence:
-    """How two trajectories compare.
+    """Comparison of two trajectories.
+
+    `max`, `mean`, `rms` and `distances` are NaN where a canvas holds NaN or infinity.
 
     Attributes:
-      equal: whether all canvases that were compared agree in every bit: −0 is not +0,
-        and a NaN equals one of the same bits.
-      parted: the first step compared at which a bit differs, None if there is none.
-      max: largest absolute difference at the last step; NaN, as are `mean`, `rms` and
-        a distance, where one of the two canvases holds NaN or infinity.
-      mean: of the absolute differences at the last step.
-      rms: the root mean square of them.
-      ulps: largest at the last step, None where a canvas holds NaN.
-      steps: those compared.
-      distances: the root mean square difference at each of them.
-      growth: of the distances, None where it cannot be told.
+      equal: all compared canvases agree in every bit. −0 differs from +0, and NaNs of
+        the same bits are equal.
+      first_difference: first compared step at which a bit differs, or None.
+      max: largest absolute difference at the last step.
+      mean: mean absolute difference at the last step.
+      rms: root mean square difference at the last step.
+      ulps: largest difference at the last step in units in the last place; None where a
+        canvas holds NaN.
+      steps: compared steps.
+      distances: root mean square difference at each step.
+      growth: growth of the distances, None if undetermined.
     """
 
     equal: bool
-    parted: int | None
+    first_difference: int | None
     max: float
     mean: float
     rms: float
@@ -75,39 +77,45 @@ class Divergence:
     growth: Growth | None
 
 
-def ulps(a: ArrayLike, b: ArrayLike) -> np.ndarray:
-    """How many float32 numbers two arrays are apart, int64 of their shape.
+def ulp_distances(a: ArrayLike, b: ArrayLike) -> np.ndarray:
+    """Return the int64 distances of float32 arrays in units in the last place.
 
-    The bits of floating point numbers of one sign ascend with the size, so that they
-    count the numbers in between. +0 and −0 are 0 apart, and infinity is next to the
-    largest finite number.
+    The distance counts the representable numbers between two values: +0 and −0 are 0
+    apart, and infinity follows the largest finite number.
 
     Raises:
       RequestError: the shapes differ, an array is not float32, or it holds NaN.
     """
-    a, b = _float32("a", a), _float32("b", b)
+    a, b = _check_float32("a", a), _check_float32("b", b)
     if a.shape != b.shape:
-        raise RequestError(f"a and b must be of one shape, got {a.shape} and {b.shape}")
+        raise RequestError(
+            f"a and b must be of one shape, got {list(a.shape)} and {list(b.shape)}"
+        )
     for name, array in (("a", a), ("b", b)):
         if np.isnan(array).any():
-            raise RequestError(f"{name} holds NaN, which no number is next to")
-    return np.abs(_ordered(a) - _ordered(b))
+            raise RequestError(f"{name} holds NaN, which has no neighbouring number")
+    return np.abs(_ordinals(a) - _ordinals(b))
+
+
+def _ordinals(x: np.ndarray) -> np.ndarray:
+    """Return int64 that increase by 1 from each float32 number to the next."""
+    bits = x.view(np.int32).astype(np.int64)
+    return np.where(bits < 0, -(2**31) - bits, bits)
 
 
 def divergence(
     steps: ArrayLike, a: Sequence[ArrayLike], b: Sequence[ArrayLike]
 ) -> Divergence:
-    """Compares two trajectories bit by bit, and by their distances.
+    """Compare two trajectories by their bits and distances.
 
     Args:
-      steps: T integers, ascending; the canvases between them are not looked at.
-      a: T canvases, float32 [H, W, 3] as they were computed; or an array [T, H, W, 3].
-        NaN and infinity are allowed.
-      b: those of the other computation.
+      steps: T ascending integers.
+      a: T canvases, float32 [H, W, 3] as computed. NaN and infinity are allowed.
+      b: T canvases of the other computation.
 
     Raises:
-      RequestError: the steps do not ascend, a canvas is not float32, or the numbers
-        or shapes of the canvases do not go together.
+      RequestError: the steps do not ascend, a canvas is not float32, or the numbers or
+        shapes of the canvases differ.
     """
     times = _check_steps(steps)
     if not len(times) == len(a) == len(b):
@@ -115,24 +123,26 @@ def divergence(
             f"steps, a and b must be of one length, got {len(times)}, {len(a)} and "
             f"{len(b)}"
         )
-    parted = None
+    first_difference = None
     shape = np.shape(a[0])
     distances = []
     for t, step in enumerate(times.tolist()):
-        here = _canvas(f"a[{t}]", a[t], shape)
-        there = _canvas(f"b[{t}]", b[t], shape)
-        if parted is None and (here.view(np.uint32) != there.view(np.uint32)).any():
-            parted = step
-        difference = _difference(here, there)
+        x = _check_canvas(f"a[{t}]", a[t], shape)
+        y = _check_canvas(f"b[{t}]", b[t], shape)
+        if first_difference is None and (x.view(np.uint32) != y.view(np.uint32)).any():
+            first_difference = step
+        difference = np.full(shape, np.nan)
+        if np.isfinite(x).all() and np.isfinite(y).all():
+            difference = np.abs(x.astype(np.float64) - y)
         distances.append(math.sqrt(np.mean(difference**2)))
-    countable = not (np.isnan(here).any() or np.isnan(there).any())
+    has_nan = np.isnan(x).any() or np.isnan(y).any()
     return Divergence(
-        equal=parted is None,
-        parted=parted,
+        equal=first_difference is None,
+        first_difference=first_difference,
         max=float(difference.max()),
         mean=float(difference.mean()),
         rms=distances[-1],
-        ulps=int(ulps(here, there).max()) if countable else None,
+        ulps=None if has_nan else int(ulp_distances(x, y).max()),
         steps=tuple(times.tolist()),
         distances=tuple(distances),
         growth=growth(times, distances),
@@ -140,40 +150,37 @@ def divergence(
 
 
 def growth(steps: ArrayLike, distances: ArrayLike) -> Growth | None:
-    """The rate at which a distance grows or shrinks, None where it cannot be told.
+    """Fit the exponential growth or decay of a distance, None if undetermined.
 
-    What starts close parts as d(t) = d(0) exp(λt), until it is as far apart as it
-    gets; λ is the largest Lyapunov exponent (Wolf et al., "Determining Lyapunov
-    exponents from a time series", Physica D 16, 1985, eq. 1), here of one path and of
-    as many steps as there are, for an optimisation does not go on for ever. It is the
-    slope of a least squares line through log d, over the phase in which that is one:
+    Close trajectories diverge as d(t) = d(0) exp(λt) until the distance saturates. λ is
+    the largest Lyapunov exponent (Wolf et al., "Determining Lyapunov exponents from a
+    time series", Physica D 16, 1985, eq. 1), here of one trajectory and finitely many
+    steps. It is the slope of a least squares line through log d over the linear phase:
 
-    - from the first distance that is not zero, which has no logarithm. One that is
-      zero or not finite later ends the record before it;
-    - to the last step before the distance comes within a factor of 2 of its plateau,
-      where it bends: by then a logistic curve has lost half of its rate. Any larger
-      factor would bend less and leave fewer points;
-    - the plateau is the median of the distances in the last quarter of the steps, so
-      that no single look decides. If they are still growing there, only the end of
-      the line is left out;
-    - if that is not one line, its longest initial stretch that is: whose two halves
-      have slopes within `ERRORS` standard errors or the share `BEND` of each other.
-      So of a quick growth and a slow one after it, or of a rise and a fall, there is
-      the rate of the first, with a point or two of the second, and a few percent off.
+    - The phase starts at the first distance that is not zero. A later distance that is
+      zero or not finite ends the record.
+    - The plateau is the median distance in the last quarter of the steps, which is
+      robust to single records.
+    - The phase ends at the last step before the distance is within a factor of 2 of the
+      plateau. A logistic curve has lost half of its rate there. Growth that has not
+      saturated thus loses only the end of the line.
+    - A phase that is not one line is cut to its longest initial part that is. Two
+      halves of one line differ in slope by at most `MAX_ERRORS` standard errors or the
+      share `MAX_BEND`. The rate is then that of the first of several regimes, a few
+      percent off because of a point or two of the second.
 
-    A distance above its plateau shrinks: the phase ends at twice the plateau, for
-    instance the rounding that two computations of one minimum keep.
+    A distance above its plateau decays, and its phase ends at twice the plateau. The
+    plateau can be the rounding noise of two computations of one minimum.
 
-    Noise ends the phase early where it points to the plateau, never where it points
-    away, and so shades the rate towards 0: with 30 % a look by some fifth of the error.
+    Noise towards the plateau ends the phase early and biases the rate towards 0: by
+    about a fifth of the error for noise of 30 % per record.
 
     Args:
-      steps: [n] integers, ascending.
-      distances: [n], not negative; NaN and infinity are allowed.
+      steps: [n] ascending integers.
+      distances: [n], not negative. NaN and infinity are allowed.
 
     Returns:
-      None if no `POINTS` points of the phase are on one line: too few looks, or a
-      distance that is near its plateau from the start.
+      The growth; None if fewer than `MIN_POINTS` points of the phase are on one line.
 
     Raises:
       RequestError: the steps do not ascend, the lengths differ, or a distance is
@@ -182,25 +189,25 @@ def growth(steps: ArrayLike, distances: ArrayLike) -> Growth | None:
     times, sizes = _check_steps(steps), np.asarray(distances, np.float64)
     if sizes.shape != times.shape:
         raise RequestError(
-            f"steps and distances must be two rows of one length, got shapes "
+            "steps and distances must be 1-D and of one length, got shapes "
             f"{times.shape} and {sizes.shape}"
         )
     if (sizes < 0).any():
         raise RequestError(f"distances must not be negative, got {sizes.min()}")
-    start = _first(sizes != 0)
+    start = _first_true(sizes != 0)
     usable = np.isfinite(sizes[start:]) & (sizes[start:] > 0)
-    stretch = slice(start, start + _first(~usable))
-    times, sizes = times[stretch], sizes[stretch]
-    if len(times) < POINTS:
+    record = slice(start, start + _first_true(~usable))
+    times, sizes = times[record], sizes[record]
+    if len(times) < MIN_POINTS:
         return None
     quarter = times >= times[0] + 0.75 * (times[-1] - times[0])
     heights = np.log(sizes)
     if heights[0] > np.median(heights[quarter]):
-        heights = -heights  # Shrinking is growth, upside down.
-    end = _first(heights >= np.median(heights[quarter]) - math.log(2))
-    while end >= POINTS and not _straight(times[:end], heights[:end]):
+        heights = -heights  # Decay is growth upside down.
+    end = _first_true(heights >= np.median(heights[quarter]) - math.log(2))
+    while end >= MIN_POINTS and not _is_line(times[:end], heights[:end]):
         end -= 1
-    if end < POINTS:
+    if end < MIN_POINTS:
         return None
     (rate, _), covariance = np.polyfit(times[:end], np.log(sizes[:end]), 1, cov=True)
     return Growth(
@@ -211,52 +218,39 @@ def growth(steps: ArrayLike, distances: ArrayLike) -> Growth | None:
     )
 
 
-def _straight(times: np.ndarray, heights: np.ndarray) -> bool:
-    """Whether points are on one line, by a fit of two that meet in the middle.
+def _is_line(times: np.ndarray, heights: np.ndarray) -> bool:
+    """Return if points are on one line, by a fit of two lines that meet in the middle.
 
-    The noise is told from how far points are off the line through their neighbours:
-    by the median, which a kink does not move.
+    The noise is the median distance of a point from the line through its neighbours. A
+    median is robust to the kink.
     """
     after = times - (times[0] + times[-1]) / 2
     broken = np.stack([np.ones(len(times)), after, np.maximum(after, 0)], axis=1)
     (_, _, bend), *_ = np.linalg.lstsq(broken, heights)
     share = (times[2:] - times[1:-1]) / (times[2:] - times[:-2])
-    off = share * heights[:-2] + (1 - share) * heights[2:] - heights[1:-1]
-    squares = off**2 / (1 + share**2 + (1 - share) ** 2)
+    residuals = share * heights[:-2] + (1 - share) * heights[2:] - heights[1:-1]
+    squares = residuals**2 / (1 + share**2 + (1 - share) ** 2)
     noise = statistics.median_low(squares) / scipy.stats.chi2.median(1)
     error = math.sqrt(noise * np.linalg.inv(broken.T @ broken)[2, 2])
     slope, _ = np.polyfit(times, heights, 1)
-    return abs(bend) <= max(ERRORS * error, BEND * abs(slope))
+    return abs(bend) <= max(MAX_ERRORS * error, MAX_BEND * abs(slope))
 
 
-def _first(condition: np.ndarray) -> int:
-    """Where a condition [n] first holds, n if nowhere."""
+def _first_true(condition: np.ndarray) -> int:
+    """Return the first index at which a condition [n] holds, n if there is none."""
     return int(np.append(condition, True).argmax())
-
-
-def _ordered(x: np.ndarray) -> np.ndarray:
-    """int64 that ascend with float32 numbers, by 1 from each to the next."""
-    bits = x.view(np.int32).astype(np.int64)
-    return np.where(bits < 0, -(2**31) - bits, bits)
-
-
-def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """|a − b| in float64; NaN everywhere if either is not finite."""
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return np.full(a.shape, np.nan)
-    return np.abs(a.astype(np.float64) - b)
 
 
 def _check_steps(steps: ArrayLike) -> np.ndarray:
     times = np.asarray(steps)
-    whole = times.ndim == 1 and len(times) and times.dtype.kind in "iu"
-    if not (whole and (times[1:] > times[:-1]).all()):
+    is_row = times.ndim == 1 and len(times) and times.dtype.kind in "iu"
+    if not (is_row and (times[1:] > times[:-1]).all()):
         raise RequestError(f"steps must be ascending integers, got {times.tolist()}")
     return times.astype(np.int64)
 
 
-def _canvas(name: str, x: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
-    canvas = _float32(name, x)
+def _check_canvas(name: str, x: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
+    canvas = _check_float32(name, x)
     if canvas.shape != shape or len(shape) != 3 or shape[2] != 3 or 0 in shape:
         raise RequestError(
             f"canvases must be of one shape [H, W, 3], got {name} of shape "
@@ -265,7 +259,7 @@ def _canvas(name: str, x: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
     return canvas
 
 
-def _float32(name: str, x: ArrayLike) -> np.ndarray:
+def _check_float32(name: str, x: ArrayLike) -> np.ndarray:
     array = np.asarray(x)
     if array.dtype != np.float32:
         raise RequestError(f"{name} must be float32, got {array.dtype}")

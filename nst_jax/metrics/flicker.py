@@ -1,7 +1,7 @@
-"""How a film flickers: what changes from frame to frame, and how fast.
+"""Flicker of a film: change from frame to frame, and its temporal spectrum.
 
-A film is [T, H, W, 3], at least two frames, taken as a person sees it: clipped to
-[0, 1], as in `spread`. All sums are float64, of a frame or a row of pixels at a time.
+A film is [T, H, W, 3] with at least two frames. Frames are clipped to [0, 1] first, as
+a screen shows them. Sums are in float64, over one frame or one row of pixels at a time.
 """
 
 import dataclasses
@@ -13,21 +13,22 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nst_jax.core.errors import RequestError
+from nst_jax.metrics.validation import as_displayed, check_array, check_same_shape
 
-#: The share of all changes that the gain of `side_by_side` keeps in the gamut.
+#: Share of all changes that the gain of `side_by_side` keeps within [0, 1].
 QUANTILE = 0.999
 
 
 @dataclasses.dataclass(frozen=True)
 class Flicker:
-    """How much a film changes, beside the one that it was made from.
+    """Temporal change of a film and of its content.
 
     Attributes:
       change: mean absolute difference of consecutive frames, 0 to 1.
-      content_change: that of the contents.
-      ratio: the first by the second, None if the contents do not change.
-      std: root mean square of the temporal standard deviation.
-      spectrum: (frequencies, power) of the frames, as from `spectrum`.
+      content_change: the same of the content.
+      ratio: change / content_change; None for a still content.
+      std: root of the mean temporal variance.
+      spectrum: (frequencies, power) of the frames, as from `temporal_spectrum`.
     """
 
     change: float
@@ -40,204 +41,151 @@ class Flicker:
 def flicker(
     frames: ArrayLike, contents: ArrayLike, motion: ArrayLike | None = None
 ) -> Flicker:
-    """Measures a film against its contents.
+    """Measure the flicker of a film against its content.
 
     Args:
-      frames: [T, H, W, 3].
-      contents: [T, H, W, 3], what each frame was made from.
-      motion: [T, 2] integers as for `align_frames`, taken back from both; None for a
-        camera that stands still.
+      frames: [T, H, W, 3], the results.
+      contents: [T, H, W, 3], the content image of each frame.
+      motion: [T, 2] integers, compensated in both; see `align_frames`. None for a
+        static camera.
 
     Raises:
-      RequestError: the shapes differ, one is no film, or as `align_frames`.
+      RequestError: the shapes differ, an image holds NaN, or as for `align_frames`.
     """
-    frames, contents = _pair(frames, contents)
+    frames, contents = check_same_shape(
+        "T, H, W, 3", min_count=2, frames=frames, contents=contents
+    )
     if motion is not None:
         frames, contents = align_frames(frames, motion), align_frames(contents, motion)
-    ours, theirs = change(frames), change(contents)
-    frequencies, power = spectrum(frames)
+    change, content_change = mean_change(frames), mean_change(contents)
+    frequencies, power = temporal_spectrum(frames)
     return Flicker(
-        change=ours,
-        content_change=theirs,
-        ratio=ours / theirs if theirs else None,
-        std=math.sqrt(np.mean(temporal_std(frames) ** 2)),
+        change=change,
+        content_change=content_change,
+        ratio=change / content_change if content_change else None,
+        std=math.sqrt(power.sum()),  # By Parseval's theorem.
         spectrum=(tuple(frequencies.tolist()), tuple(power.tolist())),
     )
 
 
-def change(frames: ArrayLike) -> float:
-    """Mean absolute difference of consecutive frames, 0 to 1.
+def mean_change(frames: ArrayLike) -> float:
+    """Return the mean absolute difference, 0 to 1, of consecutive frames.
 
     Raises:
       RequestError: `frames` is no film [T, H, W, 3].
     """
-    film = _film("frames", frames)
-    return float(np.mean([difference.mean() for difference in _differences(film)]))
+    film = check_array(frames, "frames", "T, H, W, 3", min_count=2)
+    return float(np.mean([change.mean() for change in _changes(film)]))
 
 
 def flicker_map(frames: ArrayLike) -> np.ndarray:
-    """Where a film [T, H, W, 3] changes: [H, W], the mean of which is `change`.
+    """Return the mean absolute change [H, W] of each pixel; its mean is `mean_change`.
 
     Raises:
       RequestError: `frames` is no film [T, H, W, 3].
     """
-    film = _film("frames", frames)
-    total = sum(_differences(film), np.zeros(film.shape[1:]))
+    film = check_array(frames, "frames", "T, H, W, 3", min_count=2)
+    total = sum(_changes(film), np.zeros(film.shape[1:]))
     return total.mean(2) / (len(film) - 1)
 
 
-def temporal_std(frames: ArrayLike) -> np.ndarray:
-    """Standard deviation over time [H, W, 3] of a film [T, H, W, 3].
+def temporal_spectrum(frames: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return the temporal power spectrum of a film [T, H, W, 3].
 
-    Of the T frames themselves (ddof 0): the mean of its square is the sum of
-    `spectrum`.
-
-    Raises:
-      RequestError: `frames` is no film [T, H, W, 3].
-    """
-    return np.stack([row.std(0) for row in _rows(_film("frames", frames))])
-
-
-def spectrum(frames: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """The temporal power spectrum of a film [T, H, W, 3].
-
-    One-sided, mean over pixels and channels: a sinusoid of amplitude a that fits T
-    has a²/2 at its frequency, and by Parseval the sum is the mean temporal variance.
-    There is no window: what does not come back to where it was after T frames, a pan
-    for instance, counts at all frequencies.
+    One-sided, without a window, mean over pixels and channels. A sinusoid of amplitude
+    a with a period that divides T has power a²/2 at its frequency. By Parseval's
+    theorem the sum is the mean temporal variance. A drift, such as a pan, counts at all
+    frequencies.
 
     Returns:
-      (frequencies [T // 2 + 1] in cycles per frame from 0 to at most ½, power), that
-      of frequency 0, the mean, left out: 0.
+      (frequencies [T // 2 + 1] in cycles per frame, from 0 to at most ½, and power).
+      The power at frequency 0, the mean, is set to 0.
 
     Raises:
       RequestError: `frames` is no film [T, H, W, 3].
     """
-    film = _film("frames", frames)
+    film = check_array(frames, "frames", "T, H, W, 3", min_count=2)
     count, height = film.shape[:2]
     power = np.zeros(count // 2 + 1)
-    for row in _rows(film):
-        coefficients = np.fft.rfft(row, axis=0)
+    for y in range(height):
+        row = as_displayed(film[:, y])
+        # The offset keeps variances, and makes static pixels exactly 0.
+        coefficients = np.fft.rfft(row - row[0], axis=0)
         power += (np.abs(coefficients) ** 2).mean((1, 2)) / (count**2 * height)
-    power[1 : (count + 1) // 2] *= 2  # Each stands for −f too; ½ is its own.
+    power[1 : (count + 1) // 2] *= 2  # Add −f. Frequency ½ is its own mirror.
     power[0] = 0
     return np.fft.rfftfreq(count), power
 
 
 def align_frames(frames: ArrayLike, motion: ArrayLike) -> np.ndarray:
-    """A film with its motion taken back, cut to what all frames show.
+    """Compensate camera motion and crop a film to the part that all frames show.
 
     Args:
       frames: [T, H, W, 3].
-      motion: [T, 2] integers (dy, dx): frames[t][y + dy, x + dx] shows what
-        frames[0][y, x] does; (0, 0) for the first.
+      motion: [T, 2] integers (dy, dx): frames[t][y + dy, x + dx] shows the point of
+        frames[0][y, x]. The first is (0, 0).
 
     Returns:
-      [T, h, w, 3] of the same type, h = H − (largest dy − least dy), w likewise.
+      [T, h, w, 3] with h = H − (max dy − min dy) and w = W − (max dx − min dx).
 
     Raises:
-      RequestError: `frames` is no film, `motion` is not such an array, or no pixel is
-        in all frames.
+      RequestError: `frames` is no film, `motion` has another shape, type or first
+        entry, or no pixel is in all frames.
     """
-    film, moves = _film("frames", frames), np.asarray(motion)
-    if moves.shape != (len(film), 2) or moves.dtype.kind not in "iu":
+    film = check_array(frames, "frames", "T, H, W, 3", min_count=2)
+    offsets = np.asarray(motion)
+    if offsets.shape != (len(film), 2) or offsets.dtype.kind not in "iu":
         raise RequestError(
-            f"motion must be integers [{len(film)}, 2], a pair a frame, got "
-            f"{moves.dtype} {list(moves.shape)}"
+            f"motion must be integers [{len(film)}, 2], got {offsets.dtype} "
+            f"{list(offsets.shape)}"
         )
-    if moves[0].any():
+    if offsets[0].any():
         raise RequestError(
-            f"motion is counted from frame 0, whose own must be (0, 0), got "
-            f"{tuple(moves[0].tolist())}"
+            f"motion must start with (0, 0), got {tuple(offsets[0].tolist())}"
         )
-    moves = moves.astype(np.int64)
-    corners = moves - moves.min(0)
+    offsets = offsets.astype(np.int64)
+    corners = offsets - offsets.min(0)
     height, width = np.array(film.shape[1:3]) - corners.max(0)
     if min(height, width) <= 0:
         raise RequestError(
-            f"motion must leave a part that all frames show, got a range of "
+            "motion must leave a part that all frames show, got a range of "
             f"{tuple(corners.max(0).tolist())} for {list(film.shape[1:3])} pixels"
         )
-    return np.stack(
-        [
-            frame[y : y + height, x : x + width]
-            for frame, (y, x) in zip(film, corners, strict=True)
-        ]
-    )
+    pairs = zip(film, corners, strict=True)
+    return np.stack([frame[y : y + height, x : x + width] for frame, (y, x) in pairs])
 
 
-def side_by_side(
-    contents: ArrayLike, frames: ArrayLike, gain: float | None = None
-) -> tuple[np.ndarray, float]:
-    """A film to look at: content, result, and what changed in the result.
+def side_by_side(contents: ArrayLike, frames: ArrayLike) -> tuple[np.ndarray, float]:
+    """Return a film of three panels: content, result, and change of the result.
+
+    The third panel is the absolute difference to the frame before times a gain; its
+    first frame is black. The gain is the largest that keeps `QUANTILE` of all
+    differences within [0, 1], or all of them if that quantile is 0. It is 1 for a still
+    film.
 
     Args:
       contents: [T, H, W, 3].
       frames: [T, H, W, 3].
-      gain: of the absolute difference to the frame before; None for the largest that
-        keeps `QUANTILE` of all of them in the gamut, or if that quantile is 0 then the
-        largest of them; 1 if nothing changes.
 
     Returns:
-      (float32 [T, H, 3W, 3] within [0, 1], the gain). The first frame has none before
-      it: black.
+      (float32 [T, H, 3W, 3] in [0, 1], the gain).
 
     Raises:
-      RequestError: the shapes differ, one is no film, or the gain is not positive and
-        finite.
+      RequestError: the shapes differ, or an image holds NaN.
     """
-    frames, contents = _pair(frames, contents)
-    differences = np.zeros(frames.shape, np.float32)
-    for t, difference in enumerate(_differences(frames), start=1):
-        differences[t] = difference
-    if gain is None:
-        fit = np.quantile(differences[1:], QUANTILE) or differences.max()
-        gain = 1 / float(fit) if fit else 1.0
-    if not 0 < gain < math.inf:
-        raise RequestError(f"gain must be positive and finite, got {gain}")
-    panels = np.concatenate([contents, frames, gain * differences], axis=2)
+    frames, contents = check_same_shape(
+        "T, H, W, 3", min_count=2, frames=frames, contents=contents
+    )
+    changes = np.zeros(frames.shape, np.float32)
+    for t, change in enumerate(_changes(frames), start=1):
+        changes[t] = change
+    fit = np.quantile(changes[1:], QUANTILE) or changes.max()
+    gain = 1 / float(fit) if fit else 1.0
+    panels = np.concatenate([contents, frames, gain * changes], axis=2)
     return np.clip(panels, 0, 1).astype(np.float32), gain
 
 
-def _seen(picture: np.ndarray) -> np.ndarray:
-    return np.clip(picture.astype(np.float64), 0, 1)
-
-
-def _differences(film: np.ndarray) -> Iterator[np.ndarray]:
-    """|Δ| [H, W, 3] of each frame and the one before it."""
-    for before, after in itertools.pairwise(map(_seen, film)):
+def _changes(film: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the absolute difference [H, W, 3] of each frame to the one before it."""
+    for before, after in itertools.pairwise(map(as_displayed, film)):
         yield np.abs(after - before)
-
-
-def _rows(film: np.ndarray) -> Iterator[np.ndarray]:
-    """Each row of pixels over time [T, W, 3], from where it starts.
-
-    To count from the first frame moves no variance, and what stands still is 0.
-    """
-    for y in range(film.shape[1]):
-        row = _seen(film[:, y])
-        yield row - row[0]
-
-
-def _pair(frames: ArrayLike, contents: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    film, other = _film("frames", frames), _film("contents", contents)
-    if film.shape != other.shape:
-        raise RequestError(
-            f"frames and contents must be of one shape, got {list(film.shape)} and "
-            f"{list(other.shape)}"
-        )
-    return film, other
-
-
-def _film(name: str, frames: ArrayLike) -> np.ndarray:
-    film = np.asarray(frames)
-    if film.ndim != 4 or film.shape[3] != 3 or len(film) < 2 or 0 in film.shape:
-        raise RequestError(
-            f"{name} must be of shape [T, H, W, 3] with 2 frames or more, got "
-            f"{list(film.shape)}"
-        )
-    if film.dtype.kind != "f":
-        raise RequestError(f"{name} must be floats in [0, 1], got {film.dtype}")
-    if not np.isfinite(film).all():
-        raise RequestError(f"{name} holds NaN or infinity, wanted finite pictures")
-    return film

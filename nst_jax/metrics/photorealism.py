@@ -1,4 +1,4 @@
-"""Whether a result is still a photograph of its content: what became of its lines."""
+"""Photorealism of a result: distortion of the content's edges and colours."""
 
 import dataclasses
 
@@ -7,22 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nst_jax.core.errors import RequestError
-from nst_jax.core.image_array import as_floats
 from nst_jax.images.colour import luma
 from nst_jax.losses import Photorealism, View
+from nst_jax.metrics.validation import as_displayed, check_same_shape
 
 
 @dataclasses.dataclass(frozen=True)
 class Distortion:
-    """How far a result is from its content in new colours.
+    """Distance of a result from its content in new colours.
 
     Attributes:
-      angle: in degrees, by how much the edges of the content are turned; 45 is what
-        unrelated pictures have.
-      residual: the share, from 0 to 1, of the result's variance within windows of
-        3 × 3 pixels that is no affine map of the content's colours. Of noise it is
-        5/8: an affine map has 4 of 9 numbers free, the mean among them.
+      angle: mean rotation of the content's edges in degrees; 45 for unrelated images.
+      residual: share, 0 to 1, of the result's variance in windows of 3 × 3 pixels that
+        is no affine map of the content's colours. For noise it is 5/8: an affine map
+        fits 4 of 9 numbers, the mean among them.
     """
 
     angle: float
@@ -30,56 +28,41 @@ class Distortion:
 
 
 def edge_distortion(result: ArrayLike, content: ArrayLike) -> Distortion:
-    """What became of the content's edges and windows in a result.
+    """Measure the distortion of the content's edges and windows in a result.
 
-    Both pictures [H, W, 3] are taken as they are seen, clipped to [0, 1].
-
-    The angle is between the lines along which luma does not change: a gradient that
-    is turned round, dark for light, has the same one. It is a mean over pixels, each
-    counting by the content's gradient; where the result is flat there is no line, and
-    45° is what chance would give. The residual is the matting Laplacian's, as
-    `Photorealism` has it, over the same of a content without colours.
+    Both images [H, W, 3] are clipped to [0, 1]. The angle is between lines of constant
+    luma, so an inverted gradient has angle 0. It is a mean over pixels, weighted by the
+    content's gradient. Flat pixels of the result count as 45°, the mean of random
+    lines. The residual is the matting Laplacian of `Photorealism`, over that of a
+    content without colours.
 
     Raises:
-      RequestError: the shapes differ, are of less than 3 × 3 pixels, or a picture
-        holds NaN.
+      RequestError: the shapes differ, a side is below 3 pixels, or an image holds NaN.
     """
-    pictures = [
-        np.asarray(as_floats(picture, name), np.float64)
-        for name, picture in (("result", result), ("content", content))
-    ]
-    shapes = [picture.shape for picture in pictures]
-    if shapes[0] != shapes[1] or len(shapes[0]) != 3 or min(shapes[0]) < 3:
-        raise RequestError(
-            "result and content must be pictures of one shape [H, W, 3], 3 × 3 pixels "
-            f"at least, got {list(shapes[0])} and {list(shapes[1])}"
-        )
-    for name, picture in zip(("result", "content"), pictures, strict=True):
-        if not np.isfinite(picture).all():
-            raise RequestError(f"{name} holds NaN or infinity, wanted a finite picture")
-    seen = [np.clip(picture, 0, 1) for picture in pictures]
-    return Distortion(_angle(*seen), _residual(*seen))
+    images = check_same_shape(min_side=3, result=result, content=content)
+    displayed = [as_displayed(image) for image in images]
+    return Distortion(_angle(*displayed), _residual(*displayed))
 
 
 def _angle(result: np.ndarray, content: np.ndarray) -> float:
-    (ry, rx), (cy, cx) = (np.gradient(luma(picture)) for picture in (result, content))
-    # Not by the arc cosine: it loses half of the digits at 0.
-    turned = np.arctan2(np.abs(ry * cx - rx * cy), np.abs(ry * cy + rx * cx))
-    turned = np.where((ry == 0) & (rx == 0), np.pi / 4, turned)
+    (ry, rx), (cy, cx) = (np.gradient(luma(image)) for image in (result, content))
+    # The arc cosine would lose half of the digits at 0.
+    angles = np.arctan2(np.abs(ry * cx - rx * cy), np.abs(ry * cy + rx * cx))
+    angles = np.where((ry == 0) & (rx == 0), np.pi / 4, angles)
     weights = np.hypot(cy, cx)
     if not weights.any():
-        return 0.0  # No edge, none turned.
-    return float(np.degrees(np.average(turned, weights=weights)))
+        return 0.0  # The content has no edge.
+    return float(np.degrees(np.average(angles, weights=weights)))
 
 
 def _residual(result: np.ndarray, content: np.ndarray) -> float:
-    # Of a flat content nothing can be made but a constant: all of the variance.
-    whole = float(_energy(result, np.zeros_like(content)))
-    return float(_energy(result, content)) / whole if whole else 0.0
+    # A flat content maps to constants only: all of the variance.
+    total = float(_laplacian_energy(result, np.zeros_like(content)))
+    return float(_laplacian_energy(result, content)) / total if total else 0.0
 
 
 @jax.jit
-def _energy(result: jax.Array, content: jax.Array) -> jax.Array:
+def _laplacian_energy(result: jax.Array, content: jax.Array) -> jax.Array:
     with jax.default_matmul_precision("highest"):
         term = Photorealism()
         fit = term.target(View(jnp.asarray(content), {}), ())

@@ -1,13 +1,13 @@
-"""Numbers with error bars.
+"""Estimates with confidence intervals.
 
-The members of an ensemble are independent, its pairs are not: N members have
-N (N − 1) / 2 pairs, of which any two that share a member go together. So the error
-of whatever is told from pairs comes from leaving out members.
+The members of an ensemble are independent, its pairs are not: two of the N (N − 1) / 2
+pairs correlate if they share a member. Errors of pair statistics therefore come from
+leaving out members.
 """
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy
@@ -15,24 +15,24 @@ from numpy.typing import ArrayLike
 
 from nst_jax.core.errors import RequestError
 
-#: How often an interval holds the truth.
+#: Coverage of the intervals.
 CONFIDENCE = 0.95
-#: Members, at least, of which one can be left out and a spread remains.
+#: Least number of members for an interval.
 MIN_MEMBERS = 3
-#: Points, at most, of which every permutation is tried.
-EXACT = 8
-#: Permutations that are drawn of more points.
+#: Most points for which `rank_correlation` tries every permutation.
+MAX_EXACT = 8
+#: Random permutations for more points.
 PERMUTATIONS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A number, and the 95 % confidence interval that goes with it.
+    """A value with its 95 % confidence interval.
 
     Attributes:
-      value: in the unit of what is estimated.
-      low: where the interval begins, None where there is too little to tell.
-      high: where it ends, None with `low`.
+      value: estimate.
+      low: lower end of the interval; None where there are too few data.
+      high: upper end of the interval; None with `low`.
     """
 
     value: float
@@ -42,13 +42,12 @@ class Estimate:
 
 @dataclasses.dataclass(frozen=True)
 class RankCorrelation:
-    """Whether one quantity rises with another.
+    """Spearman's rank correlation.
 
     Attributes:
-      rho: Spearman's, from −1 to 1, as is its interval.
-      p: how often points without any relation give a rho as extreme; two-sided, as
-        `rank_correlation` has it.
-      count: the points.
+      rho: coefficient, −1 to 1.
+      p: two-sided p-value of a permutation test.
+      count: number of points.
     """
 
     rho: Estimate
@@ -59,30 +58,28 @@ class RankCorrelation:
 def jackknife(
     statistic: Callable[[np.ndarray], float], count: int, *, positive: bool = False
 ) -> Estimate:
-    """A statistic of all members, its error by leaving out one at a time.
+    """Return a statistic of all members, with an interval by leaving out one at a time.
 
     The variance is (n − 1) / n · Σᵢ (θ₋ᵢ − mean θ₋)² and the interval Student's with
     n − 1 degrees of freedom (Tukey 1958, Annals of Mathematical Statistics 29, 614).
-    For a mean that is the usual t-interval. It holds for means over pairs, whose
-    members are left out with all of their pairs (Arvesen 1969, ibid. 40, 2076), and
-    is then rather too wide than too narrow (Efron and Stein 1981, Annals of
-    Statistics 9, 586). It does not hold for medians and other ranks. The value is
-    the plain one, not corrected for bias.
+    For a mean this is the usual t-interval. It also holds for means over pairs if a
+    member is left out with all of its pairs (Arvesen 1969, ibid. 40, 2076), and is then
+    rather too wide (Efron and Stein 1981, Annals of Statistics 9, 586). It does not
+    hold for medians and other ranks. The value is not corrected for bias.
 
     Args:
-      statistic: of the members whose indices [n] it is given; n is `count` or one
-        less.
-      count: how many members there are.
-      positive: whether it is a scale, such as a deviation or a ratio: the interval is
-        then that of its logarithm. Of the deviation of 8 normal values that holds the
-        truth 94 times in 100, the plain one 90 times.
+      statistic: function of member indices [n], n being `count` or one less.
+      count: number of members.
+      positive: the statistic is a scale, such as a deviation or a ratio. Its interval
+        is then symmetric in the logarithm, which improves the coverage for the
+        deviation of 8 normal values from 90 % to 94 %.
 
     Returns:
-      The estimate; without interval where there are fewer than `MIN_MEMBERS` members, or
-      the statistic is not finite without one of them.
+      The estimate. It has no interval for fewer than `MIN_MEMBERS` members, or if the
+      statistic is not finite without one of them.
 
     Raises:
-      RequestError: there is no member.
+      RequestError: `count` is less than 1.
     """
     if count < 1:
         raise RequestError(f"count must be at least 1, got {count}")
@@ -90,118 +87,116 @@ def jackknife(
     value = float(statistic(members))
     if count < MIN_MEMBERS:
         return Estimate(value)
-    without = [statistic(np.delete(members, i)) for i in members]
-    return _estimate(value, without, positive)
+    replicates = [statistic(np.delete(members, i)) for i in members]
+    return _student_interval(value, replicates, positive)
 
 
 def mean_of_pairs(
-    matrix: np.ndarray,
+    matrix: ArrayLike,
     transform: Callable[[float], float] = float,
     *,
     positive: bool = False,
 ) -> Estimate:
-    """The mean over all pairs of two different members, as `jackknife` has it.
+    """Return the mean over pairs of different members, as `jackknife` does.
 
-    In N² operations: the mean without a member is the sum less its row.
+    It takes N² operations: the mean without a member is the total minus its row.
 
     Args:
-      matrix: [N, N] symmetric, a number for each pair; the diagonal is not looked at.
-      transform: what of the mean to estimate, `math.sqrt` for one of squares.
+      matrix: [N, N] symmetric, one number a pair. The diagonal is ignored.
+      transform: function of the mean to estimate, such as `math.sqrt` for squares.
       positive: as for `jackknife`.
 
     Raises:
-      RequestError: no such matrix, N is less than 2, or a pair has NaN or infinity.
+      RequestError: wrong shape, N is less than 2, the matrix is not symmetric, or a
+        pair has NaN or infinity.
     """
     matrix = np.array(matrix, np.float64)
     count = len(matrix) if matrix.ndim else 0
     if count < 2 or matrix.shape != (count, count):
         raise RequestError(
-            f"matrix must be of shape [N, N] with N at least 2, "
-            f"got {list(matrix.shape)}"
+            f"matrix must be of shape [N, N] with N at least 2, got "
+            f"{list(matrix.shape)}"
         )
     np.fill_diagonal(matrix, 0)
     if not np.isfinite(matrix).all():
-        raise RequestError("matrix holds NaN or infinity, wanted finite numbers")
+        raise RequestError("matrix holds NaN or infinity, must be finite")
     if not np.allclose(matrix, matrix.T, rtol=0, atol=1e-6 * np.abs(matrix).max()):
-        raise RequestError("matrix must be symmetric, each pair having one number")
+        raise RequestError("matrix must be symmetric")
     rows = matrix.sum(1)
     value = transform(rows.sum() / (count * (count - 1)))
     if count < MIN_MEMBERS:
         return Estimate(value)
-    without = (rows.sum() - 2 * rows) / ((count - 1) * (count - 2))
-    return _estimate(value, [transform(mean) for mean in without], positive)
+    means = (rows.sum() - 2 * rows) / ((count - 1) * (count - 2))
+    return _student_interval(value, [transform(mean) for mean in means], positive)
 
 
 def rank_correlation(x: ArrayLike, y: ArrayLike) -> RankCorrelation:
-    """Spearman's rank correlation of a few independent points.
+    """Return Spearman's rank correlation of a few independent points.
 
     The interval is Fisher's: normal in z = artanh rho, with the variance
     (1 + rho²/2) / (n − 3) of Bonett and Wright (2000, Psychometrika 65, 23). A
-    bootstrap of six points draws some of them twice, and such ties pull rho towards
-    ±1. At rho = ±1, where z is infinite, half of the least step that rho can make is
-    taken off it: six points in order are no certainty.
+    bootstrap would bias rho towards ±1, because few points are drawn with ties. At
+    rho = ±1, where z is infinite, half of the smallest step of rho is taken off.
 
-    p is the share of permutations that give a rho as extreme, twice that of the
-    rarer side: of all permutations for up to `EXACT` points, else of `PERMUTATIONS`
-    drawn with a fixed seed, the points as they are being one more.
+    p is twice the share of permutations with a rho as extreme on the rarer side. All
+    permutations are tried for up to `MAX_EXACT` points. For more, `PERMUTATIONS` are
+    drawn with a fixed seed, and the observed order is added.
 
     Args:
-      x: [n]; equal values share their mean rank.
+      x: [n]; ties share their mean rank.
       y: [n].
 
     Returns:
-      The correlation; its interval is None for three points.
+      The correlation, without an interval for three points.
 
     Raises:
       RequestError: the lengths differ, n is less than 3, a value is NaN or infinite,
-        or all of one side are equal.
+        or x or y is constant.
     """
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if x.ndim != 1 or x.shape != y.shape or len(x) < 3:
         raise RequestError(
-            f"x and y must be two rows of one length, at least 3, got shapes "
+            f"x and y must be 1-D and of one length, at least 3, got shapes "
             f"{x.shape} and {y.shape}"
         )
     for name, values in (("x", x), ("y", y)):
         if not np.isfinite(values).all():
-            raise RequestError(f"{name} holds NaN or infinity, wanted finite numbers")
+            raise RequestError(f"{name} holds NaN or infinity, must be finite")
         if np.ptp(values) == 0:
-            raise RequestError(
-                f"{name} must not be the same everywhere, got {values[0]}"
-            )
-    first, second = scipy.stats.rankdata(x), scipy.stats.rankdata(y)
-    rho = float(np.corrcoef(first, second)[0, 1])
+            raise RequestError(f"{name} must not be constant, got {values[0]}")
+    x_ranks, y_ranks = scipy.stats.rankdata(x), scipy.stats.rankdata(y)
+    rho = float(np.corrcoef(x_ranks, y_ranks)[0, 1])
     # Ranks are halves of integers, so equal sums of products are equal in floats too.
     test = scipy.stats.permutation_test(
-        (first,),
-        lambda ranks, axis: (ranks * second).sum(axis),
+        (x_ranks,),
+        lambda ranks, axis: (ranks * y_ranks).sum(axis),
         permutation_type="pairings",
-        n_resamples=math.factorial(EXACT) if len(x) <= EXACT else PERMUTATIONS,
+        n_resamples=math.factorial(MAX_EXACT) if len(x) <= MAX_EXACT else PERMUTATIONS,
         vectorized=True,
         rng=np.random.default_rng(0),
     )
-    return RankCorrelation(_fisher(rho, len(x)), float(test.pvalue), len(x))
+    return RankCorrelation(_fisher_interval(rho, len(x)), float(test.pvalue), len(x))
 
 
-def _fisher(rho: float, count: int) -> Estimate:
-    """The interval of `rank_correlation`."""
+def _fisher_interval(rho: float, count: int) -> Estimate:
     if count <= 3:
         return Estimate(rho)
     limit = 1 - 6 / (count**3 - count)
     z = math.atanh(min(max(rho, -limit), limit))
-    half = scipy.stats.norm.ppf((1 + CONFIDENCE) / 2) * math.sqrt(
-        (1 + rho**2 / 2) / (count - 3)
-    )
+    error = math.sqrt((1 + rho**2 / 2) / (count - 3))
+    half = scipy.stats.norm.ppf((1 + CONFIDENCE) / 2) * error
     return Estimate(rho, min(math.tanh(z - half), rho), max(math.tanh(z + half), rho))
 
 
-def _estimate(value: float, without: list[float], positive: bool) -> Estimate:
-    """A value, and the interval by what it is without each of the members."""
-    values = np.asarray(without, np.float64)
+def _student_interval(
+    value: float, replicates: Sequence[float], positive: bool
+) -> Estimate:
+    """Return a value with the interval of its leave-one-out replicates."""
+    values = np.asarray(replicates, np.float64)
     if positive and values.any():
         if not (value > 0 and (values > 0).all()):
             return Estimate(value)
-        log = _estimate(math.log(value), np.log(values).tolist(), positive=False)
+        log = _student_interval(math.log(value), np.log(values).tolist(), False)
         if log.low is None or log.high is None:
             return Estimate(value)
         return Estimate(value, math.exp(log.low), math.exp(log.high))

@@ -8,12 +8,12 @@ from nst_jax.losses import Photorealism
 from nst_jax.metrics.artefacts import (
     PATCH_SIDE,
     border_error,
-    gamut_share,
+    gamut_excess,
     grey_patch_share,
-    min_border_side,
+    MIN_BORDER_SIDE,
 )
 from nst_jax.metrics.photorealism import edge_distortion
-from nst_jax.metrics.quality import content_distance, extract_features, style_distance
+from nst_jax.metrics.feature_distances import content_distance, extract_features, style_distance
 from nst_jax.metrics.statistics import Estimate, jackknife
 from nst_jax.models.layers import smallest_side
 from nst_jax.studies.formatting import format_estimate
@@ -43,7 +43,7 @@ COLUMNS = {
 def study_quality(run_data: RunData) -> StudyResult:
     """Measure style and content distances and artefacts, if `output.quality` is set.
 
-    Distances are those of `nst_jax.metrics.quality`, mean over the layers of
+    Distances are those of `nst_jax.metrics.feature_distances`, mean over the layers of
     `HELD_OUT` that no loss term reads; without the weights they are left out.
     """
     if not run_data.run.get("config", {}).get("output", {}).get("quality"):
@@ -138,14 +138,14 @@ def _artefacts(run_data: RunData, member: int) -> dict[str, float]:
     final = run_data.finals[member]
     side = min(final.shape[:2])
     values: dict[str, float] = {}
-    if side >= min_border_side():
+    if side >= MIN_BORDER_SIDE:
         border = border_error(final)
         values |= {"border (levels)": border.error, "border floor": border.floor}
     if side >= PATCH_SIDE:
         values["grey (%)"] = grey_patch_share(final)
     canvas = _last_canvas(run_data, member)
     if canvas is not None and np.isfinite(canvas).all():
-        gamut = gamut_share(canvas)
+        gamut = gamut_excess(canvas)
         values |= {"out of gamut (%)": gamut.share, "excess (levels)": gamut.excess}
     return values
 

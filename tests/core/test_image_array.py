@@ -9,11 +9,10 @@ from PIL import Image
 
 import nst_jax
 from nst_jax.core.image_array import as_floats, as_picture, as_pictures
-from nst_jax.metrics.artefacts import gamut_share
+from nst_jax.metrics.artefacts import gamut_excess
 from nst_jax.metrics.distances import pairwise_rms, rms
-from nst_jax.metrics.feature_distances import gram_traces
+from nst_jax.metrics.feature_distances import extract_features, gram_traces
 from nst_jax.metrics.photorealism import edge_distortion
-from nst_jax.metrics.quality import extract_features
 
 PICTURE = smooth_picture(0, 24, 20)
 BYTES = np.round(PICTURE * 255).astype(np.uint8)
@@ -241,7 +240,7 @@ def test_measures_of_bytes_are_those_of_their_floats(network):
     np.testing.assert_allclose(
         pairwise_rms(np.stack([BYTES, other])), pairwise_rms(np.stack([FLOATS, floats]))
     )
-    assert gamut_share(BYTES) == (0, 0)
+    assert gamut_excess(BYTES) == (0, 0)
     assert edge_distortion(BYTES, other) == edge_distortion(FLOATS, floats)
     for measure in (extract_features, gram_traces):
         a, b = (measure(network, x, ("relu1_1",)) for x in (BYTES, FLOATS))

@@ -20,7 +20,7 @@ from nst_jax.images import io
 from nst_jax.images.image import to_bytes
 from nst_jax.images.initialise import add_ulps
 from nst_jax.images.video import Film, Video, locate_frame, read_frame
-from nst_jax.metrics.flicker import change
+from nst_jax.metrics.flicker import mean_change
 from nst_jax.report.video import write_mp4
 from nst_jax.studies.flicker import study_flicker
 from nst_jax.studies.results import StudyResult
@@ -782,7 +782,7 @@ def test_what_the_camera_moved_is_taken_back():
     assert rows["shift", "content"] == (0, 0, None, 0)
     assert rows["still", "same"] == (0, 0, None, 0)
     strips = np.stack([PICTURE[:, 2 * t : 34 + 2 * t] for t in range(4)])
-    wanted = 255 * change(strips)
+    wanted = 255 * mean_change(strips)
     assert rows["shift", "same"][:2] == (0, pytest.approx(wanted, rel=5e-3))
     assert "(film shift; after motion compensation; the content" in found.summary[3]
     assert len([s for s in found.summary if s.startswith("Same content")]) == 3

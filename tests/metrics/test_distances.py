@@ -13,8 +13,8 @@ from nst_jax.metrics import distances as spread
 from nst_jax.metrics.distances import (
     ALL,
     AxisDistances,
+    band_energies,
     band_rms,
-    bands,
     difference_image,
     distances_by_axis,
     low_pass,
@@ -145,7 +145,7 @@ def test_an_axis_of_length_1_and_a_single_member_have_no_pairs():
 @pytest.mark.parametrize("cutoff", [0, 0.1, 0.25, 0.5, 1])
 def test_the_bands_add_up_to_the_mean_square(shape: tuple, cutoff: float):
     difference = np.random.default_rng(0).normal(size=shape)
-    low, high = bands(difference, cutoff)
+    low, high = band_energies(difference, cutoff)
     assert low + high == pytest.approx((difference**2).mean(), rel=1e-13)
     if cutoff == 1:  # The corner of the spectrum is at √½.
         assert high == 0
@@ -157,23 +157,23 @@ def test_a_sinusoid_is_in_one_band_with_half_its_squared_amplitude(fy: int, fx: 
     wave = 0.2 * np.sin(2 * np.pi * (fy * y + fx * x) + 1)
     difference = np.stack([wave, 0 * wave, 0 * wave], axis=-1)
     energy, frequency = 0.2**2 / 2 / 3, math.hypot(fy, fx) / 32
-    assert bands(difference, frequency) == pytest.approx((energy, 0), abs=1e-16)
+    assert band_energies(difference, frequency) == pytest.approx((energy, 0), abs=1e-16)
     below = frequency - 1e-9
-    assert bands(difference, below) == pytest.approx((0, energy), abs=1e-16)
+    assert band_energies(difference, below) == pytest.approx((0, energy), abs=1e-16)
 
 
 def test_cutoff_zero_leaves_the_mean_colour():
     difference = np.float64(A) - B
-    low, high = bands(difference, 0)
+    low, high = band_energies(difference, 0)
     assert low == pytest.approx((difference.mean((0, 1)) ** 2).mean(), rel=1e-12)
     assert high == pytest.approx(difference.var((0, 1)).mean(), rel=1e-12)
 
 
 def test_bands_do_not_see_a_turn_or_a_roll():
     difference = np.float64(A) - B
-    here = bands(difference, 0.1)
+    here = band_energies(difference, 0.1)
     for other in (difference.swapaxes(0, 1), np.roll(difference, (3, 5), (0, 1))):
-        assert bands(other, 0.1) == pytest.approx(here, rel=1e-12)
+        assert band_energies(other, 0.1) == pytest.approx(here, rel=1e-12)
 
 
 def test_band_rms_splits_rms():
@@ -193,11 +193,8 @@ def test_the_largest_difference_just_fits():
     np.testing.assert_allclose((picture - 0.5) / gain, A - B, atol=1e-6)
 
 
-def test_a_gain_is_kept_and_turns_with_the_order():
-    picture, gain = difference_image(A, B, 3)
-    assert gain == 3
-    np.testing.assert_allclose(picture, 0.5 + 3 * (A - B), atol=1e-6)
-    other, _ = difference_image(B, A, 3)
+def test_a_difference_turns_with_the_order():
+    picture, other = difference_image(A, B)[0], difference_image(B, A)[0]
     np.testing.assert_allclose(picture + other, 1, atol=1e-6)
 
 
@@ -238,7 +235,7 @@ def test_losses_without_a_logarithm_give_the_later_look():
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: rms(A, B[1:]), r"one shape .* got \(12, 18, 3\) and \(11, 18, 3\)"),
+        (lambda: rms(A, B[1:]), r"one shape, got \[12, 18, 3\] and \[11, 18, 3\]"),
         (lambda: rms(A, B * np.nan), "b holds NaN or infinity"),
         (
             lambda: pairwise_rms(A),
@@ -246,15 +243,20 @@ def test_losses_without_a_logarithm_give_the_later_look():
         ),
         (
             lambda: pairwise_rms(np.stack([A, A + np.inf])),
-            r"pictures\[1\] holds NaN or inf",
+            r"images\[1\] holds NaN or inf",
         ),
-        (lambda: bands(A, -0.1), "cutoff must be finite and not negative, got -0.1"),
-        (lambda: difference_image(A, B, 0), "gain must be positive and finite, got"),
+        (
+            lambda: band_energies(A, -0.1),
+            "cutoff must be finite and not negative, got -0.1",
+        ),
         (
             lambda: distances_by_axis(np.eye(2), np.eye(2), "a"),
             r"\[2, 2\], \[2, 2\] and 1 axes",
         ),
-        (lambda: distances_by_axis(np.eye(2), [[1], [1]], "a"), "a place of its own"),
+        (
+            lambda: distances_by_axis(np.eye(2), [[1], [1]], "a"),
+            "coordinates of its own",
+        ),
         (
             lambda: steps_to_loss([1, 2], [1], 1),
             r"one length, got shapes \(2,\) and \(1,\)",
@@ -281,7 +283,7 @@ def test_the_low_pass_keeps_what_is_coarse():
     found = low_pass(0.5 + slow + fine, 1 / 8)
     np.testing.assert_allclose(found, 0.5 + slow, atol=1e-12)
     picture = np.random.default_rng(0).random((9, 14, 3))
-    low, high = bands(picture, 1 / 8)
+    low, high = band_energies(picture, 1 / 8)
     kept = low_pass(picture, 1 / 8)
     np.testing.assert_allclose((kept**2).mean(), low)
     np.testing.assert_allclose(((picture - kept) ** 2).mean(), high)

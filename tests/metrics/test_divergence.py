@@ -7,7 +7,13 @@ import pytest
 from pictures import smooth_picture
 
 import nst_jax
-from nst_jax.metrics.divergence import Divergence, Growth, divergence, growth, ulps
+from nst_jax.metrics.divergence import (
+    Divergence,
+    Growth,
+    divergence,
+    growth,
+    ulp_distances,
+)
 
 STEPS = np.arange(0, 100, 2)
 A = smooth_picture(1, 5, 7)
@@ -40,8 +46,8 @@ def test_neighbours_are_one_apart():
     values = values.astype(np.float32)
     for way in (-np.inf, np.inf):
         next_to = np.nextafter(values, np.float32(way))
-        np.testing.assert_array_equal(ulps(values, next_to), 1)
-        np.testing.assert_array_equal(ulps(next_to, values), 1)
+        np.testing.assert_array_equal(ulp_distances(values, next_to), 1)
+        np.testing.assert_array_equal(ulp_distances(next_to, values), 1)
 
 
 def test_ulps_add_up_along_the_line():
@@ -49,22 +55,22 @@ def test_ulps_add_up_along_the_line():
     bits = np.random.default_rng(0).integers(0, 2**32, 4000, np.uint32)
     line = bits.view(np.float32)
     line = np.sort(np.append(line[~np.isnan(line)], np.float32([-np.inf, np.inf])))
-    ends = ulps(line[:1], line[-1:])
-    assert ulps(line[1:], line[:-1]).sum() == ends[0] == 2 * 0x7F800000
+    ends = ulp_distances(line[:1], line[-1:])
+    assert ulp_distances(line[1:], line[:-1]).sum() == ends[0] == 2 * 0x7F800000
     assert ends.dtype == np.int64  # It would not fit into 32 bits.
 
 
 def test_ulps_within_a_binade_are_the_difference_by_the_spacing():
     a, b = 1 + np.random.default_rng(0).random((2, 500), np.float32)
     wanted = np.abs(np.float64(a) - b) / np.spacing(np.float32(1))
-    np.testing.assert_array_equal(ulps(a, b), wanted)
-    np.testing.assert_array_equal(ulps(-a, -b), wanted)
+    np.testing.assert_array_equal(ulp_distances(a, b), wanted)
+    np.testing.assert_array_equal(ulp_distances(-a, -b), wanted)
 
 
 def test_the_two_zeros_are_one_number():
     zero, tiny = np.float32([0, -0.0]), float32(1, 0x80000001)
-    assert ulps(zero, zero[::-1]).tolist() == [0, 0]
-    assert ulps(tiny, tiny[::-1]).tolist() == [2, 2]
+    assert ulp_distances(zero, zero[::-1]).tolist() == [0, 0]
+    assert ulp_distances(tiny, tiny[::-1]).tolist() == [2, 2]
 
 
 # Where they part.
@@ -75,7 +81,7 @@ def test_a_planted_ulp_is_found_where_it_is(k: int):
     other = PATH.copy()
     other[k:, 2, 3, 1] = np.nextafter(other[k:, 2, 3, 1], np.float32(2))
     found = divergence(np.arange(6) * 10, PATH, list(other))
-    assert (found.equal, found.parted, found.ulps) == (False, 10 * k, 1)
+    assert (found.equal, found.first_difference, found.ulps) == (False, 10 * k, 1)
     assert found.distances[:k] == (0,) * k
     assert min(found.distances[k:]) > 0
     assert found.max == np.spacing(PATH[-1, 2, 3, 1])
@@ -90,7 +96,7 @@ def test_two_that_part_and_meet_again_are_not_equal():
     found = divergence(range(6), PATH, other)
     assert found == Divergence(
         equal=False,
-        parted=2,
+        first_difference=2,
         max=0,
         mean=0,
         rms=0,
@@ -105,7 +111,12 @@ def test_two_that_part_and_meet_again_are_not_equal():
 def test_bits_are_compared_and_not_values():
     zero = np.zeros((1, 2, 2, 3), np.float32)
     found = divergence([7], zero, -zero)
-    assert (found.equal, found.parted, found.max, found.ulps) == (False, 7, 0, 0)
+    assert (found.equal, found.first_difference, found.max, found.ulps) == (
+        False,
+        7,
+        0,
+        0,
+    )
     assert divergence([7], -zero, -zero).equal
 
 
@@ -124,9 +135,9 @@ def test_a_canvas_that_is_not_finite_is_reported(bad: float):
     here = PATH.copy()
     here[3:, 0, 0, 0] = bad
     same = divergence(range(6), here, here.copy())
-    assert same.equal and same.parted is None
+    assert same.equal and same.first_difference is None
     there = divergence(range(6), PATH, here)
-    assert (there.equal, there.parted) == (False, 3)
+    assert (there.equal, there.first_difference) == (False, 3)
     for found in (same, there):
         assert found.distances[:3] == (0, 0, 0)
         for number in (*found.distances[3:], found.max, found.mean, found.rms):
@@ -158,7 +169,7 @@ def descent(steps: int, start: np.ndarray, noise: np.random.Generator | None = N
 def test_a_program_that_differs_from_run_to_run_is_caught():
     arm = [descent(20, 1 - A, np.random.default_rng(run)) for run in (1, 2)]
     found = divergence(range(20), *arm)
-    assert (found.equal, found.parted) == (False, 0)
+    assert (found.equal, found.first_difference) == (False, 0)
     assert found.ulps is not None and found.ulps > 0
     assert divergence(range(20), descent(20, 1 - A), descent(20, 1 - A)).equal
 
@@ -190,7 +201,7 @@ def test_the_exponent_of_a_chaotic_map_is_found_from_one_bit():
     ulp = 2.0**-23
     start = np.random.default_rng(0).integers(2**22, 2**23, 2) * ulp
     found = divergence(range(40), cat(*start), cat(start[0] + ulp, start[1]))
-    assert found.parted == 0
+    assert found.first_difference == 0
     assert found.distances[0] == pytest.approx(ulp / math.sqrt(3), rel=1e-14)
     assert found.growth is not None
     golden = (1 + math.sqrt(5)) / 2
@@ -318,9 +329,12 @@ def test_no_rate_takes_for_ever():
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: ulps(A, A[1:]), r"one shape, got \(5, 7, 3\) and \(4, 7, 3\)"),
-        (lambda: ulps(np.float64(A), A), "a must be float32, got float64"),
-        (lambda: ulps(A, A * np.float32(np.nan)), "b holds NaN"),
+        (
+            lambda: ulp_distances(A, A[1:]),
+            r"shape, got \[5, 7, 3\] and \[4, 7, 3",
+        ),
+        (lambda: ulp_distances(np.float64(A), A), "a must be float32, got float64"),
+        (lambda: ulp_distances(A, A * np.float32(np.nan)), "b holds NaN"),
         (lambda: divergence([0, 1], PATH[:2], PATH[:3]), "length, got 2, 2 and 3"),
         (lambda: divergence([1, 1], PATH[:2], PATH[:2]), r"integers, got \[1, 1\]"),
         (lambda: divergence([], [], []), r"steps must be ascending integers, got \[\]"),

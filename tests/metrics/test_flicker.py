@@ -10,12 +10,11 @@ from pictures import smooth_picture
 import nst_jax
 from nst_jax.metrics.flicker import (
     align_frames,
-    change,
     flicker,
     flicker_map,
+    mean_change,
     side_by_side,
-    spectrum,
-    temporal_std,
+    temporal_spectrum,
 )
 
 A, B = smooth_picture(1, 12, 18), smooth_picture(2, 12, 18)
@@ -40,15 +39,15 @@ def pan(world: np.ndarray, motion: np.ndarray) -> np.ndarray:
 def test_change_is_the_mean_step():
     film = np.stack([A, B, B, A])
     step = np.abs(np.float64(A) - B).mean()
-    assert change(film) == pytest.approx(2 / 3 * step, rel=1e-14)
+    assert mean_change(film) == pytest.approx(2 / 3 * step, rel=1e-14)
     black = np.zeros((1, 2, 2, 3))
-    assert change(np.concatenate([black, black + 1])) == 1
+    assert mean_change(np.concatenate([black, black + 1])) == 1
 
 
 def test_what_is_beyond_the_gamut_does_not_flicker():
     film = np.stack([A - 2, A - 3, A - 4])
-    assert change(film) == temporal_std(film).max() == spectrum(film)[1].max() == 0
-    assert change(np.stack([A - 3, A + 3])) == 1
+    assert mean_change(film) == temporal_spectrum(film)[1].max() == 0
+    assert mean_change(np.stack([A - 3, A + 3])) == 1
 
 
 def test_a_still_film_does_not_flicker_at_all():
@@ -56,13 +55,13 @@ def test_a_still_film_does_not_flicker_at_all():
     found = flicker(STILL, STILL)
     assert (found.change, found.std, found.ratio) == (0, 0, None)
     assert set(found.spectrum[1]) == {0}
-    assert flicker_map(STILL).max() == temporal_std(STILL).max() == 0
+    assert flicker_map(STILL).max() == 0
 
 
 def test_white_noise_changes_by_two_sigma_over_root_pi():
     """The mean of |x − y| for two Gaussians; the error of this many is some 0.2 %."""
     for sigma in (0.01, 0.05):
-        found = change(noise(200, sigma))
+        found = mean_change(noise(200, sigma))
         assert found == pytest.approx(2 * sigma / math.sqrt(math.pi), rel=5e-3)
 
 
@@ -74,7 +73,7 @@ def test_the_map_says_where():
     wanted[3, 4] = 0.75 / 3
     np.testing.assert_allclose(flicker_map(film), wanted, rtol=1e-14)
     other = noise(9, 0.3)
-    assert flicker_map(other).mean() == pytest.approx(change(other), rel=1e-13)
+    assert flicker_map(other).mean() == pytest.approx(mean_change(other), rel=1e-13)
 
 
 # Over time.
@@ -83,12 +82,11 @@ def test_the_map_says_where():
 @pytest.mark.parametrize("count", [2, 3, 16, 17])
 def test_the_spectrum_adds_up_to_the_variance(count: int):
     film = noise(count, 0.3, (5, 8))  # Some of it is clipped.
-    frequencies, power = spectrum(film)
+    frequencies, power = temporal_spectrum(film)
     variance = np.clip(film, 0, 1).var(0)
     assert power.sum() == pytest.approx(variance.mean(), rel=1e-12)
     assert power[0] == 0
     np.testing.assert_allclose(frequencies, np.arange(count // 2 + 1) / count)
-    np.testing.assert_allclose(temporal_std(film), np.sqrt(variance), rtol=1e-10)
 
 
 @pytest.mark.parametrize(("count", "k"), [(16, 1), (16, 5), (16, 7), (17, 8), (9, 4)])
@@ -97,20 +95,18 @@ def test_a_sinusoid_has_half_its_squared_amplitude_at_its_place(count: int, k: i
     phase = np.random.default_rng(0).uniform(0, 7, (4, 6, 1))
     amplitude = np.array([0.1, 0.2, 0.3])
     film = 0.5 + amplitude * np.sin(2 * np.pi * k * t / count + phase)
-    frequencies, power = spectrum(film)
+    frequencies, power = temporal_spectrum(film)
     wanted = np.zeros(count // 2 + 1)
     wanted[k] = (amplitude**2).mean() / 2
     assert frequencies[k] == k / count
     np.testing.assert_allclose(power, wanted, atol=1e-15)
-    std = np.broadcast_to(amplitude / math.sqrt(2), film.shape[1:])
-    np.testing.assert_allclose(temporal_std(film), std, rtol=1e-12)
 
 
 def test_what_alternates_is_at_one_half():
     film = np.full((8, 2, 3, 3), 0.5)
     film[::2] += 0.2
     film[1::2] -= 0.2
-    frequencies, power = spectrum(film)
+    frequencies, power = temporal_spectrum(film)
     assert frequencies[-1] == 0.5
     np.testing.assert_allclose(power, [0, 0, 0, 0, 0.2**2], atol=1e-16)
 
@@ -119,7 +115,7 @@ def test_what_alternates_is_at_one_half():
 def test_white_noise_is_at_all_frequencies(count: int):
     """2σ²/T each, half of it at ½, which has no other side."""
     sigma = 0.02
-    _, power = spectrum(noise(count, sigma, (64, 64)))
+    _, power = temporal_spectrum(noise(count, sigma, (64, 64)))
     wanted = np.full(count // 2 + 1, 2 * sigma**2 / count)
     wanted[0] = 0
     if count % 2 == 0:
@@ -130,13 +126,15 @@ def test_white_noise_is_at_all_frequencies(count: int):
 def test_the_order_of_pixels_does_not_matter():
     film = noise(6, 0.2, (5, 8))
     turned = film.swapaxes(1, 2)[:, ::-1]
-    np.testing.assert_allclose(spectrum(turned)[1], spectrum(film)[1], rtol=1e-12)
-    assert change(turned) == pytest.approx(change(film), rel=1e-13)
+    np.testing.assert_allclose(
+        temporal_spectrum(turned)[1], temporal_spectrum(film)[1], rtol=1e-12
+    )
+    assert mean_change(turned) == pytest.approx(mean_change(film), rel=1e-13)
 
 
 def test_a_film_is_not_held_in_float64():
     film = np.random.default_rng(0).random((40, 64, 64, 3), np.float32)
-    for measure in (change, flicker_map, temporal_std, spectrum):
+    for measure in (mean_change, flicker_map, temporal_spectrum):
         tracemalloc.start()
         measure(film)
         _, peak = tracemalloc.get_traced_memory()
@@ -154,15 +152,15 @@ def test_motion_is_taken_back_exactly():
     assert found.dtype == film.dtype
     for frame in found:  # Frame 0 from −(least dy) and −(least dx).
         np.testing.assert_array_equal(frame, film[0, 4 : 4 + 11, 3 : 3 + 21])
-    assert change(film) > 0.1
-    assert change(align_frames(film, -MOTION)) > 0.1
+    assert mean_change(film) > 0.1
+    assert mean_change(align_frames(film, -MOTION)) > 0.1
 
 
 def test_a_roll_is_motion_but_for_its_edges():
     film = np.stack([np.roll(A, move, (0, 1)) for move in MOTION])
     found = align_frames(film, MOTION)
     assert found.shape == (5, 12 - 9, 18 - 9, 3)
-    assert change(found) == 0
+    assert mean_change(found) == 0
 
 
 def test_no_motion_cuts_nothing():
@@ -178,12 +176,12 @@ def test_the_ratio_is_of_the_changes():
     frames = 0.5 + 3 * (contents - 0.5)
     found = flicker(frames, contents)
     assert found.ratio == pytest.approx(3, rel=1e-12)
-    assert found.change == change(frames)
-    assert found.content_change == change(contents)
+    assert found.change == mean_change(frames)
+    assert found.content_change == mean_change(contents)
     variance = frames.var(0).mean()
     assert found.std == pytest.approx(math.sqrt(variance), rel=1e-12)
     assert sum(found.spectrum[1]) == pytest.approx(variance, rel=1e-12)
-    assert found.spectrum[0] == tuple(spectrum(frames)[0])
+    assert found.spectrum[0] == tuple(temporal_spectrum(frames)[0])
 
 
 def test_what_moves_with_the_camera_does_not_flicker():
@@ -206,13 +204,13 @@ STUCK = np.random.default_rng(0).random((20, 30, 3))
 
 def test_three_panels():
     contents, frames = np.stack([B] * 3), np.stack([A, A, B])
-    panels, gain = side_by_side(contents, frames, 2)
-    assert (panels.shape, panels.dtype, gain) == ((3, 12, 54, 3), np.float32, 2)
+    panels, gain = side_by_side(contents, frames)
+    assert (panels.shape, panels.dtype) == ((3, 12, 54, 3), np.float32)
     content, result, changed = np.split(panels, 3, axis=2)
     np.testing.assert_array_equal(content, contents)
     np.testing.assert_array_equal(result, frames)
     np.testing.assert_array_equal(changed[:2], 0)
-    wanted = np.minimum(2 * np.abs(np.float64(B) - A), 1)
+    wanted = np.minimum(gain * np.abs(np.float64(B) - A), 1)
     np.testing.assert_allclose(changed[2], wanted, atol=1e-6)
     assert (wanted == 1).any()
 
@@ -224,8 +222,6 @@ def test_the_gain_keeps_all_but_the_largest_changes():
     panels, gain = side_by_side(frames, frames)
     assert gain == pytest.approx(1 / (0.999 * 0.5), rel=1e-6)
     assert (panels[1, :, 100:] == 1).sum() == 3
-    same, _ = side_by_side(frames + 0.01, frames, gain)
-    np.testing.assert_array_equal(same[:, :, 50:], panels[:, :, 50:])
 
 
 def test_few_changes_are_told_from_none():
@@ -245,21 +241,26 @@ def test_few_changes_are_told_from_none():
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: change(A), r"frames must be of shape .* got \[12, 18, 3\]"),
-        (lambda: spectrum(A[None]), r"2 frames or more, got \[1, 12, 18, 3\]"),
-        (lambda: temporal_std(STILL[..., :1]), r"got \[7, 12, 18, 1\]"),
-        (lambda: change(np.zeros((2, 4, 4, 3), np.uint8)), "floats .* got uint8"),
-        (lambda: flicker_map(STILL * np.nan), "frames holds NaN or infinity"),
-        (lambda: flicker(STILL, STILL + np.inf), "contents holds NaN or infinity"),
+        (lambda: mean_change(A), r"frames must be of shape .* got \[12, 18, 3\]"),
+        (lambda: temporal_spectrum(A[None]), r"T at least 2, got \[1, 12, 18, 3\]"),
+        (lambda: mean_change(STILL[..., :1]), r"got \[7, 12, 18, 1\]"),
+        (lambda: mean_change(np.zeros((2, 4, 4, 3), np.int32)), "floats .* of int32"),
+        (lambda: flicker_map(STILL * np.nan), r"frames\[0\] holds NaN or infinity"),
+        (
+            lambda: flicker(STILL, STILL + np.inf),
+            r"contents\[0\] holds NaN",
+        ),
         (lambda: flicker(STILL, STILL[1:]), r"\[7, .* and \[6, 12, 18, 3\]"),
         (lambda: side_by_side(STILL[:, 1:], STILL), r"and \[7, 11, 18, 3\]"),
-        (lambda: side_by_side(STILL, STILL, 0), "gain must be positive .* got 0"),
         (
             lambda: align_frames(STILL, MOTION),
             r"integers \[7, 2\].* got int64 \[5, 2\]",
         ),
         (lambda: align_frames(STILL[:5], MOTION / 2), "got float64"),
-        (lambda: align_frames(STILL[:2], [(1, 0), (1, 0)]), r"\(0, 0\), got \(1, 0\)"),
+        (
+            lambda: align_frames(STILL[:2], [(1, 0), (1, 0)]),
+            r"\(0, 0\), got \(1, 0\)",
+        ),
         (
             lambda: align_frames(STILL[:2], [(0, 0), (0, 18)]),
             r"range of \(0, 18\) for \[",

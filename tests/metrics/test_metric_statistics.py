@@ -255,7 +255,10 @@ def test_fishers_interval_holds_the_truth_as_often_as_it_says(
         (lambda: rank_correlation([1, 2], [1, 2]), r"at least 3, got shapes \(2,\)"),
         (lambda: rank_correlation([1, 2, 3], [1, 2]), r"\(3,\) and \(2,\)"),
         (lambda: rank_correlation([1, 2, 3], [1, 2, np.nan]), "y holds NaN"),
-        (lambda: rank_correlation([4, 4, 4], [1, 2, 3]), "x must not be .* got 4.0"),
+        (
+            lambda: rank_correlation([4, 4, 4], [1, 2, 3]),
+            "constant, got 4.0",
+        ),
     ],
 )
 def test_what_cannot_be_estimated_is_refused(call, sentence: str):

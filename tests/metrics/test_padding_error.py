@@ -54,7 +54,7 @@ def test_it_is_the_error_of_features_at_the_frame(padded):
     [
         (0, "positive multiple of 2 pixels for these layers, got 0"),
         (3, "positive multiple of 2 pixels for these layers, got 3"),
-        (12, "leave something of a picture of 32×24 px, got 12"),
+        (12, "less than half of each side of 32×24 px, got 12"),
     ],
 )
 def test_a_wrong_margin_is_refused(network, margin, message):
@@ -73,7 +73,7 @@ def test_strips_are_the_outermost_columns_and_rows():
     middle = (2 * 0.1 + 2 * 0.3) / 12
     expected = {"left": 0.1, "right": 0.3, "top": middle, "bottom": middle}
     assert found == pytest.approx(expected)
-    with pytest.raises(nst_jax.RequestError, match="at least 10 px each way"):
+    with pytest.raises(nst_jax.RequestError, match="H at least 10 and W at least 10"):
         strip_changes(before, after, 10)
 
 

@@ -128,7 +128,7 @@ def test_a_difference_planted_on_the_way_is_found_there(problem, starts):
     rest = kept(ensemble, starts[:1], steps, resume=(3, state))
     other = [*usual[:3], *(look.canvas[0] for look in rest)]
     found = divergence(steps, usual, other)
-    assert (found.equal, found.parted) == (False, 3)
+    assert (found.equal, found.first_difference) == (False, 3)
     assert 0 < found.distances[3] < found.distances[-1]
     assert divergence(steps, usual, usual).equal
 

@@ -9,8 +9,12 @@ from pictures import smooth_picture
 from scipy import stats
 
 from nst_jax.metrics.artefacts import border_error, grey_patch_share
+from nst_jax.metrics.feature_distances import (
+    content_distance,
+    extract_features,
+    style_distance,
+)
 from nst_jax.metrics.photorealism import edge_distortion
-from nst_jax.metrics.quality import content_distance, extract_features, style_distance
 from nst_jax.studies.quality import EDGES, HELD_OUT, WINDOWS, study_quality
 from nst_jax.studies.registry import run_studies
 from nst_jax.studies.results import StudyResult

@@ -1,14 +1,13 @@
-"""Whose colours the result has: the style's, or one of several ways to the content's.
+"""Colour control: the result has the colours of the style or of the content.
 
-Luma is Rec. 601's Y' of YUV, a weighted mean of the sRGB values as they are stored.
-Chroma is U ∝ B − Y' and V ∝ R − Y', and the weights of Y' add up to one. So another
-luma under the same chroma is one number added to all three channels, and the way
-there and back needs no matrix whose inverse could be off.
+Luma is Y' of Rec. 601, a weighted mean of the stored sRGB values. Chroma is U ∝ B − Y'
+and V ∝ R − Y', and the weights of Y' add up to 1. A change of luma under constant
+chroma thus adds one number to all three channels, without a colour matrix.
 
-Source: Gatys, Bethge, Hertzmann & Shechtman 2016, "Preserving color in neural
-artistic style transfer" (arXiv:1606.05897), for "luminance", "match_cholesky" and
-"match_pca"; Pitié & Kokaram 2007, "The linear Monge-Kantorovitch linear colour
-mapping for example-based colour transfer", for "match_symmetric".
+Sources: Gatys, Bethge, Hertzmann & Shechtman 2016, "Preserving color in neural artistic
+style transfer" (arXiv:1606.05897), for "luminance", "match_cholesky" and "match_pca";
+Pitié & Kokaram 2007, "The linear Monge-Kantorovitch linear colour mapping for
+example-based colour transfer", for "match_symmetric".
 """
 
 from collections.abc import Callable, Sequence
@@ -18,16 +17,16 @@ from numpy.typing import ArrayLike
 
 from nst_jax.core.errors import RequestError, nearest
 
-#: Rec. 601: what R, G and B weigh in luma.
+#: Weights of R, G and B in luma (Rec. 601).
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 
-#: A variance below it is taken for it. Its root is 0.8 of a level of 8 bits: what
-#: varies less is rounding, and must not be blown up to a colour.
-LEAST_VARIANCE = 1e-5
+#: Least variance of a colour direction. Its root is 0.8 of a level of 8 bits. Smaller
+#: variation is rounding, and must not be amplified to a colour.
+MIN_VARIANCE = 1e-5
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
-    """The symmetric square root of a positive matrix."""
+    """Return the symmetric square root of a positive matrix."""
     values, vectors = np.linalg.eigh(covariance)
     return (vectors * np.sqrt(values)) @ vectors.T
 
@@ -42,8 +41,8 @@ def _pca(style: np.ndarray, content: np.ndarray) -> np.ndarray:
 
 def _symmetric(style: np.ndarray, content: np.ndarray) -> np.ndarray:
     root = _root(style)
-    back = np.linalg.inv(root)
-    return back @ _root(root @ content @ root) @ back
+    inverse = np.linalg.inv(root)
+    return inverse @ _root(root @ content @ root) @ inverse
 
 
 #: (style's covariance C, content's) -> A with A C Aᵀ equal to the content's.
@@ -53,26 +52,24 @@ MAPS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "match_symmetric": _symmetric,
 }
 
-#: What `Experiment.colour` may be:
-#:   "style": the colours that the optimisation finds;
-#:   "luminance": it sees luma alone, the content's chroma is put back afterwards;
-#:   "luma_swap": it sees colours, the content's chroma is put back afterwards;
-#:   "match_…": the styles are given the mean and the covariance of the content's
-#:     colours, by a triangular map, by the product of two symmetric roots, or by the
-#:     symmetric map, which of all linear ones moves the colours least.
+#: Values of `Experiment.colour`:
+#:   "style": colours as optimised;
+#:   "luminance": luma alone is optimised, then the content's chroma is restored;
+#:   "luma_swap": colours are optimised, then the content's chroma is restored;
+#:   "match_…": the styles get the mean and covariance of the content's colours, by a
+#:     triangular map, by the product of two symmetric roots, or by the symmetric map,
+#:     which moves the colours least of all linear maps.
 COLOURS = ("style", "luminance", "luma_swap", *MAPS)
 
 
 def luma(image: ArrayLike) -> np.ndarray:
-    """Rec. 601 luma [..., H, W] of pictures [..., H, W, 3], in float64."""
+    """Return the Rec. 601 luma, float64 [..., H, W], of images [..., H, W, 3]."""
     return np.asarray(image, np.float64) @ np.array(LUMA_WEIGHTS)
 
 
-def prepare_canvas(colour: str, picture: np.ndarray) -> np.ndarray:
-    """A starting picture [H, W, 3] as the optimisation sees it: luma alone, if so."""
-    if colour != "luminance":
-        return picture
-    return np.repeat(luma(picture)[..., None], 3, -1).astype(np.float32)
+def prepare_canvas(colour: str, canvas: np.ndarray) -> np.ndarray:
+    """Return a starting canvas [H, W, 3] for the optimisation: grey for "luminance"."""
+    return _grey(luma(canvas)[..., None]) if colour == "luminance" else canvas
 
 
 def prepare(
@@ -81,21 +78,21 @@ def prepare(
     styles: tuple[np.ndarray, ...],
     alphas: Sequence[np.ndarray | None] = (),
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """The pictures that the optimisation is to see.
+    """Return the content and style images for the optimisation.
 
     Args:
       colour: one of `COLOURS`.
       content: [H, W, 3].
-      styles: pictures [h, w, 3] of any sizes.
-      alphas: how opaque [H, W] the content and then each style is, the weights of
-        their colour statistics; None, or no alphas at all, where all of it is opaque.
+      styles: images [h, w, 3] of any sizes.
+      alphas: opacity [H, W] of the content, then of each style: weights of their colour
+        statistics. None, or an empty sequence, for opaque images.
 
     Returns:
-      (content, styles), float32 of the same shapes. A matched style is not clipped
-      to [0, 1]: clipped, it would have other statistics.
+      (content, styles), float32 of the same shapes. A matched style is not clipped to
+      [0, 1], which would change its statistics.
 
     Raises:
-      RequestError: there is no such way.
+      RequestError: `colour` is not one of `COLOURS`.
     """
     _check(colour)
     content_alpha, *style_alphas = alphas or [None] * (1 + len(styles))
@@ -106,36 +103,35 @@ def prepare(
             match_moments(luma(style)[..., None], grey, _pca, alpha, content_alpha)
             for style, alpha in pairs
         ]
-        return _three(grey), tuple(map(_three, lumas))
+        return _grey(grey), tuple(map(_grey, lumas))
     if colour in MAPS:
-        coloured = [
+        matched = [
             match_moments(style, content, MAPS[colour], alpha, content_alpha)
             for style, alpha in pairs
         ]
-        return content, tuple(style.astype(np.float32) for style in coloured)
+        return content, tuple(style.astype(np.float32) for style in matched)
     return content, styles
 
 
 def restore(colour: str, result: np.ndarray, content: np.ndarray) -> np.ndarray:
-    """The result in the colours that were asked for.
+    """Return the result in the requested colours.
 
     Args:
       colour: one of `COLOURS`.
-      result: [..., H, W, 3], what the optimisation has ended with.
-      content: [H, W, 3], as it was before `prepare`.
+      result: [..., H, W, 3], the last iterate.
+      content: [H, W, 3], before `prepare`.
 
     Returns:
-      float32 [..., H, W, 3], not clipped to [0, 1]: a luma of the result's may be
-      more than a chroma of the content's has room for.
+      float32 [..., H, W, 3]. It may leave [0, 1] where the result's luma does not fit
+      the content's chroma.
 
     Raises:
-      RequestError: there is no such way, or the shapes differ.
+      RequestError: `colour` is not one of `COLOURS`, or the shapes differ.
     """
     _check(colour)
     if result.shape[-3:] != content.shape:
         raise RequestError(
-            f"result must be a picture of the content's shape {content.shape}, "
-            f"got {result.shape}"
+            f"result must be of the content's shape {content.shape}, got {result.shape}"
         )
     if colour in ("luminance", "luma_swap"):
         result = content + (luma(result) - luma(content))[..., None]
@@ -149,20 +145,21 @@ def match_moments(
     style_alpha: np.ndarray | None = None,
     content_alpha: np.ndarray | None = None,
 ) -> np.ndarray:
-    """x' = A (x − μ) + μ', float64 [h, w, C], for pixels x of the style.
+    """Return A (x − μ) + μ', float64 [h, w, C], for the pixels x of a style.
 
-    μ is their mean, μ' the content's, and A = mapping(their covariance, the content's).
-    The moments are weighted by the alphas [h, w] and [H, W]; None weights all alike.
+    μ and μ' are the means of style and content, and A = mapping(style's covariance,
+    content's covariance). Alphas [h, w] and [H, W] weight the moments; None weights all
+    pixels equally.
     """
     mean, covariance = _moments(style, style_alpha)
-    wanted_mean, wanted_covariance = _moments(content, content_alpha)
-    return (style - mean) @ mapping(covariance, wanted_covariance).T + wanted_mean
+    target_mean, target_covariance = _moments(content, content_alpha)
+    return (style - mean) @ mapping(covariance, target_covariance).T + target_mean
 
 
 def _moments(
     image: np.ndarray, alpha: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean [C] and covariance [C, C] of a picture's colours, of full rank."""
+    """Return mean [C] and covariance [C, C], of full rank, of an image's colours."""
     pixels = np.asarray(image, np.float64).reshape(-1, image.shape[-1])
     if alpha is None:
         mean = pixels.mean(0)
@@ -175,13 +172,13 @@ def _moments(
         centred = pixels - mean
         covariance = (weights[:, None] * centred).T @ centred
     values, vectors = np.linalg.eigh(covariance)
-    # A bound, not a summand: a covariance of full rank is then matched exactly.
-    return mean, (vectors * np.maximum(values, LEAST_VARIANCE)) @ vectors.T
+    # A lower bound keeps a covariance of full rank exact; a summand would not.
+    return mean, (vectors * np.maximum(values, MIN_VARIANCE)) @ vectors.T
 
 
-def _three(grey: np.ndarray) -> np.ndarray:
-    """A picture of three equal channels, from one."""
-    return np.repeat(grey, 3, axis=-1).astype(np.float32)
+def _grey(channel: np.ndarray) -> np.ndarray:
+    """Return a float32 image of three equal channels from one [H, W, 1]."""
+    return np.repeat(channel, 3, axis=-1).astype(np.float32)
 
 
 def _check(colour: str) -> None:

@@ -1,36 +1,39 @@
-"""Pure pixel maths on pictures [H, W, 3] in [0, 1]."""
+"""Pixel operations on images [H, W, 3] in [0, 1]."""
 
 import math
 from collections.abc import Callable
 
 import jax
 import numpy as np
+import scipy
 from jax.typing import ArrayLike
-from scipy import ndimage
 
 from nst_jax.core.errors import RequestError, nearest
 from nst_jax.core.image_array import as_floats
 
-#: What is to be `size` pixels long, of (height, width): the longer side, the shorter
-#: one, or the side of the square of the same area (0.25 megapixels are size 500).
+#: Length of (height, width) that becomes `size` pixels: the longer side, the shorter
+#: side, or the side of the square of the same area.
 FITS: dict[str, Callable[[int, int], float]] = {
     "long": max,
     "short": min,
     "area": lambda height, width: math.sqrt(height * width),
 }
 
-
-#: Largest alpha of a hidden pixel, relative to the largest alpha of its picture.
-#: Lossy formats store a little more than 0 where nothing is meant to be seen.
+#: Largest alpha of a hidden pixel, relative to the largest alpha of its image. Lossy
+#: formats store a little more than 0 for transparent pixels.
 HIDDEN = 1 / 32
 
 
 def fitted_shape(
     height: int, width: int, size: int, fit: str = "long"
 ) -> tuple[int, int]:
-    """(height, width) of the same proportions that have the size which `fit` names.
+    """Return (height, width), each at least 1, of the same proportions at a size.
 
-    Rounded to whole pixels and at least 1, so a strip keeps a row.
+    Args:
+      height: pixels.
+      width: pixels.
+      size: pixels, of the length that `fit` names.
+      fit: one of `FITS`.
 
     Raises:
       RequestError: `fit` is not one of `FITS`.
@@ -44,10 +47,9 @@ def fitted_shape(
 
 
 def resize(image: jax.Array, height: int, width: int) -> jax.Array:
-    """The picture at another size, by an antialiased bilinear filter.
+    """Return an array [H, W, C] at another size, by an antialiased bilinear filter.
 
-    For arrays already at hand, such as a style as a canvas; files are resized by
-    Pillow as they are read.
+    Files are resized by Pillow as they are read.
     """
     return jax.image.resize(image, (height, width, image.shape[2]), "linear")
 
@@ -55,8 +57,8 @@ def resize(image: jax.Array, height: int, width: int) -> jax.Array:
 def fill_hidden(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Replace the colour of transparent pixels by that of the nearest solid pixel.
 
-    A pixel is hidden if its alpha is at most 1/32 of the largest alpha, and solid if
-    it is at least half of it. The colour of a hidden pixel has no influence.
+    A pixel is hidden if its alpha is at most `HIDDEN` times the largest alpha, and
+    solid from half of the largest alpha. The colour of a hidden pixel has no influence.
 
     Args:
       pixels: [H, W, C].
@@ -66,7 +68,7 @@ def fill_hidden(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
       [H, W, C] of the dtype of `pixels`.
     """
     largest = float(alpha.max())
-    nearest_solid = ndimage.distance_transform_edt(
+    nearest_solid = scipy.ndimage.distance_transform_edt(
         alpha < largest / 2, return_distances=False, return_indices=True
     )
     hidden = alpha <= largest * HIDDEN
@@ -76,7 +78,7 @@ def fill_hidden(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def to_bytes(image: ArrayLike) -> np.ndarray:
-    """uint8 [H, W, 3] for looking at: clipped to the gamut, black where it is NaN.
+    """Return an image as uint8, clipped to [0, 1] and black where it is NaN.
 
     uint8 and uint16 are converted by their range.
     """

@@ -1,8 +1,7 @@
-"""Starting pictures.
+"""Starting canvases.
 
-A seed's noise is drawn by a key of its own, `fold_in(root, seed)`, one picture at
-a time and on the CPU: it is the same array whatever batch it goes into and
-whatever device it is sent to.
+The noise of a seed has the key `fold_in(root, seed)`. It is drawn for one canvas at a
+time and on the CPU, so it does not depend on the batch or the device.
 """
 
 import dataclasses
@@ -26,7 +25,7 @@ from nst_jax.models.preprocessing import CAFFE
 
 #: Kinds with noise.
 NOISY = ("noise", "blend", "previous")
-#: The colour that noise is around, RGB.
+#: Mean colour of the noise, RGB.
 CENTRES = {
     "grey": (0.5, 0.5, 0.5),
     "mean": tuple(mean / 255 for mean in reversed(CAFFE.mean)),
@@ -85,20 +84,20 @@ class Canvas(ConfigRecord, path="canvas", renamed={"new": "per_frame"}):
         return self.kind in noisy or (self.kind == "blend" and self.mix > 0)
 
 
-def add_ulps(picture: np.ndarray, ulps: int) -> np.ndarray:
-    """The picture, its first value moved by so many units in the last place."""
-    picture = np.array(picture, np.float32)
-    towards = np.float32(np.inf if ulps > 0 else -np.inf)
+def add_ulps(image: np.ndarray, ulps: int) -> np.ndarray:
+    """Return a copy with the first value moved by so many units in the last place."""
+    image = np.array(image, np.float32)
+    direction = np.float32(np.inf if ulps > 0 else -np.inf)
     for _ in range(abs(ulps)):
-        picture[0, 0, 0] = np.nextafter(picture[0, 0, 0], towards)
-    return picture
+        image[0, 0, 0] = np.nextafter(image[0, 0, 0], direction)
+    return image
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def unit_noise(key: jax.Array, shape: tuple[int, int, int], kind: str) -> jax.Array:
-    """Noise of a shape [H, W, 3]: uniform in ±1, or standard normal.
+    """Return noise [H, W, 3], "uniform" in ±1 or standard "normal".
 
-    float32, so that its values stay the same where 64-bit arrays are enabled.
+    Always float32, so values do not depend on the 64-bit mode.
     """
     if kind == "uniform":
         return jax.random.uniform(key, shape, jnp.float32, -1.0, 1.0)
@@ -113,23 +112,23 @@ def starting_canvas(
     picture: ArrayLike | None = None,
     frame: int = 0,
 ) -> np.ndarray:
-    """The canvas that a seed starts from.
+    """Return the canvas array from which a seed starts.
 
     Args:
-      canvas: what kind.
-      seed: any integer from 0 to 2³²−1.
-      content: [H, W, 3], floats in [0, 1], uint8 or uint16; the canvas has its shape.
-      styles: the style pictures, likewise; kind "style" takes the first.
-      picture: what kind "file" has read, of any size; for kind "previous" the
-        result of the frame before, None if there is none. It may leave [0, 1].
-      frame: which frame of a film, from 0.
+      canvas: config of the canvas.
+      seed: integer from 0 to 2³²−1.
+      content: [H, W, 3], floats in [0, 1], uint8 or uint16; the result has its shape.
+      styles: style images of the same types; kind "style" uses the first.
+      picture: image of any size for kind "file"; for kind "previous" the result of the
+        frame before, or None. It may leave [0, 1].
+      frame: index of the frame in a film, from 0.
 
     Returns:
       float32 [H, W, 3]. Noise is not clipped to [0, 1].
 
     Raises:
-      RequestError: an argument is outside of what it allows, or the kind needs a
-        picture that is not given.
+      RequestError: an argument is out of range, or the kind needs an image that is not
+        given.
     """
     canvas.check()
     check_integer("seed", seed, 0, 2**32 - 1)
@@ -152,18 +151,18 @@ def draw_canvas(
     picture: Array | None,
     frame: int,
 ) -> np.ndarray:
-    """Return `starting_canvas` of arguments that need no check."""
+    """Return `starting_canvas` of checked arguments."""
     key = seed_key(seed)
     if canvas.per_frame == "noise" and frame:
         key = jax.random.fold_in(key, frame)
-    with jax.default_device(_host()):
+    with jax.default_device(_host_device()):
         start = np.asarray(_start(canvas, key, content, styles, picture), np.float32)
     ulps = canvas.ulps + (frame if canvas.per_frame == "rounding" else 0)
     return add_ulps(start, ulps) if ulps else start
 
 
-def _host() -> jax.Device:
-    """The CPU; where JAX was told to do without it, what there is."""
+def _host_device() -> jax.Device:
+    """Return the CPU, or the default device if JAX runs without it."""
     try:
         return jax.local_devices(backend="cpu")[0]
     except RuntimeError:
@@ -190,8 +189,9 @@ def _start(
             return picture
         return resize(jnp.asarray(picture), height, width)
     unit = unit_noise(key, content.shape, canvas.noise)
-    drawn = canvas.amplitude * unit  # Outside of `unit_noise`: rounded as written.
-    noisy = jnp.asarray([[CENTRES[canvas.centre]]], jnp.float32) + drawn
+    # Scaled outside of the compiled `unit_noise`, so it is rounded as written.
+    noise = canvas.amplitude * unit
+    noisy = jnp.asarray([[CENTRES[canvas.centre]]], jnp.float32) + noise
     if canvas.kind == "blend":
         return canvas.mix * noisy + (1 - canvas.mix) * content
     return noisy

@@ -1,4 +1,4 @@
-"""Pictures in and out, by Pillow."""
+"""Images read and written as files, by Pillow."""
 
 import hashlib
 import io
@@ -31,7 +31,7 @@ RESAMPLERS = {
 
 
 def file_sha256(path: pathlib.Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -46,34 +46,30 @@ def read_image(
     max_pixels: int = MAX_PIXELS,
     fill: bool = False,
 ) -> np.ndarray:
-    """Reads a picture of any kind as a person sees it.
+    """Read an image file as displayed.
 
-    The EXIF orientation is applied, an embedded colour profile is converted to
-    sRGB, CMYK, palettes, greyscale, 16 and 32 bits become 8-bit RGB, what is
-    transparent shows white behind it, and an animation, a TIFF of several pages or an
-    MPO gives its first picture. HEIC needs the package pillow-heif.
-
-    A run reads its pictures with `fill=True`: white behind a cut-out figure would
-    otherwise reach every loss term through the receptive fields at its outline.
+    The EXIF orientation is applied, and an embedded colour profile is converted to
+    sRGB. CMYK, palettes, greyscale, 16 and 32 bits become 8-bit RGB. An animation, a
+    TIFF of several pages and an MPO give their first image. HEIC needs the package
+    pillow-heif.
 
     Args:
-      path: as `paths.find_file` finds it.
-      size: what to resize to, in pixels; None or 0 keeps the file's size.
-      fit: what `size` is: the "long" side, the "short" side, or the side of a
-        square of the same "area".
-      resample: Pillow's filter: "bilinear", "bicubic", "lanczos" or "nearest".
-      argument: what the picture is for, to name in an error.
-      max_pixels: most pixels that the file, and the picture after resizing, may have.
-      fill: give a transparent pixel the colour of the nearest solid pixel instead of
-        white, before resizing; see `image.fill_hidden`. Pixels that are transparent
-        in part keep their own colour; `read_alpha` says how much they count for.
+      path: see `paths.find_file`.
+      size: pixels, of the length that `fit` names; None or 0 keeps the file's size.
+      fit: "long" side, "short" side, or "area": the side of a square of that area.
+      resample: Pillow's filter, one of `RESAMPLERS`.
+      argument: name of the image in errors.
+      max_pixels: most pixels of the file, and of the resized image.
+      fill: give transparent pixels the colour of the nearest solid pixel before
+        resizing, see `fill_hidden`, instead of white. Runs set it: white would reach
+        the loss through receptive fields at an outline.
 
     Returns:
       float32 [H, W, 3], sRGB in [0, 1].
 
     Raises:
-      RequestError: the file is missing, no picture, broken or too large,
-        an option is none of those allowed, or `fill` is set and no pixel is visible.
+      RequestError: the file is missing, no image, broken or too large, an option has an
+        unknown value, or `fill` is set and no pixel is visible.
     """
     if size is not None and size < 0:
         raise RequestError(f"size must be at least 0 pixels, got {size}")
@@ -81,73 +77,25 @@ def read_image(
         raise RequestError(
             f"resample must be one of {tuple(RESAMPLERS)}, got {resample!r}"
         )
-    image = _open(find_file(argument, path), argument, fill, max_pixels)
+    file = find_file(argument, path)
+    subject = f"{argument}: {str(file)!r}"
+    with decoding(file, argument, max_pixels):
+        with Image.open(file, formats=formats()) as opened:
+            check_pixels(subject, opened.height, opened.width, max_pixels)
+            decoded = decode_upright(opened)
+        # The decoded size may differ from the header's.
+        check_pixels(subject, decoded.height, decoded.width, max_pixels)
+        image = to_rgb(decoded, subject, fill=fill)
     if size:
-        subject = f"{argument}: at size {size}, {str(path)!r}"
-        kept = {"fit": fit, "resample": resample, "subject": subject}
-        image = resize_image(image, size, max_pixels=max_pixels, **kept)
+        image = resize_image(
+            image,
+            size,
+            fit=fit,
+            resample=resample,
+            subject=f"{argument}: at size {size}, {str(path)!r}",
+            max_pixels=max_pixels,
+        )
     return np.asarray(image, np.float32) / 255
-
-
-def resize_array(
-    source: ArrayInput,
-    size: int,
-    *,
-    fit: str,
-    resample: str,
-    argument: str,
-    max_pixels: int = MAX_PIXELS,
-) -> np.ndarray:
-    """Return a picture given as an array at the size that `read_image` gives a file's.
-
-    uint8 is resized as a file of 8 bits is; other types channel by channel in float32,
-    and clipped to [0, 1]. What is of that size already is not touched.
-
-    Raises:
-      RequestError: the array is no picture, or too large.
-    """
-    picture = np.asarray(as_picture(source.array, argument), np.float32)
-    height, width, _ = picture.shape
-    check_pixels(f"{argument}: the array", height, width, max_pixels)
-    fitted = fitted_shape(height, width, size, fit) if size else (height, width)
-    if fitted == (height, width):
-        return picture
-    height, width = fitted
-    check_pixels(f"{argument}: at size {size}, the array", height, width, max_pixels)
-    size_of_pillow, how = (width, height), RESAMPLERS[resample]
-    if source.array.dtype == np.uint8:
-        image = Image.fromarray(source.array).resize(size_of_pillow, how)
-        return np.asarray(image, np.float32) / 255
-    bands = [Image.fromarray(band) for band in np.moveaxis(picture, -1, 0).copy()]
-    resized_bands = [np.asarray(band.resize(size_of_pillow, how)) for band in bands]
-    return np.clip(np.stack(resized_bands, -1), 0, 1)
-
-
-def read_alpha(path: str | pathlib.Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """How opaque a picture is that `read_image` can read.
-
-    Args:
-      path: as there.
-      shape: (H, W) to resize to, first.
-
-    Returns:
-      float32 [H, W] from 0 to 1; None where all of it is opaque.
-    """
-    with warnings.catch_warnings(), pillow_limit(None):
-        warnings.simplefilter("ignore")
-        with Image.open(find_file("picture", path), formats=formats()) as image:
-            opaque = not image.has_transparency_data
-            return None if opaque else resize_alpha(decode_upright(image), shape)
-
-
-def resize_alpha(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Return an upright picture's alpha, float32 [H, W] at a shape; None if opaque."""
-    if not image.has_transparency_data:
-        return None
-    alpha = image.convert("RGBA").getchannel("A")
-    size = shape[1], shape[0]
-    found = np.asarray(alpha.resize(size, Image.Resampling.BOX), np.float32) / 255
-    return None if (found == 1).all() else found
 
 
 def resize_image(
@@ -159,32 +107,103 @@ def resize_image(
     subject: str,
     max_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
-    """A picture of Pillow's at another size, in the terms of `read_image`.
+    """Resize a Pillow image; arguments as for `read_image`.
 
     Raises:
-      RequestError: that would be too large; the sentence begins with `subject`.
+      RequestError: the result is too large. The message begins with `subject`.
     """
     height, width = fitted_shape(image.height, image.width, size, fit)
     check_pixels(subject, height, width, max_pixels)
     return image.resize((width, height), RESAMPLERS[resample])
 
 
-def _open(
-    path: pathlib.Path, argument: str, fill: bool, max_pixels: int
-) -> Image.Image:
-    """The picture as 8-bit RGB, decoded in full; `fill` as for `read_image`."""
-    subject = f"{argument}: {str(path)!r}"
-    with decoding(path, argument, max_pixels):
-        with Image.open(path, formats=formats()) as image:
-            check_pixels(subject, image.height, image.width, max_pixels)
-            shown = decode_upright(image)
-        # A decoder may have found another size than the header's.
-        check_pixels(subject, shown.height, shown.width, max_pixels)
-        return to_rgb(shown, subject, fill=fill)
+def resize_array(
+    source: ArrayInput,
+    size: int,
+    *,
+    fit: str,
+    resample: str,
+    argument: str,
+    max_pixels: int = MAX_PIXELS,
+) -> np.ndarray:
+    """Return an array image at the size that `read_image` gives a file's.
+
+    uint8 is resized as a file of 8 bits. Other types are resized by channel in float32,
+    and clipped to [0, 1]. An array of the right size is returned unchanged.
+
+    Raises:
+      RequestError: the array is no image, or too large.
+    """
+    image = np.asarray(as_picture(source.array, argument), np.float32)
+    height, width, _ = image.shape
+    check_pixels(f"{argument}: the array", height, width, max_pixels)
+    fitted = fitted_shape(height, width, size, fit) if size else (height, width)
+    if fitted == (height, width):
+        return image
+    height, width = fitted
+    check_pixels(f"{argument}: at size {size}, the array", height, width, max_pixels)
+    pillow_size, resampler = (width, height), RESAMPLERS[resample]
+    if source.array.dtype == np.uint8:
+        resized = Image.fromarray(source.array).resize(pillow_size, resampler)
+        return np.asarray(resized, np.float32) / 255
+    channels = [
+        np.asarray(Image.fromarray(channel).resize(pillow_size, resampler))
+        for channel in np.moveaxis(image, -1, 0).copy()
+    ]
+    return np.clip(np.stack(channels, -1), 0, 1)
+
+
+def read_alpha(path: str | pathlib.Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return the opacity of an image that `read_image` can read.
+
+    Args:
+      path: see `paths.find_file`.
+      shape: (H, W, ...) to resize to.
+
+    Returns:
+      float32 [H, W] from 0 to 1; None for an opaque image.
+    """
+    with warnings.catch_warnings(), pillow_limit(None):
+        warnings.simplefilter("ignore")
+        with Image.open(find_file("picture", path), formats=formats()) as image:
+            if not image.has_transparency_data:
+                return None
+            return resize_alpha(decode_upright(image), shape)
+
+
+def resize_alpha(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return an upright image's alpha, float32 [H, W] at a shape; None if opaque."""
+    if not image.has_transparency_data:
+        return None
+    channel = image.convert("RGBA").getchannel("A")
+    resized = channel.resize((shape[1], shape[0]), Image.Resampling.BOX)
+    alpha = np.asarray(resized, np.float32) / 255
+    return None if (alpha == 1).all() else alpha
+
+
+def to_rgb(image: Image.Image, subject: str, *, fill: bool) -> Image.Image:
+    """Convert an image of `decoder.decode_upright` to 8-bit sRGB.
+
+    Args:
+      image: of any mode of 8 bits.
+      subject: beginning of an error message.
+      fill: as for `read_image`.
+
+    Raises:
+      RequestError: `fill` is set and no pixel is visible.
+    """
+    if image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+    opaque = image
+    if image.mode == "RGBA":
+        opaque = _filled(image, subject) if fill else composite_on_white(image)
+    elif image.mode == "P":
+        opaque = image.convert("RGB")
+    return _as_srgb(opaque, image.info.get("icc_profile")).convert("RGB")
 
 
 def composite_on_white(image: Image.Image) -> Image.Image:
-    """Return a picture as RGB, with white behind what is transparent in RGBA."""
+    """Return an image as RGB; an RGBA image is shown on white."""
     if image.mode == "RGBA":
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
@@ -192,7 +211,7 @@ def composite_on_white(image: Image.Image) -> Image.Image:
 
 
 def _filled(image: Image.Image, subject: str) -> Image.Image:
-    """An RGBA picture as RGB, its transparent pixels filled."""
+    """Return an RGBA image as RGB with its transparent pixels filled."""
     alpha = np.asarray(image.getchannel("A"))
     if not alpha.any():
         raise RequestError(f"{subject} is fully transparent: no pixel is visible")
@@ -201,30 +220,8 @@ def _filled(image: Image.Image, subject: str) -> Image.Image:
     return Image.fromarray(fill_hidden(np.asarray(image.convert("RGB")), alpha))
 
 
-def to_rgb(image: Image.Image, subject: str, *, fill: bool) -> Image.Image:
-    """Convert a picture of `decoder.decode_upright` to 8-bit sRGB.
-
-    Args:
-      image: of any mode of 8 bits.
-      subject: what an error begins with.
-      fill: as for `read_image`; else white shows behind what is transparent.
-
-    Raises:
-      RequestError: `fill` is set and no pixel is visible.
-    """
-    if image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-    if image.mode == "RGBA":
-        opaque = _filled(image, subject) if fill else composite_on_white(image)
-        return _in_srgb(opaque, image).convert("RGB")
-    if image.mode == "P":
-        image = image.convert("RGB")
-    return _in_srgb(image, image).convert("RGB")
-
-
-def _in_srgb(image: Image.Image, original: Image.Image) -> Image.Image:
-    """`image` in sRGB, by the colour profile embedded in `original` if there is one."""
-    profile = original.info.get("icc_profile")
+def _as_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Convert an image from an embedded colour profile to sRGB, if there is one."""
     if not profile or image.mode not in ("RGB", "CMYK", "L", "RGBA"):
         return image
     try:
@@ -232,23 +229,24 @@ def _in_srgb(image: Image.Image, original: Image.Image) -> Image.Image:
         srgb = ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError):
-        return image  # A profile that is broken or of another mode says nothing.
+        return image  # The profile is broken, or of another mode.
     return image if converted is None else converted
 
 
 def write_image(
     path: str | pathlib.Path, image: ArrayLike, alpha: ArrayLike | None = None
 ) -> None:
-    """Writes [H, W, 3] as 8 bits, in the format of the path's ending.
+    """Write an image [H, W, 3] with 8 bits, in the format of the path's suffix.
 
     Args:
-      image: floats, whose white is 1, uint8 or uint16. It may be a result: what leaves
-        [0, 1] is clipped, and NaN is black.
-      alpha: [H, W], likewise, how opaque it is; None for all.
+      path: file to write.
+      image: floats with white at 1, uint8 or uint16. Results may leave [0, 1] and are
+        clipped; NaN becomes black.
+      alpha: opacity [H, W] of the same types; None for an opaque image.
 
     Raises:
-      RequestError: the image is of another type or shape, or half of its values are
-        above 2, as on a scale of 0 to 255; or the path has no ending of a picture.
+      RequestError: the image has another type or shape, half of its values are above 2,
+        as on a scale of 0 to 255, or the suffix is not that of an image.
     """
     image = as_picture(image, "image", optimised=True, nan=True)
     if alpha is not None and np.shape(alpha) != image.shape[:2]:
@@ -258,7 +256,8 @@ def write_image(
         )
     if pathlib.PurePath(path).suffix.lower() not in Image.registered_extensions():
         raise RequestError(
-            f"path {str(path)!r} has no ending of a picture, as .png has"
+            f"path must have the suffix of an image format, such as .png, got "
+            f"{str(path)!r}"
         )
     save_image(path, image, alpha)
 
@@ -266,7 +265,7 @@ def write_image(
 def save_image(
     path: str | pathlib.Path, image: ArrayLike, alpha: ArrayLike | None = None
 ) -> None:
-    """Write a picture as `write_image` does, whatever its values are."""
+    """Write an image as `write_image` does, without its checks."""
     pixels = to_bytes(image)
     if alpha is not None:
         pixels = np.concatenate([pixels, to_bytes(alpha)[..., None]], -1)
@@ -274,52 +273,50 @@ def save_image(
 
 
 def is_complete_png(path: pathlib.Path) -> bool:
-    """Whether a file is there, and a PNG that was written whole."""
+    """Return if a file exists and is a complete PNG."""
     try:
         with Image.open(path, formats=("PNG",)) as image:
             image.verify()
-    except Exception:  # Decoders raise what they like on broken data.
+    except Exception:  # Decoders raise any exception on broken data.
         return False
     return True
 
 
 def map_array(path: pathlib.Path) -> np.ndarray:
-    """The array in a file, which stays there: what promises too much takes no memory.
+    """Memory-map the array in a `.npy` file, so its size costs no memory.
 
     Raises:
-      OSError: there is no file.
-      ValueError: it is no array.
+      OSError: the file is missing.
+      ValueError: the file holds no array.
     """
     try:
         return np.lib.format.open_memmap(path, mode="r")
     except OSError:
         raise
-    except Exception as error:  # A broken header can raise anything.
+    except Exception as error:  # A broken header can raise any exception.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(reason) from None
 
 
 def read_array(path: str | pathlib.Path, *, argument: str = "array") -> np.ndarray:
-    """Reads a run's `final.npy`: float32 [H, W, 3], not clipped to [0, 1].
+    """Read a run's `final.npy`: float32 [H, W, 3], not clipped to [0, 1].
 
     Raises:
-      RequestError: the file is missing, no such array, or holds NaN.
+      RequestError: the file is missing, no such array, or holds NaN or infinity.
     """
+    subject = f"{argument}: {str(path)!r}"
     file = find_file(argument, path)
     try:
         stored = map_array(file)
     except (OSError, ValueError) as error:
-        raise RequestError(
-            f"{argument}: {str(path)!r} is not a NumPy array file ({error})"
-        ) from None
+        raise RequestError(f"{subject} is not a NumPy array file ({error})") from None
     shape, kind = stored.shape, stored.dtype.kind
     if len(shape) != 3 or shape[2] != 3 or 0 in shape or kind != "f":
         raise RequestError(
-            f"{argument}: {str(path)!r} holds {stored.dtype} {list(shape)}, "
-            "wanted float [H, W, 3]"
+            f"{subject} holds {stored.dtype} {list(shape)}, wanted float [H, W, 3]"
         )
     with np.errstate(over="ignore"):
         array = np.array(stored, np.float32, order="C")
     if not np.isfinite(array).all():
-        raise RequestError(f"{argument}: {str(path)!r} holds NaN or infinity")
+        raise RequestError(f"{subject} holds NaN or infinity")
     return array

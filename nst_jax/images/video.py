@@ -1,4 +1,4 @@
-"""Frames of a film: a folder, a video, an animation, or a still made to move."""
+"""Frames of a film: a folder, a video, an animation, or a still image with motion."""
 
 import dataclasses
 import pathlib
@@ -26,9 +26,9 @@ from nst_jax.images.decoder import (
 )
 from nst_jax.images.io import read_image, resize_image, to_rgb
 
-#: What is opened as a video; all else is a picture, or several of them.
+#: Suffixes of videos. Other files are images or animations.
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
-#: Frames of one swing of "brightness".
+#: Frames of one period of "brightness".
 _PERIOD = 8
 
 
@@ -102,27 +102,27 @@ class Film(ConfigRecord, path="film"):
 
 
 def locate_frame(path: str, frame: int) -> tuple[str, int | None]:
-    """The file that holds a frame, and the frame's place in it if it is a film.
+    """Return the file of a frame, and its index in the file if that is a film.
 
     Args:
-      path: of a picture, a video, an animation or a folder of pictures.
-      frame: from 0.
+      path: an image, a video, an animation or a folder of images.
+      frame: index from 0.
 
     Raises:
-      RequestError: the folder has no such picture.
+      RequestError: the folder has too few images.
     """
     if isinstance(path, ArrayInput):
         return path, None
     folder = find_folder(path)
     if folder is None:
         return path, frame if is_film(path) else None
-    pictures = list_pictures(folder)
-    if frame >= len(pictures):
+    files = list_pictures(folder)
+    if frame >= len(files):
         raise RequestError(
-            f"content: the folder {path!r} holds {len(pictures)} pictures, and frame "
+            f"content: the folder {path!r} holds {len(files)} pictures, and frame "
             f"{frame} was asked for (they are counted from 0)"
         )
-    return str(pathlib.PurePath(path) / pictures[frame]), None
+    return str(pathlib.PurePath(path) / files[frame]), None
 
 
 def find_folder(path: str) -> pathlib.Path | None:
@@ -133,9 +133,9 @@ def find_folder(path: str) -> pathlib.Path | None:
 
 
 def is_film(path: str) -> bool:
-    """Whether a file is a video or an animated picture; false for one that is missing.
+    """Return if a file is a video or an animation; False if it is missing.
 
-    Pages of a TIFF and pictures of an MPO are no frames.
+    A TIFF of several pages and an MPO are no films.
     """
     if not isinstance(path, str) or isinstance(path, ArrayInput):
         return False
@@ -152,17 +152,16 @@ def _is_video(path: str) -> bool:
 
 
 class Video:
-    """A video that is read from its beginning, once where frames are in their order.
+    """A video file, decoded from its beginning, once if frames are read in order.
 
-    Frames are turned and stretched as a player shows them, by the file's display
-    matrix and its sample aspect ratio.
+    The file's display matrix and sample aspect ratio are applied, as players do.
     """
 
     def __init__(self, path: str, argument: str, max_pixels: int = MAX_PIXELS):
-        """Finds the file; `argument` is what messages call it.
+        """Find the file; messages call it `argument`.
 
         Raises:
-          RequestError: there is none.
+          RequestError: the file is missing.
         """
         self._name = f"{argument}: {path!r}"
         self._file = find_file(argument, path)
@@ -170,87 +169,85 @@ class Video:
         self._count = 0
         self._last: Any = None
         self._aspect: Fraction | int = 1
-        self._frames = self._decoded()
+        self._frames = self._decode()
 
     def picture(self, frame: int) -> Image.Image:
-        """A frame, counted from 0, in RGB.
+        """Return the frame of an index from 0, in RGB.
 
         Raises:
           RequestError: the video is broken or has no such frame.
         """
-        if frame < self._count - 1:  # It is behind.
-            self._count, self._frames = 0, self._decoded()
+        if frame < self._count - 1:  # Decode again from the beginning.
+            self._count, self._frames = 0, self._decode()
         try:
-            for picture in self._frames if self._count <= frame else ():
-                self._count, self._last = self._count + 1, picture
-                if self._count > frame:
-                    break
+            while self._count <= frame:
+                self._last = next(self._frames)
+                self._count += 1
+        except StopIteration:
+            raise RequestError(_no_frame(self._name, self._count, frame)) from None
         except (OSError, ValueError, LookupError, EOFError) as error:  # FFmpeg's.
             reason = getattr(error, "strerror", None) or error
             raise RequestError(
                 f"{self._name} is not a video that can be read ({reason})"
             ) from None
-        if self._count <= frame:
-            raise RequestError(_no_frame(self._name, self._count, frame))
         height, width = self._last.height, self._last.width
-        shown = max(1, round(width * self._aspect))
-        check_pixels(self._name, height, max(width, shown), self._max_pixels)
-        picture = self._last.to_image()
-        if shown != width:
-            picture = picture.resize((shown, height), Image.Resampling.LANCZOS)
-        return _turned(picture, self._last)
+        display_width = max(1, round(width * self._aspect))
+        check_pixels(self._name, height, max(width, display_width), self._max_pixels)
+        image = self._last.to_image()
+        if display_width != width:
+            image = image.resize((display_width, height), Image.Resampling.LANCZOS)
+        return _apply_display_matrix(image, self._last)
 
-    def _decoded(self) -> Iterator[Any]:
-        require_extra("video", self._name)
-        import av  # A slow import.
+    def _decode(self) -> Iterator[Any]:
+        import av  # A slow import that only videos need.
 
         with av.open(str(self._file)) as container:
             if container.streams.video:
-                # None or 0 where the file does not say.
+                # None or 0 if the file does not say.
                 self._aspect = container.streams.video[0].sample_aspect_ratio or 1
                 yield from container.decode(video=0)
 
 
-def _turned(picture: Image.Image, frame: Any) -> Image.Image:
-    """The picture of a video frame, turned by the frame's display matrix if any.
+def _apply_display_matrix(image: Image.Image, frame: Any) -> Image.Image:
+    """Turn and mirror a video frame by its display matrix, if it has one.
 
-    A point (x, y) goes to (a·x + c·y, b·x + d·y), y downwards. Quarter turns and
-    mirrors alone are made, as they are all that cameras write.
+    The matrix maps (x, y) to (a·x + c·y, b·x + d·y), y downwards. Only quarter turns
+    and mirrors are supported; cameras write no others.
     """
     matrix = [m for m in frame.side_data if m.type.name == "DISPLAYMATRIX"]
     if not matrix:
-        return picture
+        return image
     a, b, _, c, d, *_ = map(int, np.frombuffer(bytes(matrix[0]), np.int32))
     if abs(b) + abs(c) > abs(a) + abs(d):
-        picture, a, d = picture.transpose(Image.Transpose.TRANSPOSE), c, b
+        image, a, d = image.transpose(Image.Transpose.TRANSPOSE), c, b
     if a < 0:
-        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if d < 0:
-        picture = picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
-    return picture
+        image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    return image
 
 
 class Animation:
-    """An animated GIF, WebP, APNG or AVIF, decoded as `Video` is."""
+    """An animated GIF, WebP, APNG or AVIF, with the interface of `Video`."""
 
     def __init__(self, path: str, argument: str, max_pixels: int = MAX_PIXELS):
-        """Opens the file; `argument` is what messages call it.
+        """Open the file; messages call it `argument`.
 
         Raises:
-          RequestError: there is none, or its pictures are too large.
+          RequestError: the file is missing, or its images are too large.
         """
         self._name = f"{argument}: {path!r}"
         self._decoding = find_file(argument, path), argument, max_pixels
         self._image = open_animation(*self._decoding)
 
     def picture(self, frame: int) -> Image.Image:
-        """A frame, counted from 0, with an alpha channel if the file has one.
+        """Return the frame of an index from 0, with alpha if the file has it.
 
         Raises:
           RequestError: the file is broken or has no such frame.
         """
         with decoding(*self._decoding):
-            # A picture for programs that show no animation is no frame of it.
+            # The image for programs without animation is not a frame.
             first = int(self._image.info.get("default_image", False))
             count: int = getattr(self._image, "n_frames", 1) - first
             if frame >= count:
@@ -269,10 +266,10 @@ def _no_frame(name: str, count: int, frame: int) -> str:
 def open_film(
     path: str, argument: str, max_pixels: int = MAX_PIXELS
 ) -> Video | Animation:
-    """Open a file that `is_film`.
+    """Open a file for which `is_film` holds.
 
     Raises:
-      RequestError: it is missing or broken.
+      RequestError: the file is missing or broken.
     """
     return (Video if _is_video(path) else Animation)(path, argument, max_pixels)
 
@@ -288,28 +285,28 @@ def read_frame(
     video: Video | Animation | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
-    """A frame of a film, or a picture, as `io.read_image` with `fill` gives it.
+    """Return a frame of a film, or an image, as `read_image` with `fill` does.
 
     Args:
-      path: of the file.
-      frame: counted from 0; None for a picture.
-      size: as for `io.read_image`, with the next two.
-      fit: likewise.
-      resample: likewise.
-      argument: what messages call it.
-      video: the file, if it was opened already.
-      max_pixels: as for `io.read_image`.
+      path: file.
+      frame: index from 0; None for an image.
+      size: as for `read_image`, like the next two.
+      fit: see `size`.
+      resample: see `size`.
+      argument: name of the file in errors.
+      video: the file, if it is open.
+      max_pixels: as for `read_image`.
 
     Raises:
       RequestError: the file is missing, broken or has no such frame.
     """
-    kept: dict[str, Any] = {"fit": fit, "resample": resample, "max_pixels": max_pixels}
+    options: dict[str, Any] = {"fit": fit, "resample": resample}
+    options["max_pixels"] = max_pixels
     if frame is None:
-        return read_image(path, size, argument=argument, fill=True, **kept)
+        return read_image(path, size, argument=argument, fill=True, **options)
     film = video or open_film(path, argument, max_pixels)
-    subject = f"{argument}: {path!r}"
-    image = to_rgb(film.picture(frame), subject, fill=True)
+    image = to_rgb(film.picture(frame), f"{argument}: {path!r}", fill=True)
     if size:
         subject = f"{argument}: at size {size}, {path!r}"
-        image = resize_image(image, size, subject=subject, **kept)
+        image = resize_image(image, size, subject=subject, **options)
     return np.asarray(image, np.float32) / 255

@@ -1,7 +1,8 @@
 """Artefacts of an image: frames, grey patches, clipped values, other scales.
 
 Images are clipped to [0, 1] first, as a screen shows them. Exception: `gamut_excess`
-measures the clipped part.
+measures the clipped part. Functions raise `RequestError` for NaN, infinity, wrong
+shapes and images that are too small.
 """
 
 import math
@@ -25,36 +26,21 @@ FLAT, GREY = 0.02, 0.05
 
 
 class BorderError(NamedTuple):
-    """Distance of an image's border from its inside.
-
-    Attributes:
-      error: between the outermost strip and the strip `LAG` further in.
-      floor: the same between strips inside.
-    """
+    """Distance of the border from the inside, and the same between strips inside."""
 
     error: float
     floor: float
 
 
 class ScaleConsistency(NamedTuple):
-    """Similarity of results at two sizes.
-
-    Attributes:
-      rms: root mean square difference, 0 to 1.
-      ssim: structural similarity, at most 1.
-    """
+    """RMS difference, 0 to 1, and structural similarity, at most 1, of two sizes."""
 
     rms: float
     ssim: float
 
 
 class GamutExcess(NamedTuple):
-    """Values of a canvas outside [0, 1].
-
-    Attributes:
-      share: share of the values that are outside.
-      excess: mean distance from [0, 1] over all values.
-    """
+    """Share of the values outside [0, 1], and mean distance from it over all values."""
 
     share: float
     excess: float
@@ -74,9 +60,6 @@ def border_error(image: ArrayLike) -> BorderError:
     of inner strips `LAG` apart. In stationary noise and in a linear gradient,
     error² − floor² is 0 on average. A flat image with a frame lighter by d, `STRIP` to
     `LAG` · `STRIP` pixels wide, has an error of d and a floor of 0.
-
-    Raises:
-      RequestError: wrong shape, a side below `MIN_BORDER_SIDE`, or the image holds NaN.
     """
     image = as_displayed(check_array(image, "image", min_side=MIN_BORDER_SIDE))
     transposed = image.swapaxes(0, 1)
@@ -104,10 +87,6 @@ def scale_consistency(large: ArrayLike, small: ArrayLike) -> ScaleConsistency:
     """Compare a large result [H, W, 3] with a small one [h, w, 3].
 
     The large image is reduced by exact area averages, also where H is no multiple of h.
-
-    Raises:
-      RequestError: wrong shape, NaN, a side of `small` below the window of SSIM, or
-        `large` has fewer rows or columns than `small`.
     """
     large, small = (
         as_displayed(check_array(image, name))
@@ -141,9 +120,6 @@ def grey_patch_share(image: ArrayLike) -> float:
     from the top left into patches of `PATCH_SIDE` pixels; incomplete patches are left
     out. A patch is flat if the root of its mean variance over colours is below `FLAT`.
     It is grey if its three mean colours are within `GREY`; black and white count too.
-
-    Raises:
-      RequestError: wrong shape, a side below `PATCH_SIDE`, or the image holds NaN.
     """
     image = as_displayed(check_array(image, "image", min_side=PATCH_SIDE))
     rows, columns = (side // PATCH_SIDE for side in image.shape[:2])
@@ -155,11 +131,7 @@ def grey_patch_share(image: ArrayLike) -> float:
 
 
 def gamut_excess(canvas: ArrayLike) -> GamutExcess:
-    """Measure how far an optimised canvas [H, W, 3] leaves [0, 1].
-
-    Raises:
-      RequestError: wrong shape, or the canvas holds NaN.
-    """
+    """Measure how far an optimised canvas [H, W, 3] leaves [0, 1]."""
     values = np.asarray(check_array(canvas, "canvas"), np.float64)
     outside = np.abs(values - as_displayed(values))
     return GamutExcess(share=float((outside > 0).mean()), excess=float(outside.mean()))

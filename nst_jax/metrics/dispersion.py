@@ -1,6 +1,7 @@
 """Dispersion across seeds: images that differ in their seed alone.
 
-Images are clipped to [0, 1] first, as a screen shows them.
+Images are clipped to [0, 1] first, as a screen shows them. Functions raise
+`RequestError` for NaN, infinity, wrong shapes and too few members.
 """
 
 import dataclasses
@@ -55,11 +56,7 @@ class VarianceComponents:
 
 
 def mean_image(images: ArrayLike) -> np.ndarray:
-    """Return the mean, float64 [H, W, 3], of images [N, H, W, 3].
-
-    Raises:
-      RequestError: wrong shape, or an image holds NaN.
-    """
+    """Return the mean, float64 [H, W, 3], of images [N, H, W, 3]."""
     images = check_array(images, "images", "N, H, W, 3")
     return sum(map(as_displayed, images), np.zeros(images.shape[1:])) / len(images)
 
@@ -68,9 +65,6 @@ def std_image(images: ArrayLike) -> np.ndarray:
     """Return the standard deviation, float64 [H, W, 3], over images [N, H, W, 3].
 
     The denominator is N − 1.
-
-    Raises:
-      RequestError: wrong shape, fewer than 2 images, or an image holds NaN.
     """
     images = check_array(images, "images", "N, H, W, 3", min_count=2)
     mean = mean_image(images)
@@ -86,10 +80,6 @@ def dispersion(images: ArrayLike, cutoff: float) -> Dispersion:
     Args:
       images: [N, H, W, 3].
       cutoff: boundary of coarse and fine in cycles per pixel; see `band_energies`.
-
-    Raises:
-      RequestError: as for `std_image` and `pairwise_ssim`, or the cutoff is negative or
-        not finite.
     """
     images = check_array(images, "images", "N, H, W, 3", min_count=2)
     check_cutoff(cutoff)
@@ -111,18 +101,8 @@ def dispersion(images: ArrayLike, cutoff: float) -> Dispersion:
 
 
 def coefficient_of_variation(values: ArrayLike) -> Estimate:
-    """Return standard deviation / mean of a loss [N] over members; 0 if all are 0.
-
-    Raises:
-      RequestError: fewer than 2 values, or one is negative or not finite.
-    """
-    losses = np.asarray(values, np.float64)
-    if losses.ndim != 1 or len(losses) < 2:
-        raise RequestError(f"values must be 1-D with 2 or more, got {losses.tolist()}")
-    if not (np.isfinite(losses) & (losses >= 0)).all():
-        raise RequestError(
-            f"values must be finite and not negative, got {losses.tolist()}"
-        )
+    """Return standard deviation / mean of a loss [N] over members; 0 if all are 0."""
+    losses = check_array(np.asarray(values, np.float64), "values", "N", min_count=2)
 
     def statistic(members: np.ndarray) -> float:
         sample = losses[members]
@@ -143,9 +123,6 @@ def variance_components(images: ArrayLike) -> VarianceComponents:
 
     Args:
       images: [S, A, H, W, C], A executions of each of S seeds.
-
-    Raises:
-      RequestError: wrong shape, S or A is less than 2, or an image holds NaN.
     """
     images = check_array(images, "images", "S, A, H, W, C", min_count=2)
     seeds, executions, *shape = images.shape

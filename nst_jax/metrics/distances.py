@@ -1,6 +1,7 @@
 """Distances between images: RMS, SSIM, frequency bands and grid axes.
 
-Images are clipped to [0, 1] first, as a screen shows them.
+Images are clipped to [0, 1] first, as a screen shows them. Functions raise
+`RequestError` for NaN, infinity and shapes or values out of range.
 """
 
 import dataclasses
@@ -10,7 +11,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 from numpy.typing import ArrayLike
 
 from nst_jax.core.errors import RequestError
@@ -51,20 +51,12 @@ class AxisDistances:
 
 
 def rms(a: ArrayLike, b: ArrayLike) -> float:
-    """Return the root mean square difference, 0 to 1, of two images [H, W, 3].
-
-    Raises:
-      RequestError: the shapes differ, or an image holds NaN.
-    """
+    """Return the root mean square difference, 0 to 1, of two images [H, W, 3]."""
     return math.sqrt(np.mean(_difference(a, b) ** 2))
 
 
 def pairwise_rms(images: ArrayLike) -> np.ndarray:
-    """Return the RMS distances [N, N] of images [N, H, W, 3].
-
-    Raises:
-      RequestError: wrong shape, or an image holds NaN.
-    """
+    """Return the RMS distances [N, N] of images [N, H, W, 3]."""
     images = check_array(images, "images", "N, H, W, 3")
     return np.sqrt(squared_distances(images, clip=True) / images[0].size)
 
@@ -103,9 +95,6 @@ def pairwise_ssim(images: ArrayLike) -> np.ndarray:
     similarity", equation 13 with the paper's constants: an 11×11 Gaussian window of
     standard deviation 1.5, K1 = 0.01, K2 = 0.03, range 1. The mean is over channels and
     over positions where the window lies inside the image.
-
-    Raises:
-      RequestError: wrong shape, a side below 11 pixels, or an image holds NaN.
     """
     images = check_array(images, "images", "N, H, W, 3", min_side=SSIM_WINDOW)
     moments = [_local_moments(as_displayed(image)) for image in images]
@@ -138,13 +127,15 @@ def _ssim(a: _LocalMoments, b: _LocalMoments) -> float:
 
 def _window_mean(field: np.ndarray) -> np.ndarray:
     """Return Gaussian-weighted means [H − 10, W − 10, 3] of a field [H, W, 3]."""
+    from scipy import ndimage
+
     edge = SSIM_WINDOW // 2
-    smooth = scipy.ndimage.gaussian_filter(field, _SIGMA, radius=edge, axes=(0, 1))
+    smooth = ndimage.gaussian_filter(field, _SIGMA, radius=edge, axes=(0, 1))
     return smooth[edge:-edge, edge:-edge]
 
 
 def distances_by_axis(
-    distances: np.ndarray, index: ArrayLike, axes: Sequence[str]
+    distances: np.ndarray, index: np.ndarray, axes: Sequence[str]
 ) -> tuple[AxisDistances, ...]:
     """Return the distances of members that differ in one axis only.
 
@@ -156,20 +147,8 @@ def distances_by_axis(
 
     Returns:
       A record for each axis, in their order, and one for all pairs.
-
-    Raises:
-      RequestError: the shapes do not fit, or two members have the same coordinates.
     """
-    index = np.asarray(index, np.int64)
-    count = len(distances)
-    if distances.shape != (count, count) or index.shape != (count, len(axes)):
-        raise RequestError(
-            "distances [N, N], index [N, A] and A axes must fit together, got "
-            f"{list(distances.shape)}, {list(index.shape)} and {len(axes)} axes"
-        )
-    if len(np.unique(index, axis=0)) < count:
-        raise RequestError("index must give each member coordinates of its own")
-    first, second = np.triu_indices(count, 1)
+    first, second = np.triu_indices(len(distances), 1)
     values = distances[first, second]
     strides = np.abs(index[first] - index[second])
     is_single_axis = np.count_nonzero(strides, axis=1) == 1
@@ -211,9 +190,6 @@ def band_energies(difference: np.ndarray, cutoff: float) -> tuple[float, float]:
 
     Returns:
       (low, high), mean squares.
-
-    Raises:
-      RequestError: the cutoff is negative or not finite.
     """
     check_cutoff(cutoff)
     height, width, _ = difference.shape
@@ -259,9 +235,6 @@ def difference_image(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, float]:
 
     Returns:
       (float32 [H, W, 3], the gain).
-
-    Raises:
-      RequestError: the shapes differ, or an image holds NaN.
     """
     difference = _difference(a, b)
     largest = float(np.abs(difference).max())
@@ -285,21 +258,8 @@ def steps_to_loss(losses: ArrayLike, steps: ArrayLike, target: float) -> float |
       losses: [n]; NaN reaches no target.
       steps: [n], ascending.
       target: positive loss.
-
-    Raises:
-      RequestError: the lengths differ, the steps do not ascend, or the target is not
-        positive.
     """
     losses, steps = np.asarray(losses, np.float64), np.asarray(steps, np.float64)
-    if losses.ndim != 1 or losses.shape != steps.shape:
-        raise RequestError(
-            f"losses and steps must be 1-D and of one length, got shapes "
-            f"{losses.shape} and {steps.shape}"
-        )
-    if not (np.diff(steps) > 0).all():
-        raise RequestError(f"steps must ascend, got {steps.tolist()}")
-    if not 0 < target < math.inf:
-        raise RequestError(f"target must be positive and finite, got {target}")
     reached = np.flatnonzero(losses <= target)
     if not len(reached):
         return None

@@ -2,7 +2,8 @@
 
 Quality is measured by the distance to the style and to the content. It says most at
 layers without a loss term: optimised distances are small by construction. Images are
-clipped to [0, 1] first, as a screen shows them.
+clipped to [0, 1] first, as a screen shows them. Functions raise `RequestError` for
+shapes that do not fit, and for layers that are unknown or beyond the image's size.
 """
 
 import functools
@@ -34,11 +35,7 @@ Features = Mapping[str, np.ndarray]
 def extract_features(
     network: Network, image: ArrayLike, layers: Sequence[str]
 ) -> Features:
-    """Return the features [h, w, c] of an image [H, W, 3] by layer.
-
-    Raises:
-      RequestError: a layer is unknown or beyond the image's size.
-    """
+    """Return the features [h, w, c] of an image [H, W, 3] by layer."""
     image = as_picture(image, "image", optimised=True, nan=True)
     return jax.device_get(_features(network, jnp.asarray(image), tuple(layers)))
 
@@ -68,9 +65,6 @@ def sliced_distance(features: np.ndarray, style: np.ndarray) -> float:
     fixed, and the result is the root of the mean over the mean square of the style's
     projections. It is 0 for equal distributions, 1 for zero features and for doubled
     style features. The positions of features and their number do not count.
-
-    Raises:
-      RequestError: the numbers of channels differ, or there are no features.
     """
     ours, theirs = (f.reshape(-1, f.shape[-1]) for f in (features, style))
     if ours.shape[1] != theirs.shape[1] or not ours.size or not theirs.size:
@@ -112,9 +106,6 @@ def self_similarity_distance(features: np.ndarray, content: np.ndarray) -> float
     their program: the mean over j of Σᵢ |Dᵢⱼ / ΣᵢDᵢⱼ − D′ᵢⱼ / ΣᵢD′ᵢⱼ| with the cosine
     distances D and D′ between positions, at most `GRID` along each side. A zero feature
     is at distance 1 from all others. All Dᵢⱼ / ΣᵢDᵢⱼ are 0 for parallel features.
-
-    Raises:
-      RequestError: the heights or widths differ.
     """
     if features.shape[:2] != content.shape[:2]:
         raise RequestError(
@@ -154,10 +145,6 @@ def layer_distances(
 
     Returns:
       Layer -> (distances of features [N, N], distances of Gram matrices [N, N]).
-
-    Raises:
-      RequestError: a layer is unknown or beyond the images' size, or an image holds
-        NaN.
     """
     layers = tuple(layers)
     pairs = [
@@ -181,9 +168,6 @@ def gram_traces(
     `gram` is FFᵀ over the number of positions. The trace is thus the mean over
     positions of the sum of squares over channels. It does not depend on the image size,
     but on contrast and on the unit of the network's input.
-
-    Raises:
-      RequestError: a layer is unknown or beyond the image's size.
     """
     image = as_picture(image, "image", optimised=True)
     pairs = jax.device_get(_features_and_grams(network, image, tuple(layers)))
@@ -195,9 +179,6 @@ def relative_distances(arrays: ArrayLike) -> np.ndarray:
 
     Dimensionless, so layers compare: 0 for equal arrays, √2 for orthogonal arrays of
     one norm, 2 for an array and its negative. Zero arrays are at distance 0.
-
-    Raises:
-      RequestError: there is no array, or one holds NaN.
     """
     arrays = check_array(arrays, "arrays", "N, ...")
     energy = np.mean([np.square(array, dtype=np.float64).sum() for array in arrays])

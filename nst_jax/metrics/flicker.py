@@ -2,6 +2,7 @@
 
 A film is [T, H, W, 3] with at least two frames. Frames are clipped to [0, 1] first, as
 a screen shows them. Sums are in float64, over one frame or one row of pixels at a time.
+Functions raise `RequestError` for NaN, infinity and wrong or unequal shapes.
 """
 
 import dataclasses
@@ -48,9 +49,6 @@ def flicker(
       contents: [T, H, W, 3], the content image of each frame.
       motion: [T, 2] integers, compensated in both; see `align_frames`. None for a
         static camera.
-
-    Raises:
-      RequestError: the shapes differ, an image holds NaN, or as for `align_frames`.
     """
     frames, contents = check_same_shape(
         "T, H, W, 3", min_count=2, frames=frames, contents=contents
@@ -69,21 +67,13 @@ def flicker(
 
 
 def mean_change(frames: ArrayLike) -> float:
-    """Return the mean absolute difference, 0 to 1, of consecutive frames.
-
-    Raises:
-      RequestError: `frames` is no film [T, H, W, 3].
-    """
+    """Return the mean absolute difference, 0 to 1, of consecutive frames."""
     film = check_array(frames, "frames", "T, H, W, 3", min_count=2)
     return float(np.mean([change.mean() for change in _changes(film)]))
 
 
 def flicker_map(frames: ArrayLike) -> np.ndarray:
-    """Return the mean absolute change [H, W] of each pixel; its mean is `mean_change`.
-
-    Raises:
-      RequestError: `frames` is no film [T, H, W, 3].
-    """
+    """Return the mean absolute change [H, W] by pixel; its mean is `mean_change`."""
     film = check_array(frames, "frames", "T, H, W, 3", min_count=2)
     total = sum(_changes(film), np.zeros(film.shape[1:]))
     return total.mean(2) / (len(film) - 1)
@@ -100,9 +90,6 @@ def temporal_spectrum(frames: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     Returns:
       (frequencies [T // 2 + 1] in cycles per frame, from 0 to at most ½, and power).
       The power at frequency 0, the mean, is set to 0.
-
-    Raises:
-      RequestError: `frames` is no film [T, H, W, 3].
     """
     film = check_array(frames, "frames", "T, H, W, 3", min_count=2)
     count, height = film.shape[:2]
@@ -169,9 +156,6 @@ def side_by_side(contents: ArrayLike, frames: ArrayLike) -> tuple[np.ndarray, fl
 
     Returns:
       (float32 [T, H, 3W, 3] in [0, 1], the gain).
-
-    Raises:
-      RequestError: the shapes differ, or an image holds NaN.
     """
     frames, contents = check_same_shape(
         "T, H, W, 3", min_count=2, frames=frames, contents=contents

@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import scipy
 from numpy.typing import ArrayLike
 
 from nst_jax.core.errors import RequestError
+from nst_jax.metrics.validation import check_array, check_same_shape
 
 #: Coverage of the intervals.
 CONFIDENCE = 0.95
@@ -111,17 +111,11 @@ def mean_of_pairs(
         pair has NaN or infinity.
     """
     matrix = np.array(matrix, np.float64)
-    count = len(matrix) if matrix.ndim else 0
-    if count < 2 or matrix.shape != (count, count):
-        raise RequestError(
-            f"matrix must be of shape [N, N] with N at least 2, got "
-            f"{list(matrix.shape)}"
-        )
+    check_array(matrix, "matrix", "N, N", min_count=2)
     np.fill_diagonal(matrix, 0)
-    if not np.isfinite(matrix).all():
-        raise RequestError("matrix holds NaN or infinity, must be finite")
     if not np.allclose(matrix, matrix.T, rtol=0, atol=1e-6 * np.abs(matrix).max()):
         raise RequestError("matrix must be symmetric")
+    count = len(matrix)
     rows = matrix.sum(1)
     value = transform(rows.sum() / (count * (count - 1)))
     if count < MIN_MEMBERS:
@@ -153,21 +147,17 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> RankCorrelation:
       RequestError: the lengths differ, n is less than 3, a value is NaN or infinite,
         or x or y is constant.
     """
+    from scipy import stats
+
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    if x.ndim != 1 or x.shape != y.shape or len(x) < 3:
-        raise RequestError(
-            f"x and y must be 1-D and of one length, at least 3, got shapes "
-            f"{x.shape} and {y.shape}"
-        )
+    x, y = check_same_shape("N", min_count=3, x=x, y=y)
     for name, values in (("x", x), ("y", y)):
-        if not np.isfinite(values).all():
-            raise RequestError(f"{name} holds NaN or infinity, must be finite")
         if np.ptp(values) == 0:
             raise RequestError(f"{name} must not be constant, got {values[0]}")
-    x_ranks, y_ranks = scipy.stats.rankdata(x), scipy.stats.rankdata(y)
+    x_ranks, y_ranks = stats.rankdata(x), stats.rankdata(y)
     rho = float(np.corrcoef(x_ranks, y_ranks)[0, 1])
     # Ranks are halves of integers, so equal sums of products are equal in floats too.
-    test = scipy.stats.permutation_test(
+    test = stats.permutation_test(
         (x_ranks,),
         lambda ranks, axis: (ranks * y_ranks).sum(axis),
         permutation_type="pairings",
@@ -181,10 +171,12 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> RankCorrelation:
 def _fisher_interval(rho: float, count: int) -> Estimate:
     if count <= 3:
         return Estimate(rho)
+    from scipy import stats
+
     limit = 1 - 6 / (count**3 - count)
     z = math.atanh(min(max(rho, -limit), limit))
     error = math.sqrt((1 + rho**2 / 2) / (count - 3))
-    half = scipy.stats.norm.ppf((1 + CONFIDENCE) / 2) * error
+    half = stats.norm.ppf((1 + CONFIDENCE) / 2) * error
     return Estimate(rho, min(math.tanh(z - half), rho), max(math.tanh(z + half), rho))
 
 
@@ -202,7 +194,9 @@ def _student_interval(
         return Estimate(value, math.exp(log.low), math.exp(log.high))
     if not np.isfinite(values).all():
         return Estimate(value)
+    from scipy import stats
+
     count = len(values)
     error = math.sqrt((count - 1) * values.var())
-    half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
     return Estimate(value, value - half, value + half)

@@ -20,8 +20,8 @@ def check_array(
     Args:
       values: floats, or uint8 and uint16, which become floats in [0, 1].
       name: argument name for the error.
-      shape: axes, such as "N, H, W, 3". A number is an exact length; a final "..."
-        stands for any further axes.
+      shape: axes, such as "N, H, W, 3". A number is an exact length, equal letters
+        are equal lengths, and a final "..." stands for any further axes.
       min_count: least length of the first axis.
       min_side: least length of the axes H and W.
 
@@ -32,10 +32,15 @@ def check_array(
     axes = shape.removesuffix(", ...").split(", ")
     minima = {axes[0]: min_count} | {"H": min_side, "W": min_side}
     fits = array.ndim == len(axes) or (shape.endswith("...") and array.ndim > len(axes))
+    lengths = {axis: int(axis) for axis in axes if axis.isdigit()}
     for axis, length in zip(axes, array.shape, strict=False):
-        fits &= length == int(axis) if axis.isdigit() else length >= minima.get(axis, 1)
+        fits &= length == lengths.setdefault(axis, max(length, minima.get(axis, 1)))
     if not fits or array.size == 0:
-        bounds = [f"{a} at least {minima[a]}" for a in axes if minima.get(a, 1) > 1]
+        bounds = [
+            f"{axis} at least {minima[axis]}"
+            for axis in dict.fromkeys(axes)
+            if minima.get(axis, 1) > 1
+        ]
         raise RequestError(
             f"{name} must be of shape [{shape}]{' with ' if bounds else ''}"
             f"{' and '.join(bounds)}, got {list(array.shape)}"

@@ -175,7 +175,7 @@ def test_a_result_is_written_clipped_and_black_where_it_is_nan(tmp_path):
         ("x.png", (PICTURE * 255,), "image must be on a scale"),
         ("x.png", (PICTURE[..., 0],), "image must be a picture"),
         ("x.png", (PICTURE, np.ones((20, 24))), "alpha must be of the image's shape"),
-        ("x.nothing", (PICTURE,), "no ending of a picture"),
+        ("x.nothing", (PICTURE,), "suffix of an image format"),
     ],
 )
 def test_what_is_no_picture_is_not_written(tmp_path, name, arguments, says):

@@ -8,8 +8,8 @@ import nst_jax
 from configs.transfer import get_config
 from nst_jax.images.colour import (
     COLOURS,
-    LEAST_VARIANCE,
     MAPS,
+    MIN_VARIANCE,
     luma,
     match_moments,
     prepare,
@@ -144,7 +144,7 @@ def test_rounding_is_not_blown_up_to_colour(colour: str):
     _, (style,) = prepare(colour, CONTENT, (grey,))
     spread = moments(CONTENT)[1].trace()
     weakest = np.linalg.eigvalsh(moments(style)[1])[0]
-    assert weakest < 2 * spread * 1e-3**2 / LEAST_VARIANCE
+    assert weakest < 2 * spread * 1e-3**2 / MIN_VARIANCE
 
 
 # Luma and chroma.

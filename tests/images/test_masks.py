@@ -22,7 +22,6 @@ from nst_jax.images.masks import (
     frozen_pixels,
     label_regions,
     read_mask,
-    regions,
 )
 from nst_jax.launch.runner import execute
 from nst_jax.losses.guides import PROPAGATIONS
@@ -41,6 +40,10 @@ def painted(height, width, left, right, cut):
 def save(path, array):
     Image.fromarray(np.round(255 * array).astype(np.uint8)).save(path)
     return str(path)
+
+
+def regions(masks, shapes, names):
+    return label_regions(masks, names).shares(shapes)
 
 
 # Regions of arrays.

@@ -249,26 +249,6 @@ def test_losses_without_a_logarithm_give_the_later_look():
             lambda: band_energies(A, -0.1),
             "cutoff must be finite and not negative, got -0.1",
         ),
-        (
-            lambda: distances_by_axis(np.eye(2), np.eye(2), "a"),
-            r"\[2, 2\], \[2, 2\] and 1 axes",
-        ),
-        (
-            lambda: distances_by_axis(np.eye(2), [[1], [1]], "a"),
-            "coordinates of its own",
-        ),
-        (
-            lambda: steps_to_loss([1, 2], [1], 1),
-            r"one length, got shapes \(2,\) and \(1,\)",
-        ),
-        (
-            lambda: steps_to_loss([2, 1], [1, 1], 1),
-            r"steps must ascend, got \[1.0, 1.0\]",
-        ),
-        (
-            lambda: steps_to_loss([2, 1], [0, 1], 0),
-            "target must be positive and finite",
-        ),
     ],
 )
 def test_what_cannot_be_measured_is_refused(call, sentence: str):

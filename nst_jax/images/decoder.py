@@ -56,7 +56,7 @@ def _natural_order(name: str) -> tuple[list[str | int], str]:
 
 
 def is_animated(path: pathlib.Path) -> bool:
-    """Return if a file is an animated GIF, WebP, APNG or AVIF."""
+    """Return whether a file is an animated GIF, WebP, APNG or AVIF."""
     try:
         with pillow_limit(None), Image.open(path, formats=ANIMATED) as image:
             return getattr(image, "is_animated", False)

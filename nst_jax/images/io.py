@@ -154,14 +154,9 @@ def resize_array(
 
 
 def read_alpha(path: str | pathlib.Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Return the opacity of an image that `read_image` can read.
+    """Return the opacity of a file that `read_image` can read.
 
-    Args:
-      path: see `paths.find_file`.
-      shape: (H, W, ...) to resize to.
-
-    Returns:
-      float32 [H, W] from 0 to 1; None for an opaque image.
+    The result is float32 [H, W], from 0 to 1, of a shape (H, W, ...); None if opaque.
     """
     with warnings.catch_warnings(), pillow_limit(None):
         warnings.simplefilter("ignore")
@@ -182,15 +177,11 @@ def resize_alpha(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray | Non
 
 
 def to_rgb(image: Image.Image, subject: str, *, fill: bool) -> Image.Image:
-    """Convert an image of `decoder.decode_upright` to 8-bit sRGB.
-
-    Args:
-      image: of any mode of 8 bits.
-      subject: beginning of an error message.
-      fill: as for `read_image`.
+    """Convert an image of `decode_upright` to 8-bit sRGB; `fill` as for `read_image`.
 
     Raises:
-      RequestError: `fill` is set and no pixel is visible.
+      RequestError: `fill` is set and no pixel is visible. The message begins with
+        `subject`.
     """
     if image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -273,7 +264,7 @@ def save_image(
 
 
 def is_complete_png(path: pathlib.Path) -> bool:
-    """Return if a file exists and is a complete PNG."""
+    """Return whether a file exists and is a complete PNG."""
     try:
         with Image.open(path, formats=("PNG",)) as image:
             image.verify()

@@ -49,12 +49,12 @@ class Labels:
 
     @property
     def unstyled(self) -> dict[str, float]:
-        """Regions of the first mask that no other mask has: colour -> area share."""
-        first, *others = self.maps
+        """Regions of the content that no style has: colour -> share of the area."""
+        content, *styles = self.maps
         return {
-            "#{:02x}{:02x}{:02x}".format(*colour): float((first == region).mean())
+            "#{:02x}{:02x}{:02x}".format(*colour): float((content == region).mean())
             for region, colour in enumerate(self.colours.tolist())
-            if not any((other == region).any() for other in others)
+            if not any((style == region).any() for style in styles)
         }
 
     def shares(self, shapes: Sequence[tuple[int, ...]]) -> tuple[np.ndarray, ...]:
@@ -122,12 +122,10 @@ def label_regions(masks: Sequence[np.ndarray], names: Sequence[str]) -> Labels:
 def _region_colours(
     pixels: np.ndarray, flat: np.ndarray, palette: np.ndarray
 ) -> np.ndarray:
-    """Return the packed colour of each pixel's region [h, w].
+    """Return the packed colour of the region of each pixel of a mask [h, w, 3].
 
-    Args:
-      pixels: [h, w, 3].
-      flat: flat colours [N, 3] of the mask.
-      palette: colours [P, 3] of the styles' regions.
+    `flat` [N, 3] are the flat colours of the mask, `palette` [P, 3] the colours of the
+    styles' regions.
     """
     nearest = _nearest(flat, palette, np.full(len(palette), TOLERANCE))
     regions = np.where((nearest >= 0)[:, None], palette[nearest], flat)
@@ -173,7 +171,7 @@ def _nearest(
 
 
 def _is_blend(colour: np.ndarray, colours: np.ndarray) -> bool:
-    """Return if a colour is, within `TOLERANCE`, a mixture of two of some colours."""
+    """Return whether a colour is, within `TOLERANCE`, a mixture of two of some colours."""
     starts = colours[:, None]
     lines = colours - starts
     lengths = np.maximum((lines**2).sum(-1), 1)
@@ -183,11 +181,7 @@ def _is_blend(colour: np.ndarray, colours: np.ndarray) -> bool:
 
 
 def _flat_colours(pixels: np.ndarray, name: str) -> np.ndarray:
-    """Return the flat colours [N, 3] of a mask [h, w, 3], the most frequent first.
-
-    Raises:
-      RequestError: there are too many, or few pixels have one.
-    """
+    """Return the flat colours [N, 3] of a mask [h, w, 3], the most frequent first."""
     window = (3, 3, 1)
     spread = scipy.ndimage.maximum_filter(pixels, window, mode="nearest")
     spread -= scipy.ndimage.minimum_filter(pixels, window, mode="nearest")
@@ -247,11 +241,8 @@ def frozen_pixels(mask: np.ndarray, shape: tuple[int, ...], name: str) -> np.nda
 
     Args:
       mask: the mask.
-      shape: shape of the image, (H, W) first.
+      shape: shape of the image, (H, W) first. Other proportions raise RequestError.
       name: name of the mask in errors.
-
-    Raises:
-      RequestError: the mask has other proportions than the image.
     """
     _check_proportions(mask, shape, name)
     return _coverage(np.all(mask >= 0.5, -1), shape)[..., None] >= 0.5

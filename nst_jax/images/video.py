@@ -133,7 +133,7 @@ def find_folder(path: str) -> pathlib.Path | None:
 
 
 def is_film(path: str) -> bool:
-    """Return if a file is a video or an animation; False if it is missing.
+    """Return whether a file is a video or an animation; False if it is missing.
 
     A TIFF of several pages and an MPO are no films.
     """
@@ -158,11 +158,7 @@ class Video:
     """
 
     def __init__(self, path: str, argument: str, max_pixels: int = MAX_PIXELS):
-        """Find the file; messages call it `argument`.
-
-        Raises:
-          RequestError: the file is missing.
-        """
+        """Find the file, which messages call `argument`."""
         self._name = f"{argument}: {path!r}"
         self._file = find_file(argument, path)
         self._max_pixels = max_pixels
@@ -172,7 +168,7 @@ class Video:
         self._frames = self._decode()
 
     def picture(self, frame: int) -> Image.Image:
-        """Return the frame of an index from 0, in RGB.
+        """Return the frame of an index from 0 in RGB.
 
         Raises:
           RequestError: the video is broken or has no such frame.
@@ -231,11 +227,7 @@ class Animation:
     """An animated GIF, WebP, APNG or AVIF, with the interface of `Video`."""
 
     def __init__(self, path: str, argument: str, max_pixels: int = MAX_PIXELS):
-        """Open the file; messages call it `argument`.
-
-        Raises:
-          RequestError: the file is missing, or its images are too large.
-        """
+        """Open the file, which messages call `argument`."""
         self._name = f"{argument}: {path!r}"
         self._decoding = find_file(argument, path), argument, max_pixels
         self._image = open_animation(*self._decoding)
@@ -266,11 +258,7 @@ def _no_frame(name: str, count: int, frame: int) -> str:
 def open_film(
     path: str, argument: str, max_pixels: int = MAX_PIXELS
 ) -> Video | Animation:
-    """Open a file for which `is_film` holds.
-
-    Raises:
-      RequestError: the file is missing or broken.
-    """
+    """Open a file for which `is_film` holds."""
     return (Video if _is_video(path) else Animation)(path, argument, max_pixels)
 
 
@@ -287,18 +275,12 @@ def read_frame(
 ) -> np.ndarray:
     """Return a frame of a film, or an image, as `read_image` with `fill` does.
 
-    Args:
-      path: file.
+    Args, apart from those of `read_image`:
       frame: index from 0; None for an image.
-      size: as for `read_image`, like the next two.
-      fit: see `size`.
-      resample: see `size`.
-      argument: name of the file in errors.
       video: the file, if it is open.
-      max_pixels: as for `read_image`.
 
     Raises:
-      RequestError: the file is missing, broken or has no such frame.
+      RequestError: as for `read_image`, or the film has no such frame.
     """
     options: dict[str, Any] = {"fit": fit, "resample": resample}
     options["max_pixels"] = max_pixels

@@ -150,21 +150,16 @@ def growth(steps: ArrayLike, distances: ArrayLike) -> Growth | None:
 
     - The phase starts at the first distance that is not zero. A later distance that is
       zero or not finite ends the record.
-    - The plateau is the median distance in the last quarter of the steps, which is
-      robust to single records.
-    - The phase ends at the last step before the distance is within a factor of 2 of the
-      plateau. A logistic curve has lost half of its rate there. Growth that has not
-      saturated thus loses only the end of the line.
+    - The plateau is the median distance in the last quarter of the steps. The phase
+      ends at the last step before the distance is within a factor of 2 of the plateau,
+      where a logistic curve has lost half of its rate.
     - A phase that is not one line is cut to its longest initial part that is. Two
       halves of one line differ in slope by at most `MAX_ERRORS` standard errors or the
-      share `MAX_BEND`. The rate is then that of the first of several regimes, a few
-      percent off because of a point or two of the second.
+      share `MAX_BEND`.
 
-    A distance above its plateau decays, and its phase ends at twice the plateau. The
-    plateau can be the rounding noise of two computations of one minimum.
-
-    Noise towards the plateau ends the phase early and biases the rate towards 0: by
-    about a fifth of the error for noise of 30 % per record.
+    A distance above its plateau decays, and its phase ends at twice the plateau. Noise
+    towards the plateau ends the phase early and biases the rate towards 0: by about a
+    fifth of the error for noise of 30 % per record.
 
     Args:
       steps: [n] ascending integers.
@@ -199,7 +194,7 @@ def growth(steps: ArrayLike, distances: ArrayLike) -> Growth | None:
 
 
 def _is_line(times: np.ndarray, heights: np.ndarray) -> bool:
-    """Return if points are on one line, by a fit of two lines that meet in the middle.
+    """Return whether points are on one line, by a fit of two lines that meet in the middle.
 
     The noise is the median distance of a point from the line through its neighbours. A
     median is robust to the kink.

@@ -171,7 +171,7 @@ def _nearest(
 
 
 def _is_blend(colour: np.ndarray, colours: np.ndarray) -> bool:
-    """Return whether a colour is, within `TOLERANCE`, a mixture of two of some colours."""
+    """Return whether a colour is a mixture of two others, within `TOLERANCE`."""
     starts = colours[:, None]
     lines = colours - starts
     lengths = np.maximum((lines**2).sum(-1), 1)

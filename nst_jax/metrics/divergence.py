@@ -194,7 +194,7 @@ def growth(steps: ArrayLike, distances: ArrayLike) -> Growth | None:
 
 
 def _is_line(times: np.ndarray, heights: np.ndarray) -> bool:
-    """Return whether points are on one line, by a fit of two lines that meet in the middle.
+    """Return whether points are on one line, by a fit of two lines that meet halfway.
 
     The noise is the median distance of a point from the line through its neighbours. A
     median is robust to the kink.

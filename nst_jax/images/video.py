@@ -195,6 +195,7 @@ class Video:
         return _apply_display_matrix(image, self._last)
 
     def _decode(self) -> Iterator[Any]:
+        require_extra("video", self._name)
         import av  # A slow import that only videos need.
 
         with av.open(str(self._file)) as container:

@@ -302,14 +302,14 @@ def test_frames_of_a_folder_are_in_natural_order(tmp_path):
 def test_a_video_is_decoded_once(footage, monkeypatch):
     """Frames in their order; a frame again is there, one before begins anew."""
     folder, pictures = footage
-    decoded, count = Video._decoded, []
+    decoded, count = Video._decode, []
 
     def counted(self):
         for frame in decoded(self):
             count.append(frame)
             yield frame
 
-    monkeypatch.setattr(Video, "_decoded", counted)
+    monkeypatch.setattr(Video, "_decode", counted)
     axes = (nst_jax.Vary("size", (48, 64)), nst_jax.Frames(4))
     nst_jax.build(experiment(str(folder / "clip.mp4"), axes=axes[1:]))
     assert len(count) == 4

@@ -126,7 +126,11 @@ def _format_rms(divergences: Sequence[Divergence]) -> str:
 
 def _first_difference(divergences: Sequence[Divergence]) -> tuple[str, int] | None:
     """("at", first differing step), or "by" if the step before was not recorded."""
-    differing = [(d.first_difference, d.steps) for d in divergences if d.first_difference is not None]
+    differing = [
+        (d.first_difference, d.steps)
+        for d in divergences
+        if d.first_difference is not None
+    ]
     if not differing:
         return None
     step, steps = min(differing)

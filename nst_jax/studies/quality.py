@@ -6,14 +6,18 @@ import numpy as np
 
 from nst_jax.losses import Photorealism
 from nst_jax.metrics.artefacts import (
+    MIN_BORDER_SIDE,
     PATCH_SIDE,
     border_error,
     gamut_excess,
     grey_patch_share,
-    MIN_BORDER_SIDE,
+)
+from nst_jax.metrics.feature_distances import (
+    content_distance,
+    extract_features,
+    style_distance,
 )
 from nst_jax.metrics.photorealism import edge_distortion
-from nst_jax.metrics.feature_distances import content_distance, extract_features, style_distance
 from nst_jax.metrics.statistics import Estimate, jackknife
 from nst_jax.models.layers import smallest_side
 from nst_jax.studies.formatting import format_estimate

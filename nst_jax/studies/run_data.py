@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nst_jax.metrics.dispersion import SSIM_WINDOW, Dispersion, dispersion
-from nst_jax.metrics.distances import CUTOFF
+from nst_jax.metrics.dispersion import Dispersion, dispersion
+from nst_jax.metrics.distances import CUTOFF, SSIM_WINDOW
 from nst_jax.metrics.statistics import MIN_MEMBERS
 from nst_jax.models.vgg import Network
 

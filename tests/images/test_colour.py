@@ -233,7 +233,7 @@ def test_a_result_of_another_shape_is_refused():
         ("fit", "wide", "fit must be one of \\('long', 'short', 'area'\\), got 'wide'"),
         ("style_scale", 0.0, "style_scale must be above 0 and at most 100, got 0.0"),
         ("style_scale", float("nan"), "style_scale must be above 0 .* got nan"),
-        ("style_scale", "2", "style_scale must be of type .* got '2'"),
+        ("style_scale", "2", "style_scale must be a number, got '2'"),
     ],
 )
 def test_an_experiment_says_what_is_wrong(field: str, value: object, sentence: str):

@@ -283,7 +283,7 @@ def test_an_opaque_picture_has_no_alpha(files, tmp_path):
         (lambda: nst_jax.Masks(propagation="outside"), "did you mean 'inside'"),
         (
             lambda: nst_jax.Masks("a.png", (1,)),
-            "masks.styles holds 1, which is not a path",
+            r"masks.styles\[0\] must be a string, got 1",
         ),
         (
             lambda: nst_jax.Masks(freeze="missing.png"),

@@ -88,9 +88,9 @@ def test_a_still_is_the_picture_itself():
     ("fields", "sentence"),
     [
         (("shifd", 1.0), "film.motion must be one of .* got 'shifd'.*'shift'"),
-        (("shift", -1.0), "film.amount must be from 0 to 10000, got -1.0"),
-        (("shift", math.nan), "film.amount must be from 0 to 10000, got nan"),
-        (("shift", 1e30), "film.amount must be from 0 to 10000, got 1e"),
+        (("shift", -1.0), "film.amount must be from 0 to 10,000, got -1.0"),
+        (("shift", math.nan), "film.amount must be from 0 to 10,000, got nan"),
+        (("shift", 1e30), "film.amount must be from 0 to 10,000, got 1e"),
         (("shift", 0.0), "film.amount goes with a motion .* 'shift' and amount 0.0"),
         (("still", 0.1), "film.amount goes with a motion .* 'still' and amount 0.1"),
     ],
@@ -410,7 +410,7 @@ def test_a_frame_starts_from_the_one_before_or_from_noise():
             {"kind": "style", "per_frame": "noise"},
             "needs a canvas.kind of .*'previous'",
         ),
-        ({"ulps": 1001}, "canvas.ulps must be from −1000 to 1000, got 1001"),
+        ({"ulps": 1001}, "canvas.ulps must be from -1,000 to 1,000, got 1001"),
         ({"kind": "previus"}, "canvas.kind must be one of .*'previous'"),
     ],
 )

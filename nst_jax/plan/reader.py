@@ -116,7 +116,7 @@ class Reader:
             self.inputs.append(Input("weights", path, self._sha256(file)))
             return file, self.inputs[-1].sha256
 
-        file, sha256 = self._cached(("weights", path), read)
+        file, sha256 = self.cached(("weights", path), read)
         device = backend, jax.config.jax_default_device  # type: ignore[attr-defined]
         base = _load_network(file, sha256, fields["numerics"].convolution, device)
         return base.with_options(**fields)
@@ -125,7 +125,7 @@ class Reader:
         """Return the content image of an experiment's frame; size 0 is its own size."""
         number, motion = experiment.frame, experiment.film
         source = experiment.content, number
-        path, position = self._cached(
+        path, position = self.cached(
             ("source", *source), lambda: video.locate_frame(*source)
         )
         is_moving = motion.motion != "still"
@@ -147,7 +147,7 @@ class Reader:
             return self._record(role, path, motion.frame(image, number))
 
         key = role, path, experiment.size, experiment.fit, experiment.resample
-        return self._cached((*key, is_moving and dataclasses.astuple(motion)), read)
+        return self.cached((*key, is_moving and dataclasses.astuple(motion)), read)
 
     def picture(
         self, role: str, experiment: Experiment, path: str, *, style: bool = False
@@ -167,7 +167,7 @@ class Reader:
             return self._record(role, path, image)
 
         key = role, path, side, experiment.fit, experiment.resample
-        return self._cached(key, read)
+        return self.cached(key, read)
 
     def canvas(self, experiment: Experiment) -> np.ndarray | None:
         """Return the starting image of `canvas.kind="file"`: a picture or a `.npy`."""
@@ -182,12 +182,12 @@ class Reader:
             return self._record(role, path, io.read_array(path, argument=role))
 
         if isinstance(path, ArrayInput) or pathlib.Path(path).suffix == ".npy":
-            return self._cached((role, path), read)
+            return self.cached((role, path), read)
         return self.picture(role, experiment, path)
 
     def mask(self, role: str, path: str, max_pixels: int) -> np.ndarray:
         """Return a mask [h, w, 3] at its own size."""
-        return self._cached(
+        return self.cached(
             (role, path),
             lambda: self._record(role, path, masks.read_mask(path, role, max_pixels)),
         )
@@ -259,7 +259,7 @@ class Reader:
           RequestError: the image is fully transparent.
         """
         index = self.input_index(image)
-        return self._cached(("alpha", index), lambda: self._read_alpha(index, image))
+        return self.cached(("alpha", index), lambda: self._read_alpha(index, image))
 
     def _read_alpha(self, index: int, image: np.ndarray) -> np.ndarray | None:
         path = self.inputs[index].path
@@ -286,11 +286,12 @@ class Reader:
         self, path: str, max_pixels: int = MAX_PIXELS
     ) -> video.Video | video.Animation:
         """Return a video, opened at its first use with a limit on its pixels."""
-        return self._cached(
+        return self.cached(
             ("film", path), lambda: video.open_film(path, "content", max_pixels)
         )
 
-    def _cached(self, key: Hashable, read: Callable[[], Any]) -> Any:
+    def cached(self, key: Hashable, read: Callable[[], Any]) -> Any:
+        """Return what `read` returned for this key the first time."""
         if key not in self._cache:
             self._cache[key] = read()
         return self._cache[key]

@@ -2,8 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from nst_jax.config.experiment import Experiment, Member
 from nst_jax.config.jsonable import to_jsonable
@@ -40,18 +39,17 @@ def read_stages(
       resized: whether each member's last content image is resized; a size is rounded,
         and may differ from the image's own by a pixel.
     """
-    scenes = _SceneReader(reader)
     # Coarser stages read the same files, so their inputs are not recorded.
-    coarse_scenes = _SceneReader(reader.for_coarser_stages())
+    coarse_reader = reader.for_coarser_stages()
     stages = []
     for member, is_resized in zip(members, resized, strict=True):
         *coarser, last = member.experiment.stages()
-        read = [(stage, coarse_scenes.read(stage)) for stage in coarser]
+        read = [(stage, _read_scene(coarse_reader, stage)) for stage in coarser]
         as_read = last
         if not is_resized:
             style_size = last.style_size or last.size
             as_read = dataclasses.replace(last, size=0, style_size=style_size)
-        read.append((last, scenes.read(as_read)))
+        read.append((last, _read_scene(reader, as_read)))
         stages.append(
             [
                 (dataclasses.replace(member, experiment=experiment), scene)
@@ -61,52 +59,39 @@ def read_stages(
     return stages
 
 
-class _SceneReader:
-    """Reads scenes; those of two members share the arrays that are equal."""
-
-    def __init__(self, reader: Reader):
-        self._reader = reader
-        self._cache: dict[Hashable, Any] = {}
-
-    def _cached(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        if key not in self._cache:
-            self._cache[key] = make()
-        return self._cache[key]
-
-    def read(self, experiment: Experiment) -> Scene:
-        """Return the images of an experiment."""
-        reader = self._reader
-        original = reader.content(experiment)
-        originals = tuple(
-            reader.picture(f"styles[{i}]", experiment, path, style=True)
-            for i, path in enumerate(experiment.styles)
-        )
-        images = (original, *originals)
-        ids = tuple(map(id, images))
-        masks = json.dumps(to_jsonable(experiment.masks))
-        content, styles = self._cached(
-            ("colour", experiment.colour, ids),
-            lambda: colour.prepare(
-                experiment.colour, original, originals, list(map(reader.alpha, images))
-            ),
-        )
-        canvas = reader.canvas(experiment)
-        if canvas is not None:
-            canvas = colour.prepare_canvas(experiment.colour, canvas)
-        return Scene(
-            content=content,
-            styles=styles,
-            original=original,
-            alpha=reader.alpha(original),
-            regions=self._cached(
-                ("regions", masks, ids),
-                lambda: reader.regions(experiment, original, originals),
-            ),
-            frozen=self._cached(
-                ("frozen", masks, id(original)),
-                lambda: reader.frozen(experiment, original),
-            ),
-            canvas=canvas,
-            content_input=reader.input_index(original),
-            style_inputs=tuple(map(reader.input_index, originals)),
-        )
+def _read_scene(reader: Reader, experiment: Experiment) -> Scene:
+    """Return the images of an experiment; scenes share the arrays that are equal."""
+    original = reader.content(experiment)
+    originals = tuple(
+        reader.picture(f"styles[{i}]", experiment, path, style=True)
+        for i, path in enumerate(experiment.styles)
+    )
+    images = (original, *originals)
+    ids = tuple(map(id, images))
+    masks = json.dumps(to_jsonable(experiment.masks))
+    content, styles = reader.cached(
+        ("colour", experiment.colour, ids),
+        lambda: colour.prepare(
+            experiment.colour, original, originals, list(map(reader.alpha, images))
+        ),
+    )
+    canvas = reader.canvas(experiment)
+    if canvas is not None:
+        canvas = colour.prepare_canvas(experiment.colour, canvas)
+    return Scene(
+        content=content,
+        styles=styles,
+        original=original,
+        alpha=reader.alpha(original),
+        regions=reader.cached(
+            ("regions", masks, ids),
+            lambda: reader.regions(experiment, original, originals),
+        ),
+        frozen=reader.cached(
+            ("frozen", masks, id(original)),
+            lambda: reader.frozen(experiment, original),
+        ),
+        canvas=canvas,
+        content_input=reader.input_index(original),
+        style_inputs=tuple(map(reader.input_index, originals)),
+    )

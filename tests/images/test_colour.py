@@ -1,4 +1,4 @@
-"""Whose colours: statistics by closed forms, luma and chroma by the matrices of YUV."""
+"""Colour control: statistics by closed forms, luma and chroma by YUV matrices."""
 
 import numpy as np
 import pytest

@@ -21,7 +21,7 @@ def transparent(path: pathlib.Path, shape: tuple[int, int]) -> list[bool]:
 
 @pytest.mark.parametrize("key", [0, 1, 255, 256, 20000, 65535])
 def test_16_bit_grey_is_transparent_where_the_key_is(tmp_path, key: int):
-    """Of 16 bits too: neither the upper nor the lower byte alone decides."""
+    """Both bytes count: neither the upper nor the lower byte alone decides."""
     values = np.uint16([[0, 1, 2, 255, 256, 257, 20000, 20001, 65534, 65535]])
     trns = struct.pack(">H", key)
     path = png_file(tmp_path / "x.png", 10, 1, 16, 0, png_rows(values), tRNS=trns)

@@ -70,7 +70,7 @@ def test_it_is_as_printed(radius):
 
 
 def test_float32_is_close_to_it():
-    """Of a picture that is far from 0 and a guide of little contrast: to a rounding."""
+    """An image far from 0 and a guide of little contrast agree to a rounding."""
     picture = np.float32(PICTURE + 10)
     for contrast, eps in ((1 / 8, 1e-4), (1 / 64, 1e-5)):
         guide = np.float32(0.8 + contrast * smooth_picture(0, 7, 10))

@@ -1,4 +1,4 @@
-"""Where a transfer starts: a seed means one picture, whatever else is asked for."""
+"""Starting canvases: a seed gives one canvas in every batch and on every device."""
 
 import pathlib
 

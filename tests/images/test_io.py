@@ -1,4 +1,4 @@
-"""Pictures in and out: every file is read as a person sees it, or refused."""
+"""Image files: every file is read as displayed, or refused."""
 
 import io
 import pathlib
@@ -28,7 +28,7 @@ STEP = 1 / 255  # One level of 8 bits.
 
 
 def levels(path: pathlib.Path, **options: object) -> np.ndarray:
-    """What `read_image` makes of a file, in levels from 0 to 255, checked to be so."""
+    """Levels from 0 to 255 of a file as `read_image` returns it."""
     found = read_image(path, **options)
     assert found.dtype == np.float32
     assert found.ndim == 3
@@ -282,7 +282,7 @@ def test_a_profile_is_converted_to_srgb(tmp_path: pathlib.Path, ending: str):
 
 
 def test_a_profile_is_converted_behind_transparency(tmp_path: pathlib.Path):
-    """What shows through is white in any profile."""
+    """White shows through in any profile."""
     alpha = np.uint8([[[255], [255], [255], [0]]])
     stored = np.concatenate([PRIMARIES, alpha], -1)
     stored[0, 3] = 9, 9, 9, 0

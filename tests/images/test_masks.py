@@ -1,4 +1,4 @@
-"""Masks and transparency: from files to what the terms are given."""
+"""Masks and transparency: from files to the weights of the terms."""
 
 import dataclasses
 import functools
@@ -102,7 +102,7 @@ def test_a_mask_that_cannot_be_one_is_refused(masks, says):
 
 
 def test_what_freezes_nothing_or_all_is_refused():
-    """As the picture has it: a fine line may be lost on the way to its size."""
+    """At the size of the image: a fine line may be lost by the reduction."""
     line = painted(64, 64, WHITE, BLACK, 1)
     for mask, says in (
         (
@@ -464,7 +464,7 @@ ALL_TERMS = (
 
 
 def test_every_exported_term_is_tried():
-    """What follows is said of all of them, so none may be missing."""
+    """The next tests cover all terms, so none may be missing."""
     exported = {
         kind
         for kind in vars(losses).values()

@@ -1,4 +1,4 @@
-"""Films: frames by closed forms, files that hold them, starts, and what is said."""
+"""Films: frames by closed forms, files, starting canvases, and studies."""
 
 import itertools
 import json
@@ -724,7 +724,7 @@ def test_the_share_of_a_rounding_has_an_interval():
 
 
 def test_other_starts_are_not_compared():
-    """Of two amplitudes each rounding is compared to its own new noise."""
+    """Each rounding is compared to the new noise of the same amplitude."""
     given = evidence(swing)
     again = evidence(lambda *own: (swing(*own) - 0.5) / 2 + 0.5)
     axis = {"field": "canvas.amplitude", "name": "amplitude", "labels": ["0.5", "0.1"]}

@@ -1,4 +1,4 @@
-"""Ensembles: against direct loops, and noise and waves whose dispersion is known."""
+"""Dispersion, against direct loops, and noise and waves of known dispersion."""
 
 import dataclasses
 import itertools
@@ -10,7 +10,7 @@ from pictures import smooth_picture
 from scipy import stats
 
 import nst_jax
-from nst_jax.metrics import distances as spread
+from nst_jax.metrics import distances
 from nst_jax.metrics.dispersion import (
     Dispersion,
     coefficient_of_variation,
@@ -29,7 +29,7 @@ NOISE = np.random.default_rng(0).normal(0.5, 0.4, (6, 12, 14, 3)).astype("f4")
 
 
 def ssim(a, b) -> float:
-    """Of two pictures."""
+    """SSIM of two images."""
     return float(pairwise_ssim(np.stack([a, b]))[0, 1])
 
 
@@ -139,7 +139,7 @@ def test_relative_distances_of_known_arrays():
 
 
 def test_arrays_that_are_all_close_are_told_apart():
-    """What is common to all of them cancels before anything is squared."""
+    """The common part cancels before anything is squared."""
     rng = np.random.default_rng(2)
     close = 5 + 1e-9 * rng.normal(size=(4, 100))
     wanted = [[np.linalg.norm(a - b) / 50 for b in close] for a in close]
@@ -152,7 +152,7 @@ def test_arrays_that_are_all_close_are_told_apart():
 def test_arrays_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch):
     arrays = np.random.default_rng(2).normal(size=(4, 31)).astype("f4")
     whole = relative_distances(arrays)
-    monkeypatch.setattr(spread, "_BLOCK", 4 * 7)  # 7 does not divide 31.
+    monkeypatch.setattr(distances, "_BLOCK", 4 * 7)  # 7 does not divide 31.
     np.testing.assert_allclose(relative_distances(arrays), whole, rtol=1e-12)
 
 
@@ -255,7 +255,7 @@ def test_the_intervals_of_an_ensemble_hold_the_truth():
 # Losses.
 
 
-def test_relative_spread_is_deviation_over_mean():
+def test_coefficient_of_variation_is_deviation_over_mean():
     values = np.array([4.0, 5, 6, 9])
     found = coefficient_of_variation(values)
     assert found.value == pytest.approx(math.sqrt(14 / 3) / 6, rel=1e-14)
@@ -265,8 +265,8 @@ def test_relative_spread_is_deviation_over_mean():
     assert coefficient_of_variation([1, 3]) == Estimate(math.sqrt(2) / 2)
 
 
-def test_the_interval_of_a_relative_spread_holds_the_truth():
-    """Of 8 normal values: 0.90 without the logarithm."""
+def test_the_interval_of_a_coefficient_of_variation_holds_the_truth():
+    """The coverage for 8 normal values is 0.90 without the logarithm."""
     rng = np.random.default_rng(6)
     found = [
         coefficient_of_variation(values) for values in rng.normal(10, 1, (2000, 8))

@@ -1,4 +1,4 @@
-"""How different pictures are: against direct formulas, Parseval and sinusoids."""
+"""Distances of images, against direct formulas, Parseval and sinusoids."""
 
 import dataclasses
 import math
@@ -9,7 +9,7 @@ import pytest
 from pictures import smooth_picture
 
 import nst_jax
-from nst_jax.metrics import distances as spread
+from nst_jax.metrics import distances as distances_module
 from nst_jax.metrics.distances import (
     ALL,
     AxisDistances,
@@ -44,7 +44,7 @@ def test_pairwise_is_the_direct_formula(monkeypatch: pytest.MonkeyPatch):
     wanted = [[rms(a, b) for b in pictures] for a in pictures]
     whole = pairwise_rms(pictures)
     np.testing.assert_allclose(whole, wanted, rtol=1e-13)
-    monkeypatch.setattr(spread, "_BLOCK", 7 * 13)  # 13 does not divide 135.
+    monkeypatch.setattr(distances_module, "_BLOCK", 7 * 13)  # 13 does not divide 135.
     np.testing.assert_allclose(pairwise_rms(pictures), wanted, rtol=1e-13)
     np.testing.assert_array_equal(whole, whole.T)
 
@@ -60,7 +60,7 @@ def test_equal_pictures_are_at_distance_zero_and_close_ones_are_not():
 
 
 def test_pictures_that_are_all_close_are_told_apart():
-    """What is common to all of them cancels before anything is squared."""
+    """The common part cancels before anything is squared."""
     noise = np.random.default_rng(0).normal(0, 1e-9, (5, *A.shape))
     wanted = [[rms(a, b) for b in A + noise] for a in A + noise]
     np.testing.assert_allclose(pairwise_rms(A + noise), wanted, rtol=1e-6)
@@ -121,7 +121,7 @@ def test_members_may_stand_in_any_order():
 
 
 def test_a_grid_may_have_holes():
-    """What an interrupted run leaves: (0, 0), (0, 2) and (1, 0)."""
+    """An interrupted run leaves (0, 0), (0, 2) and (1, 0)."""
     index = np.array([(0, 0), (0, 2), (1, 0)])
     a, b, everything = distances_by_axis(line_metric(10, 1)(index), index, ("a", "b"))
     assert a == AxisDistances("a", 1, 10, 10, 10, 10)

@@ -1,4 +1,4 @@
-"""How two computations part: planted exponents, planted bits, and a chaotic map."""
+"""Divergence of two computations: planted exponents and bits, and a chaotic map."""
 
 import math
 
@@ -215,7 +215,7 @@ def test_the_exponent_of_a_chaotic_map_is_found_from_one_bit():
 @pytest.mark.parametrize("rate", [0.3, 0.25, -0.3, -0.25])
 @pytest.mark.parametrize("sigma", [0.03, 0.3])
 def test_a_planted_rate_is_recovered_within_its_error(rate: float, sigma: float):
-    """Of 400 draws: errors are as large as they are said to be, a bias part of one.
+    """The errors of 400 draws have the stated size, and the bias is part of one.
 
     Where the noise is large, it ends the phase early if it points to the plateau; so
     the last looks of a phase are those where it does not. It also makes the largest

@@ -1,4 +1,4 @@
-"""How a film flickers: sinusoids, white noise, Parseval and motion that is known."""
+"""Flicker of a film: sinusoids, white noise, Parseval and known motion."""
 
 import math
 import tracemalloc
@@ -29,7 +29,7 @@ def noise(count: int, sigma: float, shape=(16, 16), seed: int = 0) -> np.ndarray
 
 
 def pan(world: np.ndarray, motion: np.ndarray) -> np.ndarray:
-    """What a window of 20×30 sees that moves over the world against `motion`."""
+    """A film of a 20×30 window that moves over the world against `motion`."""
     return np.stack([world[10 - y : 30 - y, 10 - x : 40 - x] for y, x in motion])
 
 
@@ -189,8 +189,8 @@ def test_what_moves_with_the_camera_does_not_flicker():
     painted = pan(1 - WORLD**2, MOTION)
     found = flicker(painted, contents, MOTION)
     assert (found.change, found.content_change, found.ratio) == (0, 0, None)
-    is_stalled = flicker(painted + 0.1 * STUCK, contents, MOTION)
-    assert is_stalled.change > 0
+    stuck = flicker(painted + 0.1 * STUCK, contents, MOTION)
+    assert stuck.change > 0
     moving = flicker(painted, contents)
     assert moving.change > 0 and moving.content_change > 0
 

@@ -1,4 +1,4 @@
-"""Whether lines stay: new colours against turns, warps and texture, in closed form."""
+"""Edge distortion: new colours against turns, warps and texture, in closed form."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Error bars: against closed forms, enumeration, and ensembles with a known truth."""
+"""Estimates, against closed forms, enumeration, and ensembles of known truth."""
 
 import itertools
 import math
@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import nst_jax
-from nst_jax.metrics import statistics as estimate
+from nst_jax.metrics import statistics
 from nst_jax.metrics.statistics import (
     Estimate,
     jackknife,
@@ -31,7 +31,7 @@ def half(found: Estimate) -> float:
 
 
 def coverage(found: list[Estimate], truth: float) -> float:
-    """How many of the intervals hold the truth; 300 of 95 % miss by ±0.025 in two σ."""
+    """Share of intervals that hold the truth; 300 of 95 % are off by ±0.025 (2σ)."""
     ends = np.array([interval(one) for one in found])
     return float(((ends[:, 0] <= truth) & (truth <= ends[:, 1])).mean())
 
@@ -200,7 +200,7 @@ def test_p_is_uniform_where_there_is_no_relation():
 
 
 def test_fishers_interval_by_hand():
-    """Of 12 ranks the first and the last changed: Σd² = 242, rho = 1 − 6·242/1716."""
+    """The first and last of 12 ranks are exchanged: Σd² = 242, rho = 1 − 6·242/1716."""
     x = np.arange(12)
     y = x.copy()
     y[[0, -1]] = y[[-1, 0]]
@@ -230,8 +230,8 @@ def test_points_in_order_are_no_certainty():
 def test_fishers_interval_holds_the_truth_as_often_as_it_says(
     rho: float, monkeypatch: pytest.MonkeyPatch
 ):
-    """Of Gaussians whose correlation is r, Spearman's is 6/π arcsin(r/2)."""
-    monkeypatch.setattr(estimate, "PERMUTATIONS", 1)  # p is not asked for.
+    """For Gaussians of correlation r, Spearman's is 6/π arcsin(r/2)."""
+    monkeypatch.setattr(statistics, "PERMUTATIONS", 1)  # p is not asked for.
     r = 2 * math.sin(rho * math.pi / 6)
     rng = np.random.default_rng(6)
     found = []

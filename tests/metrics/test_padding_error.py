@@ -1,4 +1,4 @@
-"""Borders: what a padding guesses wrongly, and whether all four are styled alike."""
+"""Padding: feature errors at the border, and equal changes of all four strips."""
 
 import dataclasses
 
@@ -101,7 +101,7 @@ def kaleidoscope(picture):
 
 @pytest.mark.parametrize("pooling", ["max", "avg"])
 def test_all_borders_are_styled_alike_at_an_odd_size(network, symmetric, pooling):
-    """Of 95 px, by a network and a content without a direction of their own.
+    """A side of 95 px, with a network and a content without a direction of their own.
 
     With "floor" the weakest strip changes by less than half of the strongest.
     """

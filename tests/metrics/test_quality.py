@@ -1,4 +1,4 @@
-"""How good a picture is: against closed forms, direct formulas and planted faults."""
+"""Quality and artefacts, against closed forms, direct formulas and planted faults."""
 
 import math
 

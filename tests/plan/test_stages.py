@@ -80,10 +80,10 @@ def test_a_stage_that_is_too_small_names_what_makes_it_larger(size, sizes, remed
     [
         (lambda: nst_jax.Ladder((64, 64)), "sizes must ascend and end below size 512"),
         (lambda: nst_jax.Ladder((64, 512)), "sizes must ascend and end below size 512"),
-        (lambda: nst_jax.Ladder((64,), start=32), "both name the stages"),
+        (lambda: nst_jax.Ladder((64,), start=32), "both define the stages"),
         (
             lambda: nst_jax.Ladder((64.5,)),
-            r"sizes must be integers from 1, got \(64.5,\)",
+            r"sizes\[0\] must be an integer, got 64.5",
         ),
         (
             lambda: nst_jax.Ladder((64, 90), steps=(1, 2, 3)),
@@ -91,18 +91,18 @@ def test_a_stage_that_is_too_small_names_what_makes_it_larger(size, sizes, remed
         ),
         (
             lambda: nst_jax.Ladder((64,), style_scales=(0,)),
-            "style_scales must be finite numbers",
+            r"style_scales\[0\] must be at least 0.001 and finite, got 0",
         ),
         (lambda: nst_jax.Ladder(factor=1.0), "factor must be from 1.05 to 16, got 1.0"),
         (lambda: nst_jax.Ladder(start=600), "start must be below size 512, got 600"),
         (lambda: nst_jax.Ladder(start=-1), "start must be at least 0, got -1"),
         (
             lambda: nst_jax.Ladder(style_scales=(2.0,)),
-            "style_scales is of stages before the",
+            "style_scales needs stages before the last",
         ),
         (
             lambda: nst_jax.Ladder(steps=(2, 3)),
-            "steps is of stages before the last, and neit",
+            r"ladder\.steps needs stages before the last",
         ),
     ],
 )

@@ -147,7 +147,7 @@ def test_several_devices():
     """
     code = """
         import jax, numpy as np, nst_jax
-        from conftest import smooth_picture
+        from pictures import smooth_picture
         from nst_jax.ensemble.ensemble import Ensemble
         assert jax.local_device_count() == 8
         starts = np.stack([smooth_picture(s, 20, 24) for s in range(2, 8)])
@@ -195,7 +195,7 @@ def test_one_picture_in_rows_over_several_devices(height):
     code = f"""
         height = {height}
         import re, jax, numpy as np, nst_jax
-        from conftest import smooth_picture
+        from pictures import smooth_picture
         from nst_jax.ensemble.ensemble import Ensemble
         shape, share = (height, 24, 3), {{32: 8, 20: 5, 13: 1}}[height]
         terms = (

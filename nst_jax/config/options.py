@@ -73,14 +73,20 @@ class SolverOptions(ConfigRecord, path="solver"):
         Raises:
           RequestError: the solver has no field of that name, or refuses its value.
         """
-        solver: Any = None if self.custom is None else as_solver(self.custom)
-        if (self.name == "custom") != (solver is not None):
-            raise RequestError(
-                f"solver.name='custom' goes with solver.custom, got {self.name!r} and "
-                f"{solver!r}"
-            )
-        solver = solver or SOLVERS[self.name]()
-        title = self.name if self.custom is None else type(solver).__name__
+        solver: Any
+        title: str = self.name
+        if self.custom is None:
+            if self.name == "custom":
+                raise RequestError("solver.name='custom' needs solver.custom, got None")
+            solver = SOLVERS[self.name]()
+        else:
+            solver = as_solver(self.custom)
+            title = type(solver).__name__
+            if self.name != "custom":
+                raise RequestError(
+                    f"solver.name={self.name!r} and solver.custom are two solvers; "
+                    "give one of them"
+                )
         names = sorted(field.name for field in dataclasses.fields(solver))
         options = {
             name: value

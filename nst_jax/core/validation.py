@@ -66,14 +66,16 @@ class Range:
     def __str__(self) -> str:
         if math.isfinite(self.at_least) and math.isfinite(self.at_most):
             return f"from {self.at_least:,} to {self.at_most:,}"
-        bounds = [("at least", self.at_least), ("above", self.above)]
-        bounds += [("at most", self.at_most), ("below", self.below)]
-        words = [
-            f"{word} {bound:g}"
-            for word, bound in bounds
-            if bound is not None and math.isfinite(bound)
-        ]
-        return " and ".join(words + ["finite"] * (self.below == math.inf))
+        words = []
+        if self.at_least > -math.inf:
+            words.append(f"at least {self.at_least:g}")
+        if self.above is not None:
+            words.append(f"above {self.above:g}" if self.above else "positive")
+        if self.at_most < math.inf:
+            words.append(f"at most {self.at_most:g}")
+        if self.below is not None:
+            words.append(f"below {self.below:g}" if self.below < math.inf else "finite")
+        return " and ".join(words)
 
 
 def check_fields(record: Any, prefix: str = "") -> None:

@@ -104,8 +104,8 @@ def test_a_start_is_given_as_an_array_and_may_leave_the_gamut():
         ({"content": CONTENT[..., 0]}, "content must be a picture .* repeat a grey"),
         ({"content": CONTENT.astype(int)}, "content must be floats .* int64"),
         ({"styles": (STYLE, STYLE[None])}, r"styles\[1\] must be a picture"),
-        ({"styles": STYLE}, "styles must be of type tuple"),
-        ({"size": CONTENT}, "size must be of type int"),
+        ({"styles": STYLE}, "styles must be a tuple"),
+        ({"size": CONTENT}, "size must be an integer"),
         ({"weights": CONTENT}, "weights: no file"),
         (
             {"masks": nst_jax.Masks(CONTENT[..., 0], (STYLE,))},

@@ -187,7 +187,7 @@ def test_tiles_go_with_every_strategy_and_stage(tmp_path):
     ("options", "says"),
     [
         ({"tile": -1}, "tile must be at least 0, got -1"),
-        ({"tile": 1}, "tile must be 0, or 2 or more, got 1"),
+        ({"tile": 1}, "tile must be 0 or at least 2, got 1"),
         ({"tile": 8}, "tile must be 0, or 16 or more to reach layer relu5_1; got 8"),
         (
             {"tile": 2, "terms": (losses.Photorealism(),)},
@@ -195,7 +195,7 @@ def test_tiles_go_with_every_strategy_and_stage(tmp_path):
         ),
         (
             {"tile": 32, "masks": nst_jax.Masks("a.png", ("b.png",))},
-            "tile=32 sees one tile at a time",
+            "tile=32 cannot be combined with masks.content",
         ),
     ],
 )

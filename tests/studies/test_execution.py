@@ -367,11 +367,14 @@ def test_some_of_the_members():
     [
         ({"process": "frsh"}, "ensemble.process must be one of .* did you mean"),
         ({"strategy": "vmp"}, "ensemble.strategy must be one of .* did you mean"),
-        ({"position": 2, "batch_size": 2}, "position is 2, which needs a batch_size"),
+        (
+            {"position": 2, "batch_size": 2},
+            "position must be below ensemble.batch_size, got 2 and 2",
+        ),
         ({"repeat": -1}, "ensemble.repeat must be at least 0, got -1"),
         (
             {"platform": "abacus"},
-            r"platform must be one of \(.*'cpu'.*\) here, got 'abacus'",
+            r"platform must be one of \(.*'cpu'.*\), got 'abacus'",
         ),
     ],
 )

@@ -30,7 +30,7 @@ from nst_jax.launch.compilation_cache import enable_compilation_cache
 from nst_jax.launch.devices import check_devices
 from nst_jax.launch.dry_run import forecast, format_forecast
 from nst_jax.launch.runner import execute
-from nst_jax.launch.shards import merge, share
+from nst_jax.launch.shards import merge, shard_members
 from nst_jax.plan.build import Plan, build
 from nst_jax.report import write_report, write_tensorboard
 from nst_jax.workdir.schema import read_manifest
@@ -207,7 +207,7 @@ def _check_flags() -> None:
 def _selected_members(experiment: Experiment) -> list[int] | None:
     """Return the member numbers of --members or --shard; None for all."""
     if FLAGS.shard is not None:
-        return share(FLAGS.shard, experiment.members())
+        return shard_members(FLAGS.shard, experiment.members())
     members = FLAGS.members
     if members is None:
         return None

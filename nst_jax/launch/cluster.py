@@ -26,7 +26,7 @@ from nst_jax.config.jsonable import to_jsonable
 from nst_jax.core.errors import RequestError
 from nst_jax.launch.devices import check_devices
 from nst_jax.launch.runner import execute
-from nst_jax.launch.shards import has_other_steps, merge, share
+from nst_jax.launch.shards import has_other_steps, merge, shard_members
 from nst_jax.plan.build import build
 from nst_jax.workdir.lock import check_writable
 from nst_jax.workdir.schema import encode, read_manifest
@@ -90,7 +90,7 @@ def execute_share(
     with _join(workdir, cluster, request) as (process, processes):
         _check_count(processes, len(members))
         parts = [_part(workdir, number, processes) for number in range(processes)]
-        numbers = share(f"{process + 1}/{processes}", members)
+        numbers = shard_members(f"{process + 1}/{processes}", members)
         # This also checks that the folder does not hold another run.
         is_finished = RunWriter(workdir, build(experiment)).is_finished(numbers)
         plan = build(experiment, only=numbers)

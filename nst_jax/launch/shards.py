@@ -21,7 +21,7 @@ from nst_jax.workdir.schema import Manifest, read_manifest
 from nst_jax.workdir.writer import RunWriter
 
 
-def share(shard: str, members: Sequence[Member]) -> list[int]:
+def shard_members(shard: str, members: Sequence[Member]) -> list[int]:
     """Return the members of a shard such as "3/16", the third of 16.
 
     Members of a shard are adjacent, because neighbours often share a program. Shards

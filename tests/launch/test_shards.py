@@ -18,7 +18,7 @@ from small_runs import (
 )
 
 import nst_jax
-from nst_jax.launch.shards import has_other_steps, merge, share
+from nst_jax.launch.shards import has_other_steps, merge, shard_members
 
 
 def asked(**fields):
@@ -28,7 +28,7 @@ def asked(**fields):
 
 
 def part(number, workdir, of=2, **fields):
-    only = share(f"{number}/{of}", asked().members())
+    only = shard_members(f"{number}/{of}", asked().members())
     status = nst_jax.execute(nst_jax.build(asked(**fields), only=only), workdir)
     assert status == "done"
     return workdir
@@ -43,7 +43,7 @@ def parts(tmp_path_factory):
 @pytest.mark.parametrize("shares", [1, 2, 3, 5, 8])
 def test_every_member_is_of_one_share(shares):
     members = asked().members()
-    own = [share(f"{number + 1}/{shares}", members) for number in range(shares)]
+    own = [shard_members(f"{number + 1}/{shares}", members) for number in range(shares)]
     assert [*itertools.chain(*own)] == [*range(8)]
     assert max(map(len, own)) - min(map(len, own)) <= 1
 
@@ -53,19 +53,19 @@ def test_every_member_is_of_one_share(shares):
 )
 def test_a_share_that_is_none_is_refused(said):
     with pytest.raises(nst_jax.RequestError, match="shard must be K/N"):
-        share(said, asked().members())
+        shard_members(said, asked().members())
 
 
 def test_a_share_without_a_member_is_refused():
     with pytest.raises(nst_jax.RequestError, match="has none of the 8 members"):
-        share("1/9", asked().members())
+        shard_members("1/9", asked().members())
 
 
 def test_processes_of_their_own_are_not_shared():
     experiment = asked()
     experiment.ensemble.process = "subprocess"
     with pytest.raises(nst_jax.RequestError, match="a shard is one process"):
-        share("1/2", experiment.members())
+        shard_members("1/2", experiment.members())
 
 
 def test_shares_make_the_run_that_one_job_makes(parts, tmp_path):
@@ -169,7 +169,7 @@ def test_a_merge_that_finds_the_disk_full_leaves_nothing_half(
 
 def test_shares_do_not_share_a_folder(parts):
     """The second is told, not taken for the first."""
-    plan = nst_jax.build(asked(), only=share("2/2", asked().members()))
+    plan = nst_jax.build(asked(), only=shard_members("2/2", asked().members()))
     with pytest.raises(nst_jax.RequestError, match="holds other members of this"):
         nst_jax.execute(plan, parts[0])
 
@@ -179,7 +179,7 @@ def test_frames_that_start_from_each_other_are_not_shared():
     experiment.canvas = nst_jax.Canvas("previous")
     experiment.axes = (nst_jax.Frames(2),)
     with pytest.raises(nst_jax.RequestError, match="start from the one before"):
-        share("1/2", experiment.members())
+        shard_members("1/2", experiment.members())
 
 
 def test_a_part_of_another_request_is_refused(parts, tmp_path):

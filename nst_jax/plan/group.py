@@ -170,21 +170,25 @@ class Group:
     def _terms(self) -> tuple[Any, ...]:
         return self.objectives[0].terms
 
+    @functools.cached_property
+    def _needs_content(self) -> tuple[bool, ...]:
+        """Whether the target of each term depends on the content image."""
+        count = len(self._terms)
+        return tuple(self._depends_on(j, "content") for j in range(count))
+
     def _tiling(self, i: int, cache: dict[Hashable, Any]) -> Tiling:
         """Return the tiling of a member; members share equal images."""
         scene = self.scenes[i]
-        needs_content = tuple(
-            self._depends_on(j, "content") for j in range(len(self._terms))
-        )
+        needs_content = self._needs_content
         content_key, styles_key = id(scene.content), tuple(map(id, scene.styles))
         if content_key not in cache:
             cache[content_key] = jnp.asarray(scene.content)
         if styles_key not in cache:
             terms = itertools.compress(self.objectives[i].terms, needs_content)
+            objective = Objective(tuple(terms))
             view = _compiled_view(tuple(self.network.numerics.compiler_options.items()))
             cache[styles_key] = tuple(
-                view(Objective(tuple(terms)), self.network, style)
-                for style in scene.styles
+                view(objective, self.network, style) for style in scene.styles
             )
         return Tiling(
             cache[content_key], cache[styles_key], self.experiment.tile, needs_content

@@ -70,7 +70,7 @@ class Range:
         if self.at_least > -math.inf:
             words.append(f"at least {self.at_least:g}")
         if self.above is not None:
-            words.append(f"above {self.above:g}" if self.above else "positive")
+            words.append(f"above {self.above:g}")
         if self.at_most < math.inf:
             words.append(f"at most {self.at_most:g}")
         if self.below is not None:

@@ -1,4 +1,4 @@
-"""Whose colours: statistics by closed forms, luma and chroma by the matrices of YUV."""
+"""Colour control: statistics by closed forms, luma and chroma by YUV matrices."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ import nst_jax
 from configs.transfer import get_config
 from nst_jax.images.colour import (
     COLOURS,
-    LEAST_VARIANCE,
     MAPS,
+    MIN_VARIANCE,
     luma,
     match_moments,
     prepare,
@@ -144,7 +144,7 @@ def test_rounding_is_not_blown_up_to_colour(colour: str):
     _, (style,) = prepare(colour, CONTENT, (grey,))
     spread = moments(CONTENT)[1].trace()
     weakest = np.linalg.eigvalsh(moments(style)[1])[0]
-    assert weakest < 2 * spread * 1e-3**2 / LEAST_VARIANCE
+    assert weakest < 2 * spread * 1e-3**2 / MIN_VARIANCE
 
 
 # Luma and chroma.
@@ -231,8 +231,8 @@ def test_a_result_of_another_shape_is_refused():
     [
         ("colour", "luminence", "colour must be one of .*; did you mean 'luminance'?"),
         ("fit", "wide", "fit must be one of \\('long', 'short', 'area'\\), got 'wide'"),
-        ("style_scale", 0.0, "style_scale must be positive and at most 100, got 0.0"),
-        ("style_scale", float("nan"), "style_scale must be positive .* got nan"),
+        ("style_scale", 0.0, "style_scale must be above 0 and at most 100, got 0.0"),
+        ("style_scale", float("nan"), "style_scale must be above 0 .* got nan"),
         ("style_scale", "2", "style_scale must be a number, got '2'"),
     ],
 )
@@ -257,9 +257,9 @@ def test_a_plan_prepares_and_finishes():
     assert (built.content == built.content[..., :1]).all()
     assert (original != original[..., :1]).any()
     assert (built.styles[0] == built.styles[0][..., :1]).all()
-    np.testing.assert_array_equal(built.starts([0])[0], built.content)
+    np.testing.assert_array_equal(built.starting_images([0])[0], built.content)
     np.testing.assert_allclose(
-        built.finished([0], built.content[None])[0], original, atol=2e-7
+        built.finish_images([0], built.content[None])[0], original, atol=2e-7
     )
 
 

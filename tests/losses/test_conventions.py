@@ -279,7 +279,7 @@ def test_a_preset_is_made_anew_and_takes_any_field():
         (lambda: tools_own("keras", step=3), "no field 'step'; did you mean 'steps'"),
         (
             lambda: tools_own("paper", input_scale=0.0).check(),
-            "input_scale must be positive and finite, got 0.0",
+            "input_scale must be above 0 and finite, got 0.0",
         ),
     ],
 )

@@ -101,39 +101,31 @@ def _noise_sentences(sequences: Sequence[FrameSequence]) -> list[str]:
             key = sequence.film, sequence.method, *_start_fields(sequence)
             policies = by_start.setdefault(key, {})
             policies.setdefault(sequence.canvas["per_frame"], sequence)
-    common = (
-        set.intersection(*(set(start[2:]) for start in by_start)) if by_start else ()
-    )
     sentences = []
     for (_, method, *start), policies in by_start.items():
-        varied = [field for field in start if field not in common]
+        varied = [x for x in start if not all(x in key for key in by_start)]
         setting = ", ".join(filter(None, (method, *varied)))
         head = f"Same content in every frame{f' ({setting})' if setting else ''}"
+        changes = {
+            policy: f"flicker of {to_levels(sequence.change.value)} levels of 255"
+            for policy, sequence in policies.items()
+        }
         new, rounding, same = map(policies.get, ("noise", "rounding", "nothing"))
         if new:
-            sentences.append(
-                f"{head}, new starting noise in each: flicker of "
-                f"{to_levels(new.change.value)} levels of 255."
-            )
+            sentences.append(f"{head}, new starting noise in each: {changes['noise']}.")
         if rounding:
             share = ""
             if new and new.change.value:
                 share = f", {_format_share(rounding, new)} of the flicker of new noise"
             sentences.append(
-                f"{head}, same starting noise with one value moved by 1 ulp: flicker "
-                f"of {to_levels(rounding.change.value)} levels of 255{share}."
+                f"{head}, same starting noise with one value moved by 1 ulp: "
+                f"{changes['rounding']}{share}."
             )
         if same:
-            identical = all((video == video[0]).all() for video in same.frames)
-            sentences.append(
-                f"{head}, same starting noise: "
-                + (
-                    "all frames are bit-identical."
-                    if identical
-                    else "frames are not bit-identical; flicker of "
-                    f"{to_levels(same.change.value)} levels of 255."
-                )
-            )
+            outcome = f"frames are not bit-identical; {changes['nothing']}"
+            if all((video == video[0]).all() for video in same.frames):
+                outcome = "all frames are bit-identical"
+            sentences.append(f"{head}, same starting noise: {outcome}.")
     return sentences
 
 

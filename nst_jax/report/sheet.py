@@ -109,15 +109,16 @@ def _block(
 ) -> Image.Image:
     """The grid of the last two axes at one setting of the others, with its labels."""
     row_axis, column_axis = run.axes[-2:]
-    side = max(next(iter(cells.values())).size)
-    width = next(iter(cells.values())).width
-    empty = _as_cells([None, *cells.values()])[0]
-    header = [_text("", width, side)]
-    header += [_text(label, width, side) for label in column_axis.labels]
+    size = next(iter(cells.values())).size
+    side = max(size)
+    header = [_text(label, size[0], side) for label in ("", *column_axis.labels)]
     rows: list[_Row] = [(_BOTTOM, header)]
     for r, label in enumerate(row_axis.labels):
         row = [_text(label, 2 * side, side)]
-        row += [cells.get((*page, r, c), empty) for c in range(len(column_axis.labels))]
+        row += [
+            cells.get((*page, r, c)) or _outline(size)
+            for c in range(len(column_axis.labels))
+        ]
         rows.append((_MIDDLE, row))
     grid = _arrange(rows, _GAP)
     names = f"{row_axis.name} (down), {column_axis.name} (across)"
@@ -157,21 +158,24 @@ def _arrange(rows: Sequence[_Row], gap: int) -> Image.Image:
 
 
 def _as_cells(thumbnails: Sequence[Image.Image | None]) -> list[Image.Image]:
-    """Centre images in cells of one size; None becomes an outlined cell."""
-    width, height = (
-        max(s) for s in zip(*(t.size for t in thumbnails if t), strict=True)
-    )
-    cells = []
-    for thumbnail in thumbnails:
-        cell = Image.new("RGB", (width, height), _BACKGROUND)
-        if thumbnail:
-            left = (width - thumbnail.width) // 2
-            cell.paste(thumbnail, (left, (height - thumbnail.height) // 2))
-        else:
-            box = 0, 0, width - 1, height - 1
-            ImageDraw.Draw(cell).rectangle(box, outline=_EMPTY)
-        cells.append(cell)
-    return cells
+    """Centre thumbnails in cells of one size; None becomes an outlined cell."""
+    sizes = [thumbnail.size for thumbnail in thumbnails if thumbnail]
+    size = max(width for width, _ in sizes), max(height for _, height in sizes)
+    return [_pad(t, size) if t else _outline(size) for t in thumbnails]
+
+
+def _pad(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    cell = Image.new("RGB", size, _BACKGROUND)
+    left, top = (size[0] - image.width) // 2, (size[1] - image.height) // 2
+    cell.paste(image, (left, top))
+    return cell
+
+
+def _outline(size: tuple[int, int]) -> Image.Image:
+    cell = Image.new("RGB", size, _BACKGROUND)
+    box = 0, 0, size[0] - 1, size[1] - 1
+    ImageDraw.Draw(cell).rectangle(box, outline=_EMPTY)
+    return cell
 
 
 def _read(path: pathlib.Path) -> Image.Image:

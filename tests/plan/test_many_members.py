@@ -220,7 +220,7 @@ def test_a_part_of_a_large_grid_is_compared(tmp_path, monkeypatch, compared, lef
     write_study(read_run(tmp_path))
     tables = json.loads((tmp_path / "study.json").read_text())["tables"]
     (table,) = (t for t in tables if t["title"].startswith("Distance of members"))
-    assert (f"of {left} of 24 members" in table["title"]) == (left < 24)
+    assert (f"; {left} of 24 members" in table["title"]) == (left < 24)
     (pairs,) = (row[1] for row in table["rows"] if row[0] == "anything")
     assert pairs == left * (left - 1) // 2
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import operator
 import pathlib
 from typing import Annotated, Any, Literal, NotRequired, TypedDict, TypeVar, overload
 
@@ -74,6 +75,14 @@ class MemberEntry(Struct, kw_only=True):
     @property
     def is_finished(self) -> bool:
         return self.status in FINISHED
+
+    @property
+    def has_result(self) -> bool:
+        """Whether the required fields of a result are known."""
+        return UNSET not in (
+            *(self.loss, self.evaluations, self.failed_line_searches),
+            *(self.rollbacks, self.rows, self.sha256),
+        )
 
     def with_result_of(self, entry: "MemberEntry") -> "MemberEntry":
         """Return this member with the status and result of another entry."""
@@ -244,30 +253,25 @@ def read_manifest(workdir: pathlib.Path) -> Manifest:
 
 
 def _check_numbers(manifest: Manifest) -> None:
-    """Raise ValueError for an index that refers to nothing."""
+    """Raise ValueError for a number that refers to nothing, or a missing result."""
     lengths = [len(axis.labels) for axis in manifest.axes]
+    input_count, member_count = len(manifest.inputs), len(manifest.members)
     for i, entry in enumerate(manifest.members):
-        if entry.member != i:
-            raise ValueError(f"Expected {i} - at `$.members[{i}].member`")
-        if len(entry.index) != len(lengths) or any(
-            position >= length
-            for position, length in zip(entry.index, lengths, strict=True)
-        ):
-            raise ValueError(f"Expected a grid position - at `$.members[{i}].index`")
-        if entry.group >= len(manifest.groups):
-            raise ValueError(f"Expected a group's number - at `$.members[{i}].group`")
-        if any(n >= len(manifest.inputs) for n in (entry.content, *entry.styles)):
-            raise ValueError(f"Expected numbers of inputs - at `$.members[{i}]`")
-        if entry.is_finished and UNSET in (
-            *(entry.loss, entry.evaluations, entry.failed_line_searches),
-            *(entry.rollbacks, entry.rows, entry.sha256),
-        ):
-            raise ValueError(f"Expected a result - at `$.members[{i}]`")
+        is_valid = {
+            "member": entry.member == i,
+            "index": len(entry.index) == len(lengths)
+            and all(map(operator.lt, entry.index, lengths)),
+            "group": entry.group < len(manifest.groups),
+            "content": entry.content < input_count,
+            "styles": all(number < input_count for number in entry.styles),
+            "status": not entry.is_finished or entry.has_result,
+        }
+        for field, valid in is_valid.items():
+            if not valid:
+                raise ValueError(f"Invalid value - at `$.members[{i}].{field}`")
     for i, warning in enumerate(manifest.warnings):
-        if any(number >= len(manifest.members) for number in warning.members):
-            raise ValueError(
-                f"Expected numbers of members - at `$.warnings[{i}].members`"
-            )
+        if any(number >= member_count for number in warning.members):
+            raise ValueError(f"Invalid value - at `$.warnings[{i}].members`")
 
 
 def is_intact(entry: MemberEntry, folder: pathlib.Path, rows: int) -> bool:

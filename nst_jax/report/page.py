@@ -11,7 +11,6 @@ import pathlib
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from nst_jax.core.atomic import write_atomically
 from nst_jax.core.errors import RequestError
@@ -20,6 +19,7 @@ from nst_jax.images.io import is_complete_png
 from nst_jax.report import embed
 from nst_jax.report.curves import curves
 from nst_jax.report.run_directory import Member, RunDirectory
+from nst_jax.studies.formatting import evenly_spaced
 from nst_jax.workdir.schema import decode
 
 #: Members whose starting images and videos are embedded, at most; else none are.
@@ -157,11 +157,9 @@ def _snapshots(run: RunDirectory) -> list[dict[str, Any]]:
     recorded = [member for member in run.members if len(member.frames) > 1]
     snapshots = []
     for member in recorded[:_SNAPSHOT_MEMBERS]:
-        count = min(len(member.frames), _SNAPSHOTS)
-        chosen = np.linspace(0, len(member.frames) - 1, count).round().astype(int)
         frames = [
             (int(file.stem), embed.jpeg(file, _SNAPSHOT_SIDE))
-            for file in (member.frames[i] for i in chosen)
+            for file in evenly_spaced(member.frames, _SNAPSHOTS)
         ]
         snapshots.append({"label": member.label, "frames": frames})
     return snapshots

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from nst_jax.core.atomic import write_atomically
+from nst_jax.studies.formatting import evenly_spaced
 
 #: Longer side of a video in pixels, at least.
 _SMALLEST = 256
@@ -59,9 +60,8 @@ def write_gif(path: pathlib.Path, frames: Sequence[pathlib.Path], fps: float) ->
 
     At most 100 frames are written, evenly spaced, with the first and the last.
     """
-    count = min(len(frames), GIF_FRAMES)
-    chosen = np.linspace(0, len(frames) - 1, count).round().astype(int)
-    images = [Image.fromarray(p) for p in _read_frames([frames[i] for i in chosen])]
+    selected = evenly_spaced(frames, GIF_FRAMES)
+    images = [Image.fromarray(pixels) for pixels in _read_frames(selected)]
     for image in images:
         image.thumbnail((GIF_SIDE, GIF_SIDE), Image.Resampling.LANCZOS)
     duration = max(20, round(1000 / fps))  # Browsers slow down shorter frames.
@@ -71,7 +71,7 @@ def write_gif(path: pathlib.Path, frames: Sequence[pathlib.Path], fps: float) ->
             partial,
             save_all=True,
             append_images=images[1:],
-            duration=[duration] * (count - 1) + [1000],
+            duration=[duration] * (len(images) - 1) + [1000],
             loop=0,
         ),
     )

@@ -187,29 +187,28 @@ def study_solvers(run_data: RunData) -> StudyResult:
     ):
         return StudyResult()
     names = run_data.run["axes"][axis]["labels"]
-    records = []
+    rows: list[tuple[Any, ...]] = []
     costs: list[list[tuple[float, float]]] = []
     for label, members in run_data.groups_along(axis):
         histories = [run_data.rows[m] for m in members if run_data.rows.get(m)]
         last = [rows[-1]["loss"] for rows in histories]
-        if len(last) < len(members) or not all(loss and loss > 0 for loss in last):
+        if len(last) < len(names) or not all(loss and loss > 0 for loss in last):
             continue
-        costs.append([_cost_to_loss(rows, max(last)) for rows in histories])
-        record: dict[str, float] = {"loss": max(last)}
-        for name, (steps, evaluations) in zip(names, costs[-1], strict=True):
-            record[f"{name}: steps"] = round(steps, 1)
-            record[f"{name}: evaluations"] = round(evaluations, 1)
-        records.append(([label], record))
-    if not records:
+        costs.append([_cost_to_loss(history, max(last)) for history in histories])
+        cells = (round(number, 1) for cost in costs[-1] for number in cost)
+        rows.append((label, max(last), *cells))
+    if not rows:
         return StudyResult()
     title = "Steps and evaluations to the lowest loss that all solvers reach"
+    units = (f"{name}: {unit}" for name in names for unit in ("steps", "evaluations"))
+    columns = run_data.other_names(axis), "loss", *units
     by_solver = np.asarray(costs).transpose(1, 2, 0)
     return StudyResult(
         tuple(
             _solver_sentence(name, names[-1], cost, by_solver[-1])
             for name, cost in zip(names[:-1], by_solver[:-1], strict=True)
         ),
-        (Table.from_records(title, [run_data.other_names(axis)], records),),
+        (Table(title, columns, tuple(rows)),),
     )
 
 

@@ -104,25 +104,25 @@ def _distances(
     """Style and content distance of members that share their input images."""
     finals = [run_data.finals[m] for m in members]
     styles = run_data.styles.get(members[0], ())
-    contents = [
-        content
-        for content in [run_data.contents.get(members[0])]
-        if content is not None and content.shape == finals[0].shape
-    ]
+    content = run_data.contents.get(members[0])
+    if content is not None and content.shape != finals[0].shape:
+        content = None
     network = run_data.network() if layers else None
-    sides = [min(image.shape[:2]) for image in (*finals, *styles, *contents)]
+    images = [*finals, *styles, *([] if content is None else [content])]
+    sides = [min(image.shape[:2]) for image in images]
     if network is None or min(sides) < smallest_side(layers):
         return [{} for _ in finals]
     style_features = [extract_features(network, style, layers) for style in styles]
-    content_features = [extract_features(network, c, layers) for c in contents]
+    if content is not None:
+        content_features = extract_features(network, content, layers)
     results = []
     for final in finals:
         features = extract_features(network, final, layers)
         by_layer: dict[str, dict[str, float]] = {}
         if style_features:
             by_layer[STYLE] = style_distance(features, style_features)
-        if content_features:
-            by_layer[CONTENT] = content_distance(features, content_features[0])
+        if content is not None:
+            by_layer[CONTENT] = content_distance(features, content_features)
         results.append({k: float(np.mean([*v.values()])) for k, v in by_layer.items()})
     return results
 

@@ -27,7 +27,7 @@ def inner() -> int:
     return 2 if jax.default_backend() == "cpu" else 20
 
 
-def pictures(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def sample_images(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return content, style and canvas: three bundled images, [size, size, 3]."""
     names = "chelsea.png", "swirls.jpg", "coffee.png"
     images = [nst_jax.read_image(f"samples/{name}") for name in names]

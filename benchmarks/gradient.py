@@ -29,7 +29,7 @@ from benchmarks.evaluation import (
     inner,
     matmul_rate,
     ours,
-    pictures,
+    sample_images,
 )
 from benchmarks.table import Table
 
@@ -95,7 +95,7 @@ def measure(
       RuntimeError: a program fails, or the programs compute different losses.
     """
     torch.compiler.reset()  # Forget programs for other shapes.
-    content, style, canvas = pictures(size)
+    content, style, canvas = sample_images(size)
     if members > 1:
         noise = np.random.default_rng(0).normal(0, 0.05, (members, *canvas.shape))
         canvas = np.clip(canvas + noise, 0, 1).astype(np.float32)

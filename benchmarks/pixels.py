@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks import script
-from benchmarks.evaluation import inner, ours, pictures
+from benchmarks.evaluation import inner, ours, sample_images
 from benchmarks.table import Table
 
 _SIZES = script.numbers_flag(
@@ -24,7 +24,7 @@ _ROUNDS = script.count_flag("rounds", 5, "Rounds of all sizes.")
 
 def main() -> None:
     sizes = list(map(int, _SIZES.value))
-    runs = [ours(*pictures(size)) for size in sizes]
+    runs = [ours(*sample_images(size)) for size in sizes]
     for run in runs:
         run()  # Compiles.
     seconds = np.array([[_seconds(run) for run in runs] for _ in range(_ROUNDS.value)])

@@ -45,7 +45,7 @@ class Cost(NamedTuple):
 
     optimising: float
     compiling: float
-    other: float
+    overhead: float
     bytes: int
 
 
@@ -54,9 +54,9 @@ def main() -> None:
         folder = pathlib.Path(name)
         fitted = [launch(run, folder / str(i)) for i, run in enumerate(FITTED)]
         factors = np.array([model_factors(*run) for run in FITTED])
-        other = _fit(factors[:, :3], [cost.other for cost in fitted])
+        overhead = _fit(factors[:, :3], [cost.overhead for cost in fitted])
         optimising = _fit(factors[:, 3:], [cost.optimising for cost in fitted])
-        constants = np.concatenate([other, optimising])
+        constants = np.concatenate([overhead, optimising])
         checked = [launch(run, folder / f"x{i}") for i, run in enumerate(CHECKED)]
     names = ("start", "member", "pixel", "evaluation", "visit")
     Table(
@@ -69,7 +69,7 @@ def main() -> None:
     for run, cost in zip((*FITTED, *CHECKED), (*fitted, *checked), strict=True):
         members, side, steps = run
         expected = float(model_factors(*run) @ constants)
-        seconds = cost.other + cost.optimising
+        seconds = cost.overhead + cost.optimising
         name = f"{members}, {side} px, {steps}"
         rows.append((name, expected, seconds, expected / seconds))
     compiling = [cost.compiling for cost in (*fitted, *checked)]
@@ -123,8 +123,8 @@ def pixels(side: int) -> float:
 def model_factors(members: int, side: int, steps: int) -> np.ndarray:
     """Return the factors of the model's five constants."""
     evaluations = members * (steps + 1)
-    other = 1, members, members * pixels(side)
-    return np.array([*other, evaluations, evaluations * pixels(side)], np.float64)
+    per_run = 1, members, members * pixels(side)
+    return np.array([*per_run, evaluations, evaluations * pixels(side)], np.float64)
 
 
 def launch(run: tuple[int, int, int], workdir: pathlib.Path) -> Cost:

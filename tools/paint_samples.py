@@ -317,7 +317,7 @@ PAINTERS: tuple[Callable[[np.random.Generator], Array], ...] = (swirls, mosaic, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Paints the sample style pictures.")
+    parser = argparse.ArgumentParser(description="Paint the sample style images.")
     parser.add_argument("--output", type=pathlib.Path, default="samples")
     folder = parser.parse_args().output
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from command_line import ROOT
 
-from benchmarks.evaluation import ours, pictures
+from benchmarks.evaluation import ours, sample_images
 from benchmarks.table import Table
 
 
 def test_losses_of_a_batch_are_those_of_its_members():
-    content, style, canvas = pictures(32)
+    content, style, canvas = sample_images(32)
     canvases = np.stack([canvas, canvas[::-1], content + np.float32(0.1)])
     alone = [ours(content, style, one)() for one in canvases]
     assert len({f"{loss:.3g}" for loss in alone}) == 3

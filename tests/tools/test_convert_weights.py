@@ -349,13 +349,13 @@ def test_absent_convolution_is_refused(
 
 def test_other_architecture_is_refused(convs: Convs, tmp_path: pathlib.Path) -> None:
     convs["conv3_1"] = (convs["conv3_1"][0][:, :1], convs["conv3_1"][1])
-    with pytest.raises(RequestError, match="conv3_1 .* has shape"):
+    with pytest.raises(RequestError, match="has conv3_1 of shape .* expected"):
         checkpoint_of(keras_file(convs), tmp_path)
 
 
 def test_nan_is_refused(convs: Convs, tmp_path: pathlib.Path) -> None:
     convs["conv3_1"][0][1, 1, 1, 1] = np.nan
-    with pytest.raises(RequestError, match="conv3_1 .* NaN"):
+    with pytest.raises(RequestError, match="has NaN or infinity in conv3_1"):
         checkpoint_of(keras_file(convs), tmp_path)
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-import scipy
 from jax.typing import ArrayLike
 
 from nst_jax.core.errors import RequestError, nearest
@@ -67,8 +66,10 @@ def fill_hidden(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     Returns:
       [H, W, C] of the dtype of `pixels`.
     """
+    from scipy import ndimage  # A slow import.
+
     largest = float(alpha.max())
-    nearest_solid = scipy.ndimage.distance_transform_edt(
+    nearest_solid = ndimage.distance_transform_edt(
         alpha < largest / 2, return_distances=False, return_indices=True
     )
     hidden = alpha <= largest * HIDDEN

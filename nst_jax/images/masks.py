@@ -8,7 +8,6 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-import scipy
 from PIL import Image
 
 from nst_jax.core.errors import RequestError
@@ -182,9 +181,11 @@ def _is_blend(colour: np.ndarray, colours: np.ndarray) -> bool:
 
 def _flat_colours(pixels: np.ndarray, name: str) -> np.ndarray:
     """Return the flat colours [N, 3] of a mask [h, w, 3], the most frequent first."""
+    from scipy import ndimage  # A slow import.
+
     window = (3, 3, 1)
-    spread = scipy.ndimage.maximum_filter(pixels, window, mode="nearest")
-    spread -= scipy.ndimage.minimum_filter(pixels, window, mode="nearest")
+    spread = ndimage.maximum_filter(pixels, window, mode="nearest")
+    spread -= ndimage.minimum_filter(pixels, window, mode="nearest")
     flat = (spread <= _FLAT).all(-1)
     sample = pixels[flat] if flat.any() else pixels
     packed, counts = np.unique(sample @ _PACK, return_counts=True)

@@ -60,41 +60,38 @@ class Film(ConfigRecord, path="film"):
             )
 
     def displacement(self, frame: int) -> tuple[int, int]:
-        """By how many pixels (down, right) a frame shows frame 0 displaced."""
+        """Return the displacement (down, right) of a frame from frame 0 in pixels."""
         return (0, round(self.amount * frame)) if self.motion == "shift" else (0, 0)
 
     def rescaled(self, ratio: float) -> "Film":
-        """The same motion of pictures whose size is `ratio` times as large."""
+        """Return the same motion for images `ratio` times as large."""
         if self.motion != "shift":
             return self
         return dataclasses.replace(self, amount=self.amount * ratio)
 
     def moved(self, array: np.ndarray, frame: int, axis: int = 1) -> np.ndarray:
-        """An array of the picture's pixels, displaced as the picture is in a frame.
+        """Return an array displaced as the image is in a frame.
 
         Args:
-          array: the picture, its alpha, a mask or regions.
-          frame: from 0.
-          axis: of the array, along which the picture's width is.
+          array: the image, its alpha, a mask or regions.
+          frame: index from 0.
+          axis: axis of the image's width.
         """
         _, right = self.displacement(frame)
         if not right:
             return array
         last = array.shape[axis] - 1
-        # Reflected at both edges: there and back is a period.
-        place = np.abs(np.arange(last + 1) - right) % max(2 * last, 1)
-        return np.take(array, np.minimum(place, 2 * last - place), axis)
+        # Reflection at both edges has a period of twice the distance between them.
+        source = np.abs(np.arange(last + 1) - right) % max(2 * last, 1)
+        return np.take(array, np.minimum(source, 2 * last - source), axis)
 
     def frame(self, picture: np.ndarray, frame: int) -> np.ndarray:
-        """A frame of the film that a picture [H, W, 3] in [0, 1] becomes.
-
-        Clipped to [0, 1], as a camera would.
-        """
+        """Return a frame of the film of an image [H, W, 3], clipped to [0, 1]."""
         if self.motion == "shift":
             return self.moved(picture, frame)
         if self.motion == "sensor":
-            draw = np.random.default_rng(frame).normal(0, self.amount, picture.shape)
-            return np.clip(picture + draw, 0, 1).astype(np.float32)
+            noise = np.random.default_rng(frame).normal(0, self.amount, picture.shape)
+            return np.clip(picture + noise, 0, 1).astype(np.float32)
         if self.motion == "brightness":
             gain = 1 + self.amount * np.sin(2 * np.pi * frame / _PERIOD)
             return np.clip(picture * gain, 0, 1).astype(np.float32)

@@ -127,7 +127,7 @@ def _ssim(a: _LocalMoments, b: _LocalMoments) -> float:
 
 def _window_mean(field: np.ndarray) -> np.ndarray:
     """Return Gaussian-weighted means [H − 10, W − 10, 3] of a field [H, W, 3]."""
-    from scipy import ndimage
+    from scipy import ndimage  # A slow import.
 
     edge = SSIM_WINDOW // 2
     smooth = ndimage.gaussian_filter(field, _SIGMA, radius=edge, axes=(0, 1))

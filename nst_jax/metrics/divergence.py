@@ -199,7 +199,7 @@ def _is_line(times: np.ndarray, heights: np.ndarray) -> bool:
     The noise is the median distance of a point from the line through its neighbours. A
     median is robust to the kink.
     """
-    from scipy import stats
+    from scipy import stats  # A slow import.
 
     after = times - (times[0] + times[-1]) / 2
     broken = np.stack([np.ones(len(times)), after, np.maximum(after, 0)], axis=1)

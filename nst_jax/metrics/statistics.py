@@ -147,7 +147,7 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> RankCorrelation:
       RequestError: the lengths differ, n is less than 3, a value is NaN or infinite,
         or x or y is constant.
     """
-    from scipy import stats
+    from scipy import stats  # A slow import.
 
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     x, y = check_same_shape("N", min_count=3, x=x, y=y)
@@ -171,7 +171,7 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> RankCorrelation:
 def _fisher_interval(rho: float, count: int) -> Estimate:
     if count <= 3:
         return Estimate(rho)
-    from scipy import stats
+    from scipy import stats  # A slow import.
 
     limit = 1 - 6 / (count**3 - count)
     z = math.atanh(min(max(rho, -limit), limit))
@@ -194,7 +194,7 @@ def _student_interval(
         return Estimate(value, math.exp(log.low), math.exp(log.high))
     if not np.isfinite(values).all():
         return Estimate(value)
-    from scipy import stats
+    from scipy import stats  # A slow import.
 
     count = len(values)
     error = math.sqrt((count - 1) * values.var())

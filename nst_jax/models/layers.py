@@ -5,12 +5,14 @@ from collections.abc import Iterable
 
 from nst_jax.core.errors import RequestError, nearest
 
+#: Channels and number of convolutions of each block.
+_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
+
 
 def conv_shapes() -> dict[str, tuple[int, int]]:
     """Return (inputs, outputs) of each of VGG-19's sixteen convolutions, in order."""
-    blocks = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
     shapes, channels = {}, 3
-    for block, (width, depth) in enumerate(blocks, start=1):
+    for block, (width, depth) in enumerate(_BLOCKS, start=1):
         for conv in range(1, depth + 1):
             shapes[f"conv{block}_{conv}"] = (channels, width)
             channels = width
@@ -19,12 +21,11 @@ def conv_shapes() -> dict[str, tuple[int, int]]:
 
 def _layer_table() -> tuple[str, ...]:
     names: list[str] = []
-    for conv in conv_shapes():
-        block = conv[4]
-        if names and names[-1][4] != block:
-            names.append(f"pool{names[-1][4]}")
-        names += [conv, conv.replace("conv", "relu")]
-    return (*names, "pool5")
+    for block, (_, depth) in enumerate(_BLOCKS, start=1):
+        for conv in range(1, depth + 1):
+            names += [f"conv{block}_{conv}", f"relu{block}_{conv}"]
+        names.append(f"pool{block}")
+    return tuple(names)
 
 
 #: Canonical names in the order of computation: conv1_1, relu1_1, … relu5_4, pool5.

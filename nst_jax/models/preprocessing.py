@@ -52,9 +52,9 @@ class Preprocessing:
         Raises:
           RequestError: the scale is not positive and finite.
         """
-        if not 0 < input_scale < float("inf"):
+        if not 0 < input_scale < math.inf:
             raise RequestError(
-                f"input_scale must be positive and finite, got {input_scale}"
+                f"input_scale must be above 0 and finite, got {input_scale}"
             )
         mean_scale = input_scale if input_centred else 0.0
         return dataclasses.replace(

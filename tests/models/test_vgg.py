@@ -617,7 +617,7 @@ def test_the_input_a_network_was_trained_on_is_the_default():
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ({"input_scale": 0.0}, "input_scale must be positive and finite, got 0.0"),
+        ({"input_scale": 0.0}, "input_scale must be above 0 and finite, got 0.0"),
         ({"pooling": "mean"}, "pooling must be one of .*'avg'.*, got 'mean'"),
         (
             {"pool_rounding": "round"},

@@ -222,7 +222,7 @@ class Experiment(ConfigRecord):
                 "regions need the whole picture"
             )
         if self.size:
-            self.stages()
+            self.ladder.stages(self.size, self.steps, self.style_scale)
         if self.canvas.kind == "style" and not self.styles:
             raise RequestError("canvas.kind='style' needs a style picture, got none")
         if self.canvas.kind == "previous" and self.ensemble.process != "inline":
@@ -269,6 +269,8 @@ class Experiment(ConfigRecord):
           RequestError: `ladder` does not describe stages below `size`.
         """
         stages = self.ladder.stages(self.size, self.steps, self.style_scale)
+        if len(stages) == 1:
+            return (self,)
         return tuple(
             dataclasses.replace(
                 self,

@@ -1,42 +1,37 @@
-"""Published tools, each with its own defaults: loss, weights, start, solver.
+"""Published tools with their own defaults: loss, weights, start and solver.
 
     nst_jax.preset("johnson", content="me.jpg", styles=("painting.jpg",), size=512)
 
-And one of this project's own, "nst_jax"; docs/quality.md has how it compares. Numbers
-are converted to this project's units: noise and learning rates to pictures in [0, 1].
-Published tools have `pool_rounding="floor"`, with which their losses were compared.
-docs/conventions.md has the table, and what is not the same.
+The preset "nst_jax" is this project's own; docs/quality.md compares it. Noise and
+learning rates are converted to pictures in [0, 1]. docs/conventions.md has a table of the
+presets and their differences from the tools.
 """
 
-from collections.abc import Callable
+import copy
+import functools
 from typing import Any
 
 from nst_jax.config.experiment import Experiment
 from nst_jax.config.ladder import Ladder
 from nst_jax.config.options import SolverOptions
-from nst_jax.core.errors import RequestError, nearest
+from nst_jax.core.image_array import PictureSource
+from nst_jax.core.validation import check_choice
 from nst_jax.images.initialise import Canvas
 from nst_jax.losses import Content, Gram, MeanStd, TotalVariation
 from nst_jax.losses.style import STYLE_LAYERS
 
-#: Torch's default, and so most tools'.
-_HISTORY = 100
+#: A tool's defaults. The tools' losses were compared with pool_rounding="floor".
+_tool = functools.partial(Experiment, "", (), pool_rounding="floor")
+#: PyTorch's L-BFGS, with its default history.
+_TORCH_LBFGS = SolverOptions("lbfgs_fixed", history_size=100)
+_LBFGS = SolverOptions("lbfgs", history_size=100)
 
-
-def _torch_lbfgs() -> SolverOptions:
-    return SolverOptions("lbfgs_fixed", history_size=_HISTORY)
-
-
-def paper(content: str, styles: tuple[str, ...]) -> Experiment:
-    """Gatys, Ecker & Bethge 2016: α/β = 1e-3, wₗ = 1/5, from noise, mean pooling.
-
-    The paper's network was rescaled to unit mean activations, so that its ratio
-    is another one here; the convention "paper_normalised" makes up for it where
-    pooling is by the maximum. 500 steps are its authors' notebook's.
-    """
-    return Experiment(
-        content,
-        styles,
+#: Name of a tool -> its defaults, without pictures.
+PRESETS: dict[str, Experiment] = {
+    # Gatys, Ecker & Bethge 2016: α/β = 1e-3, wₗ = 1/5, 500 steps as in the authors'
+    # notebook. The paper's network was rescaled to unit mean activations, which changes
+    # the ratio; with maximum pooling, the convention "paper_normalised" corrects it.
+    "paper": _tool(
         terms=(
             Content(1e-3, convention="paper"),
             Gram(1.0, layer_weights=(0.2,) * 5, convention="paper"),
@@ -45,34 +40,19 @@ def paper(content: str, styles: tuple[str, ...]) -> Experiment:
         steps=500,
         pooling="avg",
         canvas=Canvas("noise"),
-        solver=SolverOptions("lbfgs", history_size=_HISTORY),
-        pool_rounding="floor",
-    )
-
-
-def gatys(content: str, styles: tuple[str, ...]) -> Experiment:
-    """leongatys/PytorchNeuralStyleTransfer, the notebook's first pass."""
-    return Experiment(
-        content,
-        styles,
+        solver=_LBFGS,
+    ),
+    # leongatys/PytorchNeuralStyleTransfer, the first pass of the notebook.
+    "gatys": _tool(
         terms=(Content(1.0, convention="gatys"), Gram(1.0, convention="gatys")),
         size=512,
         fit="short",
         steps=500,
-        solver=_torch_lbfgs(),
+        solver=_TORCH_LBFGS,
         resample="bilinear",
-        pool_rounding="floor",
-    )
-
-
-def johnson(content: str, styles: tuple[str, ...]) -> Experiment:
-    """jcjohnson/neural-style: 5, 100, 1e-3, from next to nothing around the mean.
-
-    White is 256 there, so noise of 0.001 is 0.001/256, and the input 256/255.
-    """
-    return Experiment(
-        content,
-        styles,
+    ),
+    # jcjohnson/neural-style. White is 256 there: noise of 0.001 is 0.001/256 here.
+    "johnson": _tool(
         terms=(
             Content(5.0, convention="johnson"),
             Gram(100.0, convention="johnson"),
@@ -81,18 +61,12 @@ def johnson(content: str, styles: tuple[str, ...]) -> Experiment:
         size=512,
         steps=1000,
         canvas=Canvas("noise", noise="normal", amplitude=1e-3 / 256, centre="mean"),
-        solver=_torch_lbfgs(),
+        solver=_TORCH_LBFGS,
         input_scale=256 / 255,
         resample="bilinear",
-        pool_rounding="floor",
-    )
-
-
-def keras(content: str, styles: tuple[str, ...]) -> Experiment:
-    """keras-io's neural_style_transfer.py: 2.5e-8, 1e-6, 1e-6, gradient descent."""
-    return Experiment(
-        content,
-        styles,
+    ),
+    # keras-io's neural_style_transfer.py, by gradient descent.
+    "keras": _tool(
         terms=(
             Content(2.5e-8, layers=("relu5_2",), convention="keras"),
             Gram(1e-6, convention="keras"),
@@ -102,34 +76,19 @@ def keras(content: str, styles: tuple[str, ...]) -> Experiment:
         steps=4000,
         solver=SolverOptions("sgd"),
         resample="nearest",
-        pool_rounding="floor",
-    )
-
-
-def pastiche(content: str, styles: tuple[str, ...]) -> Experiment:
-    """dstein64/pastiche 1.6."""
-    return Experiment(
-        content,
-        styles,
+    ),
+    # dstein64/pastiche 1.6.
+    "pastiche": _tool(
         terms=(Content(1.0, convention="pastiche"), Gram(1.0, convention="pastiche")),
         size=500,
         fit="area",
         steps=1000,
-        solver=SolverOptions("lbfgs_fixed", history_size=_HISTORY),
+        solver=_TORCH_LBFGS,
         resample="bilinear",
-        pool_rounding="floor",
-    )
-
-
-def app(content: str, styles: tuple[str, ...]) -> Experiment:
-    """priyam314/NeuralStyleTransfer-App: 5, 7000, 1.2, from noise that fills [−3, 3].
-
-    Its content layer has no default; relu2_1 is that of most of its README.
-    It feeds pictures as they are, 0.226 of the contrast torchvision trained with.
-    """
-    return Experiment(
-        content,
-        styles,
+    ),
+    # priyam314/NeuralStyleTransfer-App. It has no default content layer; most of its
+    # README uses relu2_1. It feeds the network 0.226 of the contrast of its training.
+    "app": _tool(
         terms=(
             Content(5.0, layers=("relu2_1",), convention="app"),
             Gram(
@@ -142,23 +101,15 @@ def app(content: str, styles: tuple[str, ...]) -> Experiment:
         size=128,
         steps=2500,
         canvas=Canvas("noise", noise="normal", amplitude=1.0, centre="black"),
-        solver=_torch_lbfgs(),
+        solver=_TORCH_LBFGS,
         input_scale=0.226,
         input_centred=False,
         resample="bilinear",
-        pool_rounding="floor",
-    )
-
-
-def gordicaleksa(content: str, styles: tuple[str, ...]) -> Experiment:
-    """gordicaleksa/pytorch-neural-style-transfer: 1e5, 3e4, 1, from the content.
-
-    Its network is torchvision's, fed with 0–255 less the mean, which is what the
-    bundled weights were trained on; with converted ones set `input_scale=255 * 0.226`.
-    """
-    return Experiment(
-        content,
-        styles,
+    ),
+    # gordicaleksa/pytorch-neural-style-transfer. It feeds torchvision's network 0–255
+    # less the mean, as the bundled weights expect; converted weights need
+    # input_scale=255 * 0.226.
+    "gordicaleksa": _tool(
         terms=(
             Content(1e5, convention="gordicaleksa"),
             Gram(3e4, convention="gordicaleksa"),
@@ -166,62 +117,48 @@ def gordicaleksa(content: str, styles: tuple[str, ...]) -> Experiment:
         ),
         size=400,
         steps=1000,
-        solver=SolverOptions("lbfgs", history_size=_HISTORY),
+        solver=_LBFGS,
         resample="bicubic",
-        pool_rounding="floor",
-    )
-
-
-def nst_jax(content: str, styles: tuple[str, ...]) -> Experiment:
-    """Content at two depths, style by means and deviations at seven, coarse to fine.
-
-    Moments as by Li et al. 2017 (arXiv 1701.01036). More layers than Gatys', in the
-    manner of Novak & Nikulin 2016 (arXiv 1605.04603). The style's weight is what trades
-    one for the other; times 10 or through 10 is much. Below a `size` of 129 the ladder
-    has to begin lower or go.
-    """
-    deeper = ("relu3_3", "relu4_3")
-    return Experiment(
-        content,
-        styles,
+    ),
+    # Content at two depths; style by moments (Li et al. 2017, arXiv 1701.01036) at more
+    # layers than Gatys (Novak & Nikulin 2016, arXiv 1605.04603); coarse to fine. The
+    # style's weight trades content for style: a factor of 10 is a large change. A `size`
+    # below 129 needs a lower ladder.start.
+    "nst_jax": Experiment(
+        "",
+        (),
         terms=(
             Content(1000.0, layers=("relu3_1", "relu4_2")),
-            MeanStd(28.0, layers=tuple(sorted((*STYLE_LAYERS, *deeper)))),
+            MeanStd(28.0, layers=tuple(sorted((*STYLE_LAYERS, "relu3_3", "relu4_3")))),
         ),
         size=512,
         steps=100,
         ladder=Ladder(start=128, factor=2.0),
         solver=SolverOptions("lbfgs_fixed"),
-    )
-
-
-#: Name -> (content, styles) -> experiment.
-PRESETS: dict[str, Callable[[str, tuple[str, ...]], Experiment]] = {
-    tool.__name__: tool
-    for tool in (paper, gatys, johnson, keras, pastiche, app, gordicaleksa, nst_jax)
+    ),
 }
 
 
 def preset(
-    name: str, *, content: str, styles: tuple[str, ...], **overrides: Any
+    name: str,
+    *,
+    content: PictureSource,
+    styles: tuple[PictureSource, ...],
+    **fields: Any,
 ) -> Experiment:
-    """What a published tool, or this one by itself, would do with these pictures.
+    """Return the experiment that a tool would run with these pictures.
 
     Args:
       name: a key of `PRESETS`.
-      content: path of the content picture.
-      styles: paths of the style pictures.
-      **overrides: fields of `Experiment` that shall differ from the tool's.
+      content: the content picture.
+      styles: the style pictures.
+      **fields: fields of `Experiment` that replace the tool's defaults.
 
     Raises:
-      RequestError: there is no such preset, or no such field.
+      RequestError: there is no such preset or field.
     """
-    if name not in PRESETS:
-        raise RequestError(
-            f"unknown preset {name!r}{nearest(name, PRESETS)} "
-            f"(presets are {', '.join(PRESETS)})"
-        )
-    experiment = PRESETS[name](content, styles)
-    for field, value in overrides.items():
+    check_choice("preset", name, PRESETS)
+    experiment = copy.deepcopy(PRESETS[name])
+    for field, value in {"content": content, "styles": styles, **fields}.items():
         setattr(experiment, field, value)
     return experiment

@@ -1,4 +1,4 @@
-"""Pictures that a person gives as arrays: their checks, and a name for each."""
+"""Pictures given as arrays: conversion, checks and a name for each."""
 
 import hashlib
 from collections.abc import Iterable
@@ -10,22 +10,23 @@ import numpy as np
 
 from nst_jax.core.errors import RequestError
 
-#: Value of white, for the integer types that pictures are stored in.
+#: Integer type of pictures -> its value of white.
 WHITE = {"uint8": 255, "uint16": 65535}
-#: How far a float picture may leave [0, 1]: a rounding or a resampling filter's ripple.
+#: Largest overshoot of [0, 1] by rounding or by the ripple of a resampling filter.
 TOLERANCE = 0.01
-#: A result whose median is above this is on a scale of 0 to 255, and no result.
+#: A result with a larger median is on a scale of 0 to 255.
 MAX_MEDIAN = 2.0
+_DIVIDE = "divide it by its value of white, such as 255, or give uint8 or uint16"
 
 Array = np.ndarray | jax.Array
 
-#: Of a config's field that takes a path or an array. It holds a string: an array is
-#: kept as an `ArrayInput`. Flags read annotations as the program runs.
+#: Type of a config's field that takes a path or an array, and stores the array as an
+#: `ArrayInput`.
 if TYPE_CHECKING:
     PictureSource = Any
 else:
     PictureSource = str
-#: The names of these fields.
+#: Paths of these fields.
 SOURCES = (
     *("content", "styles", "canvas.path"),
     *("masks.content", "masks.styles", "masks.freeze"),
@@ -33,17 +34,17 @@ SOURCES = (
 
 
 def as_floats(values: Any, argument: str) -> Array:
-    """Return an array of pictures of any shape as floats in which white is 1.
+    """Return an array of pictures of any shape as floats with white at 1.
 
-    uint8 and uint16 are divided by their largest value. float32 and float64 are
-    returned as they are, other floats as float32.
+    uint8 and uint16 are divided by their largest value. float32 and float64 stay;
+    other floats become float32.
 
     Args:
-      values: the array; a tracer of JAX is converted likewise.
-      argument: what it was given for, to name in the error.
+      values: an array, a tracer, or nested sequences of numbers.
+      argument: name in errors.
 
     Raises:
-      RequestError: the array is of another type.
+      RequestError: the array has another type.
     """
     array = values
     if not isinstance(array, jax.Array | np.ndarray):
@@ -67,23 +68,22 @@ def as_floats(values: Any, argument: str) -> Array:
 def as_picture(
     values: Any, argument: str, *, optimised: bool = False, nan: bool = False
 ) -> Array:
-    """Return a picture as floats [H, W, 3] in which white is 1.
+    """Return a picture as floats [H, W, 3] with white at 1.
 
     Args:
       values: floats, uint8 or uint16 [H, W, 3]; see `as_floats`.
-      argument: what it was given for, to name in the error.
-      optimised: whether it may be the result of an optimisation or a starting canvas,
-        which may leave [0, 1] by any amount.
-      nan: whether it may hold NaN and infinity.
+      argument: name in errors.
+      optimised: allow values outside [0, 1], as in a result or a starting canvas.
+      nan: allow NaN and infinity.
 
     Raises:
-      RequestError: the array is of another type or shape, holds NaN, or is not in
-        [0, 1]. The values of a tracer of JAX are not known, and not checked.
+      RequestError: the array has another type or shape, holds NaN, or is not in [0, 1].
+        The values of a tracer are not checked.
     """
     array = as_floats(values, argument)
     _check_shape(array.shape, argument)
     if not isinstance(array, jax.core.Tracer):
-        check_values(array, argument, optimised=optimised, nan=nan)
+        _check_values(np.asarray(array), argument, optimised=optimised, nan=nan)
     return array
 
 
@@ -92,17 +92,17 @@ def as_pictures(values: Any, argument: str) -> np.ndarray:
 
     Args:
       values: an array [N, H, W, 3], or a sequence of arrays [H, W, 3].
-      argument: what they were given for, to name in the error.
+      argument: name in errors.
 
     Raises:
-      RequestError: there are none, their shapes differ, or one is no picture.
+      RequestError: there is no picture, the shapes differ, or one is not a picture.
     """
     if isinstance(values, Iterable) and not isinstance(values, np.ndarray | jax.Array):
         values = [
             as_picture(x, f"{argument}[{i}]", optimised=True)
             for i, x in enumerate(values)
         ]
-        shapes = {str(list(x.shape)): None for x in values}
+        shapes = dict.fromkeys(str(list(x.shape)) for x in values)
         if len(shapes) > 1:
             raise RequestError(
                 f"{argument} must be pictures of one shape, got {' and '.join(shapes)}"
@@ -113,37 +113,34 @@ def as_pictures(values: Any, argument: str) -> np.ndarray:
             f"{argument} must be one or more pictures [N, H, W, 3], got an array of "
             f"shape {list(array.shape)}"
         )
-    check_values(array, argument, optimised=True)
+    _check_values(array, argument, optimised=True)
     return array
 
 
 def check_sequence(values: Any, argument: str) -> None:
-    """Raise RequestError where one picture is given in place of a sequence of them."""
-    one = isinstance(values, np.ndarray | jax.Array) and values.ndim < 4
-    if isinstance(values, str) or one or not isinstance(values, Iterable):
+    """Raise RequestError for one picture in place of a sequence of pictures."""
+    is_picture = isinstance(values, np.ndarray | jax.Array) and values.ndim < 4
+    if isinstance(values, str) or is_picture or not isinstance(values, Iterable):
         raise RequestError(f"{argument} must be a sequence of pictures, got one")
 
 
-def check_values(
-    array: Array, argument: str, *, optimised: bool = False, nan: bool = False
+def _check_values(
+    array: np.ndarray, argument: str, *, optimised: bool, nan: bool = False
 ) -> None:
-    """Raise RequestError for values that no picture has; arguments as `as_picture`."""
-    found = np.asarray(array)
-    finite = np.isfinite(found)
+    finite = np.isfinite(array)
     if not nan and not finite.all():
         raise RequestError(f"{argument} holds NaN or infinity, wanted finite values")
-    hint = "divide it by its value of white, such as 255, or give uint8 or uint16"
     if optimised:
-        median = float(np.median(found[finite])) if finite.any() else 0.0
+        median = float(np.median(array[finite])) if finite.any() else 0.0
         if median > MAX_MEDIAN:
             raise RequestError(
-                f"{argument} must be on a scale where white is 1, and half of its "
-                f"values are above {median:g}: {hint}"
+                f"{argument} must be on a scale where white is 1, but half of its "
+                f"values are above {median:g}: {_DIVIDE}"
             )
         return
-    low, high = float(found.min()), float(found.max())
+    low, high = float(array.min()), float(array.max())
     if low < -TOLERANCE or high > 1 + TOLERANCE:
-        hint = hint if high > MAX_MEDIAN else "clip it to [0, 1]"
+        hint = _DIVIDE if high > MAX_MEDIAN else "clip it to [0, 1]"
         raise RequestError(
             f"{argument} must be in [0, 1], got values from {low:g} to {high:g}: {hint}"
         )
@@ -157,8 +154,8 @@ def _check_shape(shape: tuple[int, ...], argument: str) -> None:
         hint = ": repeat a grey picture three times along a last axis"
     elif len(shape) == 3 and shape[2] == 4:
         hint = (
-            ": composite RGBA over a colour, or write a PNG and give its path, whose "
-            "transparent pixels are left out of the losses"
+            ": composite RGBA over a colour, or give the path of a PNG to exclude its "
+            "transparent pixels from the losses"
         )
     elif len(shape) == 3 and shape[0] == 3:
         hint = ": move the channels of [3, H, W] to the last axis"
@@ -171,14 +168,14 @@ def _check_shape(shape: tuple[int, ...], argument: str) -> None:
 
 
 class ArrayInput(str):
-    """A picture or mask that is given as an array where a path may stand.
+    """A picture or mask given as an array in place of a path.
 
-    As a string it is the array's dtype, shape and SHA-256, which is what a record of
-    the run says in place of a path; two that are equal hold the same array.
+    The string is the array's dtype, shape and SHA-256, which run.json records in place
+    of a path. Equal strings hold equal arrays.
 
     Attributes:
-      array: a copy of what was given, read-only.
-      sha256: of its dtype, shape and bytes.
+      array: read-only copy of the array.
+      sha256: hash of the dtype, shape and bytes.
     """
 
     array: np.ndarray
@@ -189,13 +186,13 @@ class ArrayInput(str):
         array.flags.writeable = False
         kind = f"{array.dtype.name} {list(array.shape)}"
         digest = hashlib.sha256(f"{kind}\n".encode())
-        digest.update(array.tobytes())  # bfloat16 has no buffer of its own type.
+        digest.update(array.tobytes())  # bfloat16 does not support the buffer protocol.
         self = super().__new__(cls, f"array {kind}, SHA-256 {digest.hexdigest()}")
         self.array, self.sha256 = array, digest.hexdigest()
         return self
 
     def __getnewargs__(self) -> tuple[np.ndarray]:  # type: ignore[override]
-        return (self.array,)  # Of what is unpickled.
+        return (self.array,)  # For pickle.
 
     def __copy__(self) -> "ArrayInput":
         return self

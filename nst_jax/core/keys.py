@@ -1,8 +1,8 @@
-"""Keys of random numbers, of one generator whatever JAX's default is."""
+"""Random keys, independent of JAX's default generator."""
 
 import jax
 
 
 def seed_key(seed: int) -> jax.Array:
-    """The key of one seed: by identity, so that no seed depends on another."""
+    """Return the key of a seed, which does not depend on the other seeds of a run."""
     return jax.random.fold_in(jax.random.key(0, impl="threefry2x32"), seed)

@@ -1,4 +1,4 @@
-"""Search for the files that relative paths of a request name."""
+"""Search for files by relative path."""
 
 import glob
 import os
@@ -10,64 +10,65 @@ _PACKAGE = pathlib.Path(__file__).parents[1]
 #: Folder with weights/, samples/ and configs/: the clone, or a copy in the wheel.
 PROJECT = _PACKAGE / "data" if (_PACKAGE / "data").is_dir() else _PACKAGE.parent
 
-#: Folders that a relative path is looked for in after the working directory.
+#: Folders in which a relative path is looked up after the working directory.
 _FOLDERS = [PROJECT]
 
 
 def search_beside(config: pathlib.Path) -> None:
-    """Look for relative paths beside a config file too, from here on in this process.
+    """Look up relative paths also in the folder of a config file.
 
-    Its folder comes after the working directory and before the project's.
+    The folder comes after the working directory and before the project.
     """
     _FOLDERS[:] = [config.resolve().parent, PROJECT]
 
 
 def candidates(path: str | pathlib.Path) -> list[pathlib.Path]:
-    """Return the places that a path may mean, in their order.
+    """Return the files that a path may mean, in order of precedence.
 
-    A relative one is of the working directory, of the config's folder where a config
-    file was loaded, or of the project.
+    A relative path is of the working directory, of the config's folder, or of the
+    project.
     """
-    places: dict[str, pathlib.Path] = {}
+    files: dict[str, pathlib.Path] = {}
     for folder in (pathlib.Path(), *_FOLDERS):
-        places.setdefault(os.path.abspath(folder / path), folder / path)
-    return list(places.values())
+        files.setdefault(os.path.abspath(folder / path), folder / path)
+    return list(files.values())
 
 
 def find_file(argument: str, path: str | pathlib.Path) -> pathlib.Path:
     """Return the first of a path's `candidates` that is a file.
 
     Args:
-      argument: what the path was given for, to name in the error.
+      argument: name in errors.
       path: relative or absolute.
 
     Raises:
-      RequestError: none is a file; it says where was looked.
+      RequestError: no candidate is a file.
     """
     if not str(path):
         raise RequestError(f"{argument} is empty, wanted the path of a file")
-    places = candidates(path)
-    for place in places:
-        if os.path.isfile(place):
-            return place
-    if any(map(os.path.isdir, places)):
+    files = candidates(path)
+    for file in files:
+        if os.path.isfile(file):
+            return file
+    if any(map(os.path.isdir, files)):
         raise RequestError(f"{argument}: {str(path)!r} is a folder, wanted a file")
-    if any(map(os.path.exists, places)):
+    if any(map(os.path.exists, files)):
         raise RequestError(
             f"{argument}: {str(path)!r} is a device or a pipe, wanted a file"
         )
-    neighbours = [n for place in places for n in glob.glob("*", root_dir=place.parent)]
+    neighbours = [
+        name for file in files for name in glob.glob("*", root_dir=file.parent)
+    ]
     raise RequestError(
-        f"{argument}: no file {str(path)!r}{_where(path)}"
+        f"{argument}: no file {str(path)!r}{_searched_folders(path)}"
         f"{nearest(pathlib.Path(path).name, neighbours)}"
     )
 
 
-def _where(path: str | pathlib.Path) -> str:
-    """The folders in which a relative path was looked for, in words."""
+def _searched_folders(path: str | pathlib.Path) -> str:
+    """Return " in A, B or C" for a relative path, "" for an absolute one."""
     if os.path.isabs(path):
         return ""
-    searched = (pathlib.Path(), *_FOLDERS)
-    folders = list(dict.fromkeys(os.path.abspath(folder) for folder in searched))
+    folders = dict.fromkeys(map(os.path.abspath, (pathlib.Path(), *_FOLDERS)))
     *first, last = map(repr, folders)
     return f" in {', '.join(first)} or {last}" if first else f" in {last}"

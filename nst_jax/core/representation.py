@@ -9,7 +9,7 @@ import numpy as np
 
 
 class _Short(reprlib.Repr):
-    """Python's abridged `repr`, with arrays as dtype and shape, records by field."""
+    """Python's abridged `repr` with arrays as dtype and shape."""
 
     def __init__(self) -> None:
         super().__init__()

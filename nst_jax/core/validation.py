@@ -172,23 +172,27 @@ def _choice_rule(choices: tuple[Any, ...]) -> _Rule:
 
 def _item_rule(item_rule: _Rule) -> _Rule:
     def rule(name: str, value: Any) -> str | None:
-        faults = (item_rule(f"{name}[{i}]", item) for i, item in enumerate(value))
-        return next(filter(None, faults), None)
+        for i, item in enumerate(value):
+            if fault := item_rule(f"{name}[{i}]", item):
+                return fault
+        return None
 
     return rule
 
 
 def _all_of(*rules: _Rule) -> _Rule:
     def rule(name: str, value: Any) -> str | None:
-        faults = (rule(name, value) for rule in rules)
-        return next(filter(None, faults), None)
+        for check in rules:
+            if fault := check(name, value):
+                return fault
+        return None
 
     return rule
 
 
 def _any_of(*rules: _Rule) -> _Rule:
     def rule(name: str, value: Any) -> str | None:
-        faults = [rule(name, value) for rule in rules]
+        faults = [check(name, value) for check in rules]
         return None if None in faults else faults[0]
 
     return rule

@@ -58,6 +58,13 @@ def parse_flags(argv: Sequence[str]) -> Experiment:
         names = [*flags.FLAGS, *(f"config.{path}" for path in field_paths(Experiment))]
         suggestion = nearest(f"--{error.flagname}", [f"--{name}" for name in names])
         message = f"unknown flag --{error.flagname}{suggestion}"
+    except flags.IllegalFlagValueError as error:
+        reason = f": {error.__context__}"
+        assignment = str(error).removeprefix("flag --").removesuffix(reason)
+        name, _, text = assignment.partition("=")
+        message = (
+            f"{name} must be of type {flags.FLAGS[name].flag_type()}, got {text!r}"
+        )
     except (RequestError, flags.Error) as error:
         message = " ".join(str(error).split())
     print(f"{program_name(argv)}: {message}", file=sys.stderr)

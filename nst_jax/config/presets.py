@@ -3,8 +3,8 @@
     nst_jax.preset("johnson", content="me.jpg", styles=("painting.jpg",), size=512)
 
 The preset "nst_jax" is this project's own; docs/quality.md compares it. Noise and
-learning rates are converted to pictures in [0, 1]. docs/conventions.md has a table of the
-presets and their differences from the tools.
+learning rates are converted to pictures in [0, 1]. docs/conventions.md has a table of
+the presets and their differences from the tools.
 """
 
 import copy
@@ -120,10 +120,10 @@ PRESETS: dict[str, Experiment] = {
         solver=_LBFGS,
         resample="bicubic",
     ),
-    # Content at two depths; style by moments (Li et al. 2017, arXiv 1701.01036) at more
-    # layers than Gatys (Novak & Nikulin 2016, arXiv 1605.04603); coarse to fine. The
-    # style's weight trades content for style: a factor of 10 is a large change. A `size`
-    # below 129 needs a lower ladder.start.
+    # Content at two depths, coarse to fine; style by moments (Li et al. 2017, arXiv
+    # 1701.01036) at more layers than Gatys (Novak & Nikulin 2016, arXiv 1605.04603).
+    # The style's weight trades content for style: a factor of 10 is a large change. A
+    # `size` below 129 needs a lower ladder.start.
     "nst_jax": Experiment(
         "",
         (),

@@ -16,7 +16,7 @@ static = functools.partial(dataclasses.field, metadata={"static": True})
 
 @dataclass_transform(frozen_default=True, field_specifiers=(static, dataclasses.field))
 def record(cls: type[_T]) -> type[_T]:
-    """Make a class a frozen dataclass and a pytree with its non-static fields as leaves.
+    """Make a class a frozen dataclass and a pytree whose leaves are non-static fields.
 
     Tree functions rebuild a record without its constructor, whose checks would refuse
     leaves such as tracers, shapes and axes. `repr` shows arrays as dtype and shape.

@@ -365,7 +365,7 @@ def test_some_of_the_members():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"process": "frsh"}, "ensemble.process must be one of .* did you mean"),
+        ({"process": "subproces"}, "ensemble.process must be one of .* did you mean"),
         ({"strategy": "vmp"}, "ensemble.strategy must be one of .* did you mean"),
         (
             {"position": 2, "batch_size": 2},
@@ -388,7 +388,9 @@ def test_no_promise_is_made_that_is_not_kept():
     asked = small_experiment(numerics=nst_jax.Numerics(batch_invariant=True))
     nst_jax.build(asked)
     asked.ensemble.strategy = "shard"
-    with pytest.raises(nst_jax.RequestError, match=r"not kept by .*strategy='shard'"):
+    with pytest.raises(
+        nst_jax.RequestError, match=r"cannot be kept by .*strategy='shard'"
+    ):
         nst_jax.build(asked)
 
 

@@ -2,12 +2,11 @@
 
     python launch.py --config=configs/app_reconstruct.py
 
-In the terms of an app: α·content + β·style + γ·variation with its β, γ and style
-weights 1e3/n², style layers 0 to 4; its α times 57², for the bundled network's features
-are larger than those that it was chosen for (docs/conventions.md). Adam needs more
-iterations than L-BFGS: the page says how many more for the same loss. Canvases noise,
-content and style are the pages of the panel. Layers and solvers select programs: ten of
-them, with three members each. Five minutes on two CPU cores.
+The app's loss α·content + β·style + γ·variation with its β, γ, style layers 0 to 4 and
+style weights 1e3/n². α is multiplied by 57² because the bundled network's features are
+larger (docs/conventions.md). The page says how many more iterations Adam needs than
+L-BFGS for the same loss. The canvases noise, content and style are the panel's pages.
+Ten programs with three members each. Five minutes on two CPU cores.
 """
 
 import nst_jax

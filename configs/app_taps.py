@@ -1,34 +1,31 @@
-"""conv against relu taps: does it matter on which side of the ReLU one looks?
+"""Reconstruction before and after the ReLU: does the side of the tap matter?
 
     python launch.py --config=configs/app_taps.py
 
-The photograph reconstructed from noise at layers 0 to 4, each tapped once before and
-once after its ReLU. The page says how far apart the two are, beside how far apart the
-layers are. A layer's tap and number are fields of this config's own, so that they are
-axes of their own. (In the app itself PyTorch's ReLU works in place, so that its "conv"
-features are those after it.) Three minutes on two CPU cores.
+The photograph is reconstructed from noise at layers 0 to 4, each tapped before and
+after its ReLU. The page compares the distance between the two taps with the distance
+between layers. The tap and the layer's number are this config's own fields and axes. In
+the app itself, PyTorch's ReLU works in place, so its "conv" features are those after
+the ReLU. Three minutes on two CPU cores.
 """
 
 import dataclasses
+from typing import Annotated, Literal
 
 import nst_jax
+from nst_jax.core.validation import Range
 
 
 @dataclasses.dataclass
 class Tapped(nst_jax.Experiment):
-    """An experiment whose layers are named by their tap and their number."""
+    """An experiment that derives the content layer from its tap and its number."""
 
-    tap: str = "relu"
-    content_layer: int = 0
+    tap: Literal["conv", "relu"] = "relu"
+    content_layer: Annotated[int, Range(0, 4)] = 0
 
     def resolved(self) -> nst_jax.Experiment:
-        if self.tap not in ("conv", "relu") or not 0 <= self.content_layer < 5:
-            raise nst_jax.RequestError(
-                "tap must be 'conv' or 'relu' and content_layer from 0 to 4, got "
-                f"{self.tap!r} and {self.content_layer}"
-            )
-        layers = tuple(f"{self.tap}{block}_1" for block in range(1, 6))
-        return self.with_field("terms.content.layers", (layers[self.content_layer],))
+        layer = f"{self.tap}{self.content_layer + 1}_1"
+        return self.with_field("terms.content.layers", (layer,))
 
 
 def get_config(arg: str = "") -> nst_jax.Experiment:

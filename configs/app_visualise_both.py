@@ -1,9 +1,9 @@
-"""All content and all style layers at once, for fun, as a film.
+"""All content and all style layers at once, as a film.
 
     python launch.py --config=configs/app_visualise_both.py
 
-The app's last experiment, from noise: content at layers 0 to 4, style at layers 0 to 4,
-a picture kept every 10 steps and shown at 30 a second. Its α is times 57², as in
+The app's last experiment, from noise: content at layers 0 to 4 and style at layers 0 to
+4, with a frame every 10 steps, shown at 30 a second. α is multiplied by 57² as in
 app_reconstruct.py. Two minutes on two CPU cores.
 """
 

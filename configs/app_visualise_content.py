@@ -1,10 +1,10 @@
-"""What content layers see: each alone, and some together.
+"""Content layers visualised: each alone, and three groups.
 
     python launch.py --config=configs/app_visualise_content.py
 
 The content term alone, from noise, at layers 0 to 4 and at the groups 1 3 4 and 0 2 4.
-Early layers give the photograph back, the last its edges and little colour. The making
-of each is on the page as a film. Three minutes on two CPU cores.
+Early layers reproduce the photograph; the last keeps edges and little colour. The page
+has a film of each optimisation. Three minutes on two CPU cores.
 """
 
 import nst_jax

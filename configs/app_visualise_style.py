@@ -1,11 +1,11 @@
-"""What style layers see: each alone, in groups, and all, by Adam and by L-BFGS.
+"""Style layers visualised: each alone and in groups, by Adam and by L-BFGS.
 
     python launch.py --config=configs/app_visualise_style.py
 
 The style term alone, from noise, at layers 0 to 4, at the groups 0 1 4, 1 2 3 and 0 1,
-and at all five. Single layers give grain and, the higher, patterns of noise; together
-they give the painting's manner. L-BFGS shows it in groups in which Adam does not yet:
-the page says how many more steps Adam needs. Five minutes on two CPU cores.
+and at all five. Single layers give grain; higher ones give patterns of noise; groups
+give the painting's manner. L-BFGS shows it in groups where Adam does not yet: the page
+says how many more steps Adam needs. Five minutes on two CPU cores.
 """
 
 import nst_jax

@@ -2,10 +2,10 @@
 
     python launch.py --config=configs/blog_reconstruction.py
 
-The content term alone, at one layer each. The earlier the layer, the closer the
-photograph; conv_8 keeps edges and invents the rest. Two noises lead to pictures that
-look the same: the page has their difference, and how much of it is coarse and how much
-is grain, beside the same for the original. Three minutes on two CPU cores.
+The content term alone, at one layer each. Earlier layers come closer to the photograph;
+conv_8 keeps edges and invents the rest. Two noises lead to pictures that look the same.
+The page splits their difference into coarse and fine parts, beside the difference to
+the original. Three minutes on two CPU cores.
 """
 
 import nst_jax

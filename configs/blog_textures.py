@@ -3,8 +3,8 @@
     python launch.py --config=configs/blog_textures.py
 
 The style term alone. Early layers give blobs of colour, later ones pieces of the
-painting, the last ones alone little but noise. Two noises lead to two pictures, for a
-Gram matrix does not say where: compare the distances on the page with those of
+painting, and the last ones alone little but noise. Two noises lead to two pictures
+because a Gram matrix has no positions: compare the distances on the page with those of
 `blog_reconstruction.py`. Five minutes on two CPU cores.
 """
 

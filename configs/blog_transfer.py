@@ -2,10 +2,9 @@
 
     python launch.py --config=configs/blog_transfer.py
 
-The blog's favourite numbers, in the scaling of Johnson's tool (mean squares, of Gram
+The blog's preferred weights in the scaling of Johnson's tool (mean squares, of Gram
 matrices over C·M), from the photograph and from noise. Its author saw "not much of a
-difference" between the two; the page has it in numbers. A minute and a half on two CPU
-cores.
+difference" between the two; the page measures it. A minute and a half on two CPU cores.
 """
 
 import nst_jax

@@ -1,12 +1,11 @@
-"""Seven tools on one pair: what do their defaults make of it?
+"""Seven published tools with their defaults on one pair of pictures.
 
     python launch.py --config=configs/classics.py
 
-Each published tool with its own weights, loss scaling, pooling, start and input scale,
-from `nst_jax.preset`, all with the same solver and number of steps, so that what
-differs is what they ask for. A weight from somebody's README goes into that tool's
-preset as it is: `nst_jax.preset("johnson", …).terms[1].weight`. docs/conventions.md
-has the factors. Three minutes on two CPU cores.
+Each tool has its own weights, loss scaling, pooling, start and input scale, from
+`nst_jax.preset`. Solver and number of steps are the same for all. A weight from a
+tool's README goes unchanged into that tool's preset; docs/conventions.md has the
+factors. Three minutes on two CPU cores.
 """
 
 import nst_jax
@@ -22,7 +21,7 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
     tools = {
         name: nst_jax.preset(name, content=CONTENT, styles=STYLES)
         for name in nst_jax.PRESETS
-        if name != "nst_jax"  # Of this project; its ladder and solver are not here.
+        if name != "nst_jax"  # Not a published tool.
     }
     config = nst_jax.Experiment(
         content=CONTENT,

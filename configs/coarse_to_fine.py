@@ -2,13 +2,12 @@
 
     python launch.py --config=configs/coarse_to_fine.py
 
-The network sees so many pixels at once, whatever the size: at twice the size strokes
-are half as large beside the cat. A picture that is made at one size is therefore
-another at each size. One that goes through smaller ones, each begun from what the
-last one showed, keeps the large forms of its preview. Two sizes, each from the
-photograph, with and without a ladder, the solver moving a Laplacian pyramid; the page
-has how like a large picture is to the small one, which on the ladder is the size that
-it came through. The steps are those of each stage. Two minutes on two CPU cores.
+The network's receptive field is fixed in pixels: at twice the size, strokes are half as
+large beside the cat. The result therefore depends on the size. A ladder of smaller
+sizes keeps the large forms of the preview. The grid has two sizes, with and without a
+ladder, all from the photograph, optimising a Laplacian pyramid. The page measures the
+similarity of the large picture and the small one, which is a stage of the ladder. The
+steps are those of each stage. Two minutes on two CPU cores.
 """
 
 import nst_jax

@@ -1,12 +1,12 @@
-"""Keeping the photograph's colours: five ways, beside none.
+"""Keeping the photograph's colours: five methods, and none.
 
     python launch.py --config=configs/colours.py
 
-The style's colours as they come; the transfer on luma alone; the photograph's chroma
-put back afterwards; and the painting given the photograph's colours beforehand, by
-three linear maps. The first repaints everything, the second and third keep every hue
-where it was, the last ones keep the palette and not the places. Three minutes on two
-CPU cores.
+The style's colours unchanged; transfer on luma alone; the photograph's chroma restored
+afterwards; and three linear maps of the painting to the photograph's colours
+beforehand. The first repaints everything, the second and third keep every hue in its
+position, and the last three keep the palette but not the positions. Three minutes on
+two CPU cores.
 """
 
 import nst_jax

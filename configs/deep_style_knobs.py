@@ -2,9 +2,9 @@
 
     python launch.py --config=configs/deep_style_knobs.py
 
-Ten pictures: the middle, and from there one knob turned at a time. Which knob does what
-can be seen at a glance, and the page says how far each is from the middle. About four
-minutes on two CPU cores.
+Ten pictures: the middle setting, and one knob turned at a time. The sheet shows the
+effect of each knob, and the page its distance from the middle. About four minutes on
+two CPU cores.
 """
 
 import pathlib

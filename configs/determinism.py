@@ -1,17 +1,15 @@
-"""What the way of computing does to a picture: the same seeds, by fifteen programs.
+"""Determinism: the same seeds computed by fifteen programs.
 
     python launch.py --config=configs/determinism.py
 
-Is a run the same when it is run again? In a fresh process, compiled anew? When the
-seed is one of a batch of 2, 4, 8 or 16, or at another place in it? By `map`, on
-several devices, at another precision, with deterministic kernels? Every arm computes
-the same seeds and keeps every step to the last bit. Beside them stand the two
-distances that give a difference its size: what one unit in the last place of one
-starting value grows to, and how far two seeds are apart.
+Is a run the same when it is repeated? In a new process with a new compilation? In a
+batch of 2, 4, 8 or 16, or in another slot of it? By `map`, on several devices, at
+another precision, with deterministic kernels? Every arm computes the same seeds and
+keeps every step bitwise. Two distances give a difference its scale: the growth of one
+unit in the last place of one starting value, and the distance between two seeds.
 
-The page begins with the answers in words; study.json has the numbers. Where the
-process has several devices, or a GPU beside the CPU, these are arms too. Nine
-minutes on two CPU cores.
+The page begins with the answers in words; study.json has the numbers. Several devices,
+or a GPU beside the CPU, add arms. Nine minutes on two CPU cores.
 """
 
 from collections.abc import Iterable
@@ -20,7 +18,7 @@ import jax
 
 import nst_jax
 
-#: What computes, and what it is called; the first is what the others are compared to.
+#: Arm -> its options; the others are compared with the first.
 ARMS: dict[str, dict[str, object]] = {
     "alone": {},
     "alone again": {"repeat": 1},
@@ -42,7 +40,7 @@ ARMS: dict[str, dict[str, object]] = {
     "with deterministic kernels": {"deterministic": True},
     "from one ulp beside": {"ulps": 1},
 }
-#: Where a setting is in the config, and what it is where an arm does not say.
+#: Option -> its path in the config, and its default.
 SETTINGS = {
     "ensemble.strategy": "loop",
     "ensemble.batch_size": 0,
@@ -57,7 +55,7 @@ SETTINGS = {
 }
 
 
-#: One of each kind, for a run that is done in two minutes.
+#: One arm of each kind, for a run of two minutes.
 FEW = (
     *("alone", "alone again", "alone in a fresh process", "one after the other"),
     *("in a batch of 2", "from one ulp beside"),
@@ -65,7 +63,7 @@ FEW = (
 
 
 def axis(names: Iterable[str]) -> nst_jax.Vary:
-    """The axis of execution, with what this machine has."""
+    """Return the axis of arms that this machine's devices can run."""
     arms = {name: ARMS[name] for name in names}
     if (count := jax.local_device_count()) > 1:
         arms[f"sharded over {count} devices"] = {

@@ -1,22 +1,21 @@
-"""How far apart do seeds end? From almost the same start, and from nothing alike.
+"""Dispersion of seeds, from nearly equal and from unrelated starts.
 
     python launch.py --config=configs/dispersion.py
 
-Tools that start from noise differ in its amplitude by six orders of magnitude. Does
-what the seeds differ by at the start die away, so that all of them end at one picture,
-or does it grow, so that a millionth is enough for another picture? Eight seeds each
-start from grey with noise of 1e-6 to 1 around it, from the content without any, and
-once with Adam for the solver.
+Tools that start from noise differ in its amplitude by six orders of magnitude. Does the
+difference between seeds decay, so that all end at one picture, or does a millionth grow
+into another picture? Eight seeds each start from grey with noise of 1e-6 to 1, from the
+content without noise, and once with Adam.
 
-Look at the plot of dispersion against steps: whether the curves run together, and
-where. The tables say how much of it is shape and how much grain, and that the loss
-hardly knows of it. Nine minutes on two CPU cores.
+The plot of dispersion against steps shows whether and where the curves meet. The tables
+split it into shape and grain, and show that the loss hardly depends on it. Nine minutes
+on two CPU cores.
 """
 
 import nst_jax
 
 AMPLITUDES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-#: What a start is called, and its kind, amplitude, solver and learning rate.
+#: Start -> its kind, amplitude, solver and learning rate.
 STARTS: dict[str, tuple[str, float, str, float | None]] = {
     **{f"noise {a:g}": ("noise", a, "lbfgs_fixed", None) for a in AMPLITUDES},
     "content": ("content", 0.5, "lbfgs_fixed", None),

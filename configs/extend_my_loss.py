@@ -1,16 +1,16 @@
-"""A loss of one's own: the strokes of one painting in the colours of another.
+"""A custom loss: the strokes of one painting in the colours of another.
 
     python launch.py --config=configs/extend_my_loss.py
 
-`Palette` below is all that there is to it; nothing in the package knows of it, and it
-has its curve, its axis and its place in a batch like any other. The Gram matrices are
-the woodcut's alone, the palette is the mosaic's, and its weight is an axis, from
-nothing: with two seeds six members of one program.
+`Palette` below is the complete loss. The package does not know it, but it has its
+curve, its axis and its slot in a batch like any other. The Gram matrices are the
+woodcut's and the palette is the mosaic's. Its weight is an axis from 0; with two seeds,
+six members of one program.
 
-Look at sheet.png: the strokes are the woodcut's everywhere. At weight 0 so are the
-colours, blue and cream; at 1e8 the cream is brown and green, at 1e9 the blue has gone
-as well, and the distance of the palettes is a thousandth of what it was. About four
-minutes on two CPU cores.
+sheet.png shows the woodcut's strokes everywhere. At weight 0 its colours are blue and
+cream. At 1e8 the cream is brown and green. At 1e9 the blue has gone too, and the
+distance of the palettes is a thousandth of its start. About four minutes on two CPU
+cores.
 """
 
 from collections.abc import Sequence

@@ -1,39 +1,38 @@
-"""Why does a stylised film flicker? Four small films, five ways to start a frame.
+"""Flicker of a stylised film: four short films, five starts of a frame.
 
     python launch.py --config=configs/flicker.py
 
-Frame by frame, each optimised for itself: from new noise, from one noise for all
-frames, from the same noise with one starting value moved by one unit in the last place,
-from the result of the frame before, and from the content. The films are a picture that
-stands still, moves by two pixels a frame, has a sensor's noise, or swings in
-brightness. Where the content stands still, all that moves is due to the start.
+Each frame is optimised separately: from new noise, from the same noise in all frames,
+from the same noise with one value moved by one unit in the last place, from the result
+of the frame before, and from the content. The films stand still, move by two pixels a
+frame, have sensor noise, or swing in brightness. In the still film, all motion comes
+from the start.
 
-The page begins with the answers in words, and has the films beside their contents; the
-table counts what changes from frame to frame in levels of 255, what the camera moved
-taken back. Of your own film, a video, an animated GIF or a folder of pictures in the
-natural order of their names, it takes the first six frames:
+The page begins with the answers in words and shows the films beside their contents. The
+table counts the change from frame to frame in levels of 255, after motion compensation.
+Of another film (a video, an animated GIF or a folder of pictures in natural order) the
+first six frames are used, without motion compensation:
 
     python launch.py --config=configs/flicker.py --config.content=clip.mp4
 
-Its own motion is not known and so not taken back. Where frames do not start from each
-other they are one batch. Eleven minutes on two CPU cores.
+Frames that do not start from each other form one batch. Eleven minutes on two CPU
+cores.
 
-It has one seed, of which there is no interval. Three of them have intervals, in three
-times the time:
+One seed gives no confidence interval. Three seeds do, in three times the time:
 
     python launch.py --config=configs/flicker.py --config.seeds='(0, 1, 2)'
 """
 
 import nst_jax
 
-#: What moves in the content, and by how much.
+#: Film -> its motion and amount.
 FILMS = {
     "still": ("still", 0.0),
     "shift 2 px": ("shift", 2.0),
     "sensor noise 0.02": ("sensor", 0.02),
     "brightness ±10 %": ("brightness", 0.1),
 }
-#: What a frame starts from, and what of it is its own.
+#: Policy -> kind of the start, and its change per frame.
 POLICIES = {
     "new noise": ("noise", "noise"),
     "same noise": ("noise", "nothing"),
@@ -74,6 +73,6 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
         axes=axes(FILMS, FRAMES),
     )
     config = nst_jax.variant(config, arg)
-    if arg == "smoke":  # All ways to start, of a film that stands still and one not.
+    if arg == "smoke":  # All policies, with a still and a moving film.
         config.axes = axes(dict(list(FILMS.items())[:2]), 3)
     return config

@@ -1,20 +1,18 @@
-"""Which statistic of a style is the best bargain? Methods side by side, on three pairs.
+"""Style statistics compared: methods side by side on three pairs.
 
     python launch.py --config=configs/gallery.py
 
-A picture nearer to the style is farther from the content, and a weight says how much
-of the one is given for the other: so methods are not to be compared at one weight, but
-by their curves. Each method of `METHODS` is run at four style weights on the same three
-pairs, and measured at layers of the network that no term looks at. The first is the
-plain method at one size for 500 steps, the others go through two sizes, 100 steps each;
-the last has the terms of this project's own preset.
+A picture nearer to the style is farther from the content, and the weight sets the
+balance. Methods are therefore compared by curves, not at one weight. Each method of
+`METHODS` runs at four style weights on the same three pairs and is measured at layers
+that no term uses. The first is Gatys' method at one size for 500 steps. The others take
+100 steps at each of two sizes. The last has the terms of the preset "nst_jax".
 
-The page has a plot for each pair with a curve for each method, the lower left the
-better, and a table with what is wrong with the pictures: frames at the border, grey
-patches, values that no screen shows. To add a method, write it and its style terms into
-`METHODS`, with weights of such a size that at style weight 1 it is about as strong as
-the others. An hour and a quarter on two CPU cores, most of it for Wasserstein, sliced
-Wasserstein and histograms; `--shard` and `--merge` split it.
+The page has a plot for each pair with a curve for each method; lower left is better. A
+table lists artefacts: frames at the border, grey patches, values out of gamut. To add a
+method, add its style terms to `METHODS`, with weights that make it about as strong as
+the others at style weight 1. An hour and a quarter on two CPU cores, most of it for
+Wasserstein, sliced Wasserstein and histograms; `--shard` and `--merge` split it.
 """
 
 import dataclasses
@@ -22,17 +20,18 @@ from typing import NamedTuple
 
 import nst_jax
 from nst_jax import losses
+from nst_jax.core.validation import check_choice
 
 
 class Method(NamedTuple):
-    """How a style is matched.
+    """Loss terms and schedule of a method.
 
     Attributes:
-      terms: of the style. At these weights each has a gradient as long as `Gram`'s at
-        the cat, in the manner of the swirls, at 128 px.
-      content: the term of the content.
-      steps: at each size.
-      start: the least of these; 0 for the last alone.
+      terms: style terms, weighted so that the gradient of each is as long as `Gram`'s
+        on the pair "cat, swirls" at 128 px.
+      content: content term.
+      steps: steps at each size.
+      start: smallest size; 0 for the last size alone.
     """
 
     terms: tuple[nst_jax.Term, ...]
@@ -53,7 +52,7 @@ METHODS = {
     "Wasserstein": Method((losses.Wasserstein(weight=32.0),)),
     "nst_jax": Method(tuple(_STYLE), _CONTENT),
 }
-#: What a pair is called, its content and its styles.
+#: Name of a pair -> its content and its styles.
 PAIRS = {
     "cat, swirls": ("samples/chelsea.png", ("samples/swirls.jpg",)),
     "coffee, mosaic": ("samples/coffee.png", ("samples/mosaic.jpg",)),
@@ -64,21 +63,18 @@ WEIGHTS = (0.1, 1.0, 10.0, 100.0)
 
 @dataclasses.dataclass
 class Gallery(nst_jax.Experiment):
-    """An experiment whose terms follow from a method and one weight.
+    """An experiment that derives its terms from a method and one weight.
 
     Attributes:
       method: a key of `METHODS`.
-      style_weight: times the weight of each of its style's terms.
+      style_weight: factor on the weight of each style term.
     """
 
     method: str = "Gatys"
     style_weight: float = 1.0
 
     def resolved(self) -> "Gallery":
-        if self.method not in METHODS:
-            raise nst_jax.RequestError(
-                f"method must be one of {tuple(METHODS)}, got {self.method!r}"
-            )
+        check_choice("method", self.method, METHODS)
         method = METHODS[self.method]
         style = [
             dataclasses.replace(term, weight=self.style_weight * term.weight)
@@ -102,7 +98,7 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
             ),
             nst_jax.Vary(
                 ("method", "steps", "ladder.start"),
-                tuple((name, own.steps, own.start) for name, own in METHODS.items()),
+                tuple((name, m.steps, m.start) for name, m in METHODS.items()),
                 tuple(METHODS),
                 "method",
             ),

@@ -2,21 +2,19 @@
 
     python launch.py --config=configs/keras_sweep.py
 
-Content, style and total variation weight each over ten values from 0 to 1.8 in steps
-of 0.2, in the scaling of the Keras example script: content block5_conv2, style
-block1_conv1 to block5_conv1, differences of Gram matrices over 4·3²·P², variation
-with exponent 1.25; from the photograph, as the script does. Somebody waited for all of
-it once, and found that the pictures mostly look the same. The page says how much the
-same, by axis: a picture changes where the style weight leaves zero, and hardly after;
-along content and variation it does not change to the eye. Two reasons: a solver of
-quasi-Newton kind sees the ratios of the weights alone, and with weights of one order
-the style term outweighs the others by far. `keras_sweep_apart.py` has weights that do
-matter.
+Content, style and total variation weight each take ten values from 0 to 1.8 in steps of
+0.2, in the scaling of the Keras example script: content block5_conv2, style
+block1_conv1 to block5_conv1, differences of Gram matrices over 4·3²·P², variation with
+exponent 1.25, from the photograph. A user waited for all of it once and found that the
+pictures mostly look the same. The page measures this by axis: a picture changes where
+the style weight leaves zero and hardly after; along content and variation there is no
+visible change. Two reasons: a quasi-Newton solver depends on the ratios of the weights
+alone, and at equal weights the style term dominates. `keras_sweep_apart.py` has weights
+that matter.
 
-All members are one compiled program, which goes through them a hundred at a time; what
-is finished stays finished when it is stopped. At 256 px and 300 steps it is work for a
-GPU, on two CPU cores it takes days; `:smoke` is all thousand at 64 px and 3 steps, in
-minutes.
+All members are one compiled program, a hundred in a batch. An interrupted run keeps its
+finished members. At 256 px and 300 steps it is work for a GPU and takes days on two CPU
+cores; `:smoke` runs all thousand at 64 px and 3 steps, in minutes.
 """
 
 import nst_jax
@@ -40,7 +38,7 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
         output=nst_jax.OutputOptions(log_every=50),
     )
     config = nst_jax.variant(config, arg)
-    # In small, too, all of the thousand are there.
+    # The smoke variant keeps all thousand members.
     config.axes = (
         nst_jax.Vary("terms.content.weight", WEIGHTS),
         nst_jax.Vary("terms.style.weight", WEIGHTS),

@@ -1,11 +1,11 @@
-"""The panel of `keras_sweep.py`, over weights that lie apart: pictures that differ.
+"""The panel of `keras_sweep.py` over weights that are orders of magnitude apart.
 
     python launch.py --config=configs/keras_sweep_apart.py
 
-Only ratios of weights count, so the style's is fixed at 1 and the others go by powers
-of ten: content from where it changes nothing to where it holds the photograph,
-variation from nothing to a blur. Five by five members show what ten by ten by ten near
-one did not; the page has the distances along both axes.
+Only ratios of weights matter, so the style's weight is 1 and the others are powers of
+ten. Content goes from no effect to keeping the photograph, variation from none to a
+blur. Five by five members show differences that a thousand near one did not; the page
+has the distances along both axes.
 
 At 64 px and 60 steps about a minute on two CPU cores.
 """

@@ -1,24 +1,24 @@
-"""One photograph in the colours of another, part by part, with its lines kept straight.
+"""Photorealistic colour transfer with masks and straight lines.
 
     python launch.py --config=configs/photograph.py
 
-A cup of coffee in the colours of a portrait: masks give the crockery that of the wall
-and the table that of the suit. Four ways from the photograph: by content and style
-alone; the same, smoothed by a guided filter at the end; with a third term that lets
-each small window change its colours by an affine map only; and with both. The style is
-that of the first three blocks, whose Gram matrices are colours and grain: a deeper one
-would put pieces of the portrait where they fit, which no map of colours can.
+A cup of coffee in the colours of a portrait: masks map the wall's colours to the
+crockery and the suit's to the table. Four methods, all from the photograph: content and
+style alone; the same smoothed by a guided filter at the end; a third term that
+restricts each small window to an affine map of its colours; and both. The style has the
+first three blocks, whose Gram matrices hold colours and grain. Deeper layers would
+insert pieces of the portrait, which no map of colours can.
 
-Without the term edges wave and grain grows where the photograph is smooth; with it
-planks, rim and spoon stay as they were. The page's table has by how much the edges are
-turned, in degrees. Two minutes on two CPU cores.
+Without the term, edges wave and grain grows in smooth areas. With it, planks, rim and
+spoon keep their shape. The page's table has the rotation of the edges in degrees. Two
+minutes on two CPU cores.
 """
 
 import nst_jax
 from nst_jax.losses import Photorealism
 
-#: What is done for the lines -> the weight of the term, the radius of the filter.
-WAYS = {
+#: Method -> weight of the term, radius of the filter.
+METHODS = {
     "nothing": (0.0, 0),
     "guided filter": (0.0, 4),
     "photorealism": (1e8, 0),
@@ -45,8 +45,8 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
         axes=(
             nst_jax.Vary(
                 ("terms.photorealism.weight", "smoothing.radius"),
-                tuple(WAYS.values()),
-                tuple(WAYS),
+                tuple(METHODS.values()),
+                tuple(METHODS),
                 "lines kept by",
             ),
         ),

@@ -2,15 +2,14 @@
 
     python launch.py --config=configs/seeds.py
 
-How much of the picture is the seed? Each member starts from the photograph blended
-with its own uniform noise and is optimised by its own L-BFGS; all eight are one
-batch. The solver has no line search: under vmap every member then costs the same,
-where a search would last as long as its slowest member's. A little total variation
-takes out the grain that noise leaves. `--config.ensemble.strategy=map` computes each
-member as if it were alone, `loop` runs it alone.
+How much of the picture is the seed? Each member starts from the photograph blended with
+its own uniform noise and has its own L-BFGS state; all eight form one batch. The solver
+has no line search: under vmap, a search would take as long as its slowest member's. A
+little total variation removes the grain of the noise. `--config.ensemble.strategy=map`
+computes the members one after the other in one program, `loop` one program run each.
 
-Look at sheet.png: the cat and the strokes are everywhere the same, what each
-stroke does is not. About four minutes on two CPU cores.
+sheet.png shows the same cat and the same kind of strokes everywhere, but not the same
+strokes. About four minutes on two CPU cores.
 """
 
 import nst_jax

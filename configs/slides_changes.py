@@ -2,9 +2,9 @@
 
     python launch.py --config=configs/slides_changes.py
 
-A picture is kept every 20 steps, of 400. The film is on the page and in
-members/000/making_of.mp4: colour within the first forty steps, then strokes, and from
-about two hundred on nothing that the eye would notice. Two minutes on two CPU cores.
+A snapshot every 20 of 400 steps. The film is on the page and in
+members/000/making_of.mp4: colour within the first forty steps, then strokes, and after
+about two hundred no visible change. Two minutes on two CPU cores.
 """
 
 import nst_jax

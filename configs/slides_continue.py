@@ -4,10 +4,10 @@
     python launch.py --config=configs/slides_continue.py \
         --config.canvas.path=runs/first/members/000/final.npy
 
-A run's final.npy is its exact result, and a canvas like any picture. Here another
-painter goes on from it; with the first one's, `--config.styles=samples/swirls.jpg`,
-the second run begins at the loss at which the first one ended. As it stands it goes
-on from a painting in samples/. A minute on two CPU cores.
+A run's final.npy is its exact result and can be a starting canvas. Here another
+painter's style continues from it. With the first style,
+`--config.styles=samples/swirls.jpg`, the second run begins at the first run's final
+loss. By default it continues from a painting in samples/. A minute on two CPU cores.
 """
 
 import nst_jax

@@ -2,9 +2,9 @@
 
     python launch.py --config=configs/slides_layers.py
 
-block1_conv1 and block2_conv1 hold colour and grain; each further block adds patterns
-of twice the size. Layers select a program, so these are four programs, one after the
-other. Two minutes on two CPU cores.
+block1_conv1 and block2_conv1 hold colour and grain; each further block adds patterns of
+twice the size. Layers select a program, so four programs run one after the other. Two
+minutes on two CPU cores.
 """
 
 import nst_jax

@@ -2,9 +2,9 @@
 
     python launch.py --config=configs/slides_starts.py
 
-At so heavy a style the start decides how much of the photograph is left: the content
-term alone does not bring it back. Another kind of canvas is another array, not another
-program. A minute and a half on two CPU cores.
+At this style weight the start decides how much of the photograph is left; the content
+term alone does not restore it. All canvases share one program. A minute and a half on
+two CPU cores.
 """
 
 import nst_jax

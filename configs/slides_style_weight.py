@@ -2,12 +2,12 @@
 
     python launch.py --config=configs/slides_style_weight.py
 
-Content block4_conv2, style block1_conv1 to block5_conv1 with equal shares, from the
-photograph, and the paper's scaling with features rescaled to a mean of 1, as its
-network had them (`paper_normalised`). Four members of one batch: at 1e2 the photograph,
-at 1e4 its colours go, at 1e5 its shapes. With features as Caffe's network gives them
-(`--config.terms[0].convention=paper`, and for the second likewise) 1e2 is all style
-already: a weight means nothing without its scaling. A minute on two CPU cores.
+Content block4_conv2 and style block1_conv1 to block5_conv1 with equal shares, from the
+photograph, in the paper's scaling with features rescaled to a mean of 1, as its network
+had them (`paper_normalised`). Four members of one batch: at 1e2 the photograph, at 1e4
+its colours go, at 1e5 its shapes. With unscaled features (convention "paper" in both
+terms) 1e2 is all style already: a weight means nothing without its scaling. A minute on
+two CPU cores.
 """
 
 import nst_jax

@@ -2,9 +2,9 @@
 
     python launch.py --config=configs/slides_styles.py
 
-The loss of several styles is Σ blend · loss(style), and the blend is a number like any
-other: five blends are one batch. All at once is no average of the three pictures, but
-one whose statistics lie between. Two minutes on two CPU cores.
+The loss of several styles is Σ blend · loss(style). The blend is a traced number, so
+five blends are one batch. All styles at once do not average the three pictures; the
+result's statistics lie between theirs. Two minutes on two CPU cores.
 """
 
 import nst_jax

@@ -2,9 +2,9 @@
 
     python launch.py --config=configs/slides_variation_weight.py
 
-The variation loss (dx² + dy²)^1.25 of the slides, summed over pixels in units of
-0–255. Its gradient pulls neighbours together: grain goes first, then strokes, and at
-1e3 edges. A minute and a half on two CPU cores.
+The variation loss (dx² + dy²)^1.25 of the slides, summed over pixels in units of 0–255.
+It removes grain first, then strokes, and at 1e3 edges. A minute and a half on two CPU
+cores.
 """
 
 import nst_jax

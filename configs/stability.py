@@ -1,15 +1,15 @@
-"""Are some styles stable and others not? Ten style settings, eight seeds each.
+"""Stability of styles: ten style settings, eight seeds each.
 
     python launch.py --config=configs/stability.py
 
-Gupta et al. 2017 (arXiv 1705.02092) say that results are the less stable the larger
-the trace of the style's Gram matrices is. Here three paintings and two photographs are
-the styles of a third photograph, at its size and at half of it, and how far apart the
-seeds end is set against that trace.
+Gupta et al. 2017 (arXiv 1705.02092) report that results are less stable for styles with
+a larger trace of the Gram matrices. Three paintings and two photographs are the styles
+of a third photograph, at its size and at half of it. The page plots the dispersion of
+the seeds against that trace.
 
-The page says how the two go together, with an interval. Ten settings are few, and
-the two sizes of a picture are no independent points: see the scatter before the rho.
-Five minutes on two CPU cores.
+The page has their rank correlation with an interval. Ten settings are few, and the two
+sizes of a picture are not independent: see the scatter before the rho. Five minutes on
+two CPU cores.
 """
 
 import nst_jax

@@ -1,13 +1,12 @@
-"""Adam from noise for very long: is it ever finished?
+"""Adam from noise for 30,000 steps: does it converge?
 
     python launch.py --config=configs/talk.py
 
 The set-up of a talk on style transfer: loss = β·content + α·style with the paper's
-factors, Adam at learning rate 2 in units of 0–255, which is 2/255 in ours. Pictures
-are kept at 100, 300, 3300, 6500 and 30000 steps, evenly spaced on a logarithmic scale
-more or less: most of what happens happens early, and the loss still falls at the end.
-Look at the curve on the page: it goes up now and then, as Adam does at a constant
-rate.
+factors, Adam at learning rate 2 in units of 0–255, which is 2/255 here. Snapshots at
+100, 300, 3300, 6500 and 30000 steps are roughly even on a logarithmic scale: most of
+the change is early, and the loss still falls at the end. The curve on the page rises
+now and then, as is usual for Adam at a constant rate.
 
 At 64 px about half an hour on two CPU cores; `--config.size=256` for a GPU.
 """

@@ -2,10 +2,9 @@
 
     python launch.py --config=configs/talk_pixels.py
 
-The same twenty steps at six sizes. The page has the time of a step for each, plotted
-from this very run, and the exponent of the power law through them: about 1 where the
-arithmetic is what costs, below it where small pictures do not fill the machine. A
-minute on two CPU cores.
+The same twenty steps at six sizes. The page plots the time of a step in this run and
+fits a power law: its exponent is about 1 where arithmetic dominates, and lower where
+small pictures do not fill the machine. A minute on two CPU cores.
 """
 
 import nst_jax

@@ -1,12 +1,12 @@
-"""Influence of the initial picture: does it matter where Adam starts?
+"""Influence of the initial picture on Adam.
 
     python launch.py --config=configs/talk_starts.py
 
-One transfer from the photograph, from the painting, from noise, and from a half-way
-blend of noise and photograph; two seeds each, as one batch. What comes from the
-photograph looks like it and has the lowest loss after as many steps; from the painting
-its shapes stay; from noise two seeds differ by far more than from the blend. Two and a
-half minutes on two CPU cores.
+One transfer from the photograph, from the painting, from noise, and from an even blend
+of noise and photograph; two seeds each, in one batch. Results from the photograph
+resemble it and have the lowest loss after equal steps; from the painting, its shapes
+stay; from noise, two seeds differ far more than from the blend. Two and a half minutes
+on two CPU cores.
 """
 
 import nst_jax

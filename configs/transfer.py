@@ -2,9 +2,9 @@
 
     python launch.py
 
-A cup of coffee as a woodcut of waves: 256 px, 120 steps of L-BFGS from the
-photograph. The grain of the table becomes carved lines, the cup keeps its shape; a
-heavier content weight keeps more of it. About a minute on two CPU cores.
+A cup of coffee as a woodcut of waves: 256 px, 120 steps of L-BFGS from the photograph.
+The grain of the table becomes carved lines, and the cup keeps its shape; a larger
+content weight keeps more of it. About a minute on two CPU cores.
 """
 
 import nst_jax

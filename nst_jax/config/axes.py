@@ -203,12 +203,12 @@ def check_axes(axes: Sequence[Vary], config: Any) -> None:
 
 def check_disjoint(paths: Sequence[str], config: Any) -> None:
     """Raise RequestError if two paths name one field, or a field and a part of it."""
-    for (path, parts), (other, other_parts) in itertools.combinations(
+    for (path, parts), (path_2, parts_2) in itertools.combinations(
         [(path, _canonical(path, config)) for path in paths], 2
     ):
-        length = min(len(parts), len(other_parts))
-        if parts[:length] == other_parts[:length]:
-            raise RequestError(f"axes: {path!r} and {other!r} set the same field")
+        length = min(len(parts), len(parts_2))
+        if parts[:length] == parts_2[:length]:
+            raise RequestError(f"axes: {path!r} and {path_2!r} set the same field")
 
 
 def _canonical(path: str, config: Any) -> tuple[str, ...]:

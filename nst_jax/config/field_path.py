@@ -21,9 +21,9 @@ def get_field(config: Any, path: str) -> Any:
     Raises:
       RequestError: the path names no field.
     """
-    node, place = config, "config"
+    node, node_path = config, "config"
     for part in split_path(path):
-        node, place = _child(node, part, place)
+        node, node_path = _child(node, part, node_path)
     return node
 
 
@@ -39,11 +39,11 @@ def with_field(config: Any, path: str, value: Any) -> Any:
     return _with_field(config, split_path(path), value, "config")
 
 
-def _with_field(node: Any, parts: tuple[str, ...], value: Any, place: str) -> Any:
+def _with_field(node: Any, parts: tuple[str, ...], value: Any, node_path: str) -> Any:
     if not parts:
         return value
-    child, child_place = _child(node, parts[0], place)
-    changed = _with_field(child, parts[1:], value, child_place)
+    child, child_path = _child(node, parts[0], node_path)
+    changed = _with_field(child, parts[1:], value, child_path)
     if isinstance(node, tuple):
         index = item_index(node, parts[0])
         return (*node[:index], changed, *node[index + 1 :])
@@ -54,22 +54,22 @@ def _with_field(node: Any, parts: tuple[str, ...], value: Any, place: str) -> An
     return dataclasses.replace(node, **{parts[0]: changed})
 
 
-def _child(node: Any, part: str, place: str) -> tuple[Any, str]:
+def _child(node: Any, part: str, node_path: str) -> tuple[Any, str]:
     """Return (value, path) of a field of a record or an entry of a tuple."""
     if isinstance(node, tuple):
         index = item_index(node, part)
         if index < 0:
             names = list(filter(None, item_names(node)))
             listed = f": {', '.join(names)}" if names else ""
-            entries = f"; {place} has {len(node)} entries, counted from 0{listed}"
+            entries = f"; {node_path} has {len(node)} entries, counted from 0{listed}"
             raise RequestError(
-                f"{place}[{part}] does not exist{nearest(part, names) or entries}"
+                f"{node_path}[{part}] does not exist{nearest(part, names) or entries}"
             )
-        return node[index], f"{place}[{part}]"
+        return node[index], f"{node_path}[{part}]"
     if not dataclasses.is_dataclass(node) or isinstance(node, type):
-        raise RequestError(f"{place} is {node!r}, which has no field {part!r}")
-    check_field_name(type(node), part, place)
-    return getattr(node, part), f"{place}.{part}"
+        raise RequestError(f"{node_path} is {node!r}, which has no field {part!r}")
+    check_field_name(type(node), part, node_path)
+    return getattr(node, part), f"{node_path}.{part}"
 
 
 def item_index(items: tuple[Any, ...], part: str) -> int:

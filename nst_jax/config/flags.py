@@ -272,5 +272,5 @@ def _format_error(error: BaseException, file: pathlib.Path) -> str:
             f"{error} of a frozen record, such as a term; use config = "
             "config.with_field('terms[0].weight', value)"
         )
-    place = f"{str(file)!r}, line {lines[-1]}" if lines else repr(str(file))
-    return f"{place}: {' '.join(reason.split())}"
+    location = f"{str(file)!r}, line {lines[-1]}" if lines else repr(str(file))
+    return f"{location}: {' '.join(reason.split())}"

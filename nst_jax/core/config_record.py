@@ -48,10 +48,10 @@ class ConfigRecord:
         self.check()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        place = self.prefix[:-1] or "config"
-        check_field_name(type(self), name, place)
+        record_path = self.prefix[:-1] or "config"
+        check_field_name(type(self), name, record_path)
         if self.renamed:
-            _check_renamed(type(self), f"{name}={value!r}", place)
+            _check_renamed(type(self), f"{name}={value!r}", record_path)
         super().__setattr__(name, normalise(value))
 
     def check(self) -> None:
@@ -63,20 +63,20 @@ class ConfigRecord:
         """Raise RequestError if fields of allowed values contradict each other."""
 
 
-def check_field_name(record: type, name: str, place: str) -> None:
+def check_field_name(record: type, name: str, record_path: str) -> None:
     """Raise RequestError, with the nearest or the new name, for an unknown field.
 
     Args:
       record: a dataclass.
       name: name of the field.
-      place: path of the record, to name in the error.
+      record_path: path of the record, to name in the error.
     """
     fields: dict[str, Any] = record.__dataclass_fields__  # type: ignore[attr-defined]
     if name not in fields:
-        _check_renamed(record, name, place)
+        _check_renamed(record, name, record_path)
         suggestion = nearest(name, field_paths(record))
         raise RequestError(
-            f"{place} has no field {name!r}"
+            f"{record_path} has no field {name!r}"
             f"{suggestion or '; it has ' + ', '.join(fields)}"
         )
 
@@ -89,10 +89,12 @@ def field_paths(record: type) -> Iterator[str]:
             yield from (f"{name}.{path}" for path in field_paths(kind))
 
 
-def _check_renamed(record: type, name: str, place: str) -> None:
+def _check_renamed(record: type, name: str, record_path: str) -> None:
     new_name = getattr(record, "renamed", {}).get(name)
     if new_name is not None:
-        raise RequestError(f"{place}.{name} is now called {place}.{new_name}")
+        raise RequestError(
+            f"{record_path}.{name} is now called {record_path}.{new_name}"
+        )
 
 
 def normalise(value: Any) -> Any:

@@ -122,10 +122,11 @@ def _inputs(run: RunDirectory) -> list[dict[str, Any]]:
 def _script_data(run: RunDirectory, pictured: list[Member]) -> dict[str, Any]:
     """The members' data that the page's script reads."""
     starts = {member.number: member.start for member in pictured if member.start}
+    if len(starts) > _EMBEDDED_MEMBERS:
+        starts = {}
     films = [member for member in run.members if member.film.is_file()]
     size = sum(member.film.stat().st_size for member in films)
     embeds_films = len(films) <= _EMBEDDED_MEMBERS and size <= _FILMS
-    embeds_starts = len(starts) <= _EMBEDDED_MEMBERS
     return {
         "members": {
             str(member.number): {
@@ -140,9 +141,7 @@ def _script_data(run: RunDirectory, pictured: list[Member]) -> dict[str, Any]:
             }
             for member in run.members
         },
-        "starts": {str(n): embed.jpeg(path) for n, path in starts.items()}
-        if embeds_starts
-        else {},
+        "starts": {str(n): embed.jpeg(path) for n, path in starts.items()},
         "films": {
             str(member.number): embed.mp4(member.film)
             if embeds_films

@@ -40,7 +40,7 @@ ARMS: dict[str, dict[str, object]] = {
     "with deterministic kernels": {"deterministic": True},
     "from one ulp beside": {"ulps": 1},
 }
-#: Option -> its path in the config, and its default.
+#: Path in the config -> default of the arms that do not set it.
 SETTINGS = {
     "ensemble.strategy": "loop",
     "ensemble.batch_size": 0,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nst_jax.core.errors import RequestError, nearest
+from nst_jax.core.errors import RequestError
 
 #: Weights of R, G and B in luma (Rec. 601).
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
@@ -90,11 +90,7 @@ def prepare(
     Returns:
       (content, styles), float32 of the same shapes. A matched style is not clipped to
       [0, 1], which would change its statistics.
-
-    Raises:
-      RequestError: `colour` is not one of `COLOURS`.
     """
-    _check(colour)
     content_alpha, *style_alphas = alphas or [None] * (1 + len(styles))
     pairs = list(zip(styles, style_alphas, strict=True))
     if colour == "luminance":
@@ -126,9 +122,8 @@ def restore(colour: str, result: np.ndarray, content: np.ndarray) -> np.ndarray:
       the content's chroma.
 
     Raises:
-      RequestError: `colour` is not one of `COLOURS`, or the shapes differ.
+      RequestError: the shapes differ.
     """
-    _check(colour)
     if result.shape[-3:] != content.shape:
         raise RequestError(
             f"result must be of the content's shape {content.shape}, got {result.shape}"
@@ -179,10 +174,3 @@ def _moments(
 def _grey(channel: np.ndarray) -> np.ndarray:
     """Return a float32 image of three equal channels from one [H, W, 1]."""
     return np.repeat(channel, 3, axis=-1).astype(np.float32)
-
-
-def _check(colour: str) -> None:
-    if colour not in COLOURS:
-        raise RequestError(
-            f"colour must be one of {COLOURS}, got {colour!r}{nearest(colour, COLOURS)}"
-        )

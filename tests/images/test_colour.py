@@ -215,12 +215,6 @@ def test_nothing_is_written_into_the_pictures_given(colour: str):
 # Requests.
 
 
-def test_an_unknown_way_is_refused():
-    for call in (prepare, restore):
-        with pytest.raises(nst_jax.RequestError, match=r"got 'luma'; .*'luminance'\?"):
-            call("luma", CONTENT, CONTENT)
-
-
 def test_a_result_of_another_shape_is_refused():
     with pytest.raises(nst_jax.RequestError, match=r"\(24, 32, 3\), got \(30, 20, 3\)"):
         restore("style", STYLES[0], CONTENT)

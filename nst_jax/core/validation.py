@@ -55,7 +55,7 @@ class Range:
 
     def fault(self, name: str, value: Any) -> str | None:
         """Return the sentence that refuses a number outside the range, or None."""
-        if isinstance(value, _ARRAYS) or (
+        if isinstance(value, (types.NoneType, *_ARRAYS)) or (
             self.at_least <= value <= self.at_most
             and (self.above is None or value > self.above)
             and (self.below is None or value < self.below)

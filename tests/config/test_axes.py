@@ -158,7 +158,10 @@ def test_a_term_has_the_name_that_metrics_call_it():
         ),
         ([nst_jax.Vary("size", (32,), labels=(32,))], r"labels\[0\] must be a string"),
         (["terms.style.weight"], r"axes\[0\] must be of type Vary, got"),
-        ([nst_jax.Vary("terms.style.weight", (-1.0,))], "weight must be at least 0 and finite"),
+        (
+            [nst_jax.Vary("terms.style.weight", (-1.0,))],
+            "weight must be at least 0 and finite",
+        ),
     ],
 )
 def test_a_wrong_axis_is_one_sentence(axes, says):

@@ -8,7 +8,7 @@ import collections
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -157,32 +157,6 @@ def Contents(folder: str) -> Vary:
         tuple(str(pathlib.PurePath(folder) / name) for name in names),
         tuple(stems if len(set(stems)) == len(stems) else names),
     )
-
-
-def complete_axes(
-    axes: tuple[Vary, ...], content: str, frame: int, seeds: tuple[int, ...]
-) -> tuple[Vary, ...]:
-    """Return the axes with those of a folder of contents and of the seeds.
-
-    Args:
-      axes: axes of the config.
-      content: a folder adds an axis of its pictures, unless it is a film: `frame` is
-        not 0, or an axis varies the content or the frame.
-      frame: frame of the film.
-      seeds: values of the last axis, unless one of `axes` varies the seed.
-
-    Raises:
-      RequestError: the folder has no pictures.
-    """
-    varied = {path for axis in axes for path in axis.paths}
-    if not frame and not varied & {"content", "frame"} and find_folder(content):
-        axes = (Contents(content), *axes)
-    return axes if "seeds" in varied else (*axes, Vary("seeds", seeds, name="seed"))
-
-
-def grid(axes: Sequence[Vary]) -> Iterator[tuple[int, ...]]:
-    """Yield each grid point's positions on the axes, the last axis fastest."""
-    return itertools.product(*(range(len(axis.values)) for axis in axes))
 
 
 def check_axes(axes: Sequence[Vary], config: Any) -> None:

@@ -5,6 +5,7 @@ Flags set its fields, as in `--config.steps=50 --config.solver.name=adam
 """
 
 import dataclasses
+import itertools
 import math
 from typing import Annotated, Any, Literal, Self
 
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nst_jax.config.axes import Vary, check_axes, complete_axes, grid
+from nst_jax.config.axes import Contents, Vary, check_axes
 from nst_jax.config.field_path import get_field, with_field
 from nst_jax.config.jsonable import to_jsonable
 from nst_jax.config.ladder import Ladder
@@ -31,7 +32,7 @@ from nst_jax.core.image_array import PictureSource
 from nst_jax.core.representation import short_repr
 from nst_jax.core.validation import Range, check_fields
 from nst_jax.images.initialise import Canvas
-from nst_jax.images.video import Film
+from nst_jax.images.video import Film, find_folder
 from nst_jax.losses import Term
 from nst_jax.models.numerics import Numerics
 from nst_jax.optim.solvers import Solver
@@ -145,8 +146,19 @@ class Experiment(ConfigRecord):
 
     @property
     def grid_axes(self) -> tuple[Vary, ...]:
-        """The axes of the grid, with those of a folder's pictures and of the seeds."""
-        return complete_axes(self.axes, self.content, self.frame, self.seeds)
+        """The axes with those of a folder's pictures and of the seeds.
+
+        A folder is a film, without an axis of its pictures, if `frame` is not 0 or an
+        axis varies the content or the frame. An axis of seeds replaces `seeds`.
+        """
+        axes = self.axes
+        varied = {path for axis in axes for path in axis.paths}
+        is_film = self.frame or varied & {"content", "frame"}
+        if not is_film and find_folder(self.content):
+            axes = (Contents(self.content), *axes)
+        if "seeds" in varied:
+            return axes
+        return (*axes, Vary("seeds", self.seeds, name="seed"))
 
     def members(self) -> list["Member"]:
         """Return one member for each point of the grid, the last axis fastest.
@@ -160,7 +172,7 @@ class Experiment(ConfigRecord):
         texts = {id(axis): [f"{axis.title} {t}" for t in axis.texts] for axis in axes}
         members = []
         base = with_field(self, "axes", ())
-        for index in grid(axes):
+        for index in itertools.product(*(range(len(axis.values)) for axis in axes)):
             points = list(zip(axes, index, strict=True))
             varied = [(axis, i) for axis, i in points if len(axis.values) > 1]
             settings = {k: v for axis, i in points for k, v in axis.settings(i).items()}

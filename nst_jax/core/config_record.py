@@ -29,6 +29,7 @@ class ConfigRecord:
         {"new": "per_frame", "process='own'": "process='inline'"}.
     """
 
+    record_path: ClassVar[str] = "config"
     prefix: ClassVar[str] = ""
     renamed: ClassVar[dict[str, str]] = {}
 
@@ -36,22 +37,21 @@ class ConfigRecord:
         cls, path: str = "", renamed: dict[str, str] | None = None
     ) -> None:
         if path:
-            cls.prefix = f"{path}."
+            cls.record_path, cls.prefix = path, f"{path}."
         cls.renamed = cls.renamed | (renamed or {})
 
     def __new__(cls, *_: Any, **fields: Any) -> Self:
         for name in fields:
-            check_field_name(cls, name, cls.prefix[:-1] or "config")
+            check_field_name(cls, name, cls.record_path)
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
         self.check()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        record_path = self.prefix[:-1] or "config"
-        check_field_name(type(self), name, record_path)
+        check_field_name(type(self), name, self.record_path)
         if self.renamed:
-            _check_renamed(type(self), f"{name}={value!r}", record_path)
+            _check_renamed(type(self), f"{name}={value!r}", self.record_path)
         super().__setattr__(name, normalise(value))
 
     def check(self) -> None:

@@ -178,7 +178,7 @@ REFUSED = {
         "--config.terms[x].weight=1",
         "terms[x] does not exist",
     ),
-    "field of a number": ("--config.steps.x=1", "config.steps is 4, which has no"),
+    "field of a number": ("--config.steps.x=1", "config.steps is 120, which has no"),
     "field with no name": ("--config..x=1", "config has no field 'x'"),
     "a record as a whole": ("--config.solver=adam", "--config.solver.name"),
     "a term as a whole": ("--config.terms[0]=gram", "--config.terms[0].weight"),

@@ -278,7 +278,7 @@ def test_a_flag_that_an_axis_overrides_is_refused(tmp_path, flag):
     flags = f"--config={tmp_path / 'grid.py'}", f"--config.{flag}"
     status, _, err = launch(*flags, f"--workdir={tmp_path / 'run'}")
     assert status == 2
-    assert "has no effect, for an axis of this config varies it" in err
+    assert "has no effect because an axis of this config sets it" in err
     assert not (tmp_path / "run").exists()
 
 
@@ -287,7 +287,7 @@ def test_a_flag_for_terms_that_follow_from_others_is_refused(tmp_path):
     flags = "--config=configs/deep_style.py:smoke", "--config.terms[1].weight=9"
     status, _, err = launch(*flags, f"--workdir={tmp_path / 'run'}")
     assert status == 2
-    assert "--config.terms[1].weight has no effect, for the terms of this config" in err
+    assert "--config.terms[1].weight has no effect because this config derives" in err
 
 
 @pytest.mark.parametrize(

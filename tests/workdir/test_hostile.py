@@ -532,5 +532,8 @@ def test_configs(changes):
                 holder = getattr(holder, name)
                 if not hasattr(holder, "__dataclass_fields__"):
                     return
-            setattr(holder, last, value)
+            if holder.__dataclass_params__.frozen:
+                asked = asked.with_field(path, value)
+            else:
+                setattr(holder, last, value)
         nst_jax.build(asked)

@@ -1,9 +1,7 @@
 """Bad input costs one sentence and status 2, and leaves nothing behind.
 
-`launch` is the real launch script, run as a program: in a process of its own that
-is forked from one that has imported JAX already, so that a command takes a tenth
-of a second. XLA compiling anything there ends it at once with status 99: so a
-status of 2 also says that nothing was compiled.
+Commands run through `command_line.launch` and may not compile, so a status of 2 also
+proves that nothing was compiled.
 """
 
 import concurrent.futures
@@ -20,13 +18,12 @@ import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable
 
 import jax
 import numpy as np
 import pytest
-from command_line import ROOT
+from command_line import COMPILED, ROOT, Outcome, launch
 from pictures import smooth_picture
 from PIL import Image
 
@@ -38,62 +35,9 @@ from nst_jax.workdir.writer import RunWriter
 
 SMOKE = "--config=configs/transfer.py:smoke"
 
-_SERVER = """
-import json, os, runpy, sys
-import jax, nst_jax, nst_jax.config.flags
 
-def compiled(event, _seconds, **_):
-    if "backend_compile" in event:
-        os._exit(99)
-
-jax.monitoring.register_event_duration_secs_listener(compiled)
-sys.path.insert(0, os.getcwd())
-for line in sys.stdin:
-    pid = os.fork()
-    if pid:
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
-        continue
-    *sys.argv, out, err = json.loads(line)
-    for stream, path in ((1, out), (2, err)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
-    try:
-        runpy.run_path("launch.py", run_name="__main__")
-    except SystemExit as end:
-        sys.stdout.flush()
-        os._exit(end.code)  # At once; an interpreter's own end takes half a second.
-"""
-
-
-class Outcome(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Launch = Callable[..., Outcome]
-
-
-@pytest.fixture(scope="module")
-def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
-    """Runs `python launch.py` with flags."""
-    folder = tmp_path_factory.mktemp("streams")
-    out, err = folder / "out", folder / "err"
-    with subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", _SERVER],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as server:
-
-        def run(*flags: object) -> Outcome:
-            argv = ["launch.py", *map(str, flags), str(out), str(err)]
-            print(json.dumps(argv), file=server.stdin, flush=True)
-            status = int(server.stdout.readline())
-            return Outcome(status, out.read_text(), err.read_text())
-
-        yield run
-        server.stdin.close()
+def launch_uncompiled(*flags: object) -> Outcome:
+    return launch(*flags, may_compile=False)
 
 
 @pytest.fixture(scope="module")
@@ -457,17 +401,17 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
 def test_a_command_is_refused(
-    launch: Launch, files: pathlib.Path, tmp_path: pathlib.Path, case: tuple[str, ...]
+    files: pathlib.Path, tmp_path: pathlib.Path, case: tuple[str, ...]
 ):
     flags, *fragments = case
     flags = shlex.split(flags.replace("{}", str(files)))
-    outcome = launch(*flags, f"--workdir={tmp_path / 'run'}")
+    outcome = launch_uncompiled(*flags, f"--workdir={tmp_path / 'run'}")
     assert_refused(outcome, *fragments)
     assert not list(tmp_path.iterdir())
 
 
-def test_the_script_itself_says_the_same(launch: Launch, files: pathlib.Path):
-    """`launch` above, and a plain `python launch.py`: no difference."""
+def test_the_script_itself_says_the_same(files: pathlib.Path):
+    """A plain `python launch.py` and the forked one end alike."""
     commands = ["--config.stepz=3"], [f"--config={files / 'raises.py'}"]
 
     def plainly(flags: list[str]) -> Outcome:
@@ -480,7 +424,7 @@ def test_the_script_itself_says_the_same(launch: Launch, files: pathlib.Path):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for flags, outcome in zip(commands, pool.map(plainly, commands), strict=True):
             assert_refused(outcome)
-            assert outcome == launch(*flags)
+            assert outcome == launch_uncompiled(*flags)
 
 
 @pytest.mark.parametrize(
@@ -496,8 +440,8 @@ def test_the_script_itself_says_the_same(launch: Launch, files: pathlib.Path):
         (("--coordinator=localhost:1",), ("workdir must be given to processes",)),
     ],
 )
-def test_flags_of_which_one_would_be_ignored(launch: Launch, flags, fragments):
-    assert_refused(launch(SMOKE, *flags), *fragments)
+def test_flags_of_which_one_would_be_ignored(flags, fragments):
+    assert_refused(launch_uncompiled(SMOKE, *flags), *fragments)
 
 
 def test_a_platform_that_is_not_there(tmp_path: pathlib.Path):
@@ -515,9 +459,9 @@ def test_a_platform_that_is_not_there(tmp_path: pathlib.Path):
     assert not (tmp_path / "run").exists()
 
 
-def test_launch_would_notice_a_compilation(launch: Launch, tmp_path: pathlib.Path):
-    """The proof above is worth something: a good command ends with status 99."""
-    assert launch(SMOKE, f"--workdir={tmp_path / 'run'}").status == 99
+def test_launch_would_notice_a_compilation(tmp_path: pathlib.Path):
+    """A good command ends with `COMPILED`."""
+    assert launch_uncompiled(SMOKE, f"--workdir={tmp_path / 'run'}").status == COMPILED
 
 
 # Run directories.
@@ -527,17 +471,17 @@ def snapshot(folder: pathlib.Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_a_folder_of_members_of_no_known_run(launch: Launch, tmp_path: pathlib.Path):
+def test_a_folder_of_members_of_no_known_run(tmp_path: pathlib.Path):
     """Nothing of it is touched."""
     (tmp_path / "members" / "000").mkdir(parents=True)
     (tmp_path / "members" / "000" / "final.png").write_text("precious")
     before = snapshot(tmp_path)
-    assert_refused(launch(SMOKE, f"--workdir={tmp_path}"), "no run.json")
+    assert_refused(launch_uncompiled(SMOKE, f"--workdir={tmp_path}"), "no run.json")
     assert snapshot(tmp_path) == before
 
 
-def test_help_is_no_failure(launch: Launch):
-    outcome = launch("--help")
+def test_help_is_no_failure():
+    outcome = launch_uncompiled("--help")
     assert outcome.status == 0
     assert "--workdir" in outcome.out
 
@@ -552,15 +496,15 @@ def test_help_is_no_failure(launch: Launch):
     ],
     ids=["a file", "below a file", "not writable", "a link to nothing"],
 )
-def test_a_workdir_that_cannot_be(
-    launch: Launch, tmp_path: pathlib.Path, path: str, reason: str
-):
+def test_a_workdir_that_cannot_be(tmp_path: pathlib.Path, path: str, reason: str):
     """For root too, whom the mode of a folder does not stop."""
     if path.startswith("/proc") and not pathlib.Path("/proc/self").exists():
         pytest.skip("no /proc here")
     (tmp_path / "file").write_text("precious")
     (tmp_path / "link").symlink_to(tmp_path / "nothing")
-    assert_refused(launch(SMOKE, f"--workdir={tmp_path / path}"), "workdir", reason)
+    assert_refused(
+        launch_uncompiled(SMOKE, f"--workdir={tmp_path / path}"), "workdir", reason
+    )
     assert snapshot(tmp_path) == {str(tmp_path / "file"): b"precious"}
 
 
@@ -576,11 +520,9 @@ def run_json(**changes: object) -> str:
     [b"{", b"[1, 2]", b'{"status": "done"}', b"\0\xff"],
     ids=["cut short", "a list", "lacking fields", "bytes"],
 )
-def test_a_workdir_with_a_broken_record(
-    launch: Launch, tmp_path: pathlib.Path, content: bytes
-):
+def test_a_workdir_with_a_broken_record(tmp_path: pathlib.Path, content: bytes):
     (tmp_path / "run.json").write_bytes(content)
-    outcome = launch(SMOKE, f"--workdir={tmp_path}")
+    outcome = launch_uncompiled(SMOKE, f"--workdir={tmp_path}")
     assert_refused(outcome, "run.json that cannot be read", "a new --workdir")
     assert snapshot(tmp_path) == {str(tmp_path / "run.json"): content}
 
@@ -595,21 +537,21 @@ def test_a_workdir_with_a_broken_record(
     ids=["size", "weight", "seeds"],
 )
 def test_a_workdir_that_holds_another_run(
-    launch: Launch, tmp_path: pathlib.Path, flag: str, difference: str
+    tmp_path: pathlib.Path, flag: str, difference: str
 ):
     (tmp_path / "run.json").write_text(run_json())
     before = snapshot(tmp_path)
-    outcome = launch(SMOKE, f"--workdir={tmp_path}", flag)
+    outcome = launch_uncompiled(SMOKE, f"--workdir={tmp_path}", flag)
     assert_refused(outcome, "workdir", "holds another run", difference)
     assert snapshot(tmp_path) == before
 
 
-def test_a_workdir_whose_picture_was_another(launch: Launch, tmp_path: pathlib.Path):
+def test_a_workdir_whose_picture_was_another(tmp_path: pathlib.Path):
     """The same path is not enough: the run remembers the hash."""
     inputs = json.loads(run_json())["inputs"]
     inputs[0]["sha256"] = "0" * 64
     (tmp_path / "run.json").write_text(run_json(inputs=inputs))
-    outcome = launch(SMOKE, f"--workdir={tmp_path}")
+    outcome = launch_uncompiled(SMOKE, f"--workdir={tmp_path}")
     assert_refused(outcome, "holds another run", "is another file now", "inputs.0.sha2")
 
 

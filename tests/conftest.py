@@ -1,13 +1,15 @@
 """Fixtures of all tests: real weights, strict arrays, one compile cache."""
 
+import functools
+import gc
 import os
 import tempfile
 
-# What one test has compiled, no other needs to: in this process, in those that run
-# tests beside it and in those that tests start. Gone when the tests are.
+# A program that one test has compiled is loaded by all others: in this process, in the
+# processes beside it and in those that tests start. The cache goes when they end.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    _COMPILED = tempfile.TemporaryDirectory(prefix="nst_jax-tests-")
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
+    _CACHE = tempfile.TemporaryDirectory(prefix="nst_jax-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 import jax
@@ -15,25 +17,17 @@ import pytest
 
 import nst_jax
 
+# A tenth of the CPU time goes to collections that find nothing.
+gc.set_threshold(50_000, 20, 50)
 
-def pytest_addoption(parser):
-    parser.addoption(
-        "--thorough",
-        action="store_true",
-        help="every combination where the tests otherwise run some, and all programs "
-        "compiled as people run them",
-    )
+#: XLA options that halve the time to compile for a CPU.
+QUICK = {
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
 
-
-@pytest.fixture(autouse=True)
-def _strict_arrays():
-    """Ranks are not promoted silently inside the package."""
-    with jax.numpy_rank_promotion("raise"):
-        yield
-
-
-#: What is said of bits is said of programs as people run them.
-_AS_THEY_ARE = {
+#: Modules that compare bits: they compile with the options that users have.
+OPTIMISED = {
     "test_ensemble",
     "test_execution",
     "test_compilation_cache",
@@ -41,30 +35,60 @@ _AS_THEY_ARE = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _programs_of_one_module(request):
-    """Compiled quickly, in this process and in those that tests start.
+def pytest_addoption(parser):
+    parser.addoption(
+        "--thorough",
+        action="store_true",
+        help="every combination where the tests otherwise run some, and all programs "
+        "compiled with the options that users have",
+    )
 
-    Most tests are over before optimisations by the compiler have paid for themselves.
-    Afterwards they are forgotten: thousands would not fit into memory.
+
+@pytest.fixture(autouse=True)
+def _strict_arrays():
+    """Raise where array ranks are promoted silently."""
+    with jax.numpy_rank_promotion("raise"):
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiler(request):
+    """Compile quickly, here and in subprocesses; forget programs after each module.
+
+    Most programs run so briefly that optimising them does not pay. All programs of
+    all modules would not fit into memory.
     """
-    quickly = request.module.__name__ not in _AS_THEY_ARE
-    quickly = quickly and not request.config.getoption("--thorough")
+    thorough = request.config.getoption("--thorough")
+    quick = not thorough and request.module.__name__ not in OPTIMISED
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(int(quickly)))
-        jax.config.update("jax_disable_most_optimizations", quickly)
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(int(quick)))
+        jax.config.update("jax_disable_most_optimizations", quick)
+        if quick and jax.default_backend() == "cpu":
+            flags = [f"--{name}={str(value).lower()}" for name, value in QUICK.items()]
+            flags = [os.environ.get("XLA_FLAGS", ""), *flags]
+            patch.setenv("XLA_FLAGS", " ".join(flags).strip())
+            patch.setattr("jax._src.compiler.get_compile_options", _quick_options)
         yield
     jax.clear_caches()
 
 
+_compile_options = jax._src.compiler.get_compile_options
+
+
+@functools.wraps(_compile_options)
+def _quick_options(*args, env_options_overrides=None, **kwargs):
+    options = QUICK | (env_options_overrides or {})
+    return _compile_options(*args, env_options_overrides=options, **kwargs)
+
+
 @pytest.fixture
 def x64():
-    """Arrays of 64 bits."""
+    """Enable arrays of 64 bits."""
     with jax.enable_x64(True):
         yield
 
 
 @pytest.fixture(scope="session")
 def network() -> nst_jax.Network:
-    """VGG-19 with the bundled weights."""
+    """Return VGG-19 with the bundled weights."""
     return nst_jax.load_network()

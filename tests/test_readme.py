@@ -6,7 +6,7 @@ import tomllib
 
 import numpy as np
 import pytest
-from command_line import ROOT, launch
+from command_line import DIRECT_CONVOLUTION, ROOT, launch
 
 import nst_jax
 from nst_jax.check import __main__ as check
@@ -120,6 +120,7 @@ def test_other_commands_have_flags_that_exist(command, tmp_path):
     flags = [flag.replace("me.jpg", "samples/coffee.png") for flag in flags]
     flags = [flag.replace("painting.jpg", "samples/swirls.jpg") for flag in flags]
     small = "--config.steps=0", "--config.size=80", "--members=0"
+    small += (DIRECT_CONVOLUTION,)
     status, _, err = launch(*flags, *small, f"--workdir={tmp_path / 'run'}")
     assert status == 0, err
 

@@ -8,6 +8,7 @@ import runpy
 import numpy as np
 import pytest
 from command_line import LAUNCHED_CONFIGS, ROOT
+from narrow_weights import use_narrow_weights
 
 import nst_jax
 from nst_jax.ensemble.ensemble import Ensemble
@@ -47,6 +48,8 @@ def test_the_small_twin_runs_to_the_end(name, tmp_path, monkeypatch, pytestconfi
 
     monkeypatch.setattr(Ensemble, "compile", counted)
     config = get_config(name, "smoke")
+    if name != "determinism":  # Its subprocesses know the real network alone.
+        config.weights = str(use_narrow_weights(monkeypatch, tmp_path))
     plan = nst_jax.build(config)
     if name not in WHOLE and not pytestconfig.getoption("--thorough"):
         numbers = part(plan)
@@ -54,21 +57,22 @@ def test_the_small_twin_runs_to_the_end(name, tmp_path, monkeypatch, pytestconfi
             config.ensemble.batch_size = len(numbers)  # A batch is filled.
         plan = nst_jax.build(config, numbers)
     command = f"{ROOT}/launch.py --config={CONFIGS[name]}:smoke"
-    assert nst_jax.execute(plan, tmp_path, command=command) == "done"
-    run = json.loads((tmp_path / "run.json").read_text())
+    workdir = tmp_path / "run"
+    assert nst_jax.execute(plan, workdir, command=command) == "done"
+    run = json.loads((workdir / "run.json").read_text())
     assert [m["status"] for m in run["members"]] == ["done"] * len(plan.members)
     assert 0 < len(compiled) <= sum(len(group.stages) for group in plan.groups)
     assert all(compiled)
     losses = {}
-    for row in map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines()):
+    for row in map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines()):
         losses.setdefault(row["member"], []).append(row["loss"])
     assert len(losses) == len(plan.members)
     fell = [own[-1] < own[0] for own in losses.values()]
     assert sum(fell) >= len(fell) / 2
-    for folder in (tmp_path / "members").iterdir():
+    for folder in (workdir / "members").iterdir():
         assert np.isfinite(np.load(folder / "final.npy")).all()
     for name in ("report.html", "sheet.png", "curves.svg", "study.json"):
-        assert (tmp_path / name).stat().st_size > 0
+        assert (workdir / name).stat().st_size > 0
 
 
 def test_the_small_twin_of_a_ladder_is_a_ladder():

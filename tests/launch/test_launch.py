@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import pytest
 import safetensors
-from command_line import LAUNCHED_CONFIGS, ROOT, launch
+from command_line import DIRECT_CONVOLUTION, LAUNCHED_CONFIGS, ROOT, launch
 from PIL import Image
 
 import nst_jax
@@ -127,6 +127,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
         "--config.seeds=(0, 5)",
         "--config.output.log_every=2",
         "--config.output.snapshot_every=20",
+        DIRECT_CONVOLUTION,
     ]
     whole, part = tmp_path / "whole", tmp_path / "part"
     process = subprocess.Popen(

@@ -3,10 +3,7 @@
 import dataclasses
 import itertools
 import json
-import os
 import re
-import subprocess
-import sys
 import textwrap
 
 import filelock
@@ -14,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from command_line import ROOT, launch
+from command_line import launch
 from pictures import smooth_picture
 from small_runs import small_experiment
 
@@ -138,114 +135,6 @@ def kept(ensemble, starts, steps, **options):
         starts, max(steps), look_every=1, snapshots=steps, **options
     )
     return [look for look in looks if look.canvas is not None]
-
-
-def test_several_devices():
-    """Eight CPUs: each has a share, and comes to what one does, but for rounding.
-
-    A sharded program is stopped and goes on to its own bits.
-    """
-    code = """
-        import jax, numpy as np, nst_jax
-        from pictures import smooth_picture
-        from nst_jax.ensemble.ensemble import Ensemble
-        assert jax.local_device_count() == 8
-        starts = np.stack([smooth_picture(s, 20, 24) for s in range(2, 8)])
-        terms = nst_jax.Content(layers=("relu1_2",)), nst_jax.Gram(layers=("relu1_1",))
-        problem = nst_jax.Problem.from_images(
-            nst_jax.load_network(), nst_jax.Objective(terms),
-            smooth_picture(0, 20, 24), [smooth_picture(1, 22, 26)], nst_jax.Adam(),
-        )
-        ensemble = Ensemble.compile(
-            problem, (20, 24, 3), batch_size=6, strategy="shard"
-        )
-        assert ensemble.batch_size == 8
-        looks = list(ensemble.optimise(starts, 4, look_every=2))
-        state = looks[-1].state.canvas
-        assert len({shard.device for shard in state.addressable_shards}) == 8
-        alone = nst_jax.run(problem, starts, steps=4, strategy="loop").canvas
-        assert np.abs(looks[-1].canvas - alone).max() < 1e-4
-        stopped = iter([False, True])
-        part = list(ensemble.optimise(
-            starts, 4, look_every=2, stop=lambda: next(stopped)))[-1]
-        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(part.state)]
-        resume = part.step, jax.device_put(ensemble.restore(leaves))
-        rest = list(ensemble.optimise(starts, 4, resume=resume))[-1]
-        np.testing.assert_array_equal(rest.canvas, looks[-1].canvas)
-        few = jax.local_devices()[2:4]
-        two = Ensemble.compile(
-            problem, (20, 24, 3), batch_size=3, strategy="shard", devices=few
-        )
-        assert two.batch_size == 4
-        (look,) = two.optimise(starts[:3], 0)
-        shards = look.state.canvas.addressable_shards
-        assert {shard.device for shard in shards} == set(few)
-        print("well")
-    """
-    on_eight_devices(code)
-
-
-@pytest.mark.parametrize("height", [32, 20, 13])
-def test_one_picture_in_rows_over_several_devices(height):
-    """Eight CPUs: what one does but for rounding, and what passes between them.
-
-    32 rows are four for each, of which the deepest layer has one; 20 are shared by
-    five, and poolings fall between devices; 13 by none.
-    """
-    code = f"""
-        height = {height}
-        import re, jax, numpy as np, nst_jax
-        from pictures import smooth_picture
-        from nst_jax.ensemble.ensemble import Ensemble
-        shape, share = (height, 24, 3), {{32: 8, 20: 5, 13: 1}}[height]
-        terms = (
-            nst_jax.Content(layers=("relu3_1",)),
-            nst_jax.Gram(layers=("relu1_1", "relu2_1")),
-        )
-        problem = nst_jax.Problem.from_images(
-            nst_jax.load_network(), nst_jax.Objective(terms),
-            smooth_picture(0, *shape[:2]), [smooth_picture(1, 28, 30)], nst_jax.Adam(),
-        )
-        ensemble = Ensemble.compile(problem, shape, batch_size=3, strategy="rows")
-        assert ensemble.batch_size == 1
-        text = ensemble._advance.as_text()
-        assert ("collective-permute" in text) == ("all-reduce" in text) == (share > 1)
-        gathered = re.findall(r"= (\\S+?){{.*? all-(?:gather|to-all)\\(", text)
-        if height == 32:  # Canvases and their gradients alone.
-            assert set(gathered) == {{"f32[1,32,24,3]"}}
-        assert (f"f32[1,{{height // share}},24,64]" in text)
-        start = smooth_picture(2, *shape[:2])[None]
-        looks = list(ensemble.optimise(start, 3, look_every=1))
-        assert len(looks[-1].state.canvas.sharding.device_set) == share
-        alone = nst_jax.run(problem, start, steps=3, look_every=1)
-        for look, report in zip(looks, alone.history, strict=True):
-            np.testing.assert_allclose(look.report.loss, report.loss, rtol=1e-4)
-        assert np.abs(looks[-1].canvas - alone.canvas).max() < 1e-4
-        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(looks[-1].state)]
-        resume = 3, jax.device_put(ensemble.restore(leaves))
-        (rest,) = ensemble.optimise(start, 3, resume=resume)
-        np.testing.assert_array_equal(rest.canvas, looks[-1].canvas)
-        finer = Ensemble.compile(
-            problem, shape, batch_size=1, strategy="rows", coarser=ensemble
-        )
-        (look,) = finer.optimise(start, 0, coarse=rest.state)
-        np.testing.assert_allclose(look.canvas, rest.canvas, atol=1e-5)
-        print("well")
-    """
-    on_eight_devices(code)
-
-
-def on_eight_devices(code):
-    """Runs a program that ends by saying "well", where there are eight CPUs."""
-    flags = "--xla_force_host_platform_device_count=8"
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env=os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": f"{ROOT}:{ROOT}/tests"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout.strip() == "well", done.stderr
 
 
 def test_a_process_of_its_own_computes_the_same_bits(tmp_path):
@@ -701,24 +590,3 @@ def test_a_process_that_failed_says_its_last_sentence(tmp_path):
     )
     with pytest.raises(ChildProcessError, match=r"status 1 \(no room\)$"):
         run_in_subprocess(str(script), tmp_path, [0], lambda: False)
-
-
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("name", ["lbfgs", "lbfgs_fixed", "lbfgs_optax"])
-def test_features_of_64_bits_lead_to_the_same_loss(name):
-    """With batches and rollbacks, which look at every dtype of the state."""
-    losses = {}
-    for dtype in ("float32", "float64"):
-        asked = small_experiment(size=24, seeds=(0, 1), steps=2)
-        asked.canvas = nst_jax.Canvas("noise")
-        asked.solver = nst_jax.SolverOptions(name=name)
-        asked.numerics = nst_jax.Numerics(feature_dtype=dtype)
-        (group,) = nst_jax.build(asked).groups
-        starts = group.starting_images([0, 1])
-        history = nst_jax.run(group.problems(), starts, steps=2, look_every=1).history
-        losses[dtype] = np.array([report.loss for report in history])
-    assert {name: loss.dtype.name for name, loss in losses.items()} == {
-        "float32": "float32",
-        "float64": "float64",
-    }
-    np.testing.assert_allclose(losses["float32"], losses["float64"], rtol=1e-3)

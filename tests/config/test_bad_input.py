@@ -347,7 +347,7 @@ REFUSED = {
     ),
     "members of too many digits": ("--members=" + "9" * 5000, "members must be"),
     "shares of too many digits": ("--shard=1/" + "9" * 5000, "shard must be K/N"),
-    "a process of none": ("--process=1", "process is of", "--coordinator"),
+    "a process of none": ("--process=1", "process is for a cluster", "--coordinator"),
     "unknown pooling": ("--config.pooling=mean", "pooling", "'max', 'avg'", "'mean'"),
     "unknown padding": ("--config.padding=same", "padding", "'reflect'", "'same'"),
     "unknown filter": ("--config.resample=cubic", "resample", "mean 'bicubic'?"),
@@ -437,7 +437,7 @@ def test_the_script_itself_says_the_same(files: pathlib.Path):
         (("--report=a", "--merge=b"), ("--report and --merge: give one of them",)),
         (("--merge=",), ("merge must name run directories, got none",)),
         (("--shard=3/2",), ("shard must be K/N with K from 1 to N", "'3/2'")),
-        (("--coordinator=localhost:1",), ("workdir must be given to processes",)),
+        (("--coordinator=localhost:1",), ("workdir must be given for a cluster",)),
     ],
 )
 def test_flags_of_which_one_would_be_ignored(flags, fragments):

@@ -191,7 +191,7 @@ def test_tiles_go_with_every_strategy_and_stage(tmp_path):
         ({"tile": 8}, "tile must be 0, or 16 or more to reach layer relu5_1; got 8"),
         (
             {"tile": 2, "terms": (losses.Photorealism(),)},
-            "needs a content of at least 3 × 3 pixels .*, got 2 × 2",
+            "needs a content image of at least 3 × 3 pixels .*, got 2 × 2",
         ),
         (
             {"tile": 32, "masks": nst_jax.Masks("a.png", ("b.png",))},

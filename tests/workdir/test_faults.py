@@ -130,8 +130,8 @@ def test_a_page_during_a_run_says_as_of_when(tmp_path):
 
     assert run_experiment(four(), tmp_path, stop=look) == "done"
     for page in pages:
-        assert re.search(r"unfinished run as of \d{4}-\d\d-\d\d \d\d:\d\d", page)
-    assert "unfinished run" not in (tmp_path / "report.html").read_text()
+        assert re.search(r"run was unfinished at \d{4}-\d\d-\d\d \d\d:\d\d", page)
+    assert "run was unfinished" not in (tmp_path / "report.html").read_text()
 
 
 def test_a_page_that_is_no_longer_true_is_removed(tmp_path, monkeypatch):

@@ -172,7 +172,7 @@ class Group:
 
     @functools.cached_property
     def _needs_content(self) -> tuple[bool, ...]:
-        """Whether the target of each term depends on the content image."""
+        """True for each term with a target that depends on the content image."""
         count = len(self._terms)
         return tuple(self._depends_on(j, "content") for j in range(count))
 

@@ -78,7 +78,7 @@ class MemberEntry(Struct, kw_only=True):
 
     @property
     def has_result(self) -> bool:
-        """Whether the required fields of a result are known."""
+        """True if the required fields of a result are known."""
         return UNSET not in (
             *(self.loss, self.evaluations, self.failed_line_searches),
             *(self.rollbacks, self.rows, self.sha256),

@@ -547,7 +547,7 @@ def test_without_tensorboardx_it_is_said(tmp_path, monkeypatch):
     [
         ("{", "run.json: Expecting property name"),
         ("[]", "run.json: Expected `object`, got `array`"),
-        ("{}", "run.json: Object missing required field `command`"),
+        ("{}", "run.json: Object missing required field `status`"),
     ],
 )
 def test_a_folder_that_is_no_run_is_refused(tmp_path, content, reason):

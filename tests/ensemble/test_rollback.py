@@ -209,7 +209,7 @@ def test_a_run_says_whose_numbers_were_lost(tmp_path, caplog):
     assert [last[i]["rollbacks"] for i in range(4)] == [0, 4, 1, 4]
     assert "2 of 4 members diverged" in caplog.text
     assert "1 of 4 members came to NaN" in caplog.text
-    assert "back to its best after NaN" in (tmp_path / "report.html").read_text()
+    assert "rollbacks after NaN" in (tmp_path / "report.html").read_text()
     for i in range(4):
         canvas = np.load(tmp_path / f"members/{i:03d}/final.npy")
         assert np.isfinite(canvas).all()

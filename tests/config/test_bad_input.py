@@ -21,6 +21,7 @@ import zlib
 from collections.abc import Callable
 
 import jax
+import msgspec
 import numpy as np
 import pytest
 from command_line import COMPILED, ROOT, Outcome, launch
@@ -512,7 +513,7 @@ def run_json(**changes: object) -> str:
     """What an earlier run of the smoke test would have left, but for `changes`."""
     plan = nst_jax.build(get_config("smoke"))
     manifest = RunWriter(ROOT / "runs" / "never", plan).manifest
-    return json.dumps(manifest | changes)
+    return json.dumps(msgspec.to_builtins(manifest) | changes)
 
 
 @pytest.mark.parametrize(

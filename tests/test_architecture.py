@@ -77,7 +77,7 @@ def test_one_picture_is_computed_without_effects(path):
     assert "time" not in set(imports(path))
 
 
-def test_modules_have_one_noun():
+def test_modules_are_short():
     for path in FILES:
         assert len(path.read_text().splitlines()) <= 350, f"{path} is long"
     assert not list(PACKAGE.rglob("utils.py"))

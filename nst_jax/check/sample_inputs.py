@@ -85,7 +85,7 @@ _features = jax.jit(Network.__call__, static_argnums=2)
 
 @jax.jit
 def compute_target(term: Term, content: View, styles: Sequence[View]) -> Target:
-    """Return the term's target, in a program to which all leaves are unknown."""
+    """Return the term's target, with all leaves traced."""
     return term.target(content, styles)
 
 

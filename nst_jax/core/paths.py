@@ -25,8 +25,8 @@ def search_beside(config: pathlib.Path) -> None:
 def candidates(path: str | pathlib.Path) -> list[pathlib.Path]:
     """Return the files that a path may mean, in order of precedence.
 
-    A relative path is of the working directory, of the config's folder, or of the
-    project.
+    Relative paths are searched in the working directory, the config file's folder and
+    the project, in this order.
     """
     files: dict[str, pathlib.Path] = {}
     for folder in (pathlib.Path(), *_FOLDERS):

@@ -38,12 +38,12 @@ class Film(ConfigRecord, path="film"):
 
     The content may be a film: a video file, an animated GIF, WebP, APNG or AVIF, or a
     folder of pictures in the natural order of their names. "still" leaves it unchanged.
-    A single picture repeats in every frame, and the other motions make it a film.
+    A still image repeats in every frame unless `motion` changes it.
 
     Attributes:
       motion: "still"; "shift" to the right by `amount` pixels a frame, with reflected
         edges; "sensor" noise of standard deviation `amount`, new in each frame; or
-        "brightness", which swings by the share `amount` with a period of 8 frames. A
+        "brightness", a gain of 1 + amount · sin(2πt/8) in frame t. A
         shift also moves the content's transparency and masks.
       amount: strength of the motion. Pixels are those of the last stage's size; coarser
         stages scale a shift down.
@@ -55,8 +55,8 @@ class Film(ConfigRecord, path="film"):
     def check_relations(self) -> None:
         if (self.motion == "still") != (self.amount == 0):
             raise RequestError(
-                "film.amount goes with a motion that is not 'still', got motion "
-                f"{self.motion!r} and amount {self.amount}"
+                "film.amount must be 0 for film.motion='still' and above 0 otherwise, "
+                f"got motion {self.motion!r} and amount {self.amount}"
             )
 
     def displacement(self, frame: int) -> tuple[int, int]:
@@ -116,8 +116,8 @@ def locate_frame(path: str, frame: int) -> tuple[str, int | None]:
     files = list_pictures(folder)
     if frame >= len(files):
         raise RequestError(
-            f"content: the folder {path!r} holds {len(files)} pictures, and frame "
-            f"{frame} was asked for (they are counted from 0)"
+            f"content: frame {frame} does not exist: the folder {path!r} holds "
+            f"{len(files)} pictures, numbered from 0"
         )
     return str(pathlib.PurePath(path) / files[frame]), None
 
@@ -248,8 +248,8 @@ class Animation:
 
 def _no_frame(name: str, count: int, frame: int) -> str:
     return (
-        f"{name} has {count} frames, and frame {frame} was asked for (they are counted "
-        "from 0)"
+        f"{name}: frame {frame} does not exist: there are {count} frames, numbered "
+        "from 0"
     )
 
 
@@ -271,11 +271,13 @@ def read_frame(
     video: Video | Animation | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
-    """Return a frame of a film, or an image, as `read_image` with `fill` does.
+    """Return float32 [H, W, 3] in [0, 1]: a frame of a film, or an image.
 
-    Args, apart from those of `read_image`:
+    Args:
+      path: a film or an image.
       frame: index from 0; None for an image.
-      video: the file, if it is open.
+      size, fit, resample, argument, max_pixels: see `read_image`.
+      video: the opened film; None to open it.
 
     Raises:
       RequestError: as for `read_image`, or the film has no such frame.

@@ -98,7 +98,7 @@ def _define_flags() -> None:
         "dry_run", False, "Print members, time and memory of the run, and stop."
     )
     flags.DEFINE_string(
-        "report", None, "Run directory whose report is written anew, without a run."
+        "report", None, "Run directory whose report is rewritten, without a run."
     )
     flags.DEFINE_string(
         "tensorboard", None, "Run directory to export to TensorBoard, without a run."
@@ -176,7 +176,7 @@ class _StopRequest:
 
 
 def _check_flags() -> None:
-    """Raise RequestError for flags of which one would be ignored."""
+    """Raise RequestError for flags that exclude each other."""
     present = {
         name for name in FLAGS if FLAGS[name].present and FLAGS[name].value is not False
     }

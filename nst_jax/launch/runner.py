@@ -40,7 +40,7 @@ def execute(
     progress: bool = True,
     callback: Callback | None = None,
 ) -> str:
-    """Run a plan into a run directory, or resume an earlier call.
+    """Execute a plan in a run directory, or resume an earlier call.
 
     Args:
       plan: the result of `build`.

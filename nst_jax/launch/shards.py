@@ -39,13 +39,13 @@ def shard_members(shard: str, members: Sequence[Member]) -> list[int]:
         )
     if any(member.experiment.ensemble.process == "subprocess" for member in members):
         raise RequestError(
-            "shard: a shard is one process, and ensemble.process='subprocess' starts "
-            "more of them; leave one of them out"
+            "shard cannot be combined with ensemble.process='subprocess', which starts "
+            "more processes"
         )
     if any(member.experiment.canvas.kind == "previous" for member in members):
         raise RequestError(
-            "shard: with canvas.kind='previous' frames start from the frame before, so "
-            "one process must compute them all; leave one of them out"
+            "shard cannot be combined with canvas.kind='previous': frames start from "
+            "the frame before, so one process must compute them all"
         )
     first, last = (len(members) * (int(number) - i) // int(count) for i in (1, 0))
     if first == last:

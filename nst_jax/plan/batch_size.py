@@ -42,9 +42,8 @@ def smaller_batch_size(group: Group, problem: Problem, size: int) -> int:
         possible = size % smaller == 0
         if possible and choose_batch_size(group, problem, smaller) == smaller:
             logging.warning(
-                "a batch of %d does not fit into memory; going on with %d, which is a "
-                "different program: results are no longer promised to be the same to "
-                "the last bit",
+                "a batch of %d does not fit into memory; continuing with batches of "
+                "%d: results may differ in the last bits",
                 *(size, smaller),
             )
             return smaller

@@ -218,8 +218,8 @@ def _check_stage(
     tile = member.experiment.tile
     if tile and scene.regions is not None:
         raise RequestError(
-            f"tile={tile} sees one tile at a time, and a picture that is transparent "
-            "in parts is styled as a whole: make it opaque, or leave tile out"
+            f"tile={tile} does not support partly transparent images or masks: use "
+            "opaque images, or tile=0"
         )
     if objective.layers:
         _check_sizes(objective.layers, tile, scene, remedy)
@@ -253,6 +253,6 @@ def _check_sizes(layers: tuple[str, ...], tile: int, scene: Scene, remedy: str) 
         if min(height, width) < side:
             raise RequestError(
                 f"{role} is {width}×{height} px after resizing, and layer {layer} "
-                f"needs at least {side} px each way: raise {remedy}, or take a picture "
-                "less narrow"
+                f"needs at least {side} px each way: raise {remedy}, or use a wider or "
+                "taller image"
             )

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax.config.experiment import Experiment, Member
+from nst_jax.core.errors import RequestError
 from nst_jax.core.representation import short_repr
 from nst_jax.images import colour
 from nst_jax.images.guided_filter import guided_filter
@@ -247,6 +248,8 @@ class Group:
         try:
             # vmap refuses an unmapped output that depends on the mapped argument.
             jax.eval_shape(mapped, self.network, arguments)
+        except RequestError:
+            raise
         except ValueError:
             return True
         return False

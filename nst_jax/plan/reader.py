@@ -13,11 +13,12 @@ from nst_jax.config.experiment import Experiment
 from nst_jax.core.errors import RequestError
 from nst_jax.core.image_array import ArrayInput, as_picture
 from nst_jax.images import io, masks, video
-from nst_jax.images.decoder import MAX_PIXELS
 from nst_jax.losses import Regions
 from nst_jax.models.numerics import ConvolutionForm, Numerics
 from nst_jax.models.vgg import Network
 from nst_jax.models.weights import load_weights
+
+_OpenFilm = video.Video | video.Animation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Reader:
         self._hashes = {} if hashes is None else hashes
         #: Index in `inputs` of a content image -> its position in a video file, the
         #: synthetic motion and the frame number.
-        self._frames: dict[int, tuple[int | None, video.Film, int]] = {}
+        self._frames: dict[int, tuple[_OpenFilm | None, int, video.Film, int]] = {}
 
     def for_coarser_stages(self) -> "Reader":
         """Return a reader of the same files that records its own inputs."""
@@ -134,16 +135,16 @@ class Reader:
         options = _size_options(experiment, "content")
 
         def read() -> np.ndarray:
+            film = None
+            if position is not None:
+                film = self._film(path, experiment.max_pixels)
             if isinstance(path, ArrayInput):
                 image = io.resize_array(path, experiment.size, **options)
             else:
-                film = None
-                if position is not None:
-                    film = self._film(path, experiment.max_pixels)
                 image = video.read_frame(
                     path, position, experiment.size, video=film, **options
                 )
-            self._frames[len(self.inputs)] = position, motion, number
+            self._frames[len(self.inputs)] = film, position or 0, motion, number
             return self._record(role, path, motion.frame(image, number))
 
         key = role, path, experiment.size, experiment.fit, experiment.resample
@@ -263,13 +264,15 @@ class Reader:
 
     def _read_alpha(self, index: int, image: np.ndarray) -> np.ndarray | None:
         path = self.inputs[index].path
-        position, motion, number = self._frames.get(index, (None, video.Film(), 0))
+        film, position, motion, number = self._frames.get(
+            index, (None, 0, video.Film(), 0)
+        )
         if isinstance(path, ArrayInput):
             return None
-        if position is None:
+        if film is None:
             alpha = io.read_alpha(path, image.shape)
         else:
-            alpha = io.resize_alpha(self._film(path).picture(position), image.shape)
+            alpha = io.resize_alpha(film.picture(position), image.shape)
         if alpha is None:
             return None
         if not alpha.any():
@@ -282,13 +285,10 @@ class Reader:
         """Return the index in `inputs` of an image that was read here."""
         return self._indices[id(image)]
 
-    def _film(
-        self, path: str, max_pixels: int = MAX_PIXELS
-    ) -> video.Video | video.Animation:
-        """Return a video, opened at its first use with a limit on its pixels."""
-        return self.cached(
-            ("film", path), lambda: video.open_film(path, "content", max_pixels)
-        )
+    def _film(self, path: str, max_pixels: int) -> _OpenFilm:
+        """Return a film, opened at its first use with this limit on its pixels."""
+        key = "film", path, max_pixels
+        return self.cached(key, lambda: video.open_film(path, "content", max_pixels))
 
     def cached(self, key: Hashable, read: Callable[[], Any]) -> Any:
         """Return what `read` returned for this key the first time."""

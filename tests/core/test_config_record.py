@@ -23,7 +23,7 @@ NONSENSE = [
     (nst_jax.Canvas, {"ulps": 2.5}, "canvas.ulps must be an integer, got 2.5"),
     (nst_jax.Canvas, {"kind": "file"}, "canvas.path goes with canvas.kind='file'"),
     (nst_jax.Film, {"motion": "shft", "amount": 1.0}, "film.motion must be one of"),
-    (nst_jax.Film, {"motion": "shift"}, "film.amount goes with a motion"),
+    (nst_jax.Film, {"motion": "shift"}, "film.amount must be 0 for film.motion"),
     (nst_jax.Film, {"motion": "shift", "amount": float("nan")}, "film.amount must be"),
     (nst_jax.Ladder, {"factor": 1.0}, "ladder.factor must be from 1.05"),
     (nst_jax.Ladder, {"sizes": 64}, "ladder.sizes must be a tuple, got 64"),

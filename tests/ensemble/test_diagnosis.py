@@ -454,5 +454,5 @@ def test_a_run_json_with_warnings_of_nobody_is_refused(tmp_path):
     entry = {"kind": "x", "members": [1], "text": "y"}
     changed = read_manifest(tmp_path) | {"warnings": [entry]}
     (tmp_path / "run.json").write_text(json.dumps(changed))
-    with pytest.raises(nst_jax.RequestError, match="numbers of members"):
+    with pytest.raises(nst_jax.RequestError, match=r"warnings\[0\]\.members"):
         run_experiment(small_experiment(steps=0), tmp_path)

@@ -267,7 +267,7 @@ def test_who_never_comes_is_not_waited_for_for_ever(tmp_path):
         port = server.getsockname()[1]
     program = (
         "import nst_jax\n"
-        "from nst_jax import cluster\n"
+        "from nst_jax.launch import cluster\n"
         "terms = (nst_jax.TotalVariation(),)\n"
         "asked = nst_jax.Experiment('', (), terms, seeds=(0, 1))\n"
         f"where = cluster.Cluster('localhost:{port}', 2, 1, gathering=2)\n"

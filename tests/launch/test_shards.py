@@ -64,7 +64,7 @@ def test_a_share_without_a_member_is_refused():
 def test_processes_of_their_own_are_not_shared():
     experiment = asked()
     experiment.ensemble.process = "subprocess"
-    with pytest.raises(nst_jax.RequestError, match="a shard is one process"):
+    with pytest.raises(nst_jax.RequestError, match="shard cannot be combined"):
         shard_members("1/2", experiment.members())
 
 
@@ -178,7 +178,7 @@ def test_frames_that_start_from_each_other_are_not_shared():
     experiment = asked()
     experiment.canvas = nst_jax.Canvas("previous")
     experiment.axes = (nst_jax.Frames(2),)
-    with pytest.raises(nst_jax.RequestError, match="start from the one before"):
+    with pytest.raises(nst_jax.RequestError, match="start from the frame before"):
         shard_members("1/2", experiment.members())
 
 

@@ -89,7 +89,7 @@ def test_a_folder_is_a_film_where_a_frame_is_asked_for(photos, caplog):
     one = nst_jax.build(experiment(photos, frame=2))
     assert pathlib.Path(one.inputs[0].path).name == "a10.png"
     (sentence,) = said(one, caplog)
-    assert "is a film, of which frame 2 alone is transferred" in sentence
+    assert "is a film, of which only frame 2 is transferred" in sentence
 
 
 def test_names_that_differ_in_their_ending_keep_it(photos):
@@ -121,7 +121,7 @@ def test_of_a_film_without_frames_one_is_transferred(tmp_path, caplog):
     frames = [Image.new("RGB", (32, 24), (80 * k, 0, 0)) for k in range(3)]
     frames[0].save(path, save_all=True, append_images=frames[1:])
     (sentence,) = said(nst_jax.build(experiment(str(path))), caplog)
-    assert "is a film, of which frame 0 alone" in sentence
+    assert "is a film, of which only frame 0 is transferred" in sentence
     moving = nst_jax.build(experiment(str(path), axes=(nst_jax.Frames(2),)))
     assert not said(moving, caplog)
 

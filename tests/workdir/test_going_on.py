@@ -147,7 +147,7 @@ def test_members_without_a_state_begin_anew_and_are_counted(tmp_path, six, caplo
     assert not list(tmp_path.rglob(STATE))
     with caplog.at_level("INFO", "absl"):
         assert run_experiment(four(6), tmp_path) == "done"
-    assert "of 8 finished members that are given more steps, 0 go on" in caplog.text
+    assert "8 finished members get more steps: 0 resume" in caplog.text
     np.testing.assert_array_equal(final_arrays(tmp_path), final_arrays(six))
     assert metric_rows(tmp_path) == metric_rows(six)
     assert read_manifest(tmp_path)["member_steps"] == 8 * (4 + 6)

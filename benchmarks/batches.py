@@ -63,7 +63,7 @@ def measure(solver: str, batch: int) -> tuple[float, float]:
     starts = group.starting_images(range(batch))
     ensemble = Ensemble.compile(group.problems(), starts.shape[1:], batch_size=batch)
     steps = _STEPS.value
-    results = ensemble.optimise(starts, 2 * steps, look_every=steps)
+    results = ensemble.optimise(starts, 2 * steps, log_every=steps)
     next(results)
     first = next(results)
     began = time.perf_counter()

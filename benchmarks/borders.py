@@ -12,7 +12,7 @@ from absl import flags
 
 import nst_jax
 from benchmarks import script
-from nst_jax.metrics.padding_error import padding_error
+from benchmarks.padding_error import padding_error
 from nst_jax.models.vgg import PADDINGS
 
 _PICTURES = flags.DEFINE_list(

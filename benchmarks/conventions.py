@@ -146,7 +146,7 @@ def compare(name: str, size: int, steps: int) -> None:
     (group,) = nst_jax.build(experiment).groups
     starts = group.starting_images([0])
     theirs = ToolLoop(TOOLS[name], group.content, group.styles[0])
-    result = nst_jax.run(group.problems(), starts, steps=steps, look_every=steps)
+    result = nst_jax.run(group.problems(), starts, steps=steps, log_every=steps)
 
     def our_losses(report: Report) -> np.ndarray:
         kinds = "content", "style", "variation"

@@ -115,7 +115,7 @@ def loss_curve(experiment: nst_jax.Experiment) -> tuple[_Curve, float]:
     for stage, ensemble in zip(group.stages, ensembles, strict=True):
         curve = []
         for result in ensemble.optimise(
-            starts, stage.experiment.steps, look_every=_EVERY, coarse=coarse
+            starts, stage.experiment.steps, log_every=_EVERY, coarse=coarse
         ):
             curve.append((time.perf_counter() - began, float(result.report.loss[0])))
             state = result.state

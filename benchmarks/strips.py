@@ -18,7 +18,7 @@ from absl import flags
 
 import nst_jax
 from benchmarks import script
-from nst_jax.metrics.padding_error import strip_changes
+from benchmarks.padding_error import strip_changes
 from nst_jax.models.vgg import POOLINGS, ROUNDINGS
 
 _CONTENT = flags.DEFINE_string("content", "samples/chelsea.png", "Content image.")
@@ -49,7 +49,7 @@ def changes(size: int, pooling: str, rounding: str) -> np.ndarray:
     ]
     steps = _STEPS.value
     result = nst_jax.run(
-        problems, np.stack(contents), steps=steps, look_every=steps, strategy="loop"
+        problems, np.stack(contents), steps=steps, log_every=steps, strategy="loop"
     )
     pairs = zip(contents, result.canvas, strict=True)
     return np.mean([[*strip_changes(*pair).values()] for pair in pairs], axis=0)

@@ -18,7 +18,7 @@ from absl import app, flags
 
 from nst_jax.check.check import check
 from nst_jax.check.result import FAILED
-from nst_jax.core.errors import RequestError, nearest
+from nst_jax.core.errors import RequestError, did_you_mean
 from nst_jax.core.paths import find_file
 from nst_jax.losses.trace_errors import describe_exception
 from nst_jax.models.weights import load_network
@@ -40,7 +40,7 @@ def make_term(argument: str) -> object:
     members = _run_user_code(source, lambda: _load_members(source))
     classes = [key for key, value in members.items() if inspect.isclass(value)]
     if name not in classes:
-        hint = nearest(name, classes) or f"; it has {', '.join(classes) or 'none'}"
+        hint = did_you_mean(name, classes) or f"; it has {', '.join(classes) or 'none'}"
         raise RequestError(f"{source!r} has no class {name!r}{hint}")
     try:
         inspect.signature(members[name]).bind()

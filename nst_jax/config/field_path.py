@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from nst_jax.core.config_record import ConfigRecord, check_field_name
-from nst_jax.core.errors import RequestError, nearest
+from nst_jax.core.errors import RequestError, did_you_mean
 from nst_jax.losses.base import unique_names
 
 
@@ -62,9 +62,8 @@ def _child(node: Any, part: str, node_path: str) -> tuple[Any, str]:
             names = list(filter(None, item_names(node)))
             listed = f": {', '.join(names)}" if names else ""
             entries = f"; {node_path} has {len(node)} entries, counted from 0{listed}"
-            raise RequestError(
-                f"{node_path}[{part}] does not exist{nearest(part, names) or entries}"
-            )
+            hint = did_you_mean(part, names) or entries
+            raise RequestError(f"{node_path}[{part}] does not exist{hint}")
         return node[index], f"{node_path}[{part}]"
     if not dataclasses.is_dataclass(node) or isinstance(node, type):
         raise RequestError(f"{node_path} is {node!r}, which has no field {part!r}")

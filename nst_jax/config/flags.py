@@ -22,7 +22,7 @@ from nst_jax.config.experiment import Experiment
 from nst_jax.config.field_path import get_field, split_path
 from nst_jax.config.jsonable import to_jsonable
 from nst_jax.core.config_record import field_paths
-from nst_jax.core.errors import RequestError, nearest
+from nst_jax.core.errors import RequestError, did_you_mean
 from nst_jax.core.paths import candidates, find_file, search_beside
 from nst_jax.core.validation import field_types
 
@@ -56,7 +56,9 @@ def parse_flags(argv: Sequence[str]) -> Experiment:
         sys.exit(0)  # After --help.
     except flags.UnrecognizedFlagError as error:
         names = [*flags.FLAGS, *(f"config.{path}" for path in field_paths(Experiment))]
-        suggestion = nearest(f"--{error.flagname}", [f"--{name}" for name in names])
+        suggestion = did_you_mean(
+            f"--{error.flagname}", [f"--{name}" for name in names]
+        )
         message = f"unknown flag --{error.flagname}{suggestion}"
     except flags.IllegalFlagValueError as error:
         reason = f": {error.__context__}"

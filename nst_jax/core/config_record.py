@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import jax
 import numpy as np
 
-from nst_jax.core.errors import RequestError, nearest
+from nst_jax.core.errors import RequestError, did_you_mean
 from nst_jax.core.image_array import ArrayInput
 from nst_jax.core.validation import check_fields, field_types
 
@@ -74,7 +74,7 @@ def check_field_name(record: type, name: str, record_path: str) -> None:
     fields: dict[str, Any] = record.__dataclass_fields__  # type: ignore[attr-defined]
     if name not in fields:
         _check_renamed(record, name, record_path)
-        suggestion = nearest(name, field_paths(record))
+        suggestion = did_you_mean(name, field_paths(record))
         raise RequestError(
             f"{record_path} has no field {name!r}"
             f"{suggestion or '; it has ' + ', '.join(fields)}"

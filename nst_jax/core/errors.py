@@ -12,7 +12,7 @@ class RequestError(ValueError):
     """
 
 
-class OutOfMemory(RuntimeError):
+class OutOfMemoryError(RuntimeError):
     """A device has too little memory for a batch of one.
 
     Finished members are kept. The launch script prints the message and exits with
@@ -20,7 +20,7 @@ class OutOfMemory(RuntimeError):
     """
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
+def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the most similar name, "" if none is similar."""
     matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f"; did you mean {matches[0]!r}?" if matches else ""

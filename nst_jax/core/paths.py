@@ -4,7 +4,7 @@ import glob
 import os
 import pathlib
 
-from nst_jax.core.errors import RequestError, nearest
+from nst_jax.core.errors import RequestError, did_you_mean
 
 _PACKAGE = pathlib.Path(__file__).parents[1]
 #: Folder with weights/, samples/ and configs/: the clone, or a copy in the wheel.
@@ -61,7 +61,7 @@ def find_file(argument: str, path: str | pathlib.Path) -> pathlib.Path:
     ]
     raise RequestError(
         f"{argument}: no file {str(path)!r}{_searched_folders(path)}"
-        f"{nearest(pathlib.Path(path).name, neighbours)}"
+        f"{did_you_mean(pathlib.Path(path).name, neighbours)}"
     )
 
 

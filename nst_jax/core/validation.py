@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 import jax
 import numpy as np
 
-from nst_jax.core.errors import RequestError, nearest
+from nst_jax.core.errors import RequestError, did_you_mean
 
 #: (name, value) -> the sentence that refuses the value; None if it is allowed.
 _Rule = Callable[[str, Any], str | None]
@@ -164,7 +164,7 @@ def _choice_rule(choices: tuple[Any, ...]) -> _Rule:
     def rule(name: str, value: Any) -> str | None:
         if value in choices:
             return None
-        suggestion = nearest(value, choices) if isinstance(value, str) else ""
+        suggestion = did_you_mean(value, choices) if isinstance(value, str) else ""
         return f"{name} must be one of {choices}, got {value!r}{suggestion}"
 
     return rule

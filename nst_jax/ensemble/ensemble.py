@@ -185,7 +185,7 @@ class Ensemble:
         *,
         problems: Problem | Sequence[Problem] | None = None,
         position: int = 0,
-        look_every: int = 10,
+        log_every: int = 10,
         snapshots: Sequence[int] = (),
         every_canvas: bool = False,
         coarse: State | None = None,
@@ -205,7 +205,7 @@ class Ensemble:
           problems: one for each member, or one for all; None for the problem of
             `compile`.
           position: index of the first member in the batch.
-          look_every: number of steps between results.
+          log_every: number of steps between results.
           snapshots: steps whose results include the canvases.
           every_canvas: whether all results include the canvases.
           coarse: last state of this batch in the `coarser` ensemble; the members start
@@ -218,7 +218,7 @@ class Ensemble:
         Raises:
           RequestError: an argument is out of range or does not fit the batch.
         """
-        check_integer("look_every", look_every, 1)
+        check_integer("log_every", log_every, 1)
         check_integer("steps", steps, 0)
         canvases = as_floats(canvases, "canvases")
         count = len(canvases)
@@ -241,7 +241,7 @@ class Ensemble:
         pending = copy_result(step, state, batch_slots, canvas=step in shown)
         while step < steps and not stop():
             next_step = min(
-                step + look_every, *(s for s in (*snapshots, steps) if s > step)
+                step + log_every, *(s for s in (*snapshots, steps) if s > step)
             )
             if not all_at_rest:
                 state = self._advance(problem, state, next_step - step)

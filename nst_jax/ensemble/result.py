@@ -71,7 +71,7 @@ def run(
     steps: int,
     strategy: str = "vmap",
     batch_size: int | None = None,
-    look_every: int = 10,
+    log_every: int = 10,
     progress: bool = True,
     callback: Callback | None = None,
 ) -> Result:
@@ -94,7 +94,7 @@ def run(
       steps: number of steps of each member, from 0.
       strategy: "vmap", "map", "loop", "shard" or "rows".
       batch_size: number of members computed at a time; None for all.
-      look_every: number of steps between two entries of the history.
+      log_every: number of steps between two entries of the history.
       progress: whether to show a progress bar or log lines.
       callback: called with a `StepInfo` at each entry of the history, for each batch.
         An exception in it is logged, and the optimisation continues without it.
@@ -106,7 +106,7 @@ def run(
     canvases = as_pictures(canvases, "canvases")
     count = len(canvases)
     check_integer("steps", steps, 0, _MAX_STEPS)
-    check_integer("look_every", look_every, 1)
+    check_integer("log_every", log_every, 1)
     check_integer("batch_size", count if batch_size is None else batch_size, 1)
     members = as_list(problems)
     for i, problem in enumerate(members):
@@ -133,7 +133,7 @@ def run(
                 canvases[part],
                 steps,
                 problems=members if len(members) == 1 else members[part],
-                look_every=look_every,
+                log_every=log_every,
                 every_canvas=observer.has_callback,
                 stop=observer.stop,
             ):

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from nst_jax.core.errors import RequestError, nearest
+from nst_jax.core.errors import RequestError, did_you_mean
 from nst_jax.core.image_array import as_floats
 
 #: Length of (height, width) that becomes `size` pixels: the longer side, the shorter
@@ -39,7 +39,7 @@ def fitted_shape(
     """
     if fit not in FITS:
         raise RequestError(
-            f"fit must be one of {tuple(FITS)}, got {fit!r}{nearest(fit, FITS)}"
+            f"fit must be one of {tuple(FITS)}, got {fit!r}{did_you_mean(fit, FITS)}"
         )
     scale = size / FITS[fit](height, width)
     return max(1, round(height * scale)), max(1, round(width * scale))

@@ -23,7 +23,7 @@ from absl import app, flags, logging
 
 from nst_jax.config.experiment import Experiment
 from nst_jax.config.flags import DEFAULT_CONFIG, parse_flags, program_name
-from nst_jax.core.errors import OutOfMemory, RequestError
+from nst_jax.core.errors import OutOfMemoryError, RequestError
 from nst_jax.ensemble.memory import out_of_memory
 from nst_jax.launch.cluster import Cluster, execute_share
 from nst_jax.launch.compilation_cache import enable_compilation_cache
@@ -132,7 +132,7 @@ def _run(experiment: Experiment) -> int:
     except RequestError as error:
         _say_error(str(error))
         return 2
-    except OutOfMemory as error:
+    except OutOfMemoryError as error:
         return _report_failure(str(error), workdir)
     except OSError as error:
         reason = error.strerror or str(error)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 
-from nst_jax.core.errors import OutOfMemory
+from nst_jax.core.errors import OutOfMemoryError
 from nst_jax.ensemble.memory import out_of_memory, used_bytes
 from nst_jax.optim.transfer import State
 from nst_jax.plan.batch_size import choose_batch_size
@@ -63,7 +63,7 @@ def forecast(plan: Plan) -> list[Forecast]:
             except jax.errors.JaxRuntimeError as error:
                 if not out_of_memory(error):
                     raise
-                raise OutOfMemory(
+                raise OutOfMemoryError(
                     f"a batch of group {number} does not fit into memory; a run would "
                     "make it smaller: lower ensemble.batch_size for a forecast"
                 ) from None
@@ -112,7 +112,7 @@ def _time_stage(
             images,
             steps,
             problems=[stage.problems[i] for i in indices],
-            look_every=steps,
+            log_every=steps,
             coarse=coarse,
         )
         return time.perf_counter() - began, last.state

@@ -286,7 +286,7 @@ class _Run:
             stage.steps,
             problems=[stage.problems[i] for i in indices],
             position=experiment.ensemble.position,
-            look_every=experiment.output.log_every,
+            log_every=experiment.output.log_every,
             snapshots=[s - stage.steps_before for s in snapshots if stage.has_step(s)],
             coarse=coarse,
             resume=resume,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from nst_jax.core.errors import RequestError, nearest
+from nst_jax.core.errors import RequestError, did_you_mean
 
 #: Channels and number of convolutions of each block.
 _BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
@@ -60,8 +60,8 @@ def canonical_layer(name: str | int) -> str:
     if text in LAYERS:
         return text
     raise RequestError(
-        f"unknown layer {str(name)!r}{nearest(text, LAYERS)} (layers are conv1_1 … "
-        "conv5_4, relu1_1 … relu5_4, pool1 … pool5)"
+        f"unknown layer {str(name)!r}{did_you_mean(text, LAYERS)} (layers are "
+        "conv1_1 … conv5_4, relu1_1 … relu5_4, pool1 … pool5)"
     )
 
 

@@ -2,7 +2,7 @@
 
 from absl import logging
 
-from nst_jax.core.errors import OutOfMemory
+from nst_jax.core.errors import OutOfMemoryError
 from nst_jax.ensemble import strategies
 from nst_jax.ensemble.memory import fitting_batch
 from nst_jax.optim.problem import Problem
@@ -48,7 +48,7 @@ def smaller_batch_size(group: Group, problem: Problem, size: int) -> int:
             )
             return smaller
     height, width, _ = group.content.shape
-    raise OutOfMemory(
+    raise OutOfMemoryError(
         f"a batch of {size} at {width}×{height} px does not fit into memory, and no "
         "smaller batch is possible: lower size, or set tile"
     )

@@ -41,7 +41,7 @@ def records(network):
     )
     state = jax.eval_shape(transfer.start, problem, picture)
     state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), state)
-    result = nst_jax.run(problem, [picture[::-1]] * 4, steps=3, look_every=1)
+    result = nst_jax.run(problem, [picture[::-1]] * 4, steps=3, log_every=1)
     return [
         *(problem, network, objective, fixed_pixels, report, state, result, plan),
         *(plan.groups[0], plan.members[0], plan.groups[0].scenes[0], load_weights()),

@@ -33,14 +33,14 @@ def test_several_devices():
             problem, (20, 24, 3), batch_size=6, strategy="shard"
         )
         assert ensemble.batch_size == 8
-        looks = list(ensemble.optimise(starts, 4, look_every=2))
+        looks = list(ensemble.optimise(starts, 4, log_every=2))
         state = looks[-1].state.canvas
         assert len({shard.device for shard in state.addressable_shards}) == 8
         alone = nst_jax.run(problem, starts, steps=4, strategy="loop").canvas
         assert np.abs(looks[-1].canvas - alone).max() < 1e-4
         stopped = iter([False, True])
         part = list(ensemble.optimise(
-            starts, 4, look_every=2, stop=lambda: next(stopped)))[-1]
+            starts, 4, log_every=2, stop=lambda: next(stopped)))[-1]
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(part.state)]
         resume = part.step, jax.device_put(ensemble.restore(leaves))
         rest = list(ensemble.optimise(starts, 4, resume=resume))[-1]
@@ -91,9 +91,9 @@ def test_one_picture_in_rows_over_several_devices():
                 assert set(gathered) == {"f32[1,32,24,3]"}
             assert (f"f32[1,{height // devices},24,64]" in text)
             start = smooth_picture(2, *shape[:2])[None]
-            looks = list(ensemble.optimise(start, 3, look_every=1))
+            looks = list(ensemble.optimise(start, 3, log_every=1))
             assert len(looks[-1].state.canvas.sharding.device_set) == devices
-            alone = nst_jax.run(problem, start, steps=3, look_every=1)
+            alone = nst_jax.run(problem, start, steps=3, log_every=1)
             for look, report in zip(looks, alone.history, strict=True):
                 np.testing.assert_allclose(look.report.loss, report.loss, rtol=1e-4)
             assert np.abs(looks[-1].canvas - alone.canvas).max() < 1e-4
@@ -137,7 +137,7 @@ def test_features_of_64_bits_lead_to_the_same_loss(name):
         asked.numerics = nst_jax.Numerics(feature_dtype=dtype)
         (group,) = nst_jax.build(asked).groups
         starts = group.starting_images([0, 1])
-        history = nst_jax.run(group.problems(), starts, steps=2, look_every=1).history
+        history = nst_jax.run(group.problems(), starts, steps=2, log_every=1).history
         losses[dtype] = np.array([report.loss for report in history])
     assert {name: loss.dtype.name for name, loss in losses.items()} == {
         "float32": "float32",

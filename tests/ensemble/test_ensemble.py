@@ -84,8 +84,8 @@ def finals(ensemble, starts, steps):
 @pytest.mark.parametrize("solver", USUAL)
 def test_chunks_of_any_length_lead_to_the_same_bits(compiled, starts, solver):
     ensemble = compiled(solver, "loop", 1)
-    one = list(ensemble.optimise(starts[:1], 7, look_every=7))
-    many = list(ensemble.optimise(starts[:1], 7, look_every=3, snapshots=(2,)))
+    one = list(ensemble.optimise(starts[:1], 7, log_every=7))
+    many = list(ensemble.optimise(starts[:1], 7, log_every=3, snapshots=(2,)))
     assert [look.step for look in many] == [0, 2, 5, 7]
     assert [look.canvas is None for look in many] == [True, False, True, False]
     np.testing.assert_array_equal(one[-1].canvas, many[-1].canvas)
@@ -140,7 +140,7 @@ def test_place_and_company_in_a_batch_do_not_matter(compiled, starts):
 def test_a_short_batch_is_filled_up(compiled, pose, starts):
     """Three members in batches of two: the last is computed with a copy of itself."""
     problem = pose(nst_jax.FixedLBFGS())
-    result = nst_jax.run(problem, starts[:3], steps=4, batch_size=2, look_every=2)
+    result = nst_jax.run(problem, starts[:3], steps=4, batch_size=2, log_every=2)
     pairs, _ = finals(compiled("fixed", "vmap", 2), starts[[0, 1, 2, 2]], 4)
     np.testing.assert_array_equal(result.canvas, pairs[:3])
     assert result.steps == [0, 2, 4]
@@ -205,7 +205,7 @@ def test_a_users_term_with_constants_runs_in_a_batch(pose, starts):
 
 @pytest.mark.parametrize("solver", USUAL)
 def test_the_loss_falls(compiled, starts, solver):
-    looks = compiled(solver, "loop", 2).optimise(starts[:1], 12, look_every=4)
+    looks = compiled(solver, "loop", 2).optimise(starts[:1], 12, log_every=4)
     losses = [float(look.report.loss[0]) for look in looks]
     assert losses[-1] < 0.5 * losses[0]
     if solver not in ("fixed", "adam"):
@@ -214,7 +214,7 @@ def test_the_loss_falls(compiled, starts, solver):
 
 def test_tolerance_leaves_a_canvas_where_it_is(compiled, pose, starts):
     """Reached by one member, it rests while the other moves; by all, the run ends."""
-    free = compiled("fixed", "vmap", 2).optimise(starts[:2], 6, look_every=1)
+    free = compiled("fixed", "vmap", 2).optimise(starts[:2], 6, log_every=1)
     norms = np.stack([look.report.grad_norm for look in free])
     quick = int(norms[-1].argmin())
     tolerance = float(norms[-2, quick])
@@ -222,10 +222,10 @@ def test_tolerance_leaves_a_canvas_where_it_is(compiled, pose, starts):
     ensemble = Ensemble.compile(
         pose(nst_jax.FixedLBFGS(), tolerance=tolerance), starts.shape[1:], batch_size=2
     )
-    rows = list(ensemble.optimise(starts[:2], 6, look_every=1))
+    rows = list(ensemble.optimise(starts[:2], 6, log_every=1))
     assert rows[-1].report.grad_norm[quick] == norms[reached, quick]
     everyone = pose(nst_jax.FixedLBFGS(), tolerance=1e30)
-    rested = nst_jax.run(everyone, starts[:2], steps=9, look_every=3)
+    rested = nst_jax.run(everyone, starts[:2], steps=9, log_every=3)
     assert rested.steps == [0, 3, 6, 9]
     assert (rested.history[-1].evaluations == 1).all()
     np.testing.assert_array_equal(rested.canvas, starts[:2])

@@ -87,8 +87,8 @@ def test_programs_that_are_kept_hold_no_pictures_and_are_few(network, monkeypatc
         ({"steps": 2.5}, "steps must be an integer from 0 .* got 2.5"),
         ({"steps": True}, "steps must be an integer from 0 .* got True"),
         ({"steps": 2**31}, "steps must be an integer from 0"),
-        ({"look_every": 0}, "look_every must be an integer from 1, got 0"),
-        ({"look_every": 1.5}, "look_every must be an integer from 1, got 1.5"),
+        ({"log_every": 0}, "log_every must be an integer from 1, got 0"),
+        ({"log_every": 1.5}, "log_every must be an integer from 1, got 1.5"),
         ({"batch_size": 0}, "batch_size must be an integer from 1, got 0"),
         ({"batch_size": "all"}, "batch_size must be an integer from 1, got 'all'"),
         ({"strategy": "vmp"}, "strategy must be one of"),
@@ -110,9 +110,9 @@ def test_nonsense_is_refused_before_anything_is_compiled(network, options, says)
 def test_a_callback_sees_every_entry_of_the_history(network):
     told = []
     found = nst_jax.run(
-        pose(network), STARTS, steps=5, batch_size=2, look_every=2, callback=told.append
+        pose(network), STARTS, steps=5, batch_size=2, log_every=2, callback=told.append
     )
-    silent = nst_jax.run(pose(network), STARTS, steps=5, batch_size=2, look_every=2)
+    silent = nst_jax.run(pose(network), STARTS, steps=5, batch_size=2, log_every=2)
     np.testing.assert_array_equal(found.canvas, silent.canvas)
     assert [(t.members, t.step) for t in told] == [
         (members, step) for members in ((0, 1), (2,)) for step in (0, 2, 4, 5)
@@ -130,7 +130,7 @@ def test_a_callback_may_write_into_its_canvas(network):
     def paint(info):
         info.canvas[:] = 0
 
-    options = {"steps": 3, "look_every": 1, "progress": False}
+    options = {"steps": 3, "log_every": 1, "progress": False}
     painted = nst_jax.run(pose(network), STARTS, **options, callback=paint)
     alone = nst_jax.run(pose(network), STARTS, **options)
     np.testing.assert_array_equal(painted.canvas, alone.canvas)
@@ -153,8 +153,8 @@ def test_a_callback_that_fails_costs_nothing(network, caplog):
         told.append(info)
         raise ValueError("a fault of the caller's")
 
-    found = nst_jax.run(pose(network), STARTS, steps=4, look_every=1, callback=fail)
-    silent = nst_jax.run(pose(network), STARTS, steps=4, look_every=1)
+    found = nst_jax.run(pose(network), STARTS, steps=4, log_every=1, callback=fail)
+    silent = nst_jax.run(pose(network), STARTS, steps=4, log_every=1)
     np.testing.assert_array_equal(found.canvas, silent.canvas)
     assert len(told) == 1
     assert "callback failed at step 0" in caplog.text
@@ -174,12 +174,12 @@ def interrupting(step, members=None):
 def test_ctrl_c_returns_what_there_is(network):
     before = signal.getsignal(signal.SIGINT)
     found = nst_jax.run(
-        pose(network), STARTS, steps=50, look_every=1, callback=interrupting(3)
+        pose(network), STARTS, steps=50, log_every=1, callback=interrupting(3)
     )
     made = int(found.step[0])
     assert found.step.tolist() == [made] * 3
     assert 3 <= made <= 5  # A chunk is on its way while the last is looked at.
-    whole = nst_jax.run(pose(network), STARTS, steps=made, look_every=1)
+    whole = nst_jax.run(pose(network), STARTS, steps=made, log_every=1)
     np.testing.assert_array_equal(found.canvas, whole.canvas)
     assert found.steps == whole.steps == list(range(made + 1))
     assert whole.step.tolist() == [made] * 3
@@ -191,7 +191,7 @@ def test_ctrl_c_in_a_later_batch_leaves_the_rest_at_its_start(network):
         *(pose(network), STARTS),
         steps=50,
         batch_size=1,
-        look_every=10,
+        log_every=10,
         callback=interrupting(10, (1,)),
     )
     first, second, third = found.step.tolist()
@@ -207,7 +207,7 @@ def test_a_keyboard_interrupt_in_a_callback_is_a_request_to_stop(network):
     def press(info):
         raise KeyboardInterrupt
 
-    found = nst_jax.run(pose(network), STARTS, steps=50, look_every=1, callback=press)
+    found = nst_jax.run(pose(network), STARTS, steps=50, log_every=1, callback=press)
     assert found.step.max() < 50
 
 
@@ -227,7 +227,7 @@ def test_a_handler_of_the_program_s_own_is_left_alone(network):
     before = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
     try:
         found = nst_jax.run(
-            pose(network), STARTS, steps=4, look_every=1, callback=interrupting(1)
+            pose(network), STARTS, steps=4, log_every=1, callback=interrupting(1)
         )
     finally:
         signal.signal(signal.SIGINT, before)

@@ -8,7 +8,7 @@ from command_line import launch
 from small_runs import eight_members, limit_batch_memory, read_manifest, run_experiment
 
 import nst_jax
-from nst_jax.core.errors import OutOfMemory
+from nst_jax.core.errors import OutOfMemoryError
 from nst_jax.ensemble.ensemble import Ensemble
 from nst_jax.launch.dry_run import Forecast, forecast, format_forecast
 
@@ -75,7 +75,7 @@ def test_steps_that_are_over_too_soon_are_timed_by_more_of_them(monkeypatch):
 
     def timed(self, starts, steps, **kwargs):
         clock.now += 0.001 * steps
-        return optimise(self, starts, 1, **kwargs | {"look_every": 1})
+        return optimise(self, starts, 1, **kwargs | {"log_every": 1})
 
     monkeypatch.setattr(Ensemble, "optimise", timed)
     watch = types.SimpleNamespace(perf_counter=lambda: round(clock.now, 2))
@@ -88,7 +88,7 @@ def test_steps_that_are_over_too_soon_are_timed_by_more_of_them(monkeypatch):
 
 def test_a_batch_without_room_is_one_sentence(monkeypatch):
     limit_batch_memory(monkeypatch, 4)
-    with pytest.raises(OutOfMemory, match="^a batch of group 0 does not fit"):
+    with pytest.raises(OutOfMemoryError, match="^a batch of group 0 does not fit"):
         forecast(nst_jax.build(eight_members()))
 
 

@@ -21,7 +21,7 @@ from small_runs import (
 
 import nst_jax
 from nst_jax import losses
-from nst_jax.core.errors import OutOfMemory
+from nst_jax.core.errors import OutOfMemoryError
 from nst_jax.launch import runner
 from nst_jax.launch.shards import merge
 from nst_jax.plan.warnings import log_request_warnings
@@ -320,9 +320,11 @@ def test_members_that_diverge_are_told_of(tmp_path):
 def test_a_report_leaves_out_what_is_broken(tmp_path, broken):
     assert run_experiment(small_experiment(), tmp_path) == "done"
     (tmp_path / broken).write_bytes(b"")
+    complete = (tmp_path / "report.html").read_text()
     nst_jax.report.write_report(tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert page.rstrip().endswith("</html>")
+    assert page.count("data:image/jpeg") < complete.count("data:image/jpeg")
 
 
 def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path, monkeypatch, caplog):
@@ -402,7 +404,7 @@ def test_a_run_that_fails_counts_the_seconds_of_the_steps_it_made(
 
 def test_memory_for_none_is_one_sentence(tmp_path, monkeypatch):
     limit_batch_memory(monkeypatch, 0)
-    with pytest.raises(OutOfMemory, match=r"^a batch of 1 at .* does not fit"):
+    with pytest.raises(OutOfMemoryError, match=r"^a batch of 1 at .* does not fit"):
         run_experiment(eight_members(), tmp_path)
     assert read_manifest(tmp_path)["status"] == "failed"
 

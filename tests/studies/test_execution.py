@@ -132,7 +132,7 @@ def test_a_difference_planted_on_the_way_is_found_there(problem, starts):
 
 def kept(ensemble, starts, steps, **options):
     looks = ensemble.optimise(
-        starts, max(steps), look_every=1, snapshots=steps, **options
+        starts, max(steps), log_every=1, snapshots=steps, **options
     )
     return [look for look in looks if look.canvas is not None]
 

@@ -76,16 +76,16 @@ def test_going_on_from_a_file_changes_no_bit(network, combination, tmp_path):
     )
     starts = np.stack([smooth_picture(seed, *SHAPE[:2]) for seed in (2, 3)])
     starts = starts[: ensemble.batch_size]
-    whole = list(ensemble.optimise(starts, 5, look_every=1))
+    whole = list(ensemble.optimise(starts, 5, log_every=1))
     asked = iter([False, False, False, True])
-    *_, last = ensemble.optimise(starts, 5, look_every=1, stop=lambda: next(asked))
+    *_, last = ensemble.optimise(starts, 5, log_every=1, stop=lambda: next(asked))
     assert last.step == 3
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(last.state)]
     path = tmp_path / "checkpoint.safetensors"
     Checkpoint((0, 1), 0, last.step, 1.5, 6, leaves).save(path)
     kept = Checkpoint.load(path)
     state = jax.device_put(ensemble.restore(kept.leaves))
-    rest = list(ensemble.optimise(starts, 5, look_every=1, resume=(kept.step, state)))
+    rest = list(ensemble.optimise(starts, 5, log_every=1, resume=(kept.step, state)))
     assert [look.step for look in rest] == [3, 4, 5]
     for before, after in zip(whole[3:], rest, strict=True):
         jax.tree.map(np.testing.assert_array_equal, before.report, after.report)

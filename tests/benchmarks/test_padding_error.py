@@ -9,7 +9,7 @@ import pytest
 from pictures import smooth_picture
 
 import nst_jax
-from nst_jax.metrics.padding_error import padding_error, strip_changes
+from benchmarks.padding_error import padding_error, strip_changes
 from nst_jax.models.vgg import PADDINGS, ROUNDINGS, Network
 
 
@@ -117,7 +117,7 @@ def test_all_borders_are_styled_alike_at_an_odd_size(network, symmetric, pooling
         [style],
         nst_jax.FixedLBFGS(),
     )
-    (canvas,) = nst_jax.run(problem, content[None], steps=10, look_every=10).canvas
+    (canvas,) = nst_jax.run(problem, content[None], steps=10, log_every=10).canvas
     strips = strip_changes(content, canvas).values()
     assert min(strips) >= 0.85 * max(strips)
 

@@ -12,8 +12,12 @@ EXTRAS = {
 }
 
 
+class MissingExtraError(RequestError):
+    """A package of an optional group is not installed."""
+
+
 def require_extra(extra: str, purpose: str) -> None:
-    """Raise RequestError unless the packages of an optional group are installed.
+    """Raise MissingExtraError unless the packages of an optional group are installed.
 
     Args:
       extra: a key of `EXTRAS`.
@@ -23,6 +27,6 @@ def require_extra(extra: str, purpose: str) -> None:
         try:
             importlib.import_module(package)
         except ModuleNotFoundError:
-            raise RequestError(
+            raise MissingExtraError(
                 f"{purpose} needs the package {package}: pip install 'nst_jax[{extra}]'"
             ) from None

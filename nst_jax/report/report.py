@@ -5,8 +5,7 @@ import pathlib
 from absl import logging
 
 from nst_jax.core.atomic import write_atomically
-from nst_jax.core.errors import RequestError
-from nst_jax.core.extras import require_extra
+from nst_jax.core.extras import MissingExtraError, require_extra
 from nst_jax.report.curves import write_curves
 from nst_jax.report.page import remove_page, write_page
 from nst_jax.report.run_directory import read_run
@@ -44,14 +43,19 @@ def write_report(workdir: str | pathlib.Path) -> None:
 
 
 def write_safely(workdir: str | pathlib.Path, *, page_only: bool = False) -> None:
-    """Write the report, or log an error and remove the outdated page."""
+    """Write the report, or log an error and remove the outdated page.
+
+    Without the `report` extra, log once per process how to install it.
+    """
     try:
         if page_only:
             write_page(read_run(workdir))
         else:
             write_report(workdir)
-    except RequestError as error:
-        logging.log_first_n(logging.WARNING, "no report: %s", 1, error)
+    except MissingExtraError as error:
+        logging.log_first_n(
+            logging.WARNING, "%s, and --report=%s writes it then", 1, error, workdir
+        )
     except Exception as error:
         remove_page(workdir)
         logging.error(

@@ -1,5 +1,6 @@
 """Results that look done and are not: a status, a sentence and an exit status."""
 
+import inspect
 import json
 import math
 import warnings
@@ -139,20 +140,11 @@ def test_shares_of_such_are_merged(tmp_path):
     assert warned(tmp_path / "whole")["nan_at_start"][0] == [0, 1]
 
 
-CONFIG = """
+CONFIG = f"""
 import jax.numpy as jnp
 import nst_jax
 
-@nst_jax.term
-class Root(nst_jax.Term):
-    name: str = nst_jax.static(default="root")
-    eps: float = 0.0
-
-    def target(self, content, styles):
-        return content.image
-
-    def __call__(self, view, target):
-        return jnp.sqrt(((view.image - target) ** 2).mean() + self.eps)
+{inspect.getsource(Root)}
 
 def get_config():
     config = nst_jax.Experiment(

@@ -22,6 +22,7 @@ import nst_jax
 from nst_jax.report import write_report, write_tensorboard
 from nst_jax.report.curves import band, curves
 from nst_jax.report.page import write_page
+from nst_jax.report.report import write_safely
 from nst_jax.report.run_directory import read_run
 from nst_jax.report.sheet import run_sheet
 from nst_jax.report.video import GIF_FRAMES, write_gif, write_mp4
@@ -565,3 +566,12 @@ def test_a_run_of_an_earlier_version_is_refused(tmp_path):
         nst_jax.RequestError, match="of this version: run.json: .*`content`"
     ):
         write_report(tmp_path)
+
+
+def test_a_page_of_an_unreadable_run_is_removed(tmp_path, caplog):
+    run = write_run(tmp_path / "run", TWO)
+    write_report(run)
+    (run / "run.json").write_text("{}")
+    write_safely(run)
+    assert not (run / "report.html").exists()
+    assert "the report could not be written" in caplog.text

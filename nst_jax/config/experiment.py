@@ -9,9 +9,7 @@ import itertools
 import math
 from typing import Annotated, Any, Literal, Self
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 
 from nst_jax.config.axes import Contents, Vary, check_axes
 from nst_jax.config.field_path import get_field, with_field
@@ -34,11 +32,12 @@ from nst_jax.core.validation import Range, check_fields
 from nst_jax.images.initialise import Canvas
 from nst_jax.images.video import Film, find_folder
 from nst_jax.losses import Term
+from nst_jax.losses.base import check_term
 from nst_jax.models.numerics import Numerics
 from nst_jax.optim.solvers import Solver
 
 _MatchedColour = Literal["match_cholesky", "match_pca", "match_symmetric"]
-Colour = Literal["style", "luminance", "luma_swap", _MatchedColour]
+Colour = Literal["style", "luminance", "luma_swap", _MatchedColour, "match_content"]
 
 
 @dataclasses.dataclass
@@ -216,7 +215,7 @@ class Experiment(ConfigRecord):
         if not self.terms:
             raise RequestError("terms is empty; an objective needs at least one term")
         for i, term in enumerate(self.terms):
-            _check_term(f"terms[{i}]", term)
+            check_term(f"terms[{i}]", term)
         for value in vars(self).values():
             if isinstance(value, ConfigRecord):
                 value.check()
@@ -234,7 +233,12 @@ class Experiment(ConfigRecord):
                 "regions need the whole picture"
             )
         if self.size:
-            self.ladder.stages(self.size, self.steps, self.style_scale)
+            for stage in self.ladder.stages(self.size, self.steps, self.style_scale):
+                if stage.term_weights and len(stage.term_weights) != len(self.terms):
+                    raise RequestError(
+                        f"ladder.term_weights must have {len(self.terms)} factors for "
+                        f"each stage, one for each term, got {stage.term_weights}"
+                    )
         if self.canvas.kind == "style" and not self.styles:
             raise RequestError("canvas.kind='style' needs a style picture, got none")
         if self.canvas.kind == "previous" and self.ensemble.process != "inline":
@@ -286,18 +290,22 @@ class Experiment(ConfigRecord):
         return tuple(
             dataclasses.replace(
                 self,
-                size=size,
-                steps=steps,
-                style_scale=style_scale,
-                style_size=round(self.style_size * size / self.size),
+                terms=_with_weight_factors(self.terms, stage.term_weights),
+                size=stage.size,
+                steps=stage.steps,
+                style_scale=stage.style_scale,
+                style_size=round(self.style_size * stage.size / self.size),
                 smoothing=dataclasses.replace(
                     self.smoothing,
-                    radius=round(self.smoothing.radius * size / self.size),
+                    radius=round(self.smoothing.radius * stage.size / self.size),
                 ),
-                film=self.film.rescaled(size / self.size),
-                ladder=Ladder(),
+                film=self.film.rescaled(stage.size / self.size),
+                ladder=Ladder(
+                    content_mix=self.ladder.content_mix,
+                    min_positions=self.ladder.min_positions,
+                ),
             )
-            for size, steps, style_scale in stages
+            for stage in stages
         )
 
     @property
@@ -329,15 +337,13 @@ class Member:
     experiment: Experiment = dataclasses.field(repr=False)
 
 
-def _check_term(name: str, term: Term) -> None:
-    if any(leaf is term for leaf in jax.tree.leaves(term)):
-        raise RequestError(
-            f"{name} is of {type(term).__name__}, which is no pytree: write "
-            "@nst_jax.term above the class"
-        )
-    check_fields(term, f"{name}.")
-    for path, leaf in jax.tree_util.tree_leaves_with_path(term):
-        if not isinstance(leaf, int | float | np.ndarray | jax.Array):
-            raise RequestError(
-                f"{name}{jax.tree_util.keystr(path)} must be a number, got {leaf!r}"
-            )
+def _with_weight_factors(
+    terms: tuple[Term, ...], factors: tuple[float, ...]
+) -> tuple[Term, ...]:
+    """Return terms whose weights are multiplied by factors; no factors are 1."""
+    if not factors:
+        return terms
+    return tuple(
+        dataclasses.replace(term, weight=factor * term.weight)
+        for term, factor in zip(terms, factors, strict=True)
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 from nst_jax.core.config_record import ConfigRecord, check_field_name
 from nst_jax.core.errors import RequestError, did_you_mean
-from nst_jax.losses.base import unique_names
+from nst_jax.losses.objective import unique_names
 
 
 def split_path(path: str) -> tuple[str, ...]:

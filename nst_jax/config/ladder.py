@@ -3,12 +3,28 @@
 import dataclasses
 import itertools
 import math
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from nst_jax.config.options import MAX_STEPS, Count
 from nst_jax.core.config_record import ConfigRecord
 from nst_jax.core.errors import RequestError
 from nst_jax.core.validation import Range
+
+_Factor = Annotated[float, Range(0, below=math.inf)]
+
+
+class StageOptions(NamedTuple):
+    """Options of one stage.
+
+    Attributes:
+      size, steps, style_scale: as in `Experiment`.
+      term_weights: factor on the weight of each term; empty for 1.
+    """
+
+    size: int
+    steps: int
+    style_scale: float
+    term_weights: tuple[float, ...]
 
 
 @dataclasses.dataclass
@@ -28,6 +44,13 @@ class Ladder(ConfigRecord, path="ladder"):
       steps: steps of each stage before the last, or one number for all of them; empty
         for as many as the last stage has.
       style_scales: factor on `style_scale` for each stage before the last; empty for 1.
+      term_weights: for each stage before the last, one factor on the weight of each
+        term; empty for 1.
+      content_mix: share of the content that is mixed into the start of each stage after
+        the first. It keeps details that coarse stages lose.
+      min_positions: a layer of a style term gets weight 0 at a stage where the content
+        has fewer positions than this multiple of the layer's channels. The statistics
+        of so few positions describe the layout of the style, not its texture.
     """
 
     sizes: tuple[Annotated[int, Range(1)], ...] = ()
@@ -35,6 +58,11 @@ class Ladder(ConfigRecord, path="ladder"):
     factor: Annotated[float, Range(1.05, 16)] = math.sqrt(2)
     steps: tuple[Annotated[int, Range(0, MAX_STEPS)], ...] = ()
     style_scales: tuple[Annotated[float, Range(0.001, below=math.inf)], ...] = ()
+    term_weights: tuple[
+        tuple[Annotated[float, Range(0, below=math.inf)], ...], ...
+    ] = ()
+    content_mix: Annotated[float, Range(0, 1)] = 0.0
+    min_positions: _Factor = 0.0
 
     def check_relations(self) -> None:
         if self.sizes and self.start:
@@ -43,10 +71,8 @@ class Ladder(ConfigRecord, path="ladder"):
                 f"them, got {self.sizes} and {self.start}"
             )
 
-    def stages(
-        self, size: int, steps: int, style_scale: float
-    ) -> list[tuple[int, int, float]]:
-        """Return (size, steps, style scale) of each stage; the last has the arguments.
+    def stages(self, size: int, steps: int, style_scale: float) -> list[StageOptions]:
+        """Return the options of each stage; the last has the arguments.
 
         Raises:
           RequestError: the stages do not ascend to `size`, or a tuple does not have one
@@ -64,7 +90,9 @@ class Ladder(ConfigRecord, path="ladder"):
         counts = self.steps * len(sizes) if len(self.steps) == 1 else self.steps
         counts = counts or (steps,) * len(sizes)
         scales = self.style_scales or (1.0,) * len(sizes)
-        for name, entries in (("steps", counts), ("style_scales", scales)):
+        factors = self.term_weights or ((),) * len(sizes)
+        per_stage = {"steps": counts, "style_scales": scales, "term_weights": factors}
+        for name, entries in per_stage.items():
             if entries and not sizes:
                 raise RequestError(
                     f"ladder.{name} needs stages before the last: give ladder.start or "
@@ -76,8 +104,13 @@ class Ladder(ConfigRecord, path="ladder"):
                     f"stages {sizes} before the last"
                 )
         return [
-            *zip(sizes, counts, (style_scale * scale for scale in scales), strict=True),
-            (size, steps, style_scale),
+            *(
+                StageOptions(size, steps, style_scale * scale, factor)
+                for size, steps, scale, factor in zip(
+                    sizes, counts, scales, factors, strict=True
+                )
+            ),
+            StageOptions(size, steps, style_scale, ()),
         ]
 
     def _sizes_below(self, size: int) -> tuple[int, ...]:

@@ -164,15 +164,16 @@ def _with_shared_network(problem: Problem, shape: Sequence[int]) -> Evaluate:
     the same holds for the constants of terms.
     """
 
-    def evaluate(network: Network, rest: Problem, *point: jax.Array) -> Any:
+    def evaluate(network: Network, rest: Problem, *point: Any) -> Any:
         return dataclasses.replace(rest, network=network).evaluate(*point)
 
     rest = dataclasses.replace(problem, network=None)  # type: ignore[arg-type]
     canvas = jax.ShapeDtypeStruct(tuple(shape), jnp.float32)
     variable = jax.eval_shape(problem.parametrisation.encode, canvas)
     step = jax.ShapeDtypeStruct((), jnp.int32)
+    matches = jax.eval_shape(problem.match, variable)
     jaxpr, result = jax.make_jaxpr(evaluate, return_shape=True)(
-        problem.network, rest, variable, step
+        problem.network, rest, variable, step, matches
     )
     shared = [*jaxpr.consts, *jax.tree.leaves(problem.network)]
     count = len(jaxpr.consts)
@@ -199,7 +200,9 @@ def _with_shared_network(problem: Problem, shape: Sequence[int]) -> Evaluate:
         return leaves, [True] * len(leaves)
 
     leaves, tree = jax.tree.leaves(rest), jax.tree.structure(result)
-    return lambda *point: jax.tree.unflatten(tree, call(shared, leaves, *point))
+    return lambda *point: jax.tree.unflatten(
+        tree, call(shared, leaves, *jax.tree.leaves(point))
+    )
 
 
 def _map_one_by_one(

@@ -1,4 +1,4 @@
-"""Colour control: the result has the colours of the style or of the content.
+"""Colour control: how far the result has the colours of the style or of the content.
 
 Luma is Y' of Rec. 601, a weighted mean of the stored sRGB values. Chroma is U ∝ B − Y'
 and V ∝ R − Y', and the weights of Y' add up to 1. A change of luma under constant
@@ -58,8 +58,10 @@ MAPS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 #:   "luma_swap": colours are optimised, then the content's chroma is restored;
 #:   "match_…": the styles get the mean and covariance of the content's colours, by a
 #:     triangular map, by the product of two symmetric roots, or by the symmetric map,
-#:     which moves the colours least of all linear maps.
-COLOURS = ("style", "luminance", "luma_swap", *MAPS)
+#:     which moves the colours least of all linear maps;
+#:   "match_content": the content gets the mean and covariance of the styles' colours by
+#:     the symmetric map before the optimisation, and the result once more after it.
+COLOURS = ("style", "luminance", "luma_swap", *MAPS, "match_content")
 
 
 def luma(image: ArrayLike) -> np.ndarray:
@@ -89,7 +91,7 @@ def prepare(
 
     Returns:
       (content, styles), float32 of the same shapes. A matched style is not clipped to
-      [0, 1], which would change its statistics.
+      [0, 1], which would change its statistics. A matched content is, as a photograph.
     """
     content_alpha, *style_alphas = alphas or [None] * (1 + len(styles))
     pairs = list(zip(styles, style_alphas, strict=True))
@@ -106,20 +108,30 @@ def prepare(
             for style, alpha in pairs
         ]
         return content, tuple(style.astype(np.float32) for style in matched)
+    if colour == "match_content" and styles:
+        moved = _to_styles(content, styles, content_alpha, style_alphas)
+        return np.clip(moved, 0, 1).astype(np.float32), styles
     return content, styles
 
 
-def restore(colour: str, result: np.ndarray, content: np.ndarray) -> np.ndarray:
+def restore(
+    colour: str,
+    result: np.ndarray,
+    content: np.ndarray,
+    styles: tuple[np.ndarray, ...] = (),
+    alphas: Sequence[np.ndarray | None] = (),
+) -> np.ndarray:
     """Return the result in the requested colours.
 
     Args:
       colour: one of `COLOURS`.
       result: [..., H, W, 3], the last iterate.
       content: [H, W, 3], before `prepare`.
+      styles, alphas: as for `prepare`; only "match_content" needs them.
 
     Returns:
       float32 [..., H, W, 3]. It may leave [0, 1] where the result's luma does not fit
-      the content's chroma.
+      the content's chroma, or where the colours are matched.
 
     Raises:
       RequestError: the shapes differ.
@@ -130,7 +142,24 @@ def restore(colour: str, result: np.ndarray, content: np.ndarray) -> np.ndarray:
         )
     if colour in ("luminance", "luma_swap"):
         result = content + (luma(result) - luma(content))[..., None]
+    if colour == "match_content" and styles:
+        content_alpha, *style_alphas = alphas or [None] * (1 + len(styles))
+        result = _to_styles(result, styles, content_alpha, style_alphas)
     return np.asarray(result, np.float32)
+
+
+def _to_styles(
+    image: np.ndarray,
+    styles: Sequence[np.ndarray],
+    alpha: np.ndarray | None,
+    style_alphas: Sequence[np.ndarray | None],
+) -> np.ndarray:
+    """Return an image with the colour moments of several styles in equal shares."""
+    means, covariances = zip(*map(_moments, styles, style_alphas), strict=True)
+    mean = np.mean(means, 0)
+    deviations = [np.outer(m - mean, m - mean) for m in means]
+    covariance = np.mean(covariances, 0) + np.mean(deviations, 0)
+    return _with_moments(image, alpha, _symmetric, mean, covariance)
 
 
 def match_moments(
@@ -146,9 +175,20 @@ def match_moments(
     content's covariance). Alphas [h, w] and [H, W] weight the moments; None weights all
     pixels equally.
     """
-    mean, covariance = _moments(style, style_alpha)
-    target_mean, target_covariance = _moments(content, content_alpha)
-    return (style - mean) @ mapping(covariance, target_covariance).T + target_mean
+    moments = _moments(content, content_alpha)
+    return _with_moments(style, style_alpha, mapping, *moments)
+
+
+def _with_moments(
+    image: np.ndarray,
+    alpha: np.ndarray | None,
+    mapping: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    target_mean: np.ndarray,
+    target_covariance: np.ndarray,
+) -> np.ndarray:
+    """Return an image [h, w, C] whose colours are mapped to a mean and covariance."""
+    mean, covariance = _moments(image, alpha)
+    return (image - mean) @ mapping(covariance, target_covariance).T + target_mean
 
 
 def _moments(

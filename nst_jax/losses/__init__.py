@@ -1,8 +1,7 @@
 """Loss terms, and the objective that sums them."""
 
 from nst_jax.losses.base import LayerTerm as LayerTerm
-from nst_jax.losses.base import Objective as Objective
-from nst_jax.losses.base import Regions as Regions
+from nst_jax.losses.base import Matched as Matched
 from nst_jax.losses.base import Term as Term
 from nst_jax.losses.base import View as View
 from nst_jax.losses.base import static as static
@@ -14,6 +13,9 @@ from nst_jax.losses.correlation import ShiftedGram as ShiftedGram
 from nst_jax.losses.histogram import Histogram as Histogram
 from nst_jax.losses.moments import Covariance as Covariance
 from nst_jax.losses.moments import MeanStd as MeanStd
+from nst_jax.losses.nearest import NearestFeatures as NearestFeatures
+from nst_jax.losses.objective import Objective as Objective
+from nst_jax.losses.objective import Regions as Regions
 from nst_jax.losses.photorealism import Photorealism as Photorealism
 from nst_jax.losses.sliced import SlicedWasserstein as SlicedWasserstein
 from nst_jax.losses.statistics import gram as gram

@@ -18,7 +18,6 @@ file:
 
 import dataclasses
 import functools
-import itertools
 import math
 import numbers
 import operator
@@ -26,22 +25,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from nst_jax.core.errors import RequestError
-from nst_jax.core.pytree import record
 from nst_jax.core.pytree import record as term
 from nst_jax.core.pytree import static as static
 from nst_jax.core.representation import short_repr
 from nst_jax.core.validation import Range, check_choice, check_fields
-from nst_jax.losses.guides import layer_guides
-from nst_jax.losses.scaling import normalised_gradient, self_scaled
+from nst_jax.losses.scaling import normalised_gradient, relative, self_scaled
 from nst_jax.models.layers import canonical_layers
-from nst_jax.models.vgg import Network
 
 Target = Any
 _LEAF_RANGE = Range(at_least=0, below=math.inf)
+#: Values of `LayerTerm.normalise` that scale the squared error itself.
+SCALINGS = ("target", "self_scaled")
 
 
 class View(NamedTuple):
@@ -63,6 +60,13 @@ class View(NamedTuple):
 
     def __repr__(self) -> str:
         return short_repr(self)
+
+
+class Matched(NamedTuple):
+    """A target with the part that depends on the canvas."""
+
+    target: Target
+    match: Any
 
 
 @term
@@ -105,6 +109,19 @@ class Term:
         """
         return None
 
+    @property
+    def matching_interval(self) -> int:
+        """Number of steps between two calls of `match`; 0 for one at the start."""
+        return 0
+
+    def match(self, view: View, target: Target) -> Any:
+        """Return the part of the target that depends on the canvas; None for none.
+
+        It stays fixed between two calls, and no gradient passes through it. A term that
+        returns one gets `Matched(target, match)` in place of its target.
+        """
+        return None
+
     def __call__(self, view: View, target: Target) -> jax.Array:
         """Return the loss of a canvas against the target: an unweighted scalar."""
         raise NotImplementedError(f"{type(self).__name__} has no __call__")
@@ -143,9 +160,9 @@ class LayerTerm(Term):
 
     Attributes:
       layer_weights: one per layer, leaves; empty for 1 each.
-      normalise: "", "gradient" or "self_scaled": scale each layer's loss so that its
-        weight alone decides its influence, whatever the size of its features; see
-        `losses.scaling`, also for the solvers that suit it. Some terms lack one.
+      normalise: "", "target", "gradient" or "self_scaled": scale each layer's loss so
+        that its weight alone decides its influence, whatever the size of its features;
+        see `losses.scaling`, also for the solvers that suit it. Some terms lack some.
       strength: exponent of the normalisation, from 0 (none) to 1; a leaf.
     """
 
@@ -153,7 +170,7 @@ class LayerTerm(Term):
     normalise: str = static(default="")
     strength: Annotated[float, Range(0, 1)] = 1.0
 
-    #: Allowed values of `normalise`; "self_scaled" needs `sum_squares`.
+    #: Allowed values of `normalise`; those of `SCALINGS` need `squared_error`.
     normalisations: ClassVar[tuple[str, ...]] = ("", "gradient")
 
     def __post_init__(self) -> None:
@@ -187,11 +204,13 @@ class LayerTerm(Term):
         """Return the factor of a layer's loss besides its weight."""
         return 1.0
 
-    def sum_squares(self, difference: jax.Array) -> jax.Array:
-        """Return Σ d², self-scaled if `normalise` asks for it."""
+    def squared_error(self, value: jax.Array, target: jax.Array) -> jax.Array:
+        """Return Σ (value − target)², scaled as `normalise` says."""
         if self.normalise == "self_scaled":
-            return self_scaled(difference, self.strength)
-        return (difference**2).sum()
+            return self_scaled(value - target, self.strength)
+        if self.normalise == "target":
+            return relative(value - target, target, self.strength)
+        return ((value - target) ** 2).sum()
 
     def parts(self, view: View, target: Target) -> dict[str, jax.Array]:
         weights = self.layer_weights or (1.0,) * len(self.sites)
@@ -211,7 +230,7 @@ class LayerTerm(Term):
                 features,
                 self.strength,
             )
-        if self.normalise == "self_scaled":  # Cancels the factor, as "gradient" does.
+        if self.normalise in SCALINGS:  # Cancels the factor, as "gradient" does.
             factor = factor ** (1 - self.strength)
         return factor * self.layer_loss(features, target)
 
@@ -219,127 +238,24 @@ class LayerTerm(Term):
         return total(self.parts(view, target).values())
 
 
-@record
-class Regions:
-    """Regions of the content and style images; a pytree.
+def check_term(name: str, term: Term) -> None:
+    """Check that a term is a pytree with valid fields and numbers as leaves.
 
-    Attributes:
-      content: [R, H, W] in [0, 1], the share of each pixel in each region.
-      styles: [R, h, w] for each style image.
-      propagation: propagation to the layers, one of `guides.PROPAGATIONS`.
+    Args:
+      name: name of the term in messages.
+      term: the term.
+
+    Raises:
+      RequestError: it is not.
     """
-
-    content: jax.Array | np.ndarray
-    styles: tuple[jax.Array | np.ndarray, ...]
-    propagation: str = static(default="simple")
-
-
-def unique_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Number repeated names: a second `style` becomes `style_2`."""
-    unique: list[str] = []
-    for name in names:
-        numbered = (f"{name}_{count}" for count in itertools.count(2))
-        candidates = itertools.chain([name], numbered)
-        unique.append(next(c for c in candidates if c not in unique))
-    return tuple(unique)
-
-
-@record
-class Objective:
-    """Σ weight · term: a loss of images, and a pytree of its terms' leaves."""
-
-    terms: tuple[Term, ...]
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.terms, tuple | list):
+    if any(leaf is term for leaf in jax.tree.leaves(term)):
+        raise RequestError(
+            f"{name} is of {type(term).__name__}, which is no pytree: write "
+            "@nst_jax.term above the class"
+        )
+    check_fields(term, f"{name}.")
+    for path, leaf in jax.tree_util.tree_leaves_with_path(term):
+        if not isinstance(leaf, int | float | np.ndarray | jax.Array):
             raise RequestError(
-                f"terms must be a tuple of loss terms, got {self.terms!r}"
+                f"{name}{jax.tree_util.keystr(path)} must be a number, got {leaf!r}"
             )
-        for i, entry in enumerate(self.terms):
-            if not isinstance(entry, Term):
-                raise RequestError(f"terms[{i}] must be a loss term, got {entry!r}")
-        object.__setattr__(self, "terms", tuple(self.terms))
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The terms' names; a second `style` is `style_2`."""
-        return unique_names(entry.name for entry in self.terms)
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """All layers that the terms need, without repetitions."""
-        return tuple(dict.fromkeys(x for entry in self.terms for x in entry.layers))
-
-    def view(
-        self,
-        network: Network,
-        image: jax.Array,
-        regions: jax.Array | None = None,
-        propagation: str = "simple",
-        step: jax.Array | int = 0,
-    ) -> View:
-        """Return the view of an image [H, W, 3] with optional regions [R, H, W]."""
-        guides = {}
-        if regions is not None:
-            rounding = network.pool_rounding
-            guides = layer_guides(regions, self.layers, propagation, rounding)
-        return View(image, network(image, self.layers), guides, step)
-
-    def targets(
-        self,
-        network: Network,
-        content: jax.Array,
-        styles: Sequence[jax.Array],
-        regions: Regions | None = None,
-    ) -> tuple[Target, ...]:
-        """Return one target per term, from content [H, W, 3] and styles [h, w, 3]."""
-        images = [content, *styles]
-        image_regions: list[jax.Array | None] = [None] * len(images)
-        propagation = "simple"
-        if regions is not None:
-            image_regions = list(map(jnp.asarray, (regions.content, *regions.styles)))
-            propagation = regions.propagation
-        with jax.default_matmul_precision(network.numerics.precision):
-            content_view, *style_views = (
-                self.view(network, image, region, propagation)
-                for image, region in zip(images, image_regions, strict=True)
-            )
-            return tuple(
-                entry.target(content_view, style_views) for entry in self.terms
-            )
-
-    def __call__(
-        self,
-        network: Network,
-        canvas: jax.Array,
-        targets: Sequence[Target],
-        step: jax.Array | int = 0,
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Return the loss of a canvas [H, W, 3] and its weighted parts.
-
-        Args:
-          network: computes the features.
-          canvas: the image that is optimised.
-          targets: see `targets`.
-          step: number of steps so far, for stochastic terms.
-
-        Returns:
-          The loss, and part name -> weighted part; the parts sum to the loss.
-
-        Raises:
-          RequestError: parts of two terms have the same name.
-        """
-        parts: dict[str, jax.Array] = {}
-        # The declared precision applies to matrix products inside all terms.
-        with jax.default_matmul_precision(network.numerics.precision):
-            view = self.view(network, canvas, step=step)
-            for name, entry, target in zip(
-                self.names, self.terms, targets, strict=True
-            ):
-                for part, value in entry.parts(view, target).items():
-                    if part.partition("/")[0] == entry.name:
-                        part = name + part.removeprefix(entry.name)
-                    if part in parts:
-                        raise RequestError(f"two terms have a part named {part!r}")
-                    parts[part] = entry.weight * value
-        return total(parts.values()), parts

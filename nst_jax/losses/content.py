@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import jax
 
-from nst_jax.losses.base import LayerTerm, View, static, term
+from nst_jax.losses.base import SCALINGS, LayerTerm, View, static, term
 from nst_jax.losses.conventions import LayerShape, convention
 from nst_jax.losses.statistics import promote_to_float32
 
@@ -21,7 +21,7 @@ class Content(LayerTerm):
     convention: str = static(default="pastiche")
     name: str = static(default="content")
 
-    normalisations: ClassVar[tuple[str, ...]] = ("", "gradient", "self_scaled")
+    normalisations: ClassVar[tuple[str, ...]] = ("", "gradient", *SCALINGS)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -35,5 +35,6 @@ class Content(LayerTerm):
         return convention(self.convention).content(shape)
 
     def layer_loss(self, features: jax.Array, target: jax.Array) -> jax.Array:
-        difference = promote_to_float32(features) - promote_to_float32(target)
-        return self.sum_squares(difference)
+        return self.squared_error(
+            promote_to_float32(features), promote_to_float32(target)
+        )

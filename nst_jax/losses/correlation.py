@@ -65,7 +65,9 @@ class ShiftedGram(Gram):
 
     def distance(self, statistic: Any, target: Any) -> jax.Array:
         fits = (statistic.fits * target.fits)[:, None, None]
-        return self.sum_squares(fits * (statistic.grams - target.grams)) / len(fits)
+        error = self.squared_error(fits * statistic.grams, fits * target.grams)
+        # The energy of a target is already that of all shifts.
+        return error if self.normalise == "target" else error / len(fits)
 
 
 def _neighbour_pairs(

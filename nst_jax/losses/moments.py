@@ -5,7 +5,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from nst_jax.losses.base import View, static, term
+from nst_jax.losses.base import SCALINGS, View, static, term
 from nst_jax.losses.conventions import LayerShape, convention
 from nst_jax.losses.statistics import Moments, covariance, deviation
 from nst_jax.losses.style import StyleTerm
@@ -20,7 +20,7 @@ class MeanStd(StyleTerm):
     constant channel σ has a kink, and its gradient is 0.
     """
 
-    normalisations: ClassVar[tuple[str, ...]] = ("", "gradient", "self_scaled")
+    normalisations: ClassVar[tuple[str, ...]] = ("", "gradient", *SCALINGS)
 
     def factor(self, view: View, layer: str) -> float:
         return 1 / view.features[layer].shape[-1]
@@ -31,7 +31,7 @@ class MeanStd(StyleTerm):
         return deviation(features, weights)
 
     def distance(self, statistic: Moments, target: Moments) -> jax.Array:
-        return self.sum_squares(jnp.stack(statistic) - jnp.stack(target))
+        return self.squared_error(jnp.stack(statistic), jnp.stack(target))
 
 
 @term
@@ -49,7 +49,7 @@ class Covariance(StyleTerm):
     convention: str = static(default="pastiche")
     mean_weight: float = 0.0
 
-    normalisations: ClassVar[tuple[str, ...]] = ("", "gradient", "self_scaled")
+    normalisations: ClassVar[tuple[str, ...]] = ("", "gradient", *SCALINGS)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,6 +65,6 @@ class Covariance(StyleTerm):
         return covariance(features, weights)
 
     def distance(self, statistic: Moments, target: Moments) -> jax.Array:
-        spread = self.sum_squares(statistic.spread - target.spread)
-        mean = self.sum_squares(statistic.mean - target.mean)
+        spread = self.squared_error(statistic.spread, target.spread)
+        mean = self.squared_error(statistic.mean, target.mean)
         return spread + self.mean_weight * mean

@@ -1,8 +1,11 @@
 """Normalisations that make layers count alike, whatever the size of their features.
 
 The L1 norm of a layer's gradient grows with the layer's features, and differs a
-hundredfold across VGG's layers. Two remedies:
+hundredfold across VGG's layers. Three remedies:
 
+* "target": Σd²/Στ², the squared error as a share of the target's energy. Its value is 1
+  for a canvas without any response, so that one weight means the same for every layer,
+  image, size and weight file. It is smooth and suits every solver.
 * "gradient": divide the gradient of a layer's loss in its features by its L1 norm
   before backpropagating it (jcjohnson/neural-style's `-normalize_gradients`,
   andersbll/neural_artistic_style). The result is not the gradient of any function:
@@ -12,7 +15,8 @@ hundredfold across VGG's layers. Two remedies:
   `ScaledMSELoss`). The size of its gradient in d is independent of the size of d, and
   its L1 norm is 1 if all |d| are equal. It suits every solver, but has a kink at 0.
 
-The norm is raised to the power of a strength: 1 in these tools, 0 for the plain loss.
+The norm or energy is raised to the power of a strength: 1 in these tools, 0 for the
+plain loss.
 The factor of a tool's convention fades in the same way, and is gone at 1.
 """
 
@@ -54,6 +58,13 @@ def normalised_gradient(
         fixed,
     )
     return value + sum(jax.tree.leaves(zeros))
+
+
+def relative(
+    difference: jax.Array, target: jax.Array, strength: float | jax.Array = 1.0
+) -> jax.Array:
+    """Return Σ d² / (Σ τ² + 1e-8)^strength, a scalar, of arrays of any shapes."""
+    return (difference**2).sum() / ((target**2).sum() + _EPSILON) ** strength
 
 
 def self_scaled(difference: jax.Array, strength: float | jax.Array = 1.0) -> jax.Array:

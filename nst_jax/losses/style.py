@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from nst_jax.core.errors import RequestError
 from nst_jax.core.validation import Range
-from nst_jax.losses.base import LayerTerm, View, static, term, total
+from nst_jax.losses.base import SCALINGS, LayerTerm, View, static, term, total
 from nst_jax.losses.conventions import LayerShape, convention
 from nst_jax.losses.statistics import gram, normalise_weights, promote_to_float32
 
@@ -81,6 +81,11 @@ class StyleTerm(LayerTerm):
     def target(
         self, content: View, styles: Sequence[View]
     ) -> tuple[tuple[Region, ...], ...]:
+        self.check_styles(styles)
+        return tuple(self._regions(content, styles, site) for site in self.sites)
+
+    def check_styles(self, styles: Sequence[View]) -> None:
+        """Raise RequestError without styles, or if `blend` has not one entry each."""
         if not styles:
             raise RequestError(f"{self.name} needs at least one style image, got none")
         if self.blend and len(self.blend) != len(styles):
@@ -88,7 +93,6 @@ class StyleTerm(LayerTerm):
                 f"{self.name}.blend has {len(self.blend)} entries for "
                 f"{len(styles)} style images"
             )
-        return tuple(self._regions(content, styles, site) for site in self.sites)
 
     def _regions(
         self, content: View, styles: Sequence[View], layer: str
@@ -160,7 +164,7 @@ class Gram(StyleTerm):
         default=0.0
     )
 
-    normalisations: ClassVar[tuple[str, ...]] = ("", "gradient", "self_scaled")
+    normalisations: ClassVar[tuple[str, ...]] = ("", "gradient", *SCALINGS)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -182,4 +186,4 @@ class Gram(StyleTerm):
         return gram(self.shift(features), weights)
 
     def distance(self, statistic: jax.Array, target: jax.Array) -> jax.Array:
-        return self.sum_squares(statistic - target)
+        return self.squared_error(statistic, target)

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 
 from nst_jax.core.errors import RequestError
-from nst_jax.losses.base import Objective, Term
+from nst_jax.losses.base import Term
+from nst_jax.losses.objective import Objective
 from nst_jax.models.layers import canonical_layer
 from nst_jax.models.vgg import Network
 

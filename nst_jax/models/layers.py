@@ -85,6 +85,12 @@ def deepest_layer(layers: Iterable[str]) -> str:
     return max(layers, key=LAYERS.index)
 
 
+def channels(layer: str) -> int:
+    """Return the number of channels of a layer (canonical), such as 512 of relu4_2."""
+    block = int(layer.removeprefix(layer.rstrip("0123456789_"))[0])
+    return _BLOCKS[block - 1][0]
+
+
 def smallest_side(layers: Iterable[str]) -> int:
     """Return the least height and width, in pixels, of an image that reaches `layers`.
 

@@ -37,6 +37,21 @@ class FixedPixels(NamedTuple):
         return short_repr(self)
 
 
+class CoarseBlend(NamedTuple):
+    """Image that is mixed into a start from a coarser stage.
+
+    Attributes:
+      picture: [H, W, 3].
+      share: its share, from 0 to 1.
+    """
+
+    picture: ArrayLike
+    share: float | jax.Array
+
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+
 @record
 class Problem:
     """The arguments of a compiled optimisation, except the canvas.
@@ -51,6 +66,7 @@ class Problem:
       averaging: decay of the exponential mean of all canvases, in [0, 1). The mean is
         the result; 0 returns the last canvas. Losses are those of the last canvas.
       fixed_pixels: pixels that keep their values bit for bit; None if there are none.
+      coarse_blend: image to mix into a start from a coarser stage; None for none.
       tiling: evaluation in tiles; None for the whole canvas at once.
       parametrisation: map from the optimised variable to the canvas.
     """
@@ -62,6 +78,7 @@ class Problem:
     tolerance: float | jax.Array = 0.0
     averaging: float | jax.Array = 0.0
     fixed_pixels: FixedPixels | None = None
+    coarse_blend: CoarseBlend | None = None
     tiling: Tiling | None = None
     parametrisation: Parametrisation = static(default=Pixels())
 
@@ -140,14 +157,22 @@ class Problem:
             return canvas
         return jnp.where(self.fixed_pixels.mask, self.fixed_pixels.picture, canvas)
 
+    def match(self, variable: jax.Array) -> tuple[Any, ...]:
+        """Return `Objective.match` at an optimised variable."""
+        return self.objective.match(self.network, self.canvas(variable), self.targets)
+
     def evaluate(
-        self, variable: jax.Array, step: jax.Array | int = 0
+        self,
+        variable: jax.Array,
+        step: jax.Array | int = 0,
+        matches: Sequence[Any] | None = None,
     ) -> tuple[tuple[jax.Array, Parts], jax.Array]:
         """Return ((loss, parts), gradient) at an optimised variable.
 
         Args:
           variable: the optimised variable.
           step: number of steps made before; it seeds stochastic terms.
+          matches: see `match`; None for those of this variable.
         """
         if self.tiling is not None:
             canvas, to_variable = jax.vjp(self.canvas, variable)
@@ -158,7 +183,7 @@ class Problem:
 
         def loss(variable: jax.Array) -> tuple[jax.Array, Parts]:
             canvas = self.canvas(variable)
-            return self.objective(self.network, canvas, self.targets, step)
+            return self.objective(self.network, canvas, self.targets, step, matches)
 
         return jax.value_and_grad(loss, has_aux=True)(variable)
 

@@ -13,8 +13,10 @@ from nst_jax.optim.parametrisation import Pixels
 from nst_jax.optim.problem import Problem
 from nst_jax.optim.solvers import Parts, Report, Solver
 
-#: (optimised variable, steps made before) -> ((loss, parts), gradient).
-Evaluate = Callable[[jax.Array, jax.Array], tuple[tuple[jax.Array, Parts], jax.Array]]
+#: Arguments of `Problem.evaluate` -> ((loss, parts), gradient).
+Evaluate = Callable[
+    [jax.Array, jax.Array, Any], tuple[tuple[jax.Array, Parts], jax.Array]
+]
 
 #: Traced once, although a line search calls it in six places.
 _evaluate = jax.jit(Problem.evaluate)
@@ -55,6 +57,7 @@ class State(NamedTuple):
       step: number of steps made in this stage.
       best: the iterate of least loss in this stage.
       rollbacks: number of returns to the best iterate; each halves the step size.
+      matches: part of each term's target that depends on the canvas; see `Term.match`.
     """
 
     canvas: jax.Array
@@ -66,6 +69,7 @@ class State(NamedTuple):
     step: jax.Array
     best: Iterate
     rollbacks: jax.Array
+    matches: tuple[Any, ...] = ()
 
     def __repr__(self) -> str:
         return short_repr(self)
@@ -86,15 +90,16 @@ def start(
     with jax.default_matmul_precision(problem.network.numerics.precision):
         canvas = problem.restore_fixed_pixels(canvas)
         variable = problem.parametrisation.encode(canvas)
+        matches = problem.match(variable)
         solver_state, report = problem.solver.init(
-            lambda x: evaluate(x, step), variable
+            lambda x: evaluate(x, step, matches), variable
         )
     ema, ema_residual = jnp.zeros_like(canvas), jnp.ones((), canvas.dtype)
     gradient = problem.solver.gradient(solver_state)
     point = canvas, variable, ema, ema_residual
     best = Iterate(*point, report, gradient, step)
     rollbacks = jnp.zeros((), jnp.int32)
-    return State(*point, solver_state, report, step, best, rollbacks)
+    return State(*point, solver_state, report, step, best, rollbacks, matches)
 
 
 def start_from_coarse(
@@ -106,8 +111,8 @@ def start_from_coarse(
 ) -> State:
     """Return the state at the start of a stage, given the end of a coarser one.
 
-    The coarse result is resized to the starting canvas. If the optimised variable is
-    the pixels, the solver may reuse its coarse state.
+    The coarse result is resized and mixed with `problem.coarse_blend`. If the optimised
+    variable is the pixels, the solver may reuse its coarse state.
 
     Args:
       problem: the problem of this stage.
@@ -116,6 +121,9 @@ def start_from_coarse(
       evaluate: as for `start`.
     """
     canvas = jax.image.resize(coarse.canvas, shape, "cubic")
+    if problem.coarse_blend is not None:
+        picture, share = problem.coarse_blend
+        canvas = (1 - share) * canvas + share * picture
     damped = dataclasses.replace(problem, solver=_damped_solver(problem, coarse))
     state = start(
         damped, canvas, evaluate=evaluate or functools.partial(_evaluate, problem)
@@ -146,7 +154,8 @@ def advance(
 
     A step to a loss or gradient that is not finite is undone: the optimisation
     continues from its best iterate with half the step size. It stops early where the
-    gradient norm is at most `problem.tolerance`, or is NaN at the start.
+    gradient norm is at most `problem.tolerance`, or is NaN at the start. Terms with a
+    `matching_interval` are matched anew before the steps that it divides.
 
     Args:
       problem: the optimisation problem.
@@ -163,9 +172,13 @@ def advance(
 
     def step(loop: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
         count, state = loop
+        if any(problem.objective.matching_intervals):
+            state = rematch(problem, state, evaluate)
         solver = _damped_solver(problem, state)
         variable, solver_state, report = solver.step(
-            lambda x: evaluate(x, state.step), state.variable, state.solver
+            lambda x: evaluate(x, state.step, state.matches),
+            state.variable,
+            state.solver,
         )
         decay = problem.averaging
         ema = decay * state.ema + (1 - decay) * problem.canvas(variable)
@@ -179,7 +192,9 @@ def advance(
         best = jax.tree.map(
             lambda new, old: jnp.where(is_better, new, old), iterate, state.best
         )
-        stepped = State(*point, solver_state, report, steps_made, best, rollbacks)
+        stepped = State(
+            *(*point, solver_state, report, steps_made, best, rollbacks), state.matches
+        )
         # A loop of at most one iteration. Under vmap it runs only if some member
         # needs it, where a select would copy every solver history at every step.
         undo = functools.partial(roll_back, problem)
@@ -190,6 +205,51 @@ def advance(
     count = jnp.zeros((), jnp.int32)
     with jax.default_matmul_precision(problem.network.numerics.precision):
         return jax.lax.while_loop(is_unfinished, step, (count, state))[1]
+
+
+def rematch(problem: Problem, state: State, evaluate: Evaluate) -> State:
+    """Return the state with new matches of the terms that are due at its step.
+
+    The solver then starts from the same variable under the new loss, which also becomes
+    the best iterate: losses before and after are not comparable.
+    """
+    intervals = problem.objective.matching_intervals
+    due = [
+        (state.step > 0) & (state.step % interval == 0)
+        if interval
+        else jnp.zeros((), bool)
+        for interval in intervals
+    ]
+
+    def matched(loop: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
+        _, state = loop
+        matches = tuple(
+            jax.tree.map(functools.partial(jnp.where, is_due), *pair)
+            for is_due, *pair in zip(
+                due, problem.match(state.variable), state.matches, strict=True
+            )
+        )
+        solver_state = _damped_solver(problem, state).retarget(
+            lambda x: evaluate(x, state.step, matches), state.variable, state.solver
+        )
+        report = solver_state.report
+        report = report._replace(
+            evaluations=state.report.evaluations + report.evaluations,
+            failed=state.report.failed,
+        )
+        point = state.canvas, state.variable, state.ema, state.ema_residual
+        gradient = problem.solver.gradient(solver_state)
+        state = state._replace(
+            solver=solver_state._replace(report=report),
+            report=report,
+            best=Iterate(*point, report, gradient, state.step),
+            matches=matches,
+        )
+        return jnp.zeros((), bool), state
+
+    # A loop of at most one iteration, as for `roll_back`.
+    is_any_due = jnp.stack(due).any()
+    return jax.lax.while_loop(lambda loop: loop[0], matched, (is_any_due, state))[1]
 
 
 def is_stalled(state: State) -> jax.Array:

@@ -13,9 +13,9 @@ from nst_jax.config.jsonable import to_jsonable
 from nst_jax.core.errors import RequestError
 from nst_jax.core.validation import check_fields
 from nst_jax.images.masks import check_frozen
-from nst_jax.losses import Objective
+from nst_jax.losses import Objective, StyleTerm, Term
 from nst_jax.losses.trace_errors import trace
-from nst_jax.models.layers import deepest_layer, smallest_side
+from nst_jax.models.layers import channels, deepest_layer, smallest_side
 from nst_jax.models.vgg import Network
 from nst_jax.optim.parametrisation import parametrisation
 from nst_jax.optim.solvers import check_solver
@@ -87,7 +87,6 @@ def build(experiment: Experiment, only: Sequence[int] | None = None) -> Plan:
     previous = _previous_members(members, experiment)
     if only is not None:
         members, previous = _select_members(members, previous, only)
-    objectives = [Objective(member.experiment.terms) for member in members]
     reader = Reader()
     resized = [bool(member.experiment.size) for member in members]
     members = [with_size(reader, member) for member in members]
@@ -96,8 +95,17 @@ def build(experiment: Experiment, only: Sequence[int] | None = None) -> Plan:
     for number in previous:
         depths.append(0 if number is None else depths[number] + 1)
     numbers_by_key: dict[Hashable, list[int]] = {}
-    for i, objective in enumerate(objectives):
-        programs = tuple(_program_key(m.experiment, objective, s) for m, s in stages[i])
+    objectives = [
+        [_stage_objective(member.experiment, scene) for member, scene in member_stages]
+        for member_stages in stages
+    ]
+    for i, member_stages in enumerate(stages):
+        programs = tuple(
+            _program_key(member.experiment, objective, scene)
+            for (member, scene), objective in zip(
+                member_stages, objectives[i], strict=True
+            )
+        )
         numbers_by_key.setdefault((depths[i], programs), []).append(i)
     groups = []
     for numbers in sorted(numbers_by_key.values(), key=lambda group: depths[group[0]]):
@@ -107,15 +115,16 @@ def build(experiment: Experiment, only: Sequence[int] | None = None) -> Plan:
             if scene.frozen is not None:
                 check_frozen(scene.frozen, "masks.freeze")
         group: Group | None = None
-        for stage in zip(*(stages[i] for i in numbers), strict=True):
+        for number, stage in enumerate(zip(*(stages[i] for i in numbers), strict=True)):
             is_last = stage[0] is stages[numbers[0]][-1]
             remedy = "size" if is_last else "ladder.start or ladder.sizes"
-            _check_stage(network, objectives[numbers[0]], *stage[0], remedy=remedy)
+            stage_objectives = tuple(objectives[i][number] for i in numbers)
+            _check_stage(network, stage_objectives[0], *stage[0], remedy=remedy)
             group = Group(
                 tuple(numbers),
                 tuple(member for member, _ in stage),
                 network,
-                tuple(objectives[i] for i in numbers),
+                stage_objectives,
                 tuple(scene for _, scene in stage),
                 tuple(previous[i] for i in numbers),
                 coarser=group,
@@ -131,6 +140,24 @@ def build(experiment: Experiment, only: Sequence[int] | None = None) -> Plan:
         reader.alphas,
         reader.unstyled,
     )
+
+
+def _stage_objective(experiment: Experiment, scene: Scene) -> Objective:
+    """Return the objective of a stage, without layers that have too few positions."""
+    minimum = experiment.ladder.min_positions
+    height, width, _ = scene.content.shape
+    terms = []
+    for term in experiment.terms:
+        if minimum and isinstance(term, StyleTerm) and term.sites == term.layers:
+            weights = term.layer_weights or (1.0,) * len(term.layers)
+            kept = [
+                height * width >= minimum * channels(x) * smallest_side((x,)) ** 2
+                for x in term.layers
+            ]
+            weights = tuple(w if k else 0.0 for w, k in zip(weights, kept, strict=True))
+            term = dataclasses.replace(term, layer_weights=weights)
+        terms.append(term)
+    return Objective(tuple(terms))
 
 
 def _select_members(
@@ -204,7 +231,8 @@ def _program_key(
     arguments = tree, tuple(map(np.shape, leaves)), scene.shapes
     network = NetworkFields.from_experiment(experiment)
     execution = dataclasses.astuple(experiment.ensemble)
-    return arguments, network, experiment.tile, experiment.steps, execution
+    is_mixed = experiment.ladder.content_mix > 0
+    return arguments, network, experiment.tile, experiment.steps, execution, is_mixed
 
 
 def _check_stage(
@@ -221,6 +249,12 @@ def _check_stage(
             f"tile={tile} does not support partly transparent images or masks: use "
             "opaque images, or tile=0"
         )
+    for entry in objective.terms:
+        if tile and type(entry).match is not Term.match:
+            raise RequestError(
+                f"tile={tile} does not support the term {entry.name!r}, which matches "
+                "positions of the whole canvas: use tile=0"
+            )
     if objective.layers:
         _check_sizes(objective.layers, tile, scene, remedy)
     if member.experiment.solver.custom is not None:

@@ -20,7 +20,7 @@ from nst_jax.images.initialise import draw_canvas
 from nst_jax.losses import Objective, Regions, View
 from nst_jax.models.vgg import Network
 from nst_jax.optim.parametrisation import parametrisation
-from nst_jax.optim.problem import FixedPixels, Problem, compute_targets
+from nst_jax.optim.problem import CoarseBlend, FixedPixels, Problem, compute_targets
 from nst_jax.optim.tiling import Tiling
 
 
@@ -36,6 +36,7 @@ class Scene:
       regions: matching regions of the content and style images; None without regions.
       frozen: bool [H, W, 1], pixels that stay as in the content image; None for none.
       canvas: starting image of `canvas.kind="file"`, of any size; else None.
+      alphas: opacity of the content image and of each style image, for colours.
       content_input: index of the content image in the plan's `inputs`.
       style_inputs: indices of the style images in the plan's `inputs`.
     """
@@ -47,6 +48,7 @@ class Scene:
     regions: Regions | None
     frozen: np.ndarray | None
     canvas: np.ndarray | None
+    alphas: tuple[np.ndarray | None, ...]
     content_input: int
     style_inputs: tuple[int, ...]
 
@@ -159,6 +161,7 @@ class Group:
                     tolerance=float(experiment.solver.tolerance),
                     averaging=float(experiment.solver.averaging),
                     fixed_pixels=self._fixed_pixels(scene, arrays),
+                    coarse_blend=self._coarse_blend(i, arrays),
                     tiling=tiling,
                     parametrisation=parametrisation(
                         experiment.parametrisation, scene.content.shape
@@ -206,6 +209,16 @@ class Group:
             arrays = jnp.asarray(scene.frozen), jnp.asarray(scene.content)
             cache[key] = FixedPixels(*arrays)
         return cache[key]
+
+    def _coarse_blend(self, i: int, cache: dict[Hashable, Any]) -> CoarseBlend | None:
+        """Return the image to mix into a member's start; members share equal ones."""
+        share = self.members[i].experiment.ladder.content_mix
+        content = self.scenes[i].content
+        if not share or self.coarser is None:
+            return None
+        if id(content) not in cache:
+            cache[id(content)] = jnp.asarray(content)
+        return CoarseBlend(cache[id(content)], float(share))
 
     def _key(self, i: int, j: int, kind: str) -> Hashable:
         """Return a key for one kind of argument of a member's j-th target."""
@@ -293,7 +306,9 @@ class Group:
 
     def _finish_image(self, i: int, canvas: np.ndarray) -> np.ndarray:
         experiment, scene = self.members[i].experiment, self.scenes[i]
-        result = colour.restore(experiment.colour, canvas, scene.original)
+        result = colour.restore(
+            experiment.colour, canvas, scene.original, scene.styles, scene.alphas
+        )
         smoothing = experiment.smoothing
         if smoothing.radius:
             smoothed = _smooth(result, scene.original, smoothing.radius, smoothing.eps)

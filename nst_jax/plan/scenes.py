@@ -67,13 +67,12 @@ def _read_scene(reader: Reader, experiment: Experiment) -> Scene:
         for i, path in enumerate(experiment.styles)
     )
     images = (original, *originals)
+    alphas = tuple(map(reader.alpha, images))
     ids = tuple(map(id, images))
     masks = json.dumps(to_jsonable(experiment.masks))
     content, styles = reader.cached(
         ("colour", experiment.colour, ids),
-        lambda: colour.prepare(
-            experiment.colour, original, originals, list(map(reader.alpha, images))
-        ),
+        lambda: colour.prepare(experiment.colour, original, originals, alphas),
     )
     canvas = reader.canvas(experiment)
     if canvas is not None:
@@ -82,7 +81,7 @@ def _read_scene(reader: Reader, experiment: Experiment) -> Scene:
         content=content,
         styles=styles,
         original=original,
-        alpha=reader.alpha(original),
+        alpha=alphas[0],
         regions=reader.cached(
             ("regions", masks, ids),
             lambda: reader.regions(experiment, original, originals),
@@ -92,6 +91,7 @@ def _read_scene(reader: Reader, experiment: Experiment) -> Scene:
             lambda: reader.frozen(experiment, original),
         ),
         canvas=canvas,
+        alphas=alphas,
         content_input=reader.input_index(original),
         style_inputs=tuple(map(reader.input_index, originals)),
     )

@@ -147,6 +147,61 @@ def test_rounding_is_not_blown_up_to_colour(colour: str):
     assert weakest < 2 * spread * 1e-3**2 / MIN_VARIANCE
 
 
+# Content in the colours of the styles.
+
+
+def test_a_matched_content_has_the_colour_moments_of_all_styles():
+    """Two styles count alike, as if their pixels were put together in equal shares."""
+    dark = [0.2 + 0.1 * style for style in STYLES]  # The map needs no clipping.
+    content, styles = prepare("match_content", CONTENT, dark)
+    assert styles is dark
+    assert content.shape == CONTENT.shape and content.dtype == np.float32
+    together = np.concatenate(
+        [
+            np.repeat(dark[0].reshape(-1, 3), dark[1].shape[0] * dark[1].shape[1], 0),
+            np.repeat(dark[1].reshape(-1, 3), dark[0].shape[0] * dark[0].shape[1], 0),
+        ]
+    )[None]
+    for result in (content, restore("match_content", RESULT, CONTENT, dark)):
+        for mine, expected in zip(moments(result), moments(together), strict=True):
+            np.testing.assert_allclose(mine, expected, atol=1e-7)
+
+
+def test_a_matched_content_is_clipped_and_leaves_its_arguments_alone():
+    before = CONTENT.copy()
+    content, _ = prepare("match_content", CONTENT, (2 * STYLES[0] - 0.5,))
+    assert content.min() == 0 and content.max() <= 1
+    np.testing.assert_array_equal(CONTENT, before)
+
+
+def test_hidden_colours_do_not_reach_a_matched_content():
+    visible = np.zeros(STYLES[0].shape[:2])
+    visible[:9] = 1
+    hidden = np.where(visible[..., None] > 0, STYLES[0], 1 - STYLES[0])
+    contents, results = zip(
+        *(
+            (
+                prepare("match_content", CONTENT, (style,), (None, visible))[0],
+                restore("match_content", RESULT, CONTENT, (style,), (None, visible)),
+            )
+            for style in (STYLES[0], hidden)
+        ),
+        strict=True,
+    )
+    np.testing.assert_allclose(*contents, atol=1e-7)
+    np.testing.assert_allclose(*results, atol=1e-7)
+
+
+def test_a_plan_matches_content_before_and_after():
+    built = group(colour="match_content")
+    expected, _ = prepare("match_content", built.scenes[0].original, built.styles)
+    np.testing.assert_array_equal(built.content, expected)
+    np.testing.assert_array_equal(built.starting_images([0])[0], expected)
+    finished = built.finish_images([0], built.content[None])[0]
+    for mine, wanted in zip(moments(finished), moments(built.styles[0]), strict=True):
+        np.testing.assert_allclose(mine, wanted, atol=1e-6)
+
+
 # Luma and chroma.
 
 

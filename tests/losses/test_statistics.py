@@ -371,6 +371,53 @@ def test_strength_goes_from_plain_to_normalised(pair):
         np.testing.assert_allclose(found, np.dot([3, 0.5], expected), rtol=1e-6)
 
 
+#: Terms whose loss can be divided by the energy of its target.
+RELATIVE = {
+    "content": Content(layers=LAYERS, normalise="target", convention="gatys"),
+    "gram": Gram(layers=LAYERS, normalise="target", convention="gatys"),
+    "mean_std": MeanStd(layers=LAYERS, normalise="target"),
+    "covariance": Covariance(layers=LAYERS, mean_weight=2.0, normalise="target"),
+    "neighbours": ShiftedGram(layers=LAYERS, normalise="target"),
+    "cross": CrossLayerGram(pairs=(LAYERS,), normalise="target"),
+}
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", RELATIVE)
+def test_a_relative_loss_does_not_depend_on_the_unit_of_features(name):
+    """It is 1 for each layer (and each moment) of a canvas without any response."""
+    term = RELATIVE[name]
+    scaled = [
+        (image, {"relu1_1": 100 * f["relu1_1"], "relu5_1": 0.1 * f["relu5_1"]})
+        for image, f in BATCH["plain"]
+    ]
+    value, _ = one(term, *BATCH["plain"])
+    np.testing.assert_allclose(one(term, *scaled)[0], value, rtol=1e-5)
+    silent = jax.tree.map(np.zeros_like, CANVAS)
+    value, _ = one(term, silent, CONTENT, STYLE)
+    # relu5_1 has one position: no covariance, and no neighbour.
+    expected = {"covariance": 1 + 2 + 2, "neighbours": 1, "cross": 1}
+    np.testing.assert_allclose(value, expected.get(name, 2), rtol=1e-6)
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_relative_loss_is_the_loss_as_a_share_of_the_targets_energy(pair):
+    canvas, target = pair
+    expected = 0
+    for layer, weight, regions in zip(LAYERS, (3, 0.5), target, strict=True):
+        f = np.asarray(canvas[layer]).reshape(-1, canvas[layer].shape[-1])
+        style_gram = np.asarray(regions[0].statistics[0])
+        error = ((f.T @ f / len(f) - style_gram) ** 2).sum()
+        expected += weight * error / (style_gram**2).sum()
+    value, _ = _evaluate(weighted("target"), canvas, target)
+    np.testing.assert_allclose(value, expected, rtol=1e-7)
+    plain, without = (
+        _evaluate(weighted(*options), canvas, target)[0]
+        for options in (("",), ("target", 0.0))
+    )
+    np.testing.assert_allclose(without, plain, rtol=1e-12)
+
+
 @pytest.mark.usefixtures("x64")
 def test_a_self_scaled_loss_is_of_degree_one():
     """Its gradient has an L1 norm of 1 where all differences are equal, 0 where 0."""

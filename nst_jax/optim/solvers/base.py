@@ -100,6 +100,14 @@ class Solver:
         }
         return dataclasses.replace(self, **scaled)  # type: ignore[type-var]
 
+    def retarget(self, fun: ValueAndGrad, canvas: jax.Array, state: Any) -> Any:
+        """Return the state at the same canvas after the loss has changed.
+
+        By default it is `reinitialise`, because differences of gradients of another
+        loss say nothing about the curvature.
+        """
+        return self.reinitialise(fun, canvas, state)
+
     def reinitialise(
         self, fun: ValueAndGrad, canvas: jax.Array, diverged_state: Any
     ) -> Any:

@@ -49,49 +49,45 @@ class RunWarning(NamedTuple):
         return f"{count} {self.fault}: {named}{more}. {self.advice}"
 
 
-def diagnose_requests(
-    members: Iterable[tuple[int, Solver, Objective, bool]],
-) -> list[RunWarning]:
-    """Return warnings about requests that cannot have useful results, one a kind.
+class Request(NamedTuple):
+    """The request of a member, whose faults are known before it runs.
 
-    Args:
-      members: (number, solver, objective, whether pixels are the optimised variable).
+    Attributes:
+      solver, objective: as requested.
+      pixels: whether pixels are the optimised variable.
     """
-    return _gather(
-        (number, fault)
-        for number, solver, objective, pixels in members
-        for fault in _request_faults(solver, objective, pixels)
-    )
+
+    solver: Solver
+    objective: Objective
+    pixels: bool
 
 
-def diagnose(members: Iterable[tuple[int, Outcome]]) -> list[RunWarning]:
-    """Return warnings about finished members, one a kind.
+def diagnose(members: Iterable[tuple[int, Request | Outcome]]) -> list[RunWarning]:
+    """Return warnings about requests and finished members, one a kind.
 
     The figures and fields in a warning are those of its first member.
 
     Args:
-      members: (number, outcome).
+      members: (number, request or outcome).
     """
-    return _gather(
-        (number, fault) for number, outcome in members for fault in _faults(outcome)
-    )
-
-
-def _gather(numbered_faults: Iterable[tuple[int, _Fault]]) -> list[RunWarning]:
     first: dict[str, _Fault] = {}
-    members: dict[str, list[int]] = {}
-    for number, fault in numbered_faults:
-        first.setdefault(fault[0], fault)
-        members.setdefault(fault[0], []).append(number)
+    numbers: dict[str, list[int]] = {}
+    for number, member in members:
+        if isinstance(member, Request):
+            faults = _request_faults(member)
+        else:
+            faults = _outcome_faults(member)
+        for fault in faults:
+            first.setdefault(fault[0], fault)
+            numbers.setdefault(fault[0], []).append(number)
     return [
-        RunWarning(kind, tuple(members[kind]), fault, advice)
+        RunWarning(kind, tuple(numbers[kind]), fault, advice)
         for kind, fault, advice in first.values()
     ]
 
 
-def _request_faults(
-    solver: Solver, objective: Objective, pixels: bool
-) -> Iterator[_Fault]:
+def _request_faults(request: Request) -> Iterator[_Fault]:
+    solver, objective, pixels = request
     if _is_zero(objective):
         names = ", ".join(f"terms.{name}.weight" for name in objective.names)
         yield (
@@ -129,7 +125,7 @@ def _is_zero(objective: Objective) -> bool:
     )
 
 
-def _faults(outcome: Outcome) -> Iterator[_Fault]:
+def _outcome_faults(outcome: Outcome) -> Iterator[_Fault]:
     *coarse, last = outcome.stages
     shorter = _shorter_steps(outcome.solver)
     if outcome.diverged:

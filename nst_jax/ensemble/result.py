@@ -15,7 +15,7 @@ from nst_jax.core.image_array import as_pictures
 from nst_jax.core.representation import short_repr
 from nst_jax.core.validation import check_integer
 from nst_jax.ensemble.batching import as_list
-from nst_jax.ensemble.diagnosis import RunWarning, diagnose, diagnose_requests
+from nst_jax.ensemble.diagnosis import Request, RunWarning, diagnose
 from nst_jax.ensemble.ensemble import Ensemble
 from nst_jax.ensemble.observer import Callback, Observer
 from nst_jax.ensemble.outcome import Outcome, Trace, clipped_share
@@ -120,15 +120,16 @@ def run(
         members, canvases.shape[1:], batch_size=batch_size or count, strategy=strategy
     )
     ends = np.array(canvases)
-    batches: list[list[StepResult]] = []  # Without canvases.
+    history: dict[int, Report] = {}
+    diverged, made = np.zeros(count, bool), np.zeros(count, int)
+    outcomes = []
     with Progress(steps * count, shown=progress) as bar, Observer(callback) as observer:
         for first in range(0, count, ensemble.batch_size):
-            if batches and observer.stop():
+            if first and observer.stop():
                 break
             part = slice(first, first + ensemble.batch_size)
             numbers = tuple(range(count)[part])
-            batch: list[StepResult] = []
-            batches.append(batch)
+            results: list[StepResult] = []  # Without canvases.
             for result in ensemble.optimise(
                 canvases[part],
                 steps,
@@ -137,64 +138,50 @@ def run(
                 every_canvas=observer.has_callback,
                 stop=observer.stop,
             ):
-                new_steps = result.step - (batch[-1].step if batch else 0)
+                new_steps = result.step - made[first]
                 bar.update(new_steps * len(numbers), result.report.loss)
                 observer.notify(numbers, result.step, result.report, result.canvas)
                 if result.canvas is not None:
                     ends[part] = result.canvas
-                batch.append(result._replace(canvas=None, state=None))
-    members = members * (count // len(members))
-    joined = _join(members, canvases, ends, batches, ensemble.batch_size)
+                made[part] = result.step
+                _enter(history, part, count, result)
+                results.append(result._replace(canvas=None, state=None))
+            diverged[part] = results[-1].diverged
+            outcomes += [
+                (
+                    n,
+                    _outcome(
+                        members[n % len(members)], canvases[n], ends[n], results, i
+                    ),
+                )
+                for i, n in enumerate(numbers)
+            ]
+    requests = enumerate(
+        Request(p.solver, p.objective, isinstance(p.parametrisation, Pixels))
+        for p in members * (count // len(members))
+    )
+    found = tuple(diagnose([*requests, *outcomes]))
     labels = [f"member {i}" for i in range(count)]
-    for warning in joined.warnings:
+    for warning in found:
         warnings.warn(warning.text(labels), stacklevel=2)
-    return joined
+    return Result(ends, [*history.values()], [*history], diverged, found, made)
 
 
-def _join(
-    problems: Sequence[Problem],
-    starts: np.ndarray,
-    ends: np.ndarray,
-    batches: list[list[StepResult]],
-    batch_size: int,
-) -> Result:
-    """Return the result of all batches; the last ones may be missing."""
-    count = len(ends)
-    sizes = [min(batch_size, count - first) for first in range(0, count, batch_size)]
-    batches = batches + [[]] * (len(sizes) - len(batches))
-    longest = max(batches, key=len)
-    history = [
-        jax.tree.map(
-            lambda *leaves: np.concatenate(leaves),
-            *(
-                batch[i].report if i < len(batch) else _missing(result.report, size)
-                for batch, size in zip(batches, sizes, strict=True)
+def _enter(
+    history: dict[int, Report], part: slice, count: int, result: StepResult
+) -> None:
+    """Enter the report of a batch, a part of `count` members, under its step."""
+    if result.step not in history:
+        history[result.step] = jax.tree.map(
+            lambda leaf: np.full(
+                count, np.nan if leaf.dtype.kind == "f" else 0, leaf.dtype
             ),
+            result.report,
         )
-        for i, result in enumerate(longest)
-    ]
-    diverged = [
-        batch[-1].diverged if batch else np.zeros(size, bool)
-        for batch, size in zip(batches, sizes, strict=True)
-    ]
-    requests = [
-        (i, p.solver, p.objective, isinstance(p.parametrisation, Pixels))
-        for i, p in enumerate(problems)
-    ]
-    slots = [
-        (batch, i) for batch in batches if batch for i in range(len(batch[-1].diverged))
-    ]
-    outcomes = [
-        (number, _outcome(problems[number], starts[number], ends[number], *slot))
-        for number, slot in enumerate(slots)
-    ]
-    return Result(
-        canvas=ends,
-        history=history,
-        steps=[result.step for result in longest],
-        diverged=np.concatenate(diverged),
-        warnings=(*diagnose_requests(requests), *diagnose(outcomes)),
-        step=np.repeat([batch[-1].step if batch else 0 for batch in batches], sizes),
+    jax.tree.map(
+        lambda whole, leaf: whole.__setitem__(part, leaf),
+        history[result.step],
+        result.report,
     )
 
 
@@ -226,14 +213,6 @@ def _outcome(
         clipped_before=clipped_share(start),
         rollbacks=last.rollbacks[i].item(),
         failed_searches=last.report.failed[i].item(),
-    )
-
-
-def _missing(report: Report, size: int) -> Report:
-    """Return the report of a batch that did not reach a step."""
-    return jax.tree.map(
-        lambda leaf: np.full(size, np.nan if leaf.dtype.kind == "f" else 0, leaf.dtype),
-        report,
     )
 
 

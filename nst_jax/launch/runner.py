@@ -22,7 +22,6 @@ from nst_jax.plan.group import Group
 from nst_jax.plan.stages import Compiler, Stage
 from nst_jax.plan.warnings import log_request_warnings
 from nst_jax.report import is_outdated, remove_page, write_safely
-from nst_jax.workdir.run_warnings import log_warnings
 from nst_jax.workdir.schema import Status
 from nst_jax.workdir.writer import RunWriter
 
@@ -78,8 +77,9 @@ def execute(
     log_request_warnings(plan)
     with writer.locked():
         writer.begin()
-        request_warnings = writer.manifest.warnings
-        log_warnings(request_warnings)
+        known_warnings = writer.manifest.warnings
+        for warning in known_warnings:
+            logging.warning("%s", warning.text)
         write_safely(workdir, page_only=True)  # It is there even if the run is killed.
         run = _Run(plan, writer, Observer(callback, stop))
         status = "failed"
@@ -99,7 +99,8 @@ def execute(
                 remove_page(writer.workdir)
                 raise
             write_safely(workdir)
-    log_warnings(writer.manifest.warnings[len(request_warnings) :])
+    for warning in writer.manifest.warnings[len(known_warnings) :]:
+        logging.warning("%s", warning.text)
     return status
 
 

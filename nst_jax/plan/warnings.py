@@ -1,5 +1,7 @@
 """Warnings about options of a request that have no effect, or may not hold."""
 
+from collections.abc import Iterator
+
 import jax.numpy as jnp
 from absl import logging
 
@@ -20,29 +22,26 @@ _NEEDED_FIELDS = {
 def log_request_warnings(plan: Plan) -> None:
     """Log which options of a plan have no effect, or may not hold on this device."""
     experiments = [member.experiment for member in plan.members]
-    _warn_equal_members(plan, experiments)
-    _warn_frames(plan, experiments)
-    _warn_determinism(plan)
-    _warn_unused_fields(experiments)
-    _warn_unused_propagation(plan, experiments)
-    _warn_unstyled_regions(plan)
-    _warn_single_stage_ladder(experiments)
-    _warn_stochastic_loss(plan)
+    for rule in (
+        *(_equal_members, _frames, _determinism, _unused_fields),
+        *(_regions, _single_stage_ladder, _stochastic_loss),
+    ):
+        for sentence in rule(plan, experiments):
+            logging.warning("%s", sentence)
 
 
-def _warn_equal_members(plan: Plan, experiments: list[Experiment]) -> None:
+def _equal_members(plan: Plan, experiments: list[Experiment]) -> Iterator[str]:
     canvases = [experiment.canvas for experiment in experiments]
     has_seeds = len({member.seed for member in plan.members}) > 1
     if has_seeds and not any(canvas.seeded for canvas in canvases):
-        logging.warning(
-            "a canvas of kind %r does not depend on the seed: its members start alike",
-            canvases[0].kind,
+        yield (
+            f"a canvas of kind {canvases[0].kind!r} does not depend on the seed: its "
+            "members start alike"
         )
 
 
-def _warn_frames(plan: Plan, experiments: list[Experiment]) -> None:
-    """Log how a folder or video is read, and frames that change nothing."""
-    content = plan.experiment.content
+def _frames(plan: Plan, experiments: list[Experiment]) -> Iterator[str]:
+    """Log how a folder is read; yield frames that are left out or change nothing."""
     explicit = {path for axis in plan.experiment.axes for path in axis.paths}
     varied = {path for axis in plan.experiment.grid_axes for path in axis.paths}
     by_content = {experiment.content: experiment for experiment in experiments}
@@ -50,33 +49,27 @@ def _warn_frames(plan: Plan, experiments: list[Experiment]) -> None:
         logging.info(
             "content %r is a folder: each of its pictures is a member; with "
             "axes=(Frames(n),) they are the frames of a film",
-            content,
+            plan.experiment.content,
         )
-    elif "frame" not in varied and (
-        videos := list(filter(_has_frames, by_content.values()))
-    ):
-        logging.warning(
-            "content %r is a film, of which only frame %d is transferred; "
-            "axes=(Frames(n),) makes a member of each frame",
-            *(videos[0].content, videos[0].frame),
-        )
+    elif "frame" not in varied:
+        for film in [*filter(_has_frames, by_content.values())][:1]:
+            yield (
+                f"content {film.content!r} is a film, of which only frame {film.frame} "
+                "is transferred; axes=(Frames(n),) makes a member of each frame"
+            )
     later = [experiment for experiment in experiments if experiment.frame]
-    if later and all(map(_is_same_in_all_frames, later)):
-        logging.warning(
-            "frame=%d has no effect: content %r is a still picture, and neither "
-            "film.motion nor canvas.per_frame makes its frames differ",
-            *(later[0].frame, later[0].content),
+    if later and all(
+        experiment.film.motion == "still"
+        and experiment.canvas.per_frame == "nothing"
+        and experiment.canvas.kind != "previous"
+        and not _has_frames(experiment)
+        for experiment in later
+    ):
+        yield (
+            f"frame={later[0].frame} has no effect: content {later[0].content!r} is a "
+            "still picture, and neither film.motion nor canvas.per_frame makes its "
+            "frames differ"
         )
-
-
-def _is_same_in_all_frames(experiment: Experiment) -> bool:
-    canvas = experiment.canvas
-    return not (
-        experiment.film.motion != "still"
-        or canvas.per_frame != "nothing"
-        or canvas.kind == "previous"
-        or _has_frames(experiment)
-    )
 
 
 def _has_frames(experiment: Experiment) -> bool:
@@ -84,20 +77,20 @@ def _has_frames(experiment: Experiment) -> bool:
     return find_folder(content) is not None or is_film(content)
 
 
-def _warn_determinism(plan: Plan) -> None:
+def _determinism(plan: Plan, _: list[Experiment]) -> Iterator[str]:
     for group in plan.groups:
         with group.default_device():
             (device, *_) = jnp.zeros(()).devices()
         if group.network.numerics.deterministic and device.platform != "cpu":
-            logging.warning(
-                "numerics.deterministic is guaranteed on a CPU only; on this %s it is "
-                "requested, and configs/determinism.py measures whether it holds",
-                device.device_kind,
+            yield (
+                "numerics.deterministic is guaranteed on a CPU only; on this "
+                f"{device.device_kind} it is requested, and configs/determinism.py "
+                "measures whether it holds"
             )
             return
 
 
-def _warn_unused_fields(experiments: list[Experiment]) -> None:
+def _unused_fields(_: Plan, experiments: list[Experiment]) -> Iterator[str]:
     for (part, field), needed in _NEEDED_FIELDS.items():
         options = [getattr(experiment, part) for experiment in experiments]
         if any(getattr(option, name) for option in options for name in needed):
@@ -105,51 +98,47 @@ def _warn_unused_fields(experiments: list[Experiment]) -> None:
         default = getattr(type(options[0])(), field)
         if any(getattr(option, field) != default for option in options):
             wanted = " or ".join(f"{part}.{name}" for name in needed)
-            logging.warning("%s.%s has no effect without %s", part, field, wanted)
+            yield f"{part}.{field} has no effect without {wanted}"
 
 
-def _warn_unused_propagation(plan: Plan, experiments: list[Experiment]) -> None:
+def _regions(plan: Plan, experiments: list[Experiment]) -> Iterator[str]:
     default = Masks().propagation
-    if all(experiment.masks.propagation == default for experiment in experiments):
-        return
     scenes = [scene for group in plan.groups for scene in group.scenes]
-    if all(scene.regions is None for scene in scenes):
-        logging.warning(
+    if any(experiment.masks.propagation != default for experiment in experiments) and (
+        all(scene.regions is None for scene in scenes)
+    ):
+        yield (
             "masks.propagation has no effect without masks.content and masks.styles, "
             "or a picture that is transparent in parts"
         )
-
-
-def _warn_unstyled_regions(plan: Plan) -> None:
     for (path, colour), share in plan.unstyled.items():
-        logging.warning(
-            "masks.content: the region %s of %r, %.3g %% of the canvas, has no style: "
-            "no mask in masks.styles has this colour within %d of 255 levels",
-            *(colour, path, 100 * share, TOLERANCE),
+        yield (
+            f"masks.content: the region {colour} of {path!r}, {100 * share:.3g} % of "
+            "the canvas, has no style: no mask in masks.styles has this colour within "
+            f"{TOLERANCE} of 255 levels"
         )
 
 
-def _warn_single_stage_ladder(experiments: list[Experiment]) -> None:
+def _single_stage_ladder(_: Plan, experiments: list[Experiment]) -> Iterator[str]:
     for experiment in experiments:
         ladder = experiment.ladder
         if ladder.start and len(experiment.stages()) == 1:
-            logging.warning(
-                "ladder.start=%d and ladder.factor=%g give no stage below size %d",
-                *(ladder.start, ladder.factor, experiment.size),
+            yield (
+                f"ladder.start={ladder.start} and ladder.factor={ladder.factor:g} give "
+                f"no stage below size {experiment.size}"
             )
             return
 
 
-def _warn_stochastic_loss(plan: Plan) -> None:
+def _stochastic_loss(plan: Plan, _: list[Experiment]) -> Iterator[str]:
     """Warn of L-BFGS, which needs gradients of one loss, with a stochastic loss."""
     for group in plan.groups:
         experiment, terms = group.experiment, group.objectives[0].terms
         causes = [term.name for term in terms if term.is_stochastic]
         causes += ["tile"] if experiment.tile else []
         if causes and experiment.solver.name.startswith("lbfgs"):
-            logging.warning(
-                "%s: the loss is random at each step, which misleads %s; use "
-                "solver.name='adam'",
-                *(", ".join(causes), experiment.solver.name),
+            yield (
+                f"{', '.join(causes)}: the loss is random at each step, which misleads "
+                f"{experiment.solver.name}; use solver.name='adam'"
             )
             return

@@ -1,70 +1,49 @@
 """Warnings in run.json: requests with a foreseeable fault, and faults of results."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
-from absl import logging
-
-from nst_jax.ensemble.diagnosis import RunWarning, diagnose, diagnose_requests
+from nst_jax.ensemble.diagnosis import Request, diagnose
 from nst_jax.ensemble.outcome import Outcome, Trace, clipped_share
-from nst_jax.losses import Objective
 from nst_jax.plan.build import Plan
 from nst_jax.workdir.schema import UNSET, MemberEntry, Row, WarningEntry
 
 
-def log_warnings(warnings: Iterable[WarningEntry]) -> None:
-    for warning in warnings:
-        logging.warning("%s", warning.text)
-
-
-def request_warnings(plan: Plan) -> list[WarningEntry]:
-    """Return warnings about members whose faults are known before they run."""
-    objectives = _objectives(plan)
-    requests = (
-        (
-            number,
-            member.experiment.solver_record(),
-            objectives[number],
-            member.experiment.parametrisation == "pixels",
-        )
-        for number, member in enumerate(plan.members)
-    )
-    return _entries(plan, diagnose_requests(requests))
-
-
-def result_warnings(
-    plan: Plan, entries: Sequence[MemberEntry], rows: Iterable[Row]
+def run_warnings(
+    plan: Plan, entries: Sequence[MemberEntry] = (), rows: Iterable[Row] = ()
 ) -> list[WarningEntry]:
-    """Return warnings about finished members.
+    """Return warnings about the request, and about its finished members.
 
     Args:
       plan: the plan of the run.
-      entries: all members, as in run.json.
+      entries: all members, as in run.json; none before the run.
       rows: of metrics.jsonl, in the order of each member's steps.
     """
-    return _entries(plan, diagnose(_outcomes(plan, entries, rows)))
-
-
-def _entries(plan: Plan, warnings: Iterable[RunWarning]) -> list[WarningEntry]:
-    labels = [member.label for member in plan.members]
-    return [WarningEntry(w.kind, list(w.members), w.text(labels)) for w in warnings]
-
-
-def _outcomes(
-    plan: Plan, entries: Sequence[MemberEntry], rows: Iterable[Row]
-) -> Iterator[tuple[int, Outcome]]:
-    objectives, traces = _objectives(plan), _traces(rows)
+    objectives = {
+        number: objective
+        for group in plan.groups
+        for number, objective in zip(group.numbers, group.objectives, strict=True)
+    }
+    requests = (
+        (
+            number,
+            Request(
+                member.experiment.solver_record(),
+                objectives[number],
+                member.experiment.parametrisation == "pixels",
+            ),
+        )
+        for number, member in enumerate(plan.members)
+    )
+    traces = _traces(rows)
     clipped = {i: clipped_share(picture) for i, picture in plan.pictures.items()}
-    for entry in entries:
-        if not entry.is_finished or entry.member not in traces:
-            continue
-        experiment = plan.members[entry.member].experiment
-        yield (
+    outcomes = (
+        (
             entry.member,
             Outcome(
-                experiment.solver_record(),
+                plan.members[entry.member].experiment.solver_record(),
                 objectives[entry.member],
-                experiment.solver.tolerance,
+                plan.members[entry.member].experiment.solver.tolerance,
                 traces[entry.member],
                 entry.status == "diverged",
                 () if entry.faulty_terms is UNSET else tuple(entry.faulty_terms),
@@ -75,14 +54,14 @@ def _outcomes(
                 entry.failed_line_searches,
             ),
         )
-
-
-def _objectives(plan: Plan) -> dict[int, Objective]:
-    return {
-        number: objective
-        for group in plan.groups
-        for number, objective in zip(group.numbers, group.objectives, strict=True)
-    }
+        for entry in entries
+        if entry.is_finished and entry.member in traces
+    )
+    labels = [member.label for member in plan.members]
+    return [
+        WarningEntry(warning.kind, list(warning.members), warning.text(labels))
+        for warning in (*diagnose(requests), *diagnose(outcomes))
+    ]
 
 
 def _traces(rows: Iterable[Row]) -> dict[int, tuple[Trace, ...]]:

@@ -40,7 +40,7 @@ from nst_jax.workdir.manifest import (
     roundtrip,
 )
 from nst_jax.workdir.metrics_log import MetricsLog, Row, batch_rows, read_metrics
-from nst_jax.workdir.run_warnings import request_warnings, result_warnings
+from nst_jax.workdir.run_warnings import run_warnings
 from nst_jax.workdir.schema import (
     ABSENT,
     MemberEntry,
@@ -141,7 +141,7 @@ class RunWriter:
 
     def begin(self) -> None:
         """Mark the run as running, write its inputs and apply changed steps."""
-        self.manifest.warnings = request_warnings(self.plan)
+        self.manifest.warnings = run_warnings(self.plan)
         if self._change:
             if self._change.outdates_checkpoint:
                 self.checkpoint_path.unlink()
@@ -263,10 +263,7 @@ class RunWriter:
         add_seconds(timings, **seconds)
         timings.step_s = round(timings.run_s / max(manifest.member_steps, 1), 6)
         rows = read_metrics(self.metrics.path)
-        manifest.warnings = [
-            *request_warnings(self.plan),
-            *result_warnings(self.plan, manifest.members, rows),
-        ]
+        manifest.warnings = run_warnings(self.plan, manifest.members, rows)
         self.save()
 
     def save_checkpoint(

@@ -54,7 +54,7 @@ def read_image(
     pillow-heif.
 
     Args:
-      path: see `paths.find_file`.
+      path: see `paths.find_file`; or an array, which keeps its bit depth.
       size: pixels, of the length that `fit` names; None or 0 keeps the file's size.
       fit: "long" side, "short" side, or "area": the side of a square of that area.
       resample: Pillow's filter, one of `RESAMPLERS`.
@@ -77,6 +77,8 @@ def read_image(
         raise RequestError(
             f"resample must be one of {tuple(RESAMPLERS)}, got {resample!r}"
         )
+    if isinstance(path, ArrayInput):
+        return _read_array_input(path, size, fit, resample, argument, max_pixels)
     file = find_file(argument, path)
     subject = f"{argument}: {str(file)!r}"
     with decoding(file, argument, max_pixels):
@@ -117,22 +119,18 @@ def resize_image(
     return image.resize((width, height), RESAMPLERS[resample])
 
 
-def resize_array(
+def _read_array_input(
     source: ArrayInput,
-    size: int,
-    *,
+    size: int | None,
     fit: str,
     resample: str,
     argument: str,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int,
 ) -> np.ndarray:
     """Return an array image at the size that `read_image` gives a file's.
 
     uint8 is resized as a file of 8 bits. Other types are resized by channel in float32,
     and clipped to [0, 1]. An array of the right size is returned unchanged.
-
-    Raises:
-      RequestError: the array is no image, or too large.
     """
     image = np.asarray(as_picture(source.array, argument), np.float32)
     height, width, _ = image.shape

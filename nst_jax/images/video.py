@@ -1,5 +1,6 @@
 """Frames of a film: a folder, a video, an animation, or a still image with motion."""
 
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Iterator
@@ -148,58 +149,84 @@ def _is_video(path: str) -> bool:
     return pathlib.PurePath(path).suffix.lower() in VIDEOS
 
 
-class Video:
-    """A video file, decoded from its beginning, once if frames are read in order.
+class FilmFile:
+    """A video or an animation, decoded from its beginning, once if read in order.
 
-    The file's display matrix and sample aspect ratio are applied, as players do.
+    A video's display matrix and sample aspect ratio are applied, as players do. The
+    frames of an animated GIF, WebP, APNG or AVIF keep their alpha.
     """
 
     def __init__(self, path: str, argument: str, max_pixels: int = MAX_PIXELS):
         """Find the file, which messages call `argument`."""
         self._name = f"{argument}: {path!r}"
-        self._file = find_file(argument, path)
-        self._max_pixels = max_pixels
+        self._decoding = find_file(argument, path), argument, max_pixels
+        self._is_video = _is_video(path)
         self._count = 0
         self._last: Any = None
         self._aspect: Fraction | int = 1
         self._frames = self._decode()
 
     def picture(self, frame: int) -> Image.Image:
-        """Return the frame of an index from 0 in RGB.
+        """Return the frame of an index from 0.
 
         Raises:
-          RequestError: the video is broken or has no such frame.
+          RequestError: the file is broken or has no such frame.
         """
         if frame < self._count - 1:  # Decode again from the beginning.
             self._count, self._frames = 0, self._decode()
-        try:
+        errors = self._video_errors() if self._is_video else decoding(*self._decoding)
+        with errors:
             while self._count <= frame:
-                self._last = next(self._frames)
+                self._last = next(self._frames, None)
+                if self._last is None:
+                    raise RequestError(
+                        f"{self._name}: frame {frame} does not exist: there are "
+                        f"{self._count} frames, numbered from 0"
+                    )
                 self._count += 1
-        except StopIteration:
-            raise RequestError(_no_frame(self._name, self._count, frame)) from None
-        except (OSError, ValueError, LookupError, EOFError) as error:  # FFmpeg's.
-            reason = getattr(error, "strerror", None) or error
-            raise RequestError(
-                f"{self._name} is not a video that can be read ({reason})"
-            ) from None
-        height, width = self._last.height, self._last.width
-        display_width = max(1, round(width * self._aspect))
-        check_pixels(self._name, height, max(width, display_width), self._max_pixels)
-        image = self._last.to_image()
-        if display_width != width:
-            image = image.resize((display_width, height), Image.Resampling.LANCZOS)
-        return _apply_display_matrix(image, self._last)
+            return self._video_image() if self._is_video else decode_upright(self._last)
 
     def _decode(self) -> Iterator[Any]:
+        if not self._is_video:
+            image = open_animation(*self._decoding)
+            # The image for programs without animation is not a frame.
+            first = int(image.info.get("default_image", False))
+            for i in range(first, getattr(image, "n_frames", 1)):
+                image.seek(i)
+                yield image
+            return
         require_extra("video", self._name)
         import av  # A slow import that only videos need.
 
-        with av.open(str(self._file)) as container:
+        with av.open(str(self._decoding[0])) as container:
             if container.streams.video:
                 # None or 0 if the file does not say.
                 self._aspect = container.streams.video[0].sample_aspect_ratio or 1
                 yield from container.decode(video=0)
+
+    @contextlib.contextmanager
+    def _video_errors(self) -> Iterator[None]:
+        """Turn exceptions of FFmpeg into a `RequestError`."""
+        try:
+            yield
+        except RequestError:
+            raise
+        except (OSError, ValueError, LookupError, EOFError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise RequestError(
+                f"{self._name} is not a video that can be read ({reason})"
+            ) from None
+
+    def _video_image(self) -> Image.Image:
+        """Return the last decoded frame of a video in RGB, as displayed."""
+        height, width = self._last.height, self._last.width
+        display_width = max(1, round(width * self._aspect))
+        *_, max_pixels = self._decoding
+        check_pixels(self._name, height, max(width, display_width), max_pixels)
+        image = self._last.to_image()
+        if display_width != width:
+            image = image.resize((display_width, height), Image.Resampling.LANCZOS)
+        return _apply_display_matrix(image, self._last)
 
 
 def _apply_display_matrix(image: Image.Image, frame: Any) -> Image.Image:
@@ -221,45 +248,6 @@ def _apply_display_matrix(image: Image.Image, frame: Any) -> Image.Image:
     return image
 
 
-class Animation:
-    """An animated GIF, WebP, APNG or AVIF, with the interface of `Video`."""
-
-    def __init__(self, path: str, argument: str, max_pixels: int = MAX_PIXELS):
-        """Open the file, which messages call `argument`."""
-        self._name = f"{argument}: {path!r}"
-        self._decoding = find_file(argument, path), argument, max_pixels
-        self._image = open_animation(*self._decoding)
-
-    def picture(self, frame: int) -> Image.Image:
-        """Return the frame of an index from 0, with alpha if the file has it.
-
-        Raises:
-          RequestError: the file is broken or has no such frame.
-        """
-        with decoding(*self._decoding):
-            # The image for programs without animation is not a frame.
-            first = int(self._image.info.get("default_image", False))
-            count: int = getattr(self._image, "n_frames", 1) - first
-            if frame >= count:
-                raise RequestError(_no_frame(self._name, count, frame))
-            self._image.seek(first + frame)
-            return decode_upright(self._image)
-
-
-def _no_frame(name: str, count: int, frame: int) -> str:
-    return (
-        f"{name}: frame {frame} does not exist: there are {count} frames, numbered "
-        "from 0"
-    )
-
-
-def open_film(
-    path: str, argument: str, max_pixels: int = MAX_PIXELS
-) -> Video | Animation:
-    """Open a file for which `is_film` holds."""
-    return (Video if _is_video(path) else Animation)(path, argument, max_pixels)
-
-
 def read_frame(
     path: str,
     frame: int | None,
@@ -268,25 +256,24 @@ def read_frame(
     fit: str,
     resample: str,
     argument: str,
-    video: Video | Animation | None = None,
+    film: FilmFile | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
     """Return float32 [H, W, 3] in [0, 1]: a frame of a film, or an image.
 
     Args:
-      path: a film or an image.
+      path: a film or an image, or an image given as an array.
       frame: index from 0; None for an image.
       size, fit, resample, argument, max_pixels: see `read_image`.
-      video: the opened film; None to open it.
+      film: the opened film; None to open it.
 
     Raises:
       RequestError: as for `read_image`, or the film has no such frame.
     """
-    options: dict[str, Any] = {"fit": fit, "resample": resample}
-    options["max_pixels"] = max_pixels
+    options: Any = {"fit": fit, "resample": resample, "max_pixels": max_pixels}
     if frame is None:
         return read_image(path, size, argument=argument, fill=True, **options)
-    film = video or open_film(path, argument, max_pixels)
+    film = film or FilmFile(path, argument, max_pixels)
     image = to_rgb(film.picture(frame), f"{argument}: {path!r}", fill=True)
     if size:
         subject = f"{argument}: at size {size}, {path!r}"

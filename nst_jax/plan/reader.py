@@ -18,8 +18,6 @@ from nst_jax.models.numerics import ConvolutionForm, Numerics
 from nst_jax.models.vgg import Network
 from nst_jax.models.weights import load_weights
 
-_OpenFilm = video.Video | video.Animation
-
 
 @dataclasses.dataclass(frozen=True)
 class Input:
@@ -101,7 +99,7 @@ class Reader:
         self._hashes = {} if hashes is None else hashes
         #: Index in `inputs` of a content image -> its position in a video file, the
         #: synthetic motion and the frame number.
-        self._frames: dict[int, tuple[_OpenFilm | None, int, video.Film, int]] = {}
+        self._frames: dict[int, tuple[video.FilmFile | None, int, video.Film, int]] = {}
 
     def for_coarser_stages(self) -> "Reader":
         """Return a reader of the same files that records its own inputs."""
@@ -138,12 +136,9 @@ class Reader:
             film = None
             if position is not None:
                 film = self._film(path, experiment.max_pixels)
-            if isinstance(path, ArrayInput):
-                image = io.resize_array(path, experiment.size, **options)
-            else:
-                image = video.read_frame(
-                    path, position, experiment.size, video=film, **options
-                )
+            image = video.read_frame(
+                path, position, experiment.size, film=film, **options
+            )
             self._frames[len(self.inputs)] = film, position or 0, motion, number
             return self._record(role, path, motion.frame(image, number))
 
@@ -161,10 +156,7 @@ class Reader:
         options = _size_options(experiment, role)
 
         def read() -> np.ndarray:
-            if isinstance(path, ArrayInput):
-                image = io.resize_array(path, side, **options)
-            else:
-                image = io.read_image(path, side, fill=True, **options)
+            image = io.read_image(path, side, fill=True, **options)
             return self._record(role, path, image)
 
         key = role, path, side, experiment.fit, experiment.resample
@@ -285,10 +277,10 @@ class Reader:
         """Return the index in `inputs` of an image that was read here."""
         return self._indices[id(image)]
 
-    def _film(self, path: str, max_pixels: int) -> _OpenFilm:
+    def _film(self, path: str, max_pixels: int) -> video.FilmFile:
         """Return a film, opened at its first use with this limit on its pixels."""
         key = "film", path, max_pixels
-        return self.cached(key, lambda: video.open_film(path, "content", max_pixels))
+        return self.cached(key, lambda: video.FilmFile(path, "content", max_pixels))
 
     def cached(self, key: Hashable, read: Callable[[], Any]) -> Any:
         """Return what `read` returned for this key the first time."""

@@ -63,8 +63,8 @@ def test_a_turned_picture_keeps_its_transparent_key(tmp_path):
     path = tmp_path / "x.png"
     image = Image.fromarray(values)
     image.save(path, transparency=9000, exif=exif)
-    found = transparent(path, (3, 2))
-    assert found == (np.rot90(values, -1) == 9000).ravel().tolist()
+    actual = transparent(path, (3, 2))
+    assert actual == (np.rot90(values, -1) == 9000).ravel().tolist()
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_turned_picture_keeps_its_transparent_key(tmp_path):
     ],
     ids=["8 bits", "1 bit", "16 bits", "32 bits", "black"],
 )
-def test_32_bit_integers_are_as_bright_as_their_values_tell(
+def test_the_white_of_32_bit_integers_follows_their_values(
     tmp_path, values: list, expected: list
 ):
     path = save_image(tmp_path / "x.tiff", np.int32([values]), "I")
@@ -86,8 +86,8 @@ def test_32_bit_integers_are_as_bright_as_their_values_tell(
     assert levels == expected
 
 
-def test_16_bits_are_16_bits_however_dark(tmp_path):
-    """A format that says its depth is believed."""
+def test_dark_16_bit_pictures_are_not_brightened(tmp_path):
+    """The format states its depth."""
     values = np.uint16([[0, 100, 255]])
     for ending in ("png", "tiff"):
         path = save_image(tmp_path / f"x.{ending}", values, "I;16")
@@ -100,8 +100,12 @@ def test_heic_names_its_plugin(tmp_path, brand: bytes):
     path.write_bytes(struct.pack(">I", 24) + b"ftyp" + brand + bytes(12))
     with pytest.raises(RequestError, match="pillow-heif") as error:
         read_image(path, argument="content")
-    said = str(error.value)
-    assert said.startswith("content: ") and "photo.heic" in said and "\n" not in said
+    message = str(error.value)
+    assert (
+        message.startswith("content: ")
+        and "photo.heic" in message
+        and "\n" not in message
+    )
 
 
 def test_size_0_is_the_size_of_the_file(tmp_path):

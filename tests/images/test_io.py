@@ -1,4 +1,4 @@
-"""Image files: every file is read as displayed, or refused."""
+"""Image files are read as displayed, or refused."""
 
 import io
 import pathlib
@@ -29,11 +29,11 @@ STEP = 1 / 255  # One level of 8 bits.
 
 def levels(path: pathlib.Path, **options: object) -> np.ndarray:
     """Levels from 0 to 255 of a file as `read_image` returns it."""
-    found = read_image(path, **options)
-    assert found.dtype == np.float32
-    assert found.ndim == 3
-    whole = np.round(found * 255)
-    np.testing.assert_array_equal(found, whole.astype(np.float32) / 255)
+    actual = read_image(path, **options)
+    assert actual.dtype == np.float32
+    assert actual.ndim == 3
+    whole = np.round(actual * 255)
+    np.testing.assert_array_equal(actual, whole.astype(np.float32) / 255)
     return whole.astype(int)
 
 
@@ -45,9 +45,9 @@ def stored_as(path: pathlib.Path) -> Image.Image:
 
 
 def grey_levels(path: pathlib.Path) -> np.ndarray:
-    found = levels(path)
-    assert (found == found[..., :1]).all()
-    return found[..., 0]
+    actual = levels(path)
+    assert (actual == actual[..., :1]).all()
+    return actual[..., 0]
 
 
 # Kinds of pictures.
@@ -94,15 +94,15 @@ def test_a_transparent_palette_entry_shows_white(tmp_path: pathlib.Path, ending:
     image.save(tmp_path / f"x.{ending}", transparency=2)
     expected = colours.copy()
     expected[2] = 255
-    found = levels(tmp_path / f"x.{ending}")
-    np.testing.assert_array_equal(found, expected[indices])
+    actual = levels(tmp_path / f"x.{ending}")
+    np.testing.assert_array_equal(actual, expected[indices])
 
 
 def over_white(values: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return (values * (alpha / 255.0) + 255 * (1 - alpha / 255.0)).round()
 
 
-def test_a_palette_with_degrees_of_transparency(tmp_path: pathlib.Path):
+def test_a_palette_with_partial_transparency(tmp_path: pathlib.Path):
     image, indices, colours = palette_picture()
     alpha = np.uint8([0, 100, 200, 255])
     image.save(tmp_path / "x.png", transparency=alpha.tobytes())
@@ -111,20 +111,20 @@ def test_a_palette_with_degrees_of_transparency(tmp_path: pathlib.Path):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_what_is_transparent_shows_white(tmp_path: pathlib.Path, mode: str):
+def test_transparent_pixels_are_composited_on_white(tmp_path: pathlib.Path, mode: str):
     values = RGB if mode == "RGBA" else GREY[..., None]
     alpha = np.linspace(0, 255, GREY.size).astype(np.uint8).reshape(*GREY.shape, 1)
     path = save_image(tmp_path / "x.png", np.concatenate([values, alpha], -1), mode)
     assert stored_as(path).mode == mode
     expected = over_white(values, alpha)
-    found = levels(path)
-    np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), atol=1)
-    assert (found[0, 0] == 255).all()  # Fully transparent
-    np.testing.assert_array_equal(found[-1, -1], np.resize(values[-1, -1], 3))
+    actual = levels(path)
+    np.testing.assert_allclose(actual, np.broadcast_to(expected, actual.shape), atol=1)
+    assert (actual[0, 0] == 255).all()  # Fully transparent
+    np.testing.assert_array_equal(actual[-1, -1], np.resize(values[-1, -1], 3))
 
 
-def test_a_transparent_colour_shows_white(tmp_path: pathlib.Path):
-    """tRNS of an RGB picture: one colour means nothing is there."""
+def test_a_transparent_colour_is_white(tmp_path: pathlib.Path):
+    """tRNS of an RGB picture names one transparent colour."""
     picture = RGB.copy()
     picture[0, 0] = 7, 8, 9
     Image.fromarray(picture).save(tmp_path / "x.png", transparency=(7, 8, 9))
@@ -138,11 +138,11 @@ def test_cmyk(tmp_path: pathlib.Path):
     mixed = [[0, 0, 0, 255], [255, 255, 255, 0], [40, 90, 200, 0], [40, 90, 200, 99]]
     ink = np.uint8([pure, mixed])
     path = save_image(tmp_path / "x.tiff", ink, "CMYK")
-    found = levels(path)
+    actual = levels(path)
     colours = [[255, 255, 255], [0, 255, 255], [255, 0, 255], [255, 255, 0]]
-    np.testing.assert_array_equal(found[0], colours)
+    np.testing.assert_array_equal(actual[0], colours)
     cmy, black = ink[..., :3] / 255, ink[..., 3:] / 255
-    np.testing.assert_allclose(found, 255 * (1 - cmy) * (1 - black), atol=1)
+    np.testing.assert_allclose(actual, 255 * (1 - cmy) * (1 - black), atol=1)
 
 
 def test_a_cmyk_jpeg_is_not_inverted(tmp_path: pathlib.Path):
@@ -170,13 +170,13 @@ def test_16_bit_colour(tmp_path: pathlib.Path, colour: int, channels: int):
         deep[..., -1] = 65535
     path = png_file(tmp_path / "x.png", 5, 4, 16, colour, png_rows(deep))
     values = deep[..., :3] if channels > 2 else deep[..., :1]
-    found = levels(path)
+    actual = levels(path)
     np.testing.assert_allclose(
-        found, np.broadcast_to(values / 257, found.shape), atol=1
+        actual, np.broadcast_to(values / 257, actual.shape), atol=1
     )
 
 
-def test_32_bit_integers_are_taken_for_16_bit_values(tmp_path: pathlib.Path):
+def test_32_bit_integers_are_read_as_16_bit_values(tmp_path: pathlib.Path):
     deep = np.int32([[-5, 0, 257, 65535, 70000]])
     path = save_image(tmp_path / "x.tiff", deep, "I")
     assert grey_levels(path).tolist() == [[0, 0, 1, 255, 255]]
@@ -195,7 +195,7 @@ def test_32_bit_integers_are_taken_for_16_bit_values(tmp_path: pathlib.Path):
     ids=["to 1", "overshooting", "to 255", "to 65535", "NaN", "black"],
 )
 def test_float_greyscale(tmp_path: pathlib.Path, values: list, expected: list):
-    """White is 1, 255 or 65535, whichever the values tell of."""
+    """White is 1, 255 or 65535, the least that fits the values."""
     path = save_image(tmp_path / "x.tiff", np.float32([values]), "F")
     assert grey_levels(path).tolist() == [expected]
 
@@ -215,32 +215,32 @@ UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 @pytest.mark.parametrize("orientation", UPRIGHT)
 @pytest.mark.parametrize("mode", ["RGB", "I;16"])
 def test_exif_orientation(tmp_path: pathlib.Path, orientation: int, mode: str):
-    """By the standard's table of where the stored row 0 and column 0 are seen."""
+    """By the standard's table of where row 0 and column 0 are displayed."""
     stored = RGB if mode == "RGB" else GREY.astype(np.uint16) * 257
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = save_image(tmp_path / "x.png", stored, mode, exif=exif)
-    found = levels(path) if mode == "RGB" else grey_levels(path) * 257
-    np.testing.assert_array_equal(found, UPRIGHT[orientation](stored))
+    actual = levels(path) if mode == "RGB" else grey_levels(path) * 257
+    np.testing.assert_array_equal(actual, UPRIGHT[orientation](stored))
 
 
 def test_exif_orientation_of_a_photograph(tmp_path: pathlib.Path):
-    """JPEG, as a phone held upright writes it; `size` is of what is seen."""
+    """A JPEG as a phone held upright writes it; `size` is that of the upright image."""
     exif = Image.Exif()
     exif[0x0112] = 6
     lying = np.zeros((40, 80, 3), np.uint8)
     lying[:, :40] = 255, 0, 0  # The left of what is stored is the top of what is seen.
     path = save_image(tmp_path / "x.jpg", lying, "RGB", exif=exif, quality=95)
-    found = read_image(path, 40)
-    assert found.shape == (40, 20, 3)
-    np.testing.assert_allclose(found[:16], np.full((16, 20, 3), (1.0, 0, 0)), atol=0.02)
-    np.testing.assert_allclose(found[24:], 0, atol=0.02)
+    actual = read_image(path, 40)
+    assert actual.shape == (40, 20, 3)
+    np.testing.assert_allclose(
+        actual[:16], np.full((16, 20, 3), (1.0, 0, 0)), atol=0.02
+    )
+    np.testing.assert_allclose(actual[24:], 0, atol=0.02)
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
-def test_an_orientation_that_is_none_is_ignored(
-    tmp_path: pathlib.Path, orientation: int
-):
+def test_a_wrong_orientation_is_ignored(tmp_path: pathlib.Path, orientation: int):
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = save_image(tmp_path / "x.png", RGB, "RGB", exif=exif)
@@ -269,7 +269,7 @@ SEEN = PRIMARIES[:, [1, 0, 2, 3]]
 
 @pytest.mark.parametrize("ending", ["png", "tiff", "webp", "jpg"])
 def test_a_profile_is_converted_to_srgb(tmp_path: pathlib.Path, ending: str):
-    """The stored red is the green of the profile, and is seen as that."""
+    """The stored red is the green of the profile."""
     options = {"lossless": True} if ending == "webp" else {"quality": 95}
     stored = PRIMARIES.repeat(16, 0).repeat(16, 1)
     if ending == "jpg":
@@ -302,7 +302,7 @@ def test_the_profile_of_a_palette_is_converted(tmp_path: pathlib.Path):
     [b"no profile", SRGB[:200], b"\0" * 500, LAB],
     ids=["text", "cut short", "zeros", "of another colour space"],
 )
-def test_a_profile_that_is_broken_is_ignored(tmp_path: pathlib.Path, profile: bytes):
+def test_a_broken_profile_is_ignored(tmp_path: pathlib.Path, profile: bytes):
     path = save_image(tmp_path / "x.png", RGB, "RGB", icc_profile=profile)
     np.testing.assert_array_equal(levels(path), RGB)
 
@@ -340,13 +340,13 @@ def test_a_progressive_jpeg_is_the_same_picture(tmp_path: pathlib.Path):
     )
 
 
-def test_the_ending_of_the_name_is_not_asked(tmp_path: pathlib.Path):
+def test_the_suffix_of_the_name_is_ignored(tmp_path: pathlib.Path):
     path = save_image(tmp_path / "x.png", RGB, "RGB")
     path = path.rename(tmp_path / "x.jpg")
     np.testing.assert_array_equal(levels(path), RGB)
 
 
-def test_a_path_is_of_the_working_directory_or_else_of_the_project(
+def test_a_path_is_searched_in_the_working_directory_and_the_project(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -382,10 +382,10 @@ def test_a_path_is_of_the_working_directory_or_else_of_the_project(
 def test_size_is_the_longer_side(
     tmp_path: pathlib.Path, width: int, height: int, size: int | None, shape: tuple
 ):
-    """The other side follows, rounded to whole pixels and never to none."""
+    """The shorter side is rounded, to at least one pixel."""
     Image.new("RGB", (width, height), (10, 20, 30)).save(tmp_path / "x.png")
-    found = levels(tmp_path / "x.png", size=size)
-    np.testing.assert_array_equal(found, np.broadcast_to([10, 20, 30], (*shape, 3)))
+    actual = levels(tmp_path / "x.png", size=size)
+    np.testing.assert_array_equal(actual, np.broadcast_to([10, 20, 30], (*shape, 3)))
 
 
 def test_fitted_shape_hits_the_long_side_and_nearly_the_aspect():
@@ -401,7 +401,9 @@ def test_fitted_shape_hits_the_long_side_and_nearly_the_aspect():
 @pytest.mark.parametrize(
     ("fit", "shape"), [("long", (30, 60)), ("short", (60, 120)), ("area", (42, 85))]
 )
-def test_fit_says_what_the_size_is(tmp_path: pathlib.Path, fit: str, shape: tuple):
+def test_fit_names_the_length_that_size_means(
+    tmp_path: pathlib.Path, fit: str, shape: tuple
+):
     Image.new("RGB", (200, 100)).save(tmp_path / "x.png")
     assert read_image(tmp_path / "x.png", 60, fit=fit).shape == (*shape, 3)
 
@@ -429,7 +431,7 @@ def test_a_quarter_of_a_megapixel_is_size_500():
     assert height * width == pytest.approx(250_000, rel=2e-3)
 
 
-def test_a_picture_of_the_size_asked_for_is_not_resampled(tmp_path: pathlib.Path):
+def test_a_picture_of_the_requested_size_is_not_resampled(tmp_path: pathlib.Path):
     path = save_image(tmp_path / "x.png", RGB, "RGB")
     np.testing.assert_array_equal(levels(path, size=9), RGB)
 
@@ -442,12 +444,12 @@ def test_a_filter_is_pillows_own(tmp_path: pathlib.Path, name: str, size: int):
     wanted = picture.resize(
         (size, size * 60 // 90), getattr(Image.Resampling, name.upper())
     )
-    found = levels(tmp_path / "x.png", size=size, resample=name)
-    np.testing.assert_array_equal(found, np.asarray(wanted))
+    actual = levels(tmp_path / "x.png", size=size, resample=name)
+    np.testing.assert_array_equal(actual, np.asarray(wanted))
 
 
-def test_transparency_is_composed_before_it_is_resized(tmp_path: pathlib.Path):
-    """Or the colour of pixels that nobody sees would bleed into those they do."""
+def test_transparency_is_composited_before_resizing(tmp_path: pathlib.Path):
+    """Otherwise colours of hidden pixels would bleed into visible ones."""
     stored = np.zeros((40, 40, 4), np.uint8)
     stored[:, 20:] = 255, 255, 255, 255
     path = save_image(tmp_path / "x.png", stored, "RGBA")
@@ -458,21 +460,21 @@ def test_transparency_is_composed_before_it_is_resized(tmp_path: pathlib.Path):
 
 
 def test_a_hidden_pixel_has_the_colour_of_the_nearest_solid_one():
-    """By brute force over all pixels; what is faint is no source and stays."""
+    """By brute force over all pixels; faint pixels are no source and stay."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (12, 15, 3), np.uint8)
     alpha = rng.choice(np.uint8([0, 0, 0, 3, 60, 100, 200]), (12, 15))
-    found = fill_hidden(pixels, alpha)
+    actual = fill_hidden(pixels, alpha)
     places = np.argwhere(alpha >= 100)
     for y, x in np.ndindex(12, 15):
         if alpha[y, x] > 200 / 32:
-            np.testing.assert_array_equal(found[y, x], pixels[y, x])
+            np.testing.assert_array_equal(actual[y, x], pixels[y, x])
             continue
         distances = ((places - (y, x)) ** 2).sum(1)
         nearest = places[distances == distances.min()]
-        assert any((found[y, x] == pixels[tuple(p)]).all() for p in nearest)
+        assert any((actual[y, x] == pixels[tuple(p)]).all() for p in nearest)
     changed = np.where(alpha[..., None] <= 3, 255 - pixels, pixels)
-    np.testing.assert_array_equal(fill_hidden(changed, alpha), found)
+    np.testing.assert_array_equal(fill_hidden(changed, alpha), actual)
 
 
 @pytest.mark.parametrize(
@@ -481,7 +483,7 @@ def test_a_hidden_pixel_has_the_colour_of_the_nearest_solid_one():
 def test_hidden_colours_of_every_kind_of_transparency_are_filled(
     tmp_path: pathlib.Path, kind: str
 ):
-    """Before they are resized: nothing of them is mixed into what is seen."""
+    """Before resizing, so that they do not mix with visible pixels."""
     path = tmp_path / kind
     hidden = np.arange(40) < 20
     alpha = np.broadcast_to(np.uint8(np.where(hidden, 0, 255)), (40, 40))
@@ -505,8 +507,8 @@ def test_hidden_colours_of_every_kind_of_transparency_are_filled(
         image.putpalette([255, 255, 255, 9, 80, 200])
         image.save(path, transparency=0)
         wanted = [9, 80, 200]
-    found = levels(path, size=10, fill=True)
-    np.testing.assert_array_equal(found, np.broadcast_to(wanted, (10, 10, 3)))
+    actual = levels(path, size=10, fill=True)
+    np.testing.assert_array_equal(actual, np.broadcast_to(wanted, (10, 10, 3)))
     visible = np.where(np.arange(10) < 5, 0, 1)
     np.testing.assert_array_equal(
         read_alpha(path, (10, 10)), np.broadcast_to(visible, (10, 10))
@@ -520,7 +522,7 @@ def test_filling_a_picture_that_is_opaque_changes_nothing(tmp_path: pathlib.Path
     np.testing.assert_array_equal(levels(path, fill=True), RGB)
 
 
-def test_a_picture_of_which_nothing_is_visible_is_refused(tmp_path: pathlib.Path):
+def test_a_fully_transparent_picture_is_refused(tmp_path: pathlib.Path):
     path = save_image(tmp_path / "x.png", np.dstack([RGB, np.zeros_like(GREY)]), "RGBA")
     assert (levels(path) == 255).all()
     with pytest.raises(RequestError, match="x.png' is fully transparent"):
@@ -530,24 +532,24 @@ def test_a_picture_of_which_nothing_is_visible_is_refused(tmp_path: pathlib.Path
 # Written.
 
 
-def test_what_is_written_is_read_again(tmp_path: pathlib.Path):
+def test_a_written_picture_is_read_again(tmp_path: pathlib.Path):
     picture = smooth_picture(8, 20, 30)
     write_image(tmp_path / "x.png", picture)
-    found = read_image(tmp_path / "x.png")
-    np.testing.assert_array_equal(found, np.round(picture * 255).astype("f4") / 255)
-    write_image(tmp_path / "again.png", found)
-    np.testing.assert_array_equal(read_image(tmp_path / "again.png"), found)
+    actual = read_image(tmp_path / "x.png")
+    np.testing.assert_array_equal(actual, np.round(picture * 255).astype("f4") / 255)
+    write_image(tmp_path / "again.png", actual)
+    np.testing.assert_array_equal(read_image(tmp_path / "again.png"), actual)
     bytes_written = (tmp_path / "x.png").read_bytes()
     assert (tmp_path / "again.png").read_bytes() == bytes_written
 
 
-def test_what_leaves_the_gamut_is_clipped_and_nan_is_black(tmp_path: pathlib.Path):
+def test_values_outside_the_gamut_are_clipped_and_nan_is_black(tmp_path: pathlib.Path):
     values = np.float32([-0.3, 1.4, np.nan, np.inf, -np.inf, 0.5])
     write_image(tmp_path / "x.png", np.repeat(values[None, :, None], 3, -1))
     assert grey_levels(tmp_path / "x.png").tolist() == [[0, 255, 0, 255, 0, 128]]
 
 
-def test_an_array_of_jax_is_written(tmp_path: pathlib.Path):
+def test_a_jax_array_is_written(tmp_path: pathlib.Path):
     write_image(tmp_path / "x.png", jnp.asarray(RGB, jnp.float32) / 255)
     np.testing.assert_array_equal(levels(tmp_path / "x.png"), RGB)
 
@@ -561,10 +563,10 @@ def test_an_array_is_read_to_the_bit(tmp_path: pathlib.Path, dtype: str, order: 
     """Values outside [0, 1] too."""
     array = np.asarray(smooth_picture(9, 4, 5) * 3 - 1, dtype, order=order)
     np.save(tmp_path / "x.npy", array)
-    found = read_array(tmp_path / "x.npy")
-    assert found.dtype == np.float32
-    assert found.flags.c_contiguous
-    np.testing.assert_array_equal(found, array.astype(np.float32))
+    actual = read_array(tmp_path / "x.npy")
+    assert actual.dtype == np.float32
+    assert actual.flags.c_contiguous
+    np.testing.assert_array_equal(actual, array.astype(np.float32))
 
 
 PICTURE = smooth_picture(9, 4, 5)
@@ -593,13 +595,15 @@ NO_PICTURES = {
 
 
 @pytest.mark.parametrize(("array", "message"), NO_PICTURES.values(), ids=NO_PICTURES)
-def test_an_array_that_is_no_picture(tmp_path: pathlib.Path, array, message: str):
+def test_an_array_of_another_shape_or_type_is_refused(
+    tmp_path: pathlib.Path, array, message: str
+):
     np.save(tmp_path / "x.npy", array)
     assert_refused(lambda p: read_array(p, argument="start"), tmp_path, "npy", message)
 
 
 class Trap:
-    """Unpickled, it would raise."""
+    """Raises when it is unpickled."""
 
     def __reduce__(self) -> tuple:
         return pytest.fail, ("a pickle was loaded",)
@@ -640,7 +644,7 @@ NO_ARRAYS = {
 
 
 @pytest.mark.parametrize("content", NO_ARRAYS.values(), ids=NO_ARRAYS)
-def test_a_file_that_is_no_array(tmp_path: pathlib.Path, content: bytes):
+def test_a_file_without_an_array_is_refused(tmp_path: pathlib.Path, content: bytes):
     (tmp_path / "x.npy").write_bytes(content)
     message = "is not a NumPy array file"
     assert_refused(lambda p: read_array(p, argument="start"), tmp_path, "npy", message)
@@ -705,7 +709,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("ending", "content", "message"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_file(
+def test_a_broken_file_is_refused(
     tmp_path: pathlib.Path, ending: str, content: bytes, message: str
 ):
     (tmp_path / f"x.{ending}").write_bytes(content)
@@ -728,18 +732,18 @@ def test_a_missing_file_suggests_its_neighbour(tmp_path: pathlib.Path):
     ["nowhere/near/x.png", "x" * 400, "\0", "x\ny.png", "launch.py/x.png"],
     ids=["no folder", "too long", "NUL", "two lines", "below a file"],
 )
-def test_a_path_that_leads_nowhere(path: str):
+def test_a_path_without_a_file_is_refused(path: str):
     with pytest.raises(RequestError, match=r"^content: no file ") as caught:
         read_content(pathlib.Path(path))
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_folder(tmp_path: pathlib.Path):
+def test_a_folder_is_refused(tmp_path: pathlib.Path):
     (tmp_path / "x.png").mkdir()
     assert_refused(read_content, tmp_path, "png", "is a folder, wanted a file")
 
 
-def test_no_path():
+def test_an_empty_path_is_refused():
     with pytest.raises(RequestError, match=r"^content is empty, wanted the path"):
         read_image("", argument="content")
 
@@ -758,13 +762,13 @@ def _no_pixel_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     [(100_000, 100_000), (2**31 - 1, 2**31 - 1), (12_000, 9_000), (100_000_001, 1)],
     ids=lambda value: str(value),
 )
-def test_a_decompression_bomb(
+def test_a_decompression_bomb_is_refused(
     tmp_path: pathlib.Path,
     recwarn: pytest.WarningsRecorder,
     width: int,
     height: int,
 ):
-    """A header that promises more than is read is refused by the header alone."""
+    """The size in the header suffices to refuse it."""
     data = b"\0" * 10_000
     png_file(tmp_path / "x.png", width, height, 8, 2, data)
     assert_refused(read_content, tmp_path, "png", "more than max_pixels=100,000,000")
@@ -793,7 +797,7 @@ def test_a_picture_above_the_limits_of_pillow_is_read(
     assert Image.MAX_IMAGE_PIXELS == 10
 
 
-def test_a_size_that_would_take_too_many_pixels(tmp_path: pathlib.Path):
+def test_a_size_with_too_many_pixels_is_refused(tmp_path: pathlib.Path):
     save_image(tmp_path / "x.png", RGB, "RGB")
     read = lambda path: read_image(path, 90_000, argument="content")  # noqa: E731
     message = "at size 90000, .* has 90000×60000 pixels, more than"
@@ -812,6 +816,6 @@ def test_a_size_that_would_take_too_many_pixels(tmp_path: pathlib.Path):
     ],
     ids=["negative", "fit", "filter"],
 )
-def test_a_wrong_option(options: dict, message: str):
+def test_a_wrong_option_is_refused(options: dict, message: str):
     with pytest.raises(RequestError, match=message):
         read_image("samples/chelsea.png", **options)

@@ -49,23 +49,25 @@ def regions(masks, shapes, names):
 # Regions of arrays.
 
 
-def test_pixels_are_shared_by_the_regions_that_cover_them():
+def test_regions_share_the_pixels_of_an_edge():
     """80 columns onto 8: the edge at 33 leaves three tenths of column 3 to the left."""
     mask = painted(40, 80, BLUE, RED, 33)
-    (found,) = regions([mask], [(4, 8, 3)], ["mask"])
+    (actual,) = regions([mask], [(4, 8, 3)], ["mask"])
     wanted = np.array([1, 1, 1, 0.3, 0, 0, 0, 0])
     np.testing.assert_allclose(
-        found, np.stack([[wanted] * 4, [1 - wanted] * 4]), atol=1e-6
+        actual, np.stack([[wanted] * 4, [1 - wanted] * 4]), atol=1e-6
     )
 
 
-def test_regions_of_one_colour_belong_together():
-    """Whatever lies where; a colour that the content lacks is of no region."""
+def test_regions_are_matched_by_colour():
+    """Wherever they are; a colour that the content lacks is in no region."""
     content = painted(10, 20, RED, BLUE, 8)
     style = painted(20, 20, WHITE, RED, 5)
-    own, other = regions([content, style], [(10, 20, 3), (20, 20, 3)], ["a", "b"])
+    content_regions, other = regions(
+        [content, style], [(10, 20, 3), (20, 20, 3)], ["a", "b"]
+    )
     red = 1  # After blue, in the order of their values.
-    np.testing.assert_array_equal(own[red], content[..., 0])
+    np.testing.assert_array_equal(content_regions[red], content[..., 0])
     np.testing.assert_array_equal(other[red][:, 5:], 1)
     assert not other[:, :, :5].any() and not other[0].any()
 
@@ -82,7 +84,7 @@ def test_white_is_frozen_where_it_covers_half_a_pixel():
 
 
 @pytest.mark.parametrize(
-    ("masks", "says"),
+    ("masks", "message"),
     [
         ([np.zeros((10, 30, 3))], "mask is 30×10 px, and its picture 20×10"),
         (
@@ -95,16 +97,16 @@ def test_white_is_frozen_where_it_covers_half_a_pixel():
         ),
     ],
 )
-def test_a_mask_that_cannot_be_one_is_refused(masks, says):
+def test_a_wrong_mask_is_refused(masks, message):
     shapes = [(10, 20, 3)] * len(masks)
-    with pytest.raises(nst_jax.RequestError, match=says):
+    with pytest.raises(nst_jax.RequestError, match=message):
         regions(masks, shapes, ["mask", "style"][: len(masks)])
 
 
-def test_what_freezes_nothing_or_all_is_refused():
-    """At the size of the image: a fine line may be lost by the reduction."""
+def test_a_mask_that_freezes_nothing_or_all_is_refused():
+    """At the size of the image, where a thin line may vanish."""
     line = painted(64, 64, WHITE, BLACK, 1)
-    for mask, says in (
+    for mask, message in (
         (
             np.zeros((4, 4, 3)),
             "masks.freeze has no white that fills half a pixel of 4×4",
@@ -114,25 +116,25 @@ def test_what_freezes_nothing_or_all_is_refused():
         (1 - line, "is white all over at 4×4 px"),
     ):
         held = frozen_pixels(mask, (4, 4, 3), "masks.freeze")
-        with pytest.raises(nst_jax.RequestError, match=says):
+        with pytest.raises(nst_jax.RequestError, match=message):
             check_frozen(held, "masks.freeze")
     check_frozen(frozen_pixels(line, (64, 64, 3), "masks.freeze"), "masks.freeze")
 
 
-def test_a_line_that_is_lost_at_the_pictures_size_is_refused(files, tmp_path):
-    """But not where a smaller stage alone loses it."""
+def test_a_line_that_vanishes_at_the_picture_size_is_refused(files, tmp_path):
+    """But not if it vanishes in a coarser stage only."""
     freeze = save(tmp_path / "freeze.png", painted(48, 64, WHITE, BLACK, 2))
-    asked = experiment(files, masks=nst_jax.Masks(freeze=freeze))
-    asked.ladder = nst_jax.Ladder(sizes=(8,))
-    coarse, last = nst_jax.build(asked).groups[0].stages
+    config = experiment(files, masks=nst_jax.Masks(freeze=freeze))
+    config.ladder = nst_jax.Ladder(sizes=(8,))
+    coarse, last = nst_jax.build(config).groups[0].stages
     assert not coarse.scenes[0].frozen.any()
     assert last.scenes[0].frozen.sum() == 24  # A column.
-    asked.ladder, asked.size = nst_jax.Ladder(), 8
+    config.ladder, config.size = nst_jax.Ladder(), 8
     with pytest.raises(nst_jax.RequestError, match="fills half a pixel of 8×6"):
-        nst_jax.build(asked)
+        nst_jax.build(config)
 
 
-def test_a_mask_and_a_picture_that_are_not_there_to_see_are_refused(files):
+def test_fully_transparent_masks_and_pictures_are_refused(files):
     def vanish(name):
         with Image.open(files[name]) as image:
             image.putalpha(0)
@@ -186,17 +188,17 @@ def test_a_term_is_given_the_regions_of_the_files(files):
     assert inside[:, :12].all() and not inside[:, 12:].any()
     features = group.network(group.styles[0], ["relu1_1"])["relu1_1"]
     rows = np.asarray(features, np.float64)[:, 8:].reshape(-1, 64)
-    (found,) = white.statistics
-    np.testing.assert_allclose(found, rows.T @ rows / len(rows), rtol=1e-4, atol=1e-2)
+    (actual,) = white.statistics
+    np.testing.assert_allclose(actual, rows.T @ rows / len(rows), rtol=1e-4, atol=1e-2)
 
 
-def test_a_figure_is_kept_to_the_bit_and_the_rest_is_styled(files, tmp_path):
-    own = experiment(
+def test_frozen_pixels_keep_their_bits_and_the_rest_is_styled(files, tmp_path):
+    config = experiment(
         files,
         masks=nst_jax.Masks(freeze=files["content mask"]),
         ladder=nst_jax.Ladder((16,)),
     )
-    plan = nst_jax.build(own)
+    plan = nst_jax.build(config)
     assert execute(plan, tmp_path / "run") == "done"
     final = np.load(tmp_path / "run/members/000/final.npy")
     content = plan.groups[0].content
@@ -208,7 +210,7 @@ def test_a_figure_is_kept_to_the_bit_and_the_rest_is_styled(files, tmp_path):
     assert roles == ["content", "styles[0]", "masks.freeze", "weights"]
 
 
-def test_what_is_transparent_belongs_to_no_region(files, tmp_path):
+def test_transparent_pixels_are_in_no_region(files, tmp_path):
     """The style's statistics are those of its opaque part; the result is as opaque."""
     for name, cut in (("content", 10), ("style", 20)):
         with Image.open(files[name]) as image:
@@ -223,8 +225,8 @@ def test_what_is_transparent_belongs_to_no_region(files, tmp_path):
     np.testing.assert_allclose(region.area, 22 / 32, rtol=1e-6)
     features = np.asarray(group.network(group.styles[0], ["relu1_1"])["relu1_1"])
     rows = features[:, 20:].reshape(-1, 64).astype(np.float64)
-    (found,) = region.statistics
-    np.testing.assert_allclose(found, rows.T @ rows / len(rows), rtol=1e-4, atol=1e-2)
+    (actual,) = region.statistics
+    np.testing.assert_allclose(actual, rows.T @ rows / len(rows), rtol=1e-4, atol=1e-2)
     assert execute(plan, tmp_path / "run") == "done"
     with Image.open(tmp_path / "run/members/000/final.png") as image:
         assert image.mode == "RGBA"
@@ -243,20 +245,20 @@ class Mean(nst_jax.StyleTerm):
         return ((statistic - target) ** 2).sum()
 
 
-def test_a_statistic_of_all_positions_is_not_for_masks(files):
+def test_a_statistic_without_weights_is_refused_with_masks(files):
     paths = files["content mask"], (files["style mask"],)
-    asked = experiment(files)
-    asked.terms = (Mean(layers=("relu1_1",)),)
-    nst_jax.build(asked)
-    asked.masks = nst_jax.Masks(*paths)
+    config = experiment(files)
+    config.terms = (Mean(layers=("relu1_1",)),)
+    nst_jax.build(config)
+    config.masks = nst_jax.Masks(*paths)
     with pytest.raises(
         nst_jax.RequestError, match=r"^style: Mean.statistic takes no weights"
     ):
-        nst_jax.build(asked)
+        nst_jax.build(config)
 
 
 @pytest.mark.parametrize("name", ["coffee", "astronaut"])
-def test_the_samples_masks_are_what_the_tool_draws(name):
+def test_the_sample_masks_are_those_of_the_tool(name):
     drawn = runpy.run_path(str(ROOT / "tools" / "draw_masks.py"))[name]()
     with Image.open(ROOT / "samples" / f"{name}_mask.png") as mask:
         np.testing.assert_array_equal(np.asarray(mask), np.asarray(drawn))
@@ -273,7 +275,7 @@ def test_an_opaque_picture_has_no_alpha(files, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("masks", "says"),
+    ("masks", "message"),
     [
         (lambda: nst_jax.Masks("a.png"), "masks.content and masks.styles go together"),
         (
@@ -291,19 +293,19 @@ def test_an_opaque_picture_has_no_alpha(files, tmp_path):
         ),
     ],
 )
-def test_wrong_masks_are_refused(files, masks, says):
-    own = experiment(files)
-    with pytest.raises(nst_jax.RequestError, match=says):
-        nst_jax.build(dataclasses.replace(own, masks=masks()))
+def test_wrong_mask_options_are_refused(files, masks, message):
+    config = experiment(files)
+    with pytest.raises(nst_jax.RequestError, match=message):
+        nst_jax.build(dataclasses.replace(config, masks=masks()))
 
 
-def test_members_with_masks_share_what_does_not_depend_on_them(files):
+def test_members_with_masks_share_equal_targets(files):
     """One style target for two contents and one mask; jax arrays, not copies."""
     masks = nst_jax.Masks(files["content mask"], (files["style mask"],))
-    own = experiment(
+    config = experiment(
         files, masks=masks, axes=(nst_jax.Vary("terms[0].weight", (1.0, 2.0)),)
     )
-    (group,) = nst_jax.build(own).groups
+    (group,) = nst_jax.build(config).groups
     one, other = group.problems()
     assert all(
         a is b
@@ -331,9 +333,7 @@ def compressed(mask, tmp_path, quality):
 
 @pytest.mark.parametrize("kind", ["JPEG", "one level off", "soft", "soft JPEG", "thin"])
 @pytest.mark.parametrize("role", ["content", "style"])
-def test_a_mask_that_is_not_quite_flat_has_the_regions_of_the_clean_one(
-    tmp_path, kind, role
-):
+def test_a_compressed_mask_has_the_regions_of_the_clean_one(tmp_path, kind, role):
     """Pixel by pixel, since each goes to the nearest of the two colours."""
     clean = painted(48, 64, RED, BLACK, 25)
     other = soft(clean, 2) if kind.startswith("soft") else clean.copy()
@@ -347,14 +347,14 @@ def test_a_mask_that_is_not_quite_flat_has_the_regions_of_the_clean_one(
     pair = [other, clean] if role == "content" else [clean, other]
     shape = clean.shape
     wanted = regions([clean, clean], [shape] * 2, ["content", "style"])
-    found = regions(pair, [shape] * 2, ["content", "style"])
-    np.testing.assert_array_equal(found, wanted)
+    actual = regions(pair, [shape] * 2, ["content", "style"])
+    np.testing.assert_array_equal(actual, wanted)
     again = regions(pair, [shape] * 2, ["content", "style"])
-    np.testing.assert_array_equal(found, again)
+    np.testing.assert_array_equal(actual, again)
 
 
-def test_a_region_without_a_style_has_none_and_is_named():
-    """Green is no nearer to red than to be red, and a soft edge is none of both."""
+def test_a_region_without_a_style_is_named():
+    """Green is not mistaken for red, and a soft edge is in no region."""
     content = painted(48, 64, RED, BLACK, 32)
     content[:, 48:] = 0, 1, 0
     content = soft(content, 1)
@@ -362,15 +362,15 @@ def test_a_region_without_a_style_has_none_and_is_named():
         [content, painted(48, 64, RED, BLACK, 20)], ["content", "style"]
     )
     assert labels.unstyled == {"#00ff00": 0.25}
-    own, other = labels.shares([(48, 64)] * 2)
+    content_regions, other = labels.shares([(48, 64)] * 2)
     green = labels.colours.tolist().index([0, 255, 0])
-    assert own[green].mean() == 0.25 and not other[green].any()
-    np.testing.assert_array_equal(own.sum(0), 1)
+    assert content_regions[green].mean() == 0.25 and not other[green].any()
+    np.testing.assert_array_equal(content_regions.sum(0), 1)
     np.testing.assert_array_equal(other.sum(0), 1)
 
 
-def test_a_soft_edge_between_two_regions_is_none_of_a_third_of_the_style():
-    """Grey of a style is half of black and white, and so is their edge."""
+def test_a_soft_edge_is_not_taken_for_a_third_region_of_the_style():
+    """The style has a grey region, which is the colour of a black and white edge."""
     style = painted(48, 64, WHITE, BLACK, 20)
     style[:, 50:] = 0.5
     content = painted(48, 64, WHITE, BLACK, 31)
@@ -383,14 +383,14 @@ def test_a_soft_edge_between_two_regions_is_none_of_a_third_of_the_style():
     assert labels.colours.tolist() == [[0] * 3, [128] * 3, [255] * 3]
 
 
-def test_colours_are_told_apart_by_the_tolerance():
+def test_colours_are_distinguished_by_the_tolerance():
     """Sixteen levels are one region, seventeen are two."""
     for apart, count in ((TOLERANCE, 1), (TOLERANCE + 1, 2)):
         mask = painted(20, 40, (100,) * 3, (100, 100 + apart, 100), 25)
         assert len(label_regions([mask], ["mask"]).colours) == count
 
 
-def test_a_gradient_is_no_mask():
+def test_a_gradient_is_refused_as_a_mask():
     ramp = np.repeat(np.linspace(0, 1, 512, dtype=np.float32)[None, :, None], 3, 2)
     with pytest.raises(nst_jax.RequestError, match="mask has 256 colours"):
         label_regions([np.repeat(ramp, 8, 0)], ["mask"])
@@ -400,30 +400,32 @@ def test_a_freeze_mask_may_be_soft_or_compressed(tmp_path):
     clean = painted(48, 64, WHITE, BLACK, 25)
     wanted = frozen_pixels(clean, clean.shape, "masks.freeze")
     for mask in (soft(clean, 2), compressed(clean, tmp_path, 60)):
-        found = frozen_pixels(mask, clean.shape, "masks.freeze")
-        np.testing.assert_array_equal(found, wanted)
+        actual = frozen_pixels(mask, clean.shape, "masks.freeze")
+        np.testing.assert_array_equal(actual, wanted)
 
 
 @pytest.mark.parametrize("kind", ["third region", "no masks", "masks"])
-def test_masks_without_effect_are_named_before_the_run(files, tmp_path, kind, caplog):
+def test_masks_without_effect_are_reported_before_the_run(
+    files, tmp_path, kind, caplog
+):
     masks = nst_jax.Masks(
         files["content mask"], (files["style mask"],), propagation="all"
     )
-    says = []
+    parts = []
     if kind == "third region":
         mask = painted(24, 32, WHITE, BLACK, 12)
         mask[:, 24:] = np.divide(BLUE, 255)
         masks.content = save(tmp_path / "third.png", mask)
-        says = ["the region #0000ff of", "25 % of the canvas, has no style", "16 of"]
+        parts = ["the region #0000ff of", "25 % of the canvas, has no style", "16 of"]
     elif kind == "no masks":
         masks = nst_jax.Masks(propagation="all")
-        says = ["masks.propagation has no effect without masks.content"]
+        parts = ["masks.propagation has no effect without masks.content"]
     plan = nst_jax.build(experiment(files, masks=masks))
     with caplog.at_level("WARNING", "absl"):
         log_request_warnings(plan)
-    told = [text for text in caplog.messages if text.startswith("masks.")]
-    assert len(told) == bool(says)
-    assert all(part in told[0] for part in says)
+    logged = [text for text in caplog.messages if text.startswith("masks.")]
+    assert len(logged) == bool(parts)
+    assert all(part in logged[0] for part in parts)
 
 
 # Transparency: what is hidden has no influence.
@@ -463,7 +465,7 @@ ALL_TERMS = (
 )
 
 
-def test_every_exported_term_is_tried():
+def test_every_exported_term_is_covered():
     """The next tests cover all terms, so none may be missing."""
     exported = {
         kind
@@ -495,19 +497,19 @@ def everything(plan):
 
 @pytest.mark.parametrize("propagation", PROPAGATIONS)
 def test_colour_under_transparent_pixels_changes_nothing(tmp_path, propagation):
-    """Whatever the term, the colours of the result and the way of the regions."""
+    """For every term, colour option and propagation of regions."""
     plans = []
     for hidden in (10, 11):
         folder = tmp_path / str(hidden)
         folder.mkdir()
-        asked = nst_jax.Experiment(
+        config = nst_jax.Experiment(
             content=cutout(folder / "content.png", 1, hidden),
             styles=(cutout(folder / "style.png", 2, hidden + 10, side=40),),
             terms=ALL_TERMS,
             size=24,
             masks=nst_jax.Masks(propagation=propagation),
         )
-        plans.append([dataclasses.replace(asked, colour=c) for c in COLOURS])
+        plans.append([dataclasses.replace(config, colour=c) for c in COLOURS])
     for one, other in zip(*plans, strict=True):
         jax.tree.map(
             np.testing.assert_array_equal,
@@ -516,8 +518,8 @@ def test_colour_under_transparent_pixels_changes_nothing(tmp_path, propagation):
         )
 
 
-def test_a_cutout_of_one_colour_is_to_every_term_a_picture_of_it(tmp_path):
-    """No outline is seen: where features are alike, no weights change a statistic."""
+def test_a_cutout_of_one_colour_equals_an_opaque_picture_for_every_term(tmp_path):
+    """Weights do not change a statistic of constant features."""
     flat = np.full((32, 32, 3), (200, 40, 90), np.uint8)
     y, x = np.mgrid[:32, :32] - 16
     disc = np.where(np.hypot(y, x) < 12, 255, 0).astype(np.uint8)
@@ -525,24 +527,24 @@ def test_a_cutout_of_one_colour_is_to_every_term_a_picture_of_it(tmp_path):
     cut = with_alpha(tmp_path / "cut.png", hidden, disc)
     whole = with_alpha(tmp_path / "whole.png", flat, np.maximum(disc, 128))
     content = cutout(tmp_path / "content.png", 1, 5)
-    asked = nst_jax.Experiment(
+    config = nst_jax.Experiment(
         content=content, styles=(cut,), terms=ALL_TERMS, size=32, padding="replicate"
     )
-    _, _, ours = everything(nst_jax.build(asked))
-    asked.styles = (whole,)
-    (_, styles, *_), _, wanted = everything(nst_jax.build(asked))
+    _, _, ours = everything(nst_jax.build(config))
+    config.styles = (whole,)
+    (_, styles, *_), _, wanted = everything(nst_jax.build(config))
     np.testing.assert_array_equal(styles[0], flat / np.float32(255))
     for name, loss in ours.items():
         np.testing.assert_allclose(loss, wanted[name], rtol=1e-4, err_msg=name)
 
 
-def test_the_result_of_a_cutout_is_one_and_knows_no_hidden_colour(tmp_path):
+def test_the_result_of_a_cutout_is_a_cutout_without_hidden_colours(tmp_path):
     finals = []
     for hidden in (10, 11):
         content = cutout(tmp_path / "content.png", 1, hidden)
         style = cutout(tmp_path / "style.png", 2, hidden + 10)
-        asked = experiment({"content": content, "style": style}, colour="match_pca")
-        assert execute(nst_jax.build(asked), tmp_path / str(hidden)) == "done"
+        config = experiment({"content": content, "style": style}, colour="match_pca")
+        assert execute(nst_jax.build(config), tmp_path / str(hidden)) == "done"
         finals.append(np.load(tmp_path / str(hidden) / "members/000/final.npy"))
     np.testing.assert_array_equal(*finals)
     with Image.open(content) as image:
@@ -553,7 +555,7 @@ def test_the_result_of_a_cutout_is_one_and_knows_no_hidden_colour(tmp_path):
 
 
 @pytest.mark.parametrize("colour", [*MAPS, "luminance"])
-def test_colours_are_matched_to_what_is_visible(tmp_path, colour):
+def test_colours_are_matched_to_visible_pixels(tmp_path, colour):
     """Weighted by alpha, in float64: half a pixel counts for half of one."""
     content = cutout(tmp_path / "content.png", 1, 5)
     style = cutout(tmp_path / "style.png", 2, 6)
@@ -568,18 +570,18 @@ def test_colours_are_matched_to_what_is_visible(tmp_path, colour):
         pixels = np.asarray(picture, np.float64).reshape(-1, 3)
         mean = np.average(pixels, axis=0, weights=weights)
         moments.append((mean, np.cov(pixels.T, aweights=weights, ddof=0)))
-    for wanted, found in zip(*moments, strict=True):
-        np.testing.assert_allclose(found, wanted, atol=1e-6)
+    for wanted, actual in zip(*moments, strict=True):
+        np.testing.assert_allclose(actual, wanted, atol=1e-6)
 
 
-def test_a_mask_and_transparency_together_count_what_is_both(files):
+def test_a_mask_and_transparency_multiply(files):
     with Image.open(files["style"]) as image:
         image.putalpha(Image.linear_gradient("L").rotate(90).resize(image.size))
         alpha = np.asarray(image)[..., 3] / np.float32(255)
         image.save(files["style"])
     paths = files["content mask"], (files["style mask"],)
-    asked = experiment(files, masks=nst_jax.Masks(*paths))
-    regions_ = nst_jax.build(asked).groups[0].scenes[0].regions
+    config = experiment(files, masks=nst_jax.Masks(*paths))
+    regions_ = nst_jax.build(config).groups[0].scenes[0].regions
     black, white = np.repeat(painted(32, 32, BLACK, WHITE, 8)[None, ..., 0], 2, 0)
     wanted = np.stack([(1 - black) * alpha, white * alpha])
     np.testing.assert_allclose(regions_.styles[0], wanted, atol=1e-6)
@@ -587,5 +589,5 @@ def test_a_mask_and_transparency_together_count_what_is_both(files):
     with Image.open(files["style"]) as image:
         image.putalpha(Image.fromarray(np.uint8(255 * white)))
         image.save(files["style"])
-    both = nst_jax.build(asked).groups[0].scenes[0].regions
+    both = nst_jax.build(config).groups[0].scenes[0].regions
     assert not both.styles[0][0].any() and both.styles[0][1].any()

@@ -19,7 +19,7 @@ from nst_jax.core.keys import seed_key
 from nst_jax.images import io
 from nst_jax.images.image import to_bytes
 from nst_jax.images.initialise import add_ulps
-from nst_jax.images.video import Film, Video, locate_frame, read_frame
+from nst_jax.images.video import Film, FilmFile, locate_frame, read_frame
 from nst_jax.metrics.flicker import mean_change
 from nst_jax.report.video import write_mp4
 from nst_jax.studies.flicker import study_flicker
@@ -79,7 +79,7 @@ def test_brightness_swings_within_eight_frames():
     assert film.frame(grey * 2, 2).max() == 1
 
 
-def test_a_still_is_the_picture_itself():
+def test_a_still_film_is_the_picture():
     assert Film().frame(PICTURE, 5) is PICTURE
     Film().check(), Film("shift", 1.0).check()
 
@@ -128,7 +128,7 @@ def footage(tmp_path_factory) -> tuple[pathlib.Path, list[np.ndarray]]:
 
 
 def test_frame_k_of_a_folder_is_its_kth_picture(footage, monkeypatch):
-    """In the order of names, whatever order the file system has them in."""
+    """In the order of names, not of the file system."""
     folder, pictures = footage
     names = sorted(folder.iterdir(), reverse=True)
     monkeypatch.setattr(pathlib.Path, "iterdir", lambda _: iter(names))
@@ -153,7 +153,7 @@ def test_frame_k_of_a_video_is_its_kth_picture(footage):
 
 
 def test_a_file_is_hashed_once(footage, monkeypatch):
-    """Whatever the number of frames, sizes and stages that are read from it."""
+    """For all frames, sizes and stages."""
     folder, _ = footage
     real, hashed = io.file_sha256, []
 
@@ -206,7 +206,7 @@ SHOWN = {
 
 
 @pytest.mark.parametrize("matrix", SHOWN, ids=str)
-def test_a_video_is_turned_as_a_player_shows_it(tmp_path, matrix):
+def test_the_display_matrix_of_a_video_is_applied(tmp_path, matrix):
     """The matrix is that of the track in the file's header: 16.16 fixed point."""
     stored = corners((0, 1, 2, 3))
     path = clip_of(tmp_path / "clip.mp4", stored)
@@ -224,7 +224,9 @@ def test_a_video_is_turned_as_a_player_shows_it(tmp_path, matrix):
 
 
 @pytest.mark.parametrize(("aspect", "width"), [("1", 128), ("3/2", 192), ("3/4", 96)])
-def test_a_video_is_stretched_as_a_player_shows_it(tmp_path, aspect: str, width: int):
+def test_the_sample_aspect_ratio_of_a_video_is_applied(
+    tmp_path, aspect: str, width: int
+):
     stored = corners((0, 1, 2, 3))
     path = clip_of(tmp_path / "clip.mkv", stored, aspect)
     found = read_frame(*locate_frame(str(path), 0), 0, **AS_IT_IS)
@@ -272,7 +274,7 @@ def test_frames_of_an_animation_have_their_own_transparency(tmp_path):
         np.testing.assert_allclose(scene.alpha, frame[..., 3] / 255, atol=1e-6)
 
 
-def test_a_picture_for_programs_without_animation_is_no_frame(tmp_path):
+def test_the_default_image_of_an_animation_is_not_a_frame(tmp_path):
     stills = [corners(order) for order in ((0, 1, 2, 3), (1, 0, 2, 3), (2, 0, 1, 3))]
     path = tmp_path / "anim.png"
     first, *rest = map(Image.fromarray, stills)
@@ -285,7 +287,7 @@ def test_a_picture_for_programs_without_animation_is_no_frame(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["tiff", "mpo"])
-def test_pages_are_no_frames(tmp_path, ending: str):
+def test_pages_are_not_frames(tmp_path, ending: str):
     path = tmp_path / f"pages.{ending}"
     first, second = (Image.fromarray(corners(o)) for o in ((0, 1, 2, 3), (3, 2, 1, 0)))
     first.save(path, save_all=True, append_images=[second])
@@ -307,28 +309,28 @@ def test_frames_of_a_folder_are_in_natural_order(tmp_path):
 
 
 def test_a_video_is_decoded_once(footage, monkeypatch):
-    """Frames in their order; a frame again is there, one before begins anew."""
+    """If its frames are read in order; an earlier frame restarts the decoder."""
     folder, pictures = footage
-    decoded, count = Video._decode, []
+    decoded, count = FilmFile._decode, []
 
     def counted(self):
         for frame in decoded(self):
             count.append(frame)
             yield frame
 
-    monkeypatch.setattr(Video, "_decode", counted)
+    monkeypatch.setattr(FilmFile, "_decode", counted)
     axes = (nst_jax.Vary("size", (48, 64)), nst_jax.Frames(4))
     nst_jax.build(experiment(str(folder / "clip.mp4"), axes=axes[1:]))
     assert len(count) == 4
     nst_jax.build(experiment(str(folder / "clip.mp4"), axes=axes[::-1]))
     assert len(count) == 8
-    video = Video(str(folder / "clip.mp4"), "content")
+    video = FilmFile(str(folder / "clip.mp4"), "content")
     for k in (1, 1, 3, 0, 2):
         level = np.asarray(video.picture(k), np.float64)[20, 250]
         assert np.abs(level - pictures[k][20, 250]).max() <= 3
 
 
-def test_what_holds_no_such_frame_is_refused(footage, tmp_path):
+def test_a_missing_frame_is_refused(footage, tmp_path):
     folder, _ = footage
     clip = (folder / "clip.mp4").read_bytes()
     broken, cut = tmp_path / "broken.mp4", tmp_path / "cut.mp4"
@@ -364,7 +366,7 @@ def start(frame: int = 0, seed: int = 3, before=None, **fields: object) -> np.nd
     return nst_jax.starting_canvas(canvas, seed, PICTURE, (), before, frame)
 
 
-def test_all_frames_start_from_the_seeds_noise_or_from_their_own():
+def test_frames_start_from_one_noise_or_from_new_noise():
     for t in (1, 5):
         np.testing.assert_array_equal(start(t), start())
     new = [start(t, per_frame="noise") for t in range(4)]
@@ -398,7 +400,7 @@ def test_ulps_are_counted_exactly(ulps: int):
     )
 
 
-def test_a_frame_starts_from_the_one_before_or_from_noise():
+def test_a_frame_starts_from_the_previous_frame_or_from_noise():
     before = smooth_picture(7, *PICTURE.shape[:2]) * 2 - 0.3  # Beyond the gamut too.
     np.testing.assert_array_equal(start(1, kind="previous", before=before), before)
     np.testing.assert_array_equal(start(0, kind="previous"), start())
@@ -508,15 +510,15 @@ def test_a_shift_moves_the_scene_as_a_whole(tmp_path):
         np.testing.assert_array_equal(styles[0], styles[2])
 
 
-def test_what_belongs_to_a_picture_stays_where_nothing_is_shifted():
+def test_masks_stay_unless_the_film_shifts():
     for film in (Film(), Film("sensor", 0.1), Film("brightness", 0.1)):
         assert film.moved(PICTURE, 5) is PICTURE
         assert film.rescaled(0.25) == film
     assert Film("shift", 8.0).rescaled(0.25) == Film("shift", 2.0)
 
 
-def test_a_chain_is_in_the_order_of_its_frames():
-    """Each from the next lower frame there is; out of order there is no such one."""
+def test_a_chain_needs_frames_in_ascending_order():
+    """Each frame starts from the next lower one of the run."""
     start = nst_jax.Canvas("previous")
     plan = nst_jax.build(
         experiment(canvas=start, axes=(nst_jax.Vary("frame", (1, 3, 4)),))
@@ -536,7 +538,7 @@ def test_a_chain_is_in_the_order_of_its_frames():
     assert [group.previous for group in plan.groups] == [(None,), (0,), (1,)]
 
 
-def test_films_and_seeds_have_chains_of_their_own():
+def test_each_film_and_seed_has_a_separate_chain():
     plan = nst_jax.build(
         experiment(
             canvas=nst_jax.Canvas("previous"),
@@ -556,7 +558,7 @@ def test_films_and_seeds_have_chains_of_their_own():
         assert now.experiment.film == before.experiment.film
 
 
-def test_a_result_is_there_before_what_starts_from_it(tmp_path):
+def test_a_result_is_computed_before_frames_that_start_from_it(tmp_path):
     """Frames of two shapes, so that one program has frames of different films."""
     for name, shapes in (("a", ((32, 24), (24, 32))), ("b", ((24, 32), (24, 32)))):
         (tmp_path / name).mkdir()
@@ -579,7 +581,7 @@ def test_a_result_is_there_before_what_starts_from_it(tmp_path):
     assert len(there) == 4 and len(plan.groups) == 3
 
 
-def test_what_a_member_starts_from_must_be_computed_with_it():
+def test_a_member_must_be_computed_with_the_one_it_starts_from():
     axes = nst_jax.Vary("canvas.kind", KINDS), nst_jax.Frames(3)
     request = experiment(axes=axes)
     groups = nst_jax.build(request, only=[4, 3]).groups
@@ -645,7 +647,7 @@ def test_the_frames_of_a_clip_are_in_the_run(chained):
     assert page.count("data:video/mp4;base64,") >= 2
 
 
-# What is said.
+# Studies of flicker.
 
 POLICIES = {"new": ("noise", "noise"), "same": ("noise", "nothing")}
 POLICIES |= {"rounding": ("noise", "rounding"), "content": ("content", "nothing")}
@@ -696,7 +698,7 @@ def swing(policy: str, seed: int, frame: int, content: np.ndarray) -> np.ndarray
     return np.full_like(content, 0.5 + size / 255 * (-1) ** frame / 2)
 
 
-def test_flicker_is_told_by_policy():
+def test_flicker_is_measured_for_each_policy():
     found = study_flicker(evidence(swing))
     (table,) = found.tables
     assert table.columns == (
@@ -735,7 +737,7 @@ def test_the_share_of_a_rounding_has_an_interval():
     assert f"{share:.2g} % ({interval}) of the flicker" in said
 
 
-def test_other_starts_are_not_compared():
+def test_only_equal_amplitudes_are_compared():
     """Each rounding is compared to the new noise of the same amplitude."""
     given = evidence(swing)
     again = evidence(lambda *own: (swing(*own) - 0.5) / 2 + 0.5)
@@ -761,7 +763,7 @@ def test_other_starts_are_not_compared():
     assert said[1].count("10 % of the") == said[3].count("10 % of the") == 1
 
 
-def test_one_bit_is_not_the_same():
+def test_one_different_bit_is_not_bit_identical():
     def paint(policy, seed, frame, content):
         return add_ulps(content, frame == 3) if policy == "same" else content
 
@@ -769,8 +771,8 @@ def test_one_bit_is_not_the_same():
     assert "frames are not bit-identical; flicker of" in said
 
 
-def test_a_content_that_changes_unseen_is_not_called_the_same():
-    """Eight bits hide what moves it; that it is another input says it."""
+def test_a_content_that_changes_invisibly_is_not_called_the_same():
+    """Eight bits hide the change; the index of its input shows it."""
     found = evidence(lambda *_: PICTURE)
     for member in found.run["members"]:
         member["content"] = member["varies"]["frame"]
@@ -782,7 +784,7 @@ def test_a_content_that_changes_unseen_is_not_called_the_same():
     assert any("Same content" in sentence for sentence in study_flicker(found).summary)
 
 
-def test_what_the_camera_moved_is_taken_back():
+def test_motion_of_the_camera_is_compensated():
     """A result that moves with its content does not flicker; one that stays does."""
 
     def paint(policy, seed, frame, content):
@@ -837,7 +839,7 @@ def test_a_film_with_a_frame_missing_is_left_out():
     assert study_flicker(given) == StudyResult()
 
 
-def test_a_film_that_has_left_its_picture_is_measured_as_it_is():
+def test_a_film_without_overlap_is_measured_without_compensation():
     found = study_flicker(evidence(swing, (("shift", 20.0),)))
     assert found.tables[0].rows[0][2] == pytest.approx(10, rel=5e-3)
     assert "motion compensation" not in found.summary[0]

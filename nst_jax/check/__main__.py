@@ -17,7 +17,7 @@ from typing import Any
 from absl import app, flags
 
 from nst_jax.check.check import check
-from nst_jax.check.result import FAILED
+from nst_jax.check.sample_inputs import FAILED
 from nst_jax.core.errors import RequestError, did_you_mean
 from nst_jax.core.paths import find_file
 from nst_jax.losses.trace_errors import describe_exception

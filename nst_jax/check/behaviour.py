@@ -9,9 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from jax.flatten_util import ravel_pytree
 
-from nst_jax.check.result import FAILED, OK, REMARK, CheckResult
 from nst_jax.check.sample_inputs import (
+    FAILED,
+    OK,
+    REMARK,
     SIZE,
+    CheckResult,
     SampleInputs,
     compute_target,
     is_finite,
@@ -58,21 +61,23 @@ def check_gradient(inputs: SampleInputs) -> CheckResult:
 
     _, tree = _loss_and_gradient(inputs.term, View(*unravel(point)), target)
     gradient, _ = ravel_pytree(tree)
-    slopes, differences = [], []
-    for direction in directions:
-        slopes.append(float(gradient @ direction))
-        by_step = [
-            float(loss(point + step * direction) - loss(point - step * direction))
-            / (2 * step)
-            for step in STEPS
+    slopes = directions @ np.asarray(gradient)
+    by_step = np.array(
+        [
+            [(loss(point + h * d) - loss(point - h * d)) / (2 * h) for h in STEPS]
+            for d in directions
         ]
-        differences.append(min(by_step, key=lambda x: abs(x - slopes[-1])))
+    )
+    errors = np.nan_to_num(np.abs(by_step - slopes[:, None]), nan=np.inf)
+    nearest = np.argmin(errors, 1, keepdims=True)
+    differences = np.take_along_axis(by_step, nearest, 1)[:, 0]
     if not is_finite((slopes, differences)):
-        return CheckResult(FAILED, f"it is not finite, along directions {slopes}")
+        return CheckResult(
+            FAILED, f"it is not finite, along directions {slopes.tolist()}"
+        )
     if not any(slopes):
         return CheckResult(FAILED, "it is 0 in every direction: no canvas would change")
-    error = _rms(np.subtract(slopes, differences))
-    error /= _rms(differences) or _rms(slopes)
+    error = _rms(slopes - differences) / (_rms(differences) or _rms(slopes))
     return CheckResult(
         OK if error <= TOLERANCE else FAILED,
         f"off by {error:.1e} from central differences in {DIRECTIONS} directions, "

@@ -1,8 +1,8 @@
-"""Synthetic images on which a term is checked, and their features."""
+"""Synthetic images on which a term is checked, and the result of a check."""
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,21 @@ from nst_jax.losses.base import Target, total
 from nst_jax.models.layers import smallest_side
 from nst_jax.models.numerics import Numerics
 from nst_jax.models.vgg import Network
+
+OK, REMARK, FAILED = "ok", "remark", "FAILED"
+
+
+class CheckResult(NamedTuple):
+    """Result of one check.
+
+    Attributes:
+      verdict: `OK`, `FAILED`, or `REMARK` for something that may be intended.
+      text: the measured values, and the remedy of a failure.
+    """
+
+    verdict: str
+    text: str
+
 
 #: Height and width of the images, which reach every layer.
 SIZE = (32, 40)

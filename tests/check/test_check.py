@@ -1,4 +1,4 @@
-"""The check of a term: what is sound passes, and each fault is told by its own line."""
+"""The checks of a term: a sound term passes, and each fault fails one check."""
 
 import itertools
 import re
@@ -54,7 +54,7 @@ def failed(lines):
     return [name for name, (verdict, _) in lines.items() if verdict == "FAILED"]
 
 
-# What is sound.
+# Sound terms.
 
 
 def test_a_sound_term_passes():
@@ -74,27 +74,27 @@ def test_a_style_term_passes_with_its_network_and_regions(network):
     assert "one region is off by" in lines["regions"][1]
 
 
-def test_a_term_of_the_content_is_tried_at_the_content(network):
+def test_a_content_term_is_checked_at_the_content(network):
     content = nst_jax.Content(layers=("relu1_1",))
     line = run_check(behaviour.check_minimum, content, network)
     assert line.verdict == "ok"
     assert line.text.startswith("0.0e+00 at the content itself")
 
 
-def test_a_term_without_a_target_has_a_remark():
+def test_a_term_without_a_target_gets_a_remark():
     line = run_check(behaviour.check_minimum, nst_jax.TotalVariation())
     assert line.verdict == "remark" and line.text.startswith("it has no target")
     assert line.text.endswith("0 at flat grey")
 
 
-def test_the_weight_that_a_term_has_does_not_count():
-    """And an axis starts at no weight more often than not."""
+def test_the_weight_of_a_term_is_ignored():
+    """An axis often starts at weight 0."""
     assert SampleInputs.from_term(Contrast(weight=0.0), None) == SampleInputs(
         Contrast(), None
     )
 
 
-def test_float32_within_a_term_is_no_wrong_gradient():
+def test_rounding_to_float32_within_a_term_passes():
     @nst_jax.term
     class Rounded(Contrast):
         def measure(self, image):
@@ -116,7 +116,7 @@ half.defvjp(lambda x: (x, None), lambda _, cotangent: (0.99 * cotangent,))
 
 @nst_jax.term
 class WrongGradient(Contrast):
-    """One percent less than it is."""
+    """The gradient is one per cent too small."""
 
     def __call__(self, view, target):
         return half(super().__call__(view, target))
@@ -138,7 +138,7 @@ def _shared_over_a_batch(axis_size, in_batched, x):
 
 @nst_jax.term
 class OfTheBatch(Contrast):
-    """Divided by the number of pictures in its batch."""
+    """The loss is divided by the number of images in its batch."""
 
     def __call__(self, view, target):
         ones = jax.lax.stop_gradient(jnp.ones_like(view.image[0, 0, 0]))
@@ -163,7 +163,7 @@ class PictureDecides(Contrast):
 
 @nst_jax.term
 class Root(Contrast):
-    """Its standard deviation has no gradient at 0."""
+    """A standard deviation, which has no gradient at 0."""
 
     def measure(self, image):
         return jnp.sqrt(super().measure(image))
@@ -177,7 +177,7 @@ class Offset(Contrast):
 
 @nst_jax.term
 class Unsquared(Contrast):
-    """Below 0 where a picture has less contrast than the target."""
+    """Negative if an image has less contrast than the target."""
 
     def __call__(self, view, target):
         return self.measure(view.image) - target
@@ -197,7 +197,7 @@ class WeightTwice(Contrast):
 
 @nst_jax.term
 class Counted(Contrast):
-    """Steps, which no gradient sees."""
+    """A step function, whose gradient is 0."""
 
     def measure(self, image):
         return (image > 0.5).mean(dtype=image.dtype)
@@ -231,7 +231,7 @@ class Broken(Contrast):
         return image.reshape(7, 7).mean()
 
 
-def test_a_switch_that_is_not_static_is_refused_where_it_is_made():
+def test_a_switch_that_is_not_static_is_refused_at_construction():
     with pytest.raises(
         nst_jax.RequestError,
         match="mode must be a number.* declare a switch with nst_jax.static",
@@ -264,7 +264,7 @@ def test_a_switch_that_is_not_static_is_refused_where_it_is_made():
         (lambda: check, "pytree", "function is not an nst_jax.Term"),
     ],
 )
-def test_a_fault_is_told_by_its_line_alone(term, line, sentence):
+def test_a_fault_fails_one_check_only(term, line, sentence):
     lines = verdicts(term())
     assert failed(lines) == [line]
     assert re.search(sentence, lines[line][1])
@@ -272,7 +272,7 @@ def test_a_fault_is_told_by_its_line_alone(term, line, sentence):
 
 @nst_jax.term
 class Blind(nst_jax.Term):
-    """A term that does not name the layer it looks at."""
+    """A term that does not name its layer."""
 
     name: str = static(default="blind")
 
@@ -280,7 +280,7 @@ class Blind(nst_jax.Term):
         return view.features["relu1_1"].mean()
 
 
-def test_a_layer_that_is_not_named_has_a_remedy():
+def test_an_undeclared_layer_is_named_with_a_remedy():
     text = verdicts(Blind())["fields"][1]
     assert "'relu1_1': the term uses a layer that is not in its field layers" in text
     with pytest.raises(nst_jax.RequestError, match="add 'relu1_1' there"):
@@ -296,7 +296,7 @@ def small_experiment(term):
 @pytest.mark.parametrize(
     ("term", "field"), [(LeafDecides, "sharpness"), (PictureDecides, None)]
 )
-def test_a_plan_gives_the_hint_that_a_check_gives(term, field):
+def test_a_plan_gives_the_same_hint_as_the_check(term, field):
     hint = verdicts(term())["fields"][1]
     with pytest.raises(nst_jax.RequestError) as caught:
         nst_jax.build(small_experiment(term()))
@@ -305,7 +305,7 @@ def test_a_plan_gives_the_hint_that_a_check_gives(term, field):
     assert ("declare it static" in hint) == (field is not None)
 
 
-def test_a_loss_that_goes_with_the_size_has_a_remark():
+def test_a_loss_that_depends_on_the_size_gets_a_remark():
     @nst_jax.term
     class Summed(Contrast):
         def measure(self, image):
@@ -338,14 +338,14 @@ class Normalised(Means):
 
 @nst_jax.term
 class Unweighted(Means):
-    """A sum that is no mean: of one region another number than of none."""
+    """A sum in place of a mean: one region differs from none."""
 
     def statistic(self, features, weights=None):
         weights = jnp.full(features.shape[:2], 1 / 7) if weights is None else weights
         return (features * weights[..., None]).sum((0, 1))
 
 
-def test_a_statistic_without_weights_has_a_remark(network):
+def test_a_statistic_without_weights_gets_a_remark(network):
     line = run_check(behaviour.check_regions, Means(), network)
     assert line.verdict == "remark" and "takes no weights" in line.text
 
@@ -354,12 +354,12 @@ def test_a_statistic_without_weights_has_a_remark(network):
     ("term", "sentence"),
     [(Normalised, "its weights are all 0"), (Unweighted, "one region is off by")],
 )
-def test_regions_that_are_wrong(term, sentence, network):
+def test_wrong_regions_fail(term, sentence, network):
     line = run_check(behaviour.check_regions, term(), network)
     assert line.verdict == "FAILED" and sentence in line.text
 
 
-def test_the_pictures_are_the_same_at_any_size():
+def test_sample_images_are_the_same_at_any_size():
     small, large = sample_image(3), sample_image(3, (96, 120))
     blocks = large.reshape(32, 3, 40, 3, 3)[:, 1, :, 1]
     np.testing.assert_allclose(small, blocks, atol=1e-12)
@@ -410,7 +410,7 @@ def file(tmp_path, monkeypatch):
     return tmp_path / "mine.py"
 
 
-def test_the_command_says_it_line_by_line(file, capsys):
+def test_the_command_prints_a_line_for_each_check(file, capsys):
     assert command.main(["check", f"{file}:Grey"]) == 0
     assert command.main(["check", f"{file}:Grey", f"{file}:Worse"]) == 1
     out = capsys.readouterr().out

@@ -154,7 +154,7 @@ def state(workdir: pathlib.Path) -> str:
         return "before it began"
     run = json.loads((workdir / "run.json").read_text())
     done = sum(entry["status"] == "done" for entry in run["members"])
-    kept = (workdir / "checkpoint.safetensors").exists()
+    kept = any(workdir.glob("members/*/state.safetensors"))
     ended = " (and the run)" if run["status"] == "done" else ""
     return f"{done} of 4 done{ended}, {'a' if kept else 'no'} checkpoint"
 

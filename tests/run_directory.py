@@ -49,6 +49,7 @@ def write_run(
             "content": 0,
             "styles": [1],
             "layers": ["relu4_2"],
+            "steps": [max(steps[-1], 5 * (frames - 1)) if steps else 0],
         }
         own = folder / "members" / f"{member:03d}"
         if member not in waiting:
@@ -76,6 +77,7 @@ def write_run(
                     "step_length": 1.0,
                     "evaluations": step + 1,
                     "failed_line_searches": 0,
+                    "rollbacks": 0,
                     "seconds": 0.1 * step,
                 }
                 for step, loss in zip(steps, losses, strict=True)
@@ -119,8 +121,8 @@ def write_run(
         "members": members,
         "groups": [
             {"group": 0, "count": len(members), "size": list(shape(0))}
-            | {"strategy": "vmap", "batch_size": 8, "compile_s": 5.2, "run_s": 30.1}
-            | {"member_steps": 80}
+            | {"strategy": "vmap", "convolution": "direct", "batch_size": 8}
+            | {"compile_s": 5.2, "run_s": 30.1, "member_steps": 80}
         ],
         "timings": {"compile_s": 5.2, "run_s": 30.1, "step_s": 0.1, "total_s": 36.0},
         "member_steps": 80,

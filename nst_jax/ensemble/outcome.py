@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +34,20 @@ class Trace(NamedTuple):
     gradients: tuple[float, float]
     longest_step: float
     steps: int
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Mapping[str, Any]]) -> "Trace":
+        """Return the trace of a member's rows of metrics in one stage, in order."""
+        first, last = (
+            [math.nan if row[k] is None else row[k] for k in ("loss", "grad_norm")]
+            for row in (rows[0], rows[-1])
+        )
+        return cls(
+            losses=(first[0], last[0]),
+            gradients=(first[1], last[1]),
+            longest_step=max(0.0, *(row["step_length"] or 0.0 for row in rows)),
+            steps=rows[-1]["step"] - rows[0]["step"],
+        )
 
     @property
     def has_no_gradient(self) -> bool:

@@ -193,26 +193,20 @@ def _outcome(
     i: int,
 ) -> Outcome:
     """Return the outcome of the i-th member of a batch."""
-    first, last = batch[0].report, batch[-1]
+    last, rows = batch[-1], [result.row(i) for result in batch]
     assert last.overflowed is not None
-    trace = Trace(
-        (first.loss[i].item(), last.report.loss[i].item()),
-        (first.grad_norm[i].item(), last.report.grad_norm[i].item()),
-        max(result.report.step_length[i].item() for result in batch),
-        last.step,
-    )
     return Outcome(
         solver=problem.solver,
         objective=problem.objective,
         tolerance=float(problem.tolerance),
-        stages=(trace,),
+        stages=(Trace.from_rows(rows),),
         diverged=bool(last.diverged[i]),
         faulty_terms=last.faulty_terms,
         overflowed=last.overflowed[i].item(),
         clipped=clipped_share(end),
         clipped_before=clipped_share(start),
-        rollbacks=last.rollbacks[i].item(),
-        failed_searches=last.report.failed[i].item(),
+        rollbacks=rows[-1]["rollbacks"],
+        failed_searches=rows[-1]["failed_line_searches"],
     )
 
 

@@ -1,7 +1,7 @@
 """The numbers and canvases of a batch after some step, copied to the host."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +48,20 @@ class StepResult(NamedTuple):
         if self.canvas is not None:
             finite &= np.isfinite(self.canvas).all((1, 2, 3))
         return ~finite | self.is_stalled
+
+    def row(self, i: int) -> dict[str, Any]:
+        """Return the numbers of the i-th member, as in metrics.jsonl."""
+        report = jax.tree.map(lambda leaf: leaf[i].item(), self.report)
+        return {
+            "step": self.step,
+            "loss": report.loss,
+            "terms": report.parts,
+            "grad_norm": report.grad_norm,
+            "step_length": report.step_length,
+            "evaluations": report.evaluations,
+            "failed_line_searches": report.failed,
+            "rollbacks": self.rollbacks[i].item(),
+        }
 
     def __repr__(self) -> str:
         return short_repr(self)

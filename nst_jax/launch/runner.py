@@ -88,13 +88,7 @@ def execute(
                 status = run.compute_all(progress)
         finally:
             try:
-                writer.end(
-                    status,
-                    run.member_steps,
-                    compile_s=run.compile_s,
-                    run_s=run.run_s,
-                    total_s=time.perf_counter() - run.began,
-                )
+                writer.end(status, time.perf_counter() - run.began)
             except BaseException:
                 remove_page(writer.workdir)
                 raise
@@ -114,8 +108,7 @@ class _Run:
         self.progress = Progress(0, shown=False)
         self.began = time.perf_counter()
         self.reports, self.checkpoints = Cadence(), Cadence()
-        self.run_s = self.subprocess_compile_s = 0.0
-        self.member_steps = 0
+        self.run_s, self.member_steps = 0.0, 0
         self.costs_before_batch = 0.0, 0  # `run_s` and `member_steps`.
         unfinished = [
             group
@@ -125,16 +118,10 @@ class _Run:
         ]
         self.compiler = Compiler(sum(len(group.stages) for group in unfinished))
         self.members_with_rows: set[int] = set()
-        self.checkpoint = writer.load_checkpoint()
-
-    @property
-    def compile_s(self) -> float:
-        """Seconds of compiling, in subprocesses too."""
-        return self.compiler.compile_s + self.subprocess_compile_s
 
     def compute_all(self, shown: bool) -> Status:
         """Optimise every unfinished member, and return the run's status."""
-        self.members_with_rows = self.writer.trim_metrics(self.checkpoint)
+        self.members_with_rows = self.writer.trim_metrics()
         totals = [member.experiment.total_steps for member in self.plan.members]
         done = (n for i, n in enumerate(totals) if self.writer.is_finished([i]))
         with self.compiler, Progress(sum(totals), shown=shown) as self.progress:
@@ -144,7 +131,8 @@ class _Run:
                     continue
                 if self.stop():
                     return "interrupted"
-                compile_s, run_s, steps = self.compile_s, self.run_s, self.member_steps
+                run_s, steps = self.run_s, self.member_steps
+                compile_s = self.compiler.compile_s
                 try:
                     with group.default_device():
                         ended = self._compute_group(number, group)
@@ -152,7 +140,7 @@ class _Run:
                     self.writer.add_costs(
                         number,
                         self.member_steps - steps,
-                        compile_s=self.compile_s - compile_s,
+                        compile_s=self.compiler.compile_s - compile_s,
                         run_s=self.run_s - run_s,
                     )
                 if not ended:
@@ -189,10 +177,6 @@ class _Run:
             )
         if manifest is None:
             return False
-        self.writer.set_batch_size(number, manifest.groups[0].batch_size)
-        self.subprocess_compile_s += manifest.timings.compile_s
-        self.run_s += manifest.timings.run_s
-        self.member_steps += manifest.member_steps
         losses = [entry.loss for entry in manifest.members if entry.loss]
         self.progress.update(
             manifest.member_steps, np.asarray(losses), manifest.timings.run_s
@@ -247,18 +231,15 @@ class _Run:
                 return False
             resume = None
         assert result is not None
-        self.writer.finish(members, result)
         seconds = time.perf_counter() - began
-        self.writer.states.save_final(members, stages[-1].number, result, seconds)
+        self.writer.finish(members, stages[-1].number, result, seconds)
         return True
 
     def _resume_point(
         self, stages: list[Stage], members: tuple[int, ...]
     ) -> tuple[int, tuple[int, State] | None, float]:
         """Return the stage to begin with, its (step, state), and seconds spent."""
-        checkpoint = self.checkpoint
-        if checkpoint is None or checkpoint.members != members:
-            checkpoint = self.writer.states.load_final(members)
+        checkpoint = self.writer.states.load(members)
         rows = sum(self.writer.metrics.counts[member] for member in members)
         resume = checkpoint and checkpoint.restore(stages, rows)
         if not checkpoint or not resume:
@@ -334,7 +315,7 @@ class _Run:
     ) -> None:
         seconds = time.perf_counter() - began
         with self.checkpoints.timed():
-            self.writer.save_checkpoint(members, stage.number, result, seconds)
+            self.writer.states.save(members, stage.number, result, seconds)
         if self.checkpoints.cost > SLOW_CHECKPOINT:
             logging.warning(
                 "a checkpoint took %.0f s to write to %s: checkpoints will be rarer",

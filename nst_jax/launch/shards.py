@@ -4,20 +4,24 @@ python launch.py --config=… --shard=3/16 --workdir=parts/3        (a job array
 python launch.py --config=… --merge=parts/1,parts/2,… --workdir=whole
 """
 
+import functools
 import pathlib
+import shutil
 import time
 from collections.abc import Sequence
 
 from absl import logging
 
 from nst_jax.config.experiment import Experiment, Member
+from nst_jax.core.atomic import write_atomically
 from nst_jax.core.errors import RequestError
 from nst_jax.plan.build import Plan
 from nst_jax.report import remove_page, write_safely
-from nst_jax.workdir.import_members import import_members
+from nst_jax.workdir.checkpoint import STATE
 from nst_jax.workdir.lock import check_contents
 from nst_jax.workdir.manifest import difference, fixed_part, roundtrip
-from nst_jax.workdir.schema import Manifest, read_manifest
+from nst_jax.workdir.metrics_log import MetricsLog, read_metrics
+from nst_jax.workdir.schema import Manifest, Row, is_intact, read_manifest
 from nst_jax.workdir.writer import RunWriter
 
 
@@ -86,28 +90,17 @@ def merge(
     with writer.locked():
         writer.begin()
         remove_page(writer.workdir)  # It may have fewer members.
-        member_steps, compile_s, run_s, total_s = 0, 0.0, 0.0, 0.0
+        total_s = 0.0
         for part, run in zip(parts, runs, strict=True):
             members = [numbers[entry.grid_key] for entry in run.members]
             imported = import_members(writer, members, pathlib.Path(part), run)
             logging.info("%s: %d members", part, len(imported))
             if imported:
-                costs = _add_costs(writer, run, members, {*imported})
-                member_steps += costs[0]
-                compile_s += costs[1]
-                run_s += costs[2]
-                total_s += costs[3]
+                total_s += add_costs(writer, run, members, {*imported})
                 manifest.earlier_calls.append(run.call)
         missing = [i for i in numbers.values() if not writer.is_finished([i])]
-        if not missing:
-            writer.checkpoint_path.unlink(missing_ok=True)
-        writer.end(
-            "interrupted" if missing else manifest.final_status,
-            member_steps,
-            compile_s=compile_s,
-            run_s=run_s,
-            total_s=total_s + time.perf_counter() - began,
-        )
+        status = "interrupted" if missing else manifest.final_status
+        writer.end(status, total_s + time.perf_counter() - began)
         write_safely(writer.workdir)
     return missing
 
@@ -126,17 +119,69 @@ def has_other_steps(part: pathlib.Path, experiment: Experiment) -> bool:
     return bool(differs and not differs_otherwise)
 
 
-def _add_costs(
+def import_members(
+    writer: RunWriter,
+    members: Sequence[int],
+    source: pathlib.Path,
+    manifest: Manifest,
+) -> list[int]:
+    """Copy the finished members of another run directory into this one.
+
+    Members that are finished here stay as they are. Only the current picture is copied
+    of members that are not finished in the other run directory.
+
+    Args:
+      writer: the run directory to copy into.
+      members: numbers here of the members of the other run, in its order.
+      source: the other run directory.
+      manifest: the content of its run.json.
+
+    Returns:
+      Numbers here of the finished members that were copied.
+    """
+    imported: dict[int, int] = {}
+    metrics = MetricsLog(source / "metrics.jsonl")
+    for number, entry in zip(members, manifest.members, strict=True):
+        if writer.is_finished([number]):
+            continue
+        member_source = source / "members" / f"{entry.member:03d}"
+        folder = writer.member_folder(number)
+        intact = is_intact(entry, member_source, metrics.counts[entry.member])
+        writer.workdir.stat()  # A deleted run directory is not created again.
+        if intact:
+            shutil.rmtree(folder, ignore_errors=True)
+        for path in filter(pathlib.Path.is_file, member_source.rglob("[!.]*")):
+            # A solver state is of a batch, whose members differ here.
+            if path.name == "latest.png" or (intact and path.name != STATE):
+                copy = functools.partial(shutil.copyfile, path)
+                write_atomically(folder / path.relative_to(member_source), copy)
+        if intact:
+            result = writer.manifest.members[number].with_result_of(entry)
+            writer.manifest.members[number] = result
+            writer.write_json(folder / "member.json", result)
+            imported[entry.member] = number
+    writer.drop_metrics([*imported.values()])
+    rows: list[Row] = [
+        {**row, "member": imported[row["member"]]}
+        for row in read_metrics(metrics.path)
+        if row["member"] in imported
+    ]
+    writer.metrics.append(rows)
+    writer.metrics.sync()
+    writer.save()
+    return [*imported.values()]
+
+
+def add_costs(
     writer: RunWriter, run: Manifest, members: Sequence[int], imported: set[int]
-) -> tuple[int, float, float, float]:
+) -> float:
     """Add to each group the costs of imported members, a share of the part's costs.
 
     Returns:
-      Steps of the members, and seconds of compiling, of optimising and in total.
+      Their share of the part's total seconds.
     """
     entries = list(zip(run.members, members, strict=True))
     finished = {number for entry, number in entries if entry.is_finished}
-    member_steps, compile_s, run_s = 0, 0.0, 0.0
     for group in run.groups:
         in_group = {number for entry, number in entries if entry.group == group.group}
         if not in_group & imported:
@@ -145,17 +190,13 @@ def _add_costs(
         number = writer.manifest.members[min(in_group)].group
         if writer.manifest.groups[number].batch_size is None:
             writer.set_batch_size(number, group.batch_size)
-        costs = (
+        writer.add_costs(
+            number,
             round(fraction * group.member_steps),
             fraction * group.compile_s,
             fraction * group.run_s,
         )
-        writer.add_costs(number, *costs)
-        member_steps += costs[0]
-        compile_s += costs[1]
-        run_s += costs[2]
-    fraction = len(imported) / max(len(finished), 1)
-    return member_steps, compile_s, run_s, fraction * run.timings.total_s
+    return len(imported) / max(len(finished), 1) * run.timings.total_s
 
 
 def _read_part(part: pathlib.Path, whole: Manifest) -> Manifest:

@@ -14,7 +14,7 @@ import filelock
 from absl import logging
 
 from nst_jax.core.errors import RequestError
-from nst_jax.workdir.import_members import import_members
+from nst_jax.launch.shards import add_costs, import_members
 from nst_jax.workdir.manifest import difference, roundtrip
 from nst_jax.workdir.schema import Manifest, read_manifest
 from nst_jax.workdir.writer import RunWriter
@@ -53,6 +53,7 @@ def compute_in_subprocess(
         manifest = _import_results(writer, members, workdir)
         if not writer.is_finished(members):
             raise ChildProcessError(f"results in {workdir} are incomplete")
+        add_costs(writer, manifest, members, {*members})
         shutil.rmtree(workdir)
         return manifest
     with contextlib.suppress(OSError, ValueError):  # Its run may not have begun.

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 import pathlib
 from typing import Any, NamedTuple
 
@@ -69,7 +68,7 @@ class Member:
 
         Files of later steps, left by a run with more steps, are ignored.
         """
-        last = sum(self.entry.get("steps", ())) or math.inf
+        last = sum(self.entry["steps"])
         files = sorted((self.folder / "frames").glob(f"*{suffix}"))
         return [f for f in files if f.stem.isdecimal() and int(f.stem[:12]) <= last]
 

@@ -1,19 +1,15 @@
 """Resuming a run with more or fewer steps than an earlier call asked for."""
 
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from absl import logging
 
 from nst_jax.core.errors import RequestError
-from nst_jax.ensemble.step_result import StepResult
 from nst_jax.images.io import map_array
-from nst_jax.optim.solvers import Report
 from nst_jax.plan.build import Plan
-from nst_jax.workdir.checkpoint import STATE, Checkpoint, SolverStates
-from nst_jax.workdir.manifest import previous_steps
+from nst_jax.workdir.checkpoint import SolverStates
 from nst_jax.workdir.metrics_log import MetricsLog
 from nst_jax.workdir.schema import Manifest, Row
 
@@ -31,7 +27,7 @@ class StepChange:
         plan: Plan,
         previous: Manifest,
         manifest: Manifest,
-        checkpoint: Checkpoint | None,
+        states: SolverStates,
     ):
         """
         Args:
@@ -39,39 +35,33 @@ class StepChange:
           plan: the plan of this call.
           previous: the run.json of the earlier call.
           manifest: the run.json of this call.
-          checkpoint: header of the checkpoint, if there is one.
+          states: solver states of the run.
 
         Raises:
           RequestError: the run cannot change to these numbers of steps.
         """
-        self._workdir = workdir
+        self._workdir, self._states = workdir, states
         self._dependent = plan.dependent_members
         self._shapes = {n: g.content.shape for g in plan.groups for n in g.numbers}
         #: Member -> steps of its stages in the earlier call and in this one.
         self._steps: dict[int, tuple[list[int], list[int]]] = {
-            new.member: (previous_steps(old, new), new.steps)
+            new.member: (old.steps, new.steps)
             for old, new in zip(previous.members, manifest.members, strict=True)
-            if previous_steps(old, new) != new.steps
+            if old.steps != new.steps
         }
         #: Member that has made too many steps -> steps of this call.
         self._shortened: dict[int, int] = {}
         most_made = 0
+        positions = states.positions(lambda _: False) if self._steps else {}
         for member, (old_steps, new_steps) in self._steps.items():
             self._check_stages(old_steps, new_steps)
-            made = 0
+            _, made = positions.get(member, (0, 0))
             if previous.members[member].is_finished:
                 made = sum(old_steps)
-            elif checkpoint and member in checkpoint.members:
-                made = checkpoint.step
             if made > sum(new_steps):
                 self._shortened[member] = sum(new_steps)
                 most_made = max(most_made, made)
         self._check_frames(most_made)
-        restarted = self._steps.keys() & {*self._dependent, *self._shortened}
-        #: Whether this call cannot use the checkpoint.
-        self.outdates_checkpoint = bool(
-            checkpoint and restarted.intersection(checkpoint.members)
-        )
 
     def _check_stages(self, old: list[int], new: list[int]) -> None:
         if old[:-1] != new[:-1] or len(old) != len(new):
@@ -121,8 +111,7 @@ class StepChange:
     def apply(
         self,
         metrics: MetricsLog,
-        states: SolverStates,
-        finish: Callable[[Sequence[int], StepResult], None],
+        write_result: Callable[[int, np.ndarray, bool, Row], object],
     ) -> None:
         """Prepare the members for resuming.
 
@@ -131,9 +120,10 @@ class StepChange:
 
         Args:
           metrics: rows of steps that the run no longer makes are dropped.
-          states: solver states of the run.
-          finish: records a member's result.
+          write_result: writes a member's result, from its canvas, whether it has
+            diverged, and its last row.
         """
+        self._states.drop(self._steps.keys() & {*self._dependent, *self._shortened})
         extended = set()
         for member, (old_steps, _) in self._steps.items():
             folder = self._folder(member)
@@ -144,53 +134,36 @@ class StepChange:
                 extended.add(member)
             if (folder / "final.png").exists():
                 (folder / "final.png").replace(folder / "latest.png")
-            if member in self._shortened:
-                (folder / STATE).unlink(missing_ok=True)
         if self._shortened:
-            for member, result in self._results_from_frames(metrics):
-                finish([member], result)
+            self._write_results(metrics, write_result)
         if extended := extended - self._shortened.keys():
-            resumed = len(extended & states.positions(lambda _: False).keys())
+            resumed = len(extended & self._states.positions(lambda _: False).keys())
             logging.info(
                 "%d finished members get more steps: %d resume from a stored solver "
                 "state, %d start over",
                 *(len(extended), resumed, len(extended) - resumed),
             )
 
-    def _results_from_frames(
-        self, metrics: MetricsLog
-    ) -> Iterator[tuple[int, StepResult]]:
-        """Drop rows of later steps; yield shortened members and their results."""
+    def _write_results(
+        self,
+        metrics: MetricsLog,
+        write_result: Callable[[int, np.ndarray, bool, Row], object],
+    ) -> None:
+        """Drop rows of later steps, and write the frames of shortened members."""
         rows: dict[int, list[Row]] = {}
         for row in metrics.filter(
             lambda row: row["step"] <= self._shortened.get(row["member"], row["step"])
         ):
             rows.setdefault(row["member"], []).append(row)
         for member, step in self._shortened.items():
-            member_rows = rows.get(member, [])
-            if member_rows and member_rows[-1]["step"] == step:
-                last = member_rows[-1]
-                first = next(r for r in member_rows if r["stage"] == last["stage"])
-                canvas = np.array(map_array(self._frame(member, step)))
-                yield member, _step_result(first, last, canvas)
-
-
-def _step_result(first: Row, last: Row, canvas: np.ndarray) -> StepResult:
-    """Return a batch of one member, from the first and last row of its stage."""
-
-    def batch(value: float | None) -> Any:
-        return np.array([np.nan if value is None else value])
-
-    rollbacks = batch(last.get("rollbacks", 0))
-    report = Report(
-        loss=batch(last["loss"]),
-        parts={name: batch(value) for name, value in last["terms"].items()},
-        grad_norm=batch(last["grad_norm"]),
-        step_length=batch(last["step_length"]),
-        evaluations=batch(last["evaluations"]),
-        failed=batch(last["failed_line_searches"]),
-    )
-    is_stalled = (
-        (rollbacks > 0) & (last["step_length"] == 0) & (last["loss"] == first["loss"])
-    )
-    return StepResult(last["step"], report, rollbacks, is_stalled, canvas[None], None)
+            last = rows.get(member, [None])[-1]
+            if last is None or last["step"] != step:
+                continue
+            first = next(r for r in rows[member] if r["stage"] == last["stage"])
+            canvas = np.array(map_array(self._frame(member, step)))
+            is_stalled = last["rollbacks"] > 0 and (
+                (last["step_length"], last["loss"]) == (0, first["loss"])
+            )
+            is_finite = None not in (last["loss"], last["grad_norm"])
+            diverged = is_stalled or not (is_finite and np.isfinite(canvas).all())
+            write_result(member, canvas, diverged, last)

@@ -1,9 +1,9 @@
-"""Solver states on disk, of the running batch and of finished ones."""
+"""Solver states on disk, of running batches and of finished ones."""
 
-import dataclasses
+import functools
 import pathlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import NamedTuple
 
 import jax
@@ -21,7 +21,7 @@ from nst_jax.plan.stages import Stage
 from nst_jax.workdir.metrics_log import MetricsLog
 from nst_jax.workdir.schema import decode, encode
 
-#: File name of a finished batch's solver state.
+#: File name of a batch's solver state, in the folder of its first member.
 STATE = "state.safetensors"
 #: Errors of reading a file with arbitrary content.
 _UNREADABLE = (
@@ -30,18 +30,11 @@ _UNREADABLE = (
 )
 
 
-class _Header(NamedTuple):
-    """The JSON text in a checkpoint file."""
-
-    members: tuple[int, ...]
-    stage: int
-    step: int
-    seconds: float
-    rows: int
+#: Types of a checkpoint's fields but the last, which are JSON text in its file.
+_Header = tuple[tuple[int, ...], int, int, float, int]
 
 
-@dataclasses.dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """The state of a batch between two steps.
 
     Attributes:
@@ -63,7 +56,7 @@ class Checkpoint:
     def save(self, path: pathlib.Path) -> None:
         """Write a checkpoint atomically."""
         tensors = {f"{i:03d}": np.asarray(leaf) for i, leaf in enumerate(self.leaves)}
-        header = encode([self.members, self.stage, self.step, self.seconds, self.rows])
+        header = encode(self[:-1])
         metadata = {"place": header, "sha256": _sha256(tensors, header)}
 
         def write(partial: pathlib.Path) -> None:
@@ -99,40 +92,39 @@ class Checkpoint:
         return None
 
     @classmethod
-    def load_header(cls, path: pathlib.Path) -> "Checkpoint | None":
-        """Return a checkpoint without its arrays; None if it is missing or broken."""
-        try:
-            with safetensors.safe_open(path, "numpy") as file:
-                return cls(*decode(file.metadata()["place"], _Header))
-        except _UNREADABLE:
-            return None
+    def load(cls, path: pathlib.Path, *, arrays: bool = True) -> "Checkpoint | None":
+        """Return a checkpoint; None if it is missing or broken.
 
-    @classmethod
-    def load(cls, path: pathlib.Path) -> "Checkpoint | None":
-        """Return a checkpoint; None if it is missing, or broken (with a warning)."""
+        Args:
+          path: its file.
+          arrays: whether to read the arrays. Without them, a broken file is not logged.
+        """
         if not path.exists():
             return None
         try:
             with safetensors.safe_open(path, "numpy") as file:
                 metadata = file.metadata()
-                names = sorted(file.keys(), key=int)  # "1000" comes after "999".
+                # "1000" comes after "999".
+                names = sorted(file.keys(), key=int) if arrays else []
                 tensors = {name: file.get_tensor(name) for name in names}
-            if metadata["sha256"] != _sha256(tensors, metadata["place"]):
+            if arrays and metadata["sha256"] != _sha256(tensors, metadata["place"]):
                 raise ValueError("its SHA-256 differs")
-            return cls(*decode(metadata["place"], _Header), [*tensors.values()])
+            header = decode(metadata["place"], _Header)
+            return cls(*header)._replace(leaves=[*tensors.values()])
         except _UNREADABLE as error:
-            logging.warning(
-                "the checkpoint cannot be read (%s): the batch starts over", error
-            )
+            if arrays:
+                logging.warning(
+                    "the checkpoint cannot be read (%s): the batch starts over", error
+                )
             return None
 
 
 class SolverStates:
-    """Solver states of the running batch, and of finished ones.
+    """Solver states of batches, each in the folder of its first member.
 
-    The state of a finished batch is in the folder of its first member; a run with more
-    steps resumes from it. Members that start from another member's result have none,
-    because more steps change their starting image.
+    An interrupted batch resumes from its state, and a finished one with more steps.
+    Finished members that start from another member's result have no state, because more
+    steps change their starting image.
     """
 
     def __init__(self, workdir: pathlib.Path, plan: Plan, metrics: MetricsLog):
@@ -142,20 +134,43 @@ class SolverStates:
           plan: its `output.keep_state` limits the bytes of all final states.
           metrics: the rows of the run.
         """
-        self.checkpoint_path = workdir / "checkpoint.safetensors"
         self._folder = workdir / "members"
         self._metrics = metrics
         self._limit = 1e9 * plan.experiment.output.keep_state
         self._member_count = len(plan.members)
         self._dependent = plan.dependent_members
-        self._final_bytes: int | None = None
+        self._unneeded: list[pathlib.Path] = []
 
-    def save_checkpoint(
+    @functools.cached_property
+    def _final_bytes(self) -> dict[pathlib.Path, int]:
+        """Sizes of the states that finished batches keep."""
+        return {path: path.stat().st_size for path in self._paths()}
+
+    def _paths(self) -> list[pathlib.Path]:
+        return sorted(self._folder.glob(f"*/{STATE}"))
+
+    def path(self, members: Sequence[int]) -> pathlib.Path:
+        """Return the path of a batch's state."""
+        return self._folder / f"{members[0]:03d}" / STATE
+
+    def load(self, members: Sequence[int]) -> Checkpoint | None:
+        """Return the state of a batch; None if it has none."""
+        checkpoint = Checkpoint.load(self.path(members))
+        return checkpoint if checkpoint and checkpoint.members == members else None
+
+    def save(
         self, members: Sequence[int], stage: int, result: StepResult, seconds: float
     ) -> None:
-        """Write the checkpoint of the running batch, after `seconds` of computing."""
-        checkpoint = self._checkpoint(members, stage, result, seconds)
-        checkpoint.save(self.checkpoint_path)
+        """Write the state of a batch, after `seconds` of computing."""
+        self._folder.parent.stat()  # A deleted run directory is not created again.
+        self._metrics.sync()  # The rows must be on disk before the state.
+        # A resumed batch reports the step of its checkpoint again.
+        rows = sum(self._metrics.counts[member] - 1 for member in members)
+        leaves = list(map(np.asarray, jax.tree.leaves(result.state)))
+        checkpoint = Checkpoint(
+            *(tuple(members), stage, result.step, seconds, rows, leaves)
+        )
+        checkpoint.save(self.path(members))
 
     def save_final(
         self, members: Sequence[int], stage: int, result: StepResult, seconds: float
@@ -164,76 +179,57 @@ class SolverStates:
 
         A failing disk is logged only, since the run can do without the state.
         """
+        path = self.path(members)
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(result.state))
-        if not self._make_room(members, size):
-            return
-        path = self._final_path(members)
-        state = self._checkpoint(members, stage, result, seconds)
-        try:
-            state.save(path)
-        except OSError as error:
-            logging.warning(
-                "%s could not be written (%s): more steps would start over",
-                *(path, error.strerror or error),
-            )
-
-    def load_final(self, members: Sequence[int]) -> Checkpoint | None:
-        """Return the state of a finished batch; None if it has none."""
-        state = Checkpoint.load(self._final_path(members))
-        return state if state and state.members == tuple(members) else None
-
-    def _final_path(self, members: Sequence[int]) -> pathlib.Path:
-        return self._folder / f"{members[0]:03d}" / STATE
-
-    def _checkpoint(
-        self, members: Sequence[int], stage: int, result: StepResult, seconds: float
-    ) -> Checkpoint:
-        self._folder.parent.stat()  # A deleted run directory is not created again.
-        self._metrics.sync()  # The rows must be on disk before the checkpoint.
-        # A resumed batch reports the step of its checkpoint again.
-        rows = sum(self._metrics.counts[member] - 1 for member in members)
-        leaves = list(map(np.asarray, jax.tree.leaves(result.state)))
-        return Checkpoint(tuple(members), stage, result.step, seconds, rows, leaves)
-
-    def _make_room(self, members: Sequence[int], size: int) -> bool:
-        """Drop a batch's earlier state; return whether `size` bytes may be written."""
-        if self._final_bytes is None:
-            states = self._folder.glob(f"*/{STATE}")
-            self._final_bytes = sum(path.stat().st_size for path in states)
-        path = self._final_path(members)
-        if path.exists():
-            self._final_bytes -= path.stat().st_size
-            path.unlink()
+        others = sum(n for other, n in self._final_bytes.items() if other != path)
         # Results come first: a state never takes the last of a disk.
         free = shutil.disk_usage(self._folder).free
-        fits = size <= min(self._limit - self._final_bytes, free / 4)
-        has_room = fits and self._dependent.isdisjoint(members)
-        self._final_bytes += size if has_room else 0
-        return has_room
+        fits = size <= min(self._limit - others, free / 4)
+        if fits and self._dependent.isdisjoint(members):
+            try:
+                self.save(members, stage, result, seconds)
+                self._final_bytes[path] = size
+                return
+            except OSError as error:
+                logging.warning(
+                    "%s could not be written (%s): more steps would start over",
+                    *(path, error.strerror or error),
+                )
+        self._final_bytes.pop(path, None)
+        self._unneeded.append(path)
+
+    def drop_unneeded(self) -> None:
+        """Remove the states of finished batches that had no room for their last one.
+
+        To be called when run.json says that these batches are finished.
+        """
+        while self._unneeded:
+            self._unneeded.pop().unlink(missing_ok=True)
+
+    def drop(self, members: Set[int]) -> None:
+        """Remove the states of all batches with any of these members."""
+        for path in self._paths():
+            state = Checkpoint.load(path, arrays=False)
+            if state and not members.isdisjoint(state.members):
+                path.unlink()
 
     def positions(
-        self,
-        is_finished: Callable[[Sequence[int]], bool],
-        checkpoint: Checkpoint | None = None,
+        self, is_finished: Callable[[Sequence[int]], bool]
     ) -> dict[int, tuple[int, int]]:
         """Return the (stage, step) from which unfinished members can resume.
 
         Args:
           is_finished: tells whether members are finished.
-          checkpoint: of the running batch.
         """
         positions: dict[int, tuple[int, int]] = {}
-        for path in sorted(self._folder.glob(f"*/{STATE}")):
-            state = Checkpoint.load_header(path)
+        for path in self._paths():
+            state = Checkpoint.load(path, arrays=False)
             if (
                 state
                 and all(0 <= member < self._member_count for member in state.members)
                 and not is_finished(state.members)
             ):
                 positions |= dict.fromkeys(state.members, (state.stage, state.step))
-        if checkpoint:
-            position = checkpoint.stage, checkpoint.step
-            positions |= dict.fromkeys(checkpoint.members, position)
         return positions
 
 

@@ -19,7 +19,7 @@ from nst_jax.workdir.schema import decode, encode
 
 #: Names that a run writes into its folder; the lock and its note precede the run.
 _WRITTEN = (
-    *("metrics.jsonl", "checkpoint.safetensors", "members", "inputs", "study"),
+    *("metrics.jsonl", "members", "inputs", "study"),
     *("report.html", "sheet.png", "curves.svg", "study.json", "tensorboard"),
 )
 #: Names in `processes`: of a group, or of a process that shares the run.

@@ -1,10 +1,10 @@
-"""run.json of a plan before it runs, and the comparison of two runs' requests."""
+"""run.json: of a plan before it runs, warnings, and a comparison with another run."""
 
 import importlib.metadata
 import os
 import pathlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -13,15 +13,18 @@ import msgspec
 from nst_jax.config.jsonable import to_jsonable
 from nst_jax.core.errors import RequestError
 from nst_jax.core.paths import find_file
+from nst_jax.ensemble.diagnosis import Request, diagnose
+from nst_jax.ensemble.outcome import Outcome, Trace, clipped_share
 from nst_jax.plan.build import Plan
 from nst_jax.workdir.schema import (
-    UNSET,
     AxisEntry,
     GroupEntry,
     InputEntry,
     Manifest,
     MemberEntry,
+    Row,
     Timings,
+    WarningEntry,
     decode,
     encode,
     read_manifest,
@@ -121,18 +124,11 @@ def resumed_manifest(previous: Manifest, manifest: Manifest) -> Manifest:
         timings=previous.timings,
         member_steps=previous.member_steps,
         members=[
-            msgspec.structs.replace(old, steps=new.steps)
-            if previous_steps(old, new) == new.steps
-            else new
+            old if old.steps == new.steps else new
             for old, new in zip(previous.members, manifest.members, strict=True)
         ],
         earlier_calls=[*previous.earlier_calls, previous.call],
     )
-
-
-def previous_steps(old: MemberEntry, new: MemberEntry) -> list[int]:
-    """Return the steps of each stage in the previous call; unrecorded ones as now."""
-    return new.steps if old.steps is UNSET else old.steps
 
 
 def read_previous(workdir: pathlib.Path, manifest: Manifest) -> Manifest:
@@ -161,10 +157,9 @@ def read_previous(workdir: pathlib.Path, manifest: Manifest) -> Manifest:
 
 def _mismatch(previous: Manifest, manifest: Manifest) -> str:
     """Describe a request in a folder that differs from this one; "" if none does."""
-    any_steps = all(entry.steps is not UNSET for entry in previous.members)
+    config = roundtrip(manifest.config)
     reason = difference(
-        fixed_part(previous.config, any_steps),
-        fixed_part(roundtrip(manifest.config), any_steps),
+        fixed_part(previous.config, any_steps=True), fixed_part(config, any_steps=True)
     )
     # Other members have other pictures, so members are compared before inputs.
     if not reason and [entry.grid_key for entry in previous.members] != [
@@ -223,3 +218,70 @@ def difference(old: Any, new: Any, name: str = "") -> str:
         return "" if old == new else values
     reasons = (difference(a, b, f"{name}.{key}".strip(".")) for key, a, b in pairs)
     return next(filter(None, reasons), "")
+
+
+def run_warnings(
+    plan: Plan, entries: Sequence[MemberEntry] = (), rows: Iterable[Row] = ()
+) -> list[WarningEntry]:
+    """Return warnings about the request, and about its finished members.
+
+    Args:
+      plan: the plan of the run.
+      entries: all members, as in run.json; none before the run.
+      rows: of metrics.jsonl, in the order of each member's steps.
+    """
+    objectives = {
+        number: objective
+        for group in plan.groups
+        for number, objective in zip(group.numbers, group.objectives, strict=True)
+    }
+    requests = (
+        (
+            number,
+            Request(
+                member.experiment.solver_record(),
+                objectives[number],
+                member.experiment.parametrisation == "pixels",
+            ),
+        )
+        for number, member in enumerate(plan.members)
+    )
+    traces = _traces(rows)
+    clipped = {i: clipped_share(picture) for i, picture in plan.pictures.items()}
+    outcomes = (
+        (
+            entry.member,
+            Outcome(
+                plan.members[entry.member].experiment.solver_record(),
+                objectives[entry.member],
+                plan.members[entry.member].experiment.solver.tolerance,
+                traces[entry.member],
+                entry.status == "diverged",
+                tuple(entry.faulty_terms or ()),
+                entry.overflowed or 0.0,
+                entry.clipped or 0.0,
+                max(clipped.get(i, 0.0) for i in (entry.content, *entry.styles)),
+                entry.rollbacks,
+                entry.failed_line_searches,
+            ),
+        )
+        for entry in entries
+        if entry.is_finished and entry.member in traces
+    )
+    labels = [member.label for member in plan.members]
+    return [
+        WarningEntry(warning.kind, list(warning.members), warning.text(labels))
+        for warning in (*diagnose(requests), *diagnose(outcomes))
+    ]
+
+
+def _traces(rows: Iterable[Row]) -> dict[int, tuple[Trace, ...]]:
+    """Return a trace of each stage of each member that has rows."""
+    stages: dict[int, dict[int, list[Row]]] = {}
+    for row in rows:
+        member = stages.setdefault(row["member"], {})
+        member.setdefault(row["stage"], []).append(row)
+    return {
+        member: tuple(map(Trace.from_rows, by_stage.values()))
+        for member, by_stage in stages.items()
+    }

@@ -5,12 +5,9 @@ import contextlib
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
-
-import jax
+from collections.abc import Callable, Iterable
 
 from nst_jax.core.atomic import naming_file, write_atomically
-from nst_jax.ensemble.step_result import StepResult
 from nst_jax.workdir.schema import Row, decode, encode
 
 
@@ -44,36 +41,6 @@ class MetricsLog:
         write_atomically(self.path, lambda partial: partial.write_text(text))
         self.counts = collections.Counter(row["member"] for row in rows)
         return rows
-
-
-def batch_rows(
-    members: Sequence[int],
-    seeds: Sequence[int],
-    stage: int,
-    result: StepResult,
-    seconds: float,
-) -> list[Row]:
-    """Return a row for each member of a batch."""
-    rows: list[Row] = []
-    for i, (member, seed) in enumerate(zip(members, seeds, strict=True)):
-        report = jax.tree.map(lambda leaf, i=i: leaf[i].item(), result.report)
-        rows.append(
-            {
-                "member": member,
-                "seed": seed,
-                "stage": stage,
-                "step": result.step,
-                "loss": report.loss,
-                "terms": report.parts,
-                "grad_norm": report.grad_norm,
-                "step_length": report.step_length,
-                "evaluations": report.evaluations,
-                "failed_line_searches": report.failed,
-                "rollbacks": result.rollbacks[i].item(),
-                "seconds": round(seconds, 3),
-            }
-        )
-    return rows
 
 
 def read_metrics(path: str | pathlib.Path) -> list[Row]:

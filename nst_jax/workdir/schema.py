@@ -4,7 +4,7 @@ import json
 import math
 import operator
 import pathlib
-from typing import Annotated, Any, Literal, NotRequired, TypedDict, TypeVar, overload
+from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 from msgspec import UNSET, Meta, Struct
@@ -23,7 +23,6 @@ FINISHED = ("done", "diverged")
 ABSENT: Any = UNSET
 
 Status = Literal["running", "done", "interrupted", "failed"]
-T = TypeVar("T")
 
 
 class Row(TypedDict):
@@ -39,7 +38,7 @@ class Row(TypedDict):
     step_length: float | None
     evaluations: Count
     failed_line_searches: Count
-    rollbacks: NotRequired[Count]
+    rollbacks: Count
     seconds: Seconds
 
 
@@ -55,7 +54,7 @@ class MemberEntry(Struct, kw_only=True):
     content: Count
     styles: list[Count]
     layers: list[str]
-    steps: list[Count] = ABSENT
+    steps: list[Count]
     status: Literal["waiting", "done", "diverged"]
     loss: float | None = ABSENT
     evaluations: Count = ABSENT
@@ -106,7 +105,7 @@ class GroupEntry(Struct):
     count: Count
     size: Size
     strategy: str
-    convolution: str = ABSENT
+    convolution: str
     batch_size: Annotated[int, Meta(ge=1, le=2**20)] | None = None
     compile_s: Seconds = 0.0
     run_s: Seconds = 0.0
@@ -193,12 +192,6 @@ class Manifest(Struct):
         return "failed" if statuses == {"diverged"} else "done"
 
 
-def add_seconds(entry: GroupEntry | Timings, **seconds: float) -> None:
-    """Add to fields of an entry, to a tenth of a millisecond."""
-    for name, value in seconds.items():
-        setattr(entry, name, round(getattr(entry, name) + value, 4))
-
-
 def encode(content: object, indent: int | None = None) -> str:
     """Return JSON; NaN and infinity become null, absent fields are left out."""
     return json.dumps(_to_builtins(content), indent=indent, allow_nan=False)
@@ -212,14 +205,6 @@ def _to_builtins(node: Any) -> Any:
     if isinstance(node, list | tuple):
         return [_to_builtins(item) for item in node]
     return None if isinstance(node, float) and not math.isfinite(node) else node
-
-
-@overload
-def decode(text: str | bytes) -> Any: ...
-
-
-@overload
-def decode(text: str | bytes, schema: type[T]) -> T: ...
 
 
 def decode(text: str | bytes, schema: Any = Any) -> Any:
@@ -245,7 +230,7 @@ def read_manifest(workdir: pathlib.Path) -> Manifest:
       OSError: there is none, or it cannot be read.
       ValueError: it is not a run.json of this program.
     """
-    manifest = decode((workdir / "run.json").read_text(), Manifest)
+    manifest: Manifest = decode((workdir / "run.json").read_text(), Manifest)
     msgspec.convert({"config": manifest.config}, _ManifestFields)
     _check_numbers(manifest)
     return manifest

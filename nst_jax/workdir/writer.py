@@ -5,8 +5,7 @@
     inputs/           the input pictures as they were used
     members/000/      final.png, final.npy (the exact result), frames/, member.json;
                       latest.png until it is finished; state.safetensors, the solver
-                      state of a finished batch, in the folder of its first member
-    checkpoint.safetensors    the running batch
+                      state of a batch, in the folder of its first member
     running.json      the process that holds the lock
 
 `nst_jax.report` adds report.html, sheet.png, curves.svg, study.json, and a making_of of
@@ -16,10 +15,11 @@ All files are written atomically.
 """
 
 import contextlib
-import functools
+import math
 import pathlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -31,21 +31,19 @@ from nst_jax.ensemble.step_result import StepResult
 from nst_jax.images.io import file_sha256, map_array, save_image
 from nst_jax.plan.build import Plan
 from nst_jax.workdir.change_steps import StepChange
-from nst_jax.workdir.checkpoint import Checkpoint, SolverStates
+from nst_jax.workdir.checkpoint import SolverStates
 from nst_jax.workdir.lock import Lock, check_folder
 from nst_jax.workdir.manifest import (
     new_manifest,
     read_previous,
     resumed_manifest,
     roundtrip,
+    run_warnings,
 )
-from nst_jax.workdir.metrics_log import MetricsLog, Row, batch_rows, read_metrics
-from nst_jax.workdir.run_warnings import run_warnings
+from nst_jax.workdir.metrics_log import MetricsLog, Row, read_metrics
 from nst_jax.workdir.schema import (
-    ABSENT,
-    MemberEntry,
     Status,
-    add_seconds,
+    Timings,
     encode,
     is_intact,
 )
@@ -80,11 +78,9 @@ class RunWriter:
         self.plan = plan
         self.metrics = MetricsLog(self.workdir / "metrics.jsonl")
         self.states = SolverStates(self.workdir, plan, self.metrics)
-        self.checkpoint_path = self.states.checkpoint_path
         self._lock = Lock(self.workdir)
         self._saved_at = self._save_s = 0.0
         self._unsaved_members = 0
-        self._checkpoint_is_old = False  # It stays until run.json is saved.
         self._intact: set[int] = set()  # Members whose files have been verified.
         self._alphas = {
             number: scene.alpha
@@ -102,9 +98,8 @@ class RunWriter:
             self.previous_status = previous.status
             output = roundtrip(self.manifest.config["output"])
             self.output_changed = previous.config["output"] != output
-            checkpoint = Checkpoint.load_header(self.checkpoint_path)
             self._change = StepChange(
-                self.workdir, plan, previous, self.manifest, checkpoint
+                self.workdir, plan, previous, self.manifest, self.states
             )
             self.manifest = resumed_manifest(previous, self.manifest)
 
@@ -143,10 +138,7 @@ class RunWriter:
         """Mark the run as running, write its inputs and apply changed steps."""
         self.manifest.warnings = run_warnings(self.plan)
         if self._change:
-            if self._change.outdates_checkpoint:
-                self.checkpoint_path.unlink()
-            finish = functools.partial(self.finish, outdates_checkpoint=False)
-            self._change.apply(self.metrics, self.states, finish)
+            self._change.apply(self.metrics, self._write_result)
         self.save()
         self.write_inputs()
 
@@ -163,8 +155,17 @@ class RunWriter:
 
         Steps of the result include earlier stages.
         """
-        seeds = [self.plan.members[member].seed for member in members]
-        self.metrics.append(batch_rows(members, seeds, stage, result, seconds))
+        rows: list[Any] = [
+            {
+                "member": member,
+                "seed": self.plan.members[member].seed,
+                "stage": stage,
+                **result.row(i),
+                "seconds": round(seconds, 3),
+            }
+            for i, member in enumerate(members)
+        ]
+        self.metrics.append(rows)
         if result.canvas is None:
             return
         for member, canvas in zip(members, result.canvas, strict=True):
@@ -177,55 +178,56 @@ class RunWriter:
                     self._write_array(frame.with_suffix(".npy"), canvas)
 
     def finish(
-        self,
-        members: Sequence[int],
-        result: StepResult,
-        *,
-        outdates_checkpoint: bool = True,
+        self, members: Sequence[int], stage: int, result: StepResult, seconds: float
     ) -> None:
-        """Write the results of a batch that has made all its steps.
-
-        All members of the batch count as finished once all results are written.
+        """Write the results of a batch that has made all its steps, and its state.
 
         Args:
-          outdates_checkpoint: whether the checkpoint, if any, is of this batch.
+          members: the members of the batch.
+          stage: index of their last stage.
+          result: their last step.
+          seconds: time spent on all steps.
         """
         assert result.canvas is not None
         self.metrics.sync()  # The number of rows is part of an intact result.
-        entries = {
-            member: self._write_result(member, i, result)
-            for i, member in enumerate(members)
-        }
-        for member, entry in entries.items():
-            self.manifest.members[member] = entry
-            (self.member_folder(member) / "latest.png").unlink(missing_ok=True)
-        self._checkpoint_is_old |= outdates_checkpoint
+        for i, member in enumerate(members):
+            row, extra = result.row(i), dict[str, Any]()
+            if result.overflowed is not None:
+                extra["overflowed"] = result.overflowed[i].item()
+            if not math.isfinite(row["grad_norm"]):
+                extra["faulty_terms"] = list(result.faulty_terms)
+            diverged = bool(result.diverged[i])
+            self._write_result(member, result.canvas[i], diverged, row, **extra)
         self._save_if_due(len(members))
+        self.states.save_final(members, stage, result, seconds)
 
-    def _write_result(self, member: int, i: int, result: StepResult) -> MemberEntry:
-        """Write the files of the i-th member of a batch, and return its entry."""
-        assert result.canvas is not None
-        canvas, report = result.canvas[i], result.report
+    def _write_result(
+        self,
+        member: int,
+        canvas: np.ndarray,
+        diverged: bool,
+        row: Mapping[str, Any],
+        **extra: Any,
+    ) -> None:
+        """Write a member's canvas, and the numbers of its last row into its entry."""
         folder = self.member_folder(member)
         self._write_array(folder / "final.npy", canvas)
         self._write_picture(folder / "final.png", canvas, self._alphas[member])
-        is_faulty = not np.isfinite(report.grad_norm[i])
-        overflowed = result.overflowed
         entry = msgspec.structs.replace(
             self.manifest.members[member],
-            status="diverged" if result.diverged[i] else "done",
-            loss=report.loss[i].item(),
-            evaluations=int(report.evaluations[i]),
-            failed_line_searches=int(report.failed[i]),
-            rollbacks=int(result.rollbacks[i]),
+            status="diverged" if diverged else "done",
             rows=self.metrics.counts[member],
             sha256=file_sha256(folder / "final.npy"),
             clipped=clipped_share(canvas),
-            overflowed=ABSENT if overflowed is None else overflowed[i].item(),
-            faulty_terms=list(result.faulty_terms) if is_faulty else ABSENT,
+            loss=row["loss"],
+            evaluations=row["evaluations"],
+            failed_line_searches=row["failed_line_searches"],
+            rollbacks=row["rollbacks"],
+            **extra,
         )
         self.write_json(folder / "member.json", entry)
-        return entry
+        self.manifest.members[member] = entry
+        (folder / "latest.png").unlink(missing_ok=True)
 
     def write_latest(
         self, member: int, canvas: np.ndarray, alpha: np.ndarray | None
@@ -248,46 +250,34 @@ class RunWriter:
     ) -> None:
         """Add what a group has cost in this call."""
         entry = self.manifest.groups[group]
-        add_seconds(entry, compile_s=compile_s, run_s=run_s)
+        entry.compile_s = round(entry.compile_s + compile_s, 4)
+        entry.run_s = round(entry.run_s + run_s, 4)
         entry.member_steps += member_steps
 
-    def end(self, status: Status, member_steps: int = 0, **seconds: float) -> None:
-        """Record how the run ended, and what this call adds to its costs.
-
-        Args:
-          seconds: `compile_s`, `run_s` and `total_s`.
-        """
-        manifest, timings = self.manifest, self.manifest.timings
+    def end(self, status: Status, total_s: float = 0.0) -> None:
+        """Record how the run ended, after `total_s` seconds of this call."""
+        manifest, groups = self.manifest, self.manifest.groups
         manifest.status = status
-        manifest.member_steps += member_steps
-        add_seconds(timings, **seconds)
-        timings.step_s = round(timings.run_s / max(manifest.member_steps, 1), 6)
+        manifest.member_steps = sum(group.member_steps for group in groups)
+        run_s = sum(group.run_s for group in groups)
+        manifest.timings = Timings(
+            compile_s=round(sum(group.compile_s for group in groups), 4),
+            run_s=round(run_s, 4),
+            step_s=round(run_s / max(manifest.member_steps, 1), 6),
+            total_s=round(manifest.timings.total_s + total_s, 4),
+        )
         rows = read_metrics(self.metrics.path)
         manifest.warnings = run_warnings(self.plan, manifest.members, rows)
         self.save()
-
-    def save_checkpoint(
-        self, members: Sequence[int], stage: int, result: StepResult, seconds: float
-    ) -> None:
-        """Write the checkpoint of the running batch, after `seconds` of computing."""
-        if self._unsaved_members:  # This replaces the checkpoint of the batch before.
-            self.save()
-        self.states.save_checkpoint(members, stage, result, seconds)
-
-    def load_checkpoint(self) -> Checkpoint | None:
-        """Return the checkpoint of an earlier call, if there is one."""
-        if self.previous_status == "new":
-            return None  # A checkpoint without a run.json is of another run.
-        return Checkpoint.load(self.checkpoint_path)
 
     def _modified_at(self) -> int:
         """Return the modification time of run.json; 0 if there is none."""
         path = self.workdir / "run.json"
         return path.stat().st_mtime_ns if path.exists() else 0
 
-    def trim_metrics(self, checkpoint: Checkpoint | None) -> set[int]:
+    def trim_metrics(self) -> set[int]:
         """Drop rows of unsaved states, and return the members that have rows left."""
-        positions = self.states.positions(self.is_finished, checkpoint)
+        positions = self.states.positions(self.is_finished)
 
         def is_kept(row: Row) -> bool:
             if position := positions.get(row["member"]):
@@ -327,9 +317,7 @@ class RunWriter:
         self.write_json(self.workdir / "run.json", self.manifest)
         self._saved_at = time.perf_counter()
         self._save_s, self._unsaved_members = self._saved_at - began, 0
-        if self._checkpoint_is_old:
-            self.checkpoint_path.unlink(missing_ok=True)
-            self._checkpoint_is_old = False
+        self.states.drop_unneeded()
 
     def _save_if_due(self, members: int) -> None:
         """Write run.json after a change of some members, unless that costs too much.

@@ -1,4 +1,4 @@
-"""Experiments of arrays are computed as those of files with the same pixels."""
+"""Experiments on arrays equal those on files with the same pixels."""
 
 import dataclasses
 import json
@@ -38,18 +38,18 @@ def files(tmp_path_factory):
     return {name: str(folder / f"{name}.png") for name in pictures}
 
 
-def asked(**fields):
+def config(**fields):
     usual = {"content": CONTENT, "styles": (STYLE,), "size": 32, "steps": 2}
     return dataclasses.replace(small_experiment(axes=()), **(usual | fields))
 
 
 def scene(**fields):
-    return nst_jax.build(asked(**fields)).groups[0].scenes[0]
+    return nst_jax.build(config(**fields)).groups[0].scenes[0]
 
 
 @pytest.mark.parametrize("fit", ["long", "short", "area"])
 @pytest.mark.parametrize("size", [24, 80, 96])
-def test_bytes_are_resized_as_those_of_a_file(files, size, fit):
+def test_uint8_is_resized_like_a_file(files, size, fit):
     arrays = scene(size=size, fit=fit)
     paths = scene(
         content=files["content"], styles=(files["style"],), size=size, fit=fit
@@ -59,7 +59,7 @@ def test_bytes_are_resized_as_those_of_a_file(files, size, fit):
 
 
 def test_floats_keep_their_precision():
-    """Of the asked size they are not touched; resized, they are as bytes within one."""
+    """Unchanged at their own size; resized, within one level of uint8."""
     fine = smooth_picture(0, 24, 32)
     np.testing.assert_array_equal(scene(content=fine).content, fine)
     floats = scene(content=CONTENT.astype(np.float64) / 255).content
@@ -69,11 +69,11 @@ def test_floats_keep_their_precision():
     np.testing.assert_allclose(words, floats, atol=1e-6)
     edge = np.zeros((64, 64, 3), np.float32)
     edge[:, 32:] = 1
-    found = scene(content=edge).content  # Lanczos overshoots; what is read does not.
-    assert (found.min(), found.max()) == (0, 1)
+    actual = scene(content=edge).content  # Lanczos overshoots; what is read does not.
+    assert (actual.min(), actual.max()) == (0, 1)
 
 
-def test_masks_are_given_as_arrays_too(files):
+def test_masks_may_be_arrays(files):
     arrays = scene(
         masks=nst_jax.Masks(
             content=HALF, styles=[colours(HALF_OF_STYLE)], freeze=colours(HALF)
@@ -91,14 +91,14 @@ def test_masks_are_given_as_arrays_too(files):
     np.testing.assert_array_equal(arrays.regions.styles[0], paths.regions.styles[0])
 
 
-def test_a_start_is_given_as_an_array_and_may_leave_the_gamut():
+def test_a_starting_canvas_may_be_an_array_outside_the_gamut():
     start = np.random.default_rng(0).normal(0.5, 1, (24, 32, 3)).astype(np.float32)
-    plan = nst_jax.build(asked(canvas=nst_jax.Canvas("file", path=start)))
+    plan = nst_jax.build(config(canvas=nst_jax.Canvas("file", path=start)))
     np.testing.assert_array_equal(plan.groups[0].starting_images([0])[0], start)
 
 
 @pytest.mark.parametrize(
-    ("fields", "says"),
+    ("fields", "message"),
     [
         ({"content": CONTENT.astype(np.float32)}, r"content must be in \[0, 1\]"),
         ({"content": CONTENT[..., 0]}, "content must be a picture .* repeat a grey"),
@@ -117,17 +117,17 @@ def test_a_start_is_given_as_an_array_and_may_leave_the_gamut():
         ),
     ],
 )
-def test_what_is_no_picture_is_refused_by_name(fields, says):
-    with pytest.raises(nst_jax.RequestError, match=says) as refused:
-        nst_jax.build(asked(**fields))
+def test_a_wrong_array_is_refused_with_its_field(fields, message):
+    with pytest.raises(nst_jax.RequestError, match=message) as refused:
+        nst_jax.build(config(**fields))
     assert len(str(refused.value)) < 400
 
 
-def test_a_run_of_arrays_is_that_of_files(tmp_path, files):
+def test_a_run_on_arrays_equals_a_run_on_files(tmp_path, files):
     """A grid over contents, with a report; run.json names arrays by their hashes."""
     other = eight_bits(2, 60, 80)
     Image.fromarray(other).save(tmp_path / "other.png")
-    grid = asked(axes=[nst_jax.Vary("content", [CONTENT, other])], seeds=[0, 1])
+    grid = config(axes=[nst_jax.Vary("content", [CONTENT, other])], seeds=[0, 1])
     plan = nst_jax.build(grid)
     assert len(plan.groups) == 1
     assert [member.label for member in plan.members] == [
@@ -135,7 +135,7 @@ def test_a_run_of_arrays_is_that_of_files(tmp_path, files):
     ]
     assert nst_jax.execute(plan, tmp_path / "arrays", progress=False) == "done"
     contents = (files["content"], str(tmp_path / "other.png"))
-    paths = asked(
+    paths = config(
         content=files["content"],
         styles=(files["style"],),
         axes=(nst_jax.Vary("content", contents),),
@@ -161,12 +161,12 @@ def test_a_run_of_arrays_is_that_of_files(tmp_path, files):
     assert len(repr(grid)) < 4000
 
 
-def test_a_run_goes_on_with_equal_arrays_alone(tmp_path):
+def test_a_run_resumes_with_equal_arrays_only(tmp_path):
     def stop():
         return next(turns) > 1
 
     turns = iter(range(99))
-    start = asked(canvas=nst_jax.Canvas("noise"), steps=6)
+    start = config(canvas=nst_jax.Canvas("noise"), steps=6)
     start.output.log_every = 1
     first = nst_jax.execute(nst_jax.build(start), tmp_path, stop=stop)
     assert first == "interrupted"
@@ -180,17 +180,19 @@ def test_a_run_goes_on_with_equal_arrays_alone(tmp_path):
     assert nst_jax.execute(nst_jax.build(twin), tmp_path) == "done"
 
 
-def test_arrays_do_not_reach_a_process_of_its_own(tmp_path):
-    apart = asked()
+def test_arrays_from_python_are_refused_for_subprocesses(tmp_path):
+    apart = config()
     apart.ensemble.process = "subprocess"
     with pytest.raises(nst_jax.RequestError, match="ensemble.process='subprocess'"):
         nst_jax.execute(nst_jax.build(apart), tmp_path / "run")
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_a_process_of_its_own_must_make_the_same_arrays(tmp_path, monkeypatch, same):
+def test_a_config_in_a_subprocess_must_give_the_same_arrays(
+    tmp_path, monkeypatch, same
+):
     """As a config does that another process reads again; here both are this one."""
-    apart = asked()
+    apart = config()
     apart.ensemble.process = "subprocess"
     again = apart if same else dataclasses.replace(apart, content=CONTENT[::-1])
 

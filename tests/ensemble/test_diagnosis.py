@@ -1,4 +1,4 @@
-"""Results that look done and are not: a status, a sentence and an exit status."""
+"""Warnings about unusable results, their statuses and exit statuses."""
 
 import inspect
 import json
@@ -39,14 +39,14 @@ class Root(nst_jax.Term):
 
 
 def rooted(**fields):
-    """From the content, where `Root` has no gradient."""
-    asked = small_experiment(**{"terms": (Root(), GRAM), "steps": 3, **fields})
-    asked.output.log_every = 1
-    return asked
+    """Return an experiment from the content, where `Root` has no gradient."""
+    config = small_experiment(**{"terms": (Root(), GRAM), "steps": 3, **fields})
+    config.output.log_every = 1
+    return config
 
 
 def warned(workdir):
-    """{kind: (members, text)} of run.json, each kind once."""
+    """Return {kind: (members, text)} of run.json, each kind once."""
     entries = read_manifest(workdir)["warnings"]
     assert len({entry["kind"] for entry in entries}) == len(entries)
     return {entry["kind"]: (entry["members"], entry["text"]) for entry in entries}
@@ -61,7 +61,7 @@ def statuses(workdir):
 
 @pytest.mark.parametrize("steps", [0, 3])
 def test_a_start_without_a_gradient_has_diverged(tmp_path, caplog, steps):
-    """Also where nothing but an evaluation was asked for."""
+    """Also for steps=0."""
     with caplog.at_level("WARNING", "absl"):
         assert run_experiment(rooted(steps=steps), tmp_path) == "failed"
     assert read_manifest(tmp_path)["status"] == "failed"
@@ -82,10 +82,10 @@ def test_a_start_without_a_gradient_has_diverged(tmp_path, caplog, steps):
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
-def test_one_among_good_ones_is_named(tmp_path):
+def test_a_diverged_member_among_good_ones_is_named(tmp_path):
     """The run has usable results, and is done."""
-    asked = rooted(axes=(nst_jax.Vary("terms.root.eps", (1e-6, 0.0, 1e-4)),))
-    assert run_experiment(asked, tmp_path) == "done"
+    config = rooted(axes=(nst_jax.Vary("terms.root.eps", (1e-6, 0.0, 1e-4)),))
+    assert run_experiment(config, tmp_path) == "done"
     assert statuses(tmp_path) == ["done", "diverged", "done"]
     assert warned(tmp_path)["nan_at_start"][0] == [1]
     final = np.load(tmp_path / "members/001/final.npy")
@@ -93,35 +93,35 @@ def test_one_among_good_ones_is_named(tmp_path):
 
 
 def test_a_coarse_stage_without_a_gradient_is_named(tmp_path):
-    """The canvas is off the content once it was resized: the last stage goes on."""
-    asked = rooted(size=48, ladder=nst_jax.Ladder(sizes=(32,), steps=(2,)))
-    assert run_experiment(asked, tmp_path) == "done"
+    """The resized canvas differs from the content, so the last stage makes steps."""
+    config = rooted(size=48, ladder=nst_jax.Ladder(sizes=(32,), steps=(2,)))
+    assert run_experiment(config, tmp_path) == "done"
     assert statuses(tmp_path) == ["done"]
     assert (
         "made no step in stage 0 of the ladder" in warned(tmp_path)["nan_in_stage"][1]
     )
 
 
-def test_an_interrupted_run_of_such_ends_alike(tmp_path):
-    asked = rooted(seeds=(0, 1))
-    asked.ensemble.batch_size = 1
+def test_an_interrupted_run_of_diverged_members_has_the_same_warnings(tmp_path):
+    config = rooted(seeds=(0, 1))
+    config.ensemble.batch_size = 1
     calls = iter([False] * 5 + [True] * 100)
-    assert run_experiment(asked, tmp_path, stop=lambda: next(calls)) == "interrupted"
+    assert run_experiment(config, tmp_path, stop=lambda: next(calls)) == "interrupted"
     assert sorted(statuses(tmp_path)) == ["diverged", "waiting"]
     assert warned(tmp_path)["nan_at_start"][0] == [0]
-    assert run_experiment(asked, tmp_path) == "failed"
+    assert run_experiment(config, tmp_path) == "failed"
     assert warned(tmp_path)["nan_at_start"][0] == [0, 1]
 
 
-def test_frames_that_start_from_such(tmp_path):
-    """The first diverges at its noise, which the second starts from."""
-    asked = rooted(
+def test_frames_that_start_from_a_diverged_frame(tmp_path):
+    """The first frame diverges at its noise, from which the second starts."""
+    config = rooted(
         terms=(GRAM, Pitfall(radius=0.2)),
         axes=(nst_jax.Frames(2),),
         canvas=nst_jax.Canvas("previous"),
         film=nst_jax.Film("shift", amount=3),
     )
-    assert run_experiment(asked, tmp_path) == "failed"
+    assert run_experiment(config, tmp_path) == "failed"
     members, text = warned(tmp_path)["nan_at_start"]
     assert members == [0, 1]
     assert "'pitfall'" in text
@@ -129,11 +129,11 @@ def test_frames_that_start_from_such(tmp_path):
     np.testing.assert_array_equal(first, second)
 
 
-def test_shares_of_such_are_merged(tmp_path):
-    asked = rooted(seeds=(0, 1))
-    plan = nst_jax.build(asked)
+def test_shards_of_diverged_members_are_merged(tmp_path):
+    config = rooted(seeds=(0, 1))
+    plan = nst_jax.build(config)
     for number in (0, 1):
-        part = nst_jax.build(asked, only=[number])
+        part = nst_jax.build(config, only=[number])
         assert nst_jax.execute(part, tmp_path / str(number)) == "failed"
     assert merge(plan, [tmp_path / "0", tmp_path / "1"], tmp_path / "whole") == []
     assert read_manifest(tmp_path / "whole")["status"] == "failed"
@@ -177,9 +177,9 @@ def test_the_exit_status(tmp_path, members, status):
     assert statuses(workdir) == ["diverged", "done"][:members]
     word = "failed" if status else "done"
     assert out == f"{word}: {workdir} (1 of {members} members diverged)\n"
-    told = [line for line in err.splitlines() if line.startswith("launch.py: ")]
-    assert len(told) == status
-    assert not status or f"no member of {workdir} has a usable result" in told[0]
+    errors = [line for line in err.splitlines() if line.startswith("launch.py: ")]
+    assert len(errors) == status
+    assert not status or f"no member of {workdir} has a usable result" in errors[0]
 
 
 # What else is not what it seems: through a run directory.
@@ -187,12 +187,12 @@ def test_the_exit_status(tmp_path, members, status):
 
 def test_a_loss_that_rose_is_told_of(tmp_path, caplog):
     """One line, however many members."""
-    asked = small_experiment(terms=(GRAM,), steps=3, seeds=tuple(range(12)))
-    asked.canvas = nst_jax.Canvas("file", path=str(ROOT / "samples/swirls.jpg"))
-    asked.solver = nst_jax.SolverOptions("adam", learning_rate=0.3)
-    asked.styles = ("samples/swirls.jpg",)
+    config = small_experiment(terms=(GRAM,), steps=3, seeds=tuple(range(12)))
+    config.canvas = nst_jax.Canvas("file", path=str(ROOT / "samples/swirls.jpg"))
+    config.solver = nst_jax.SolverOptions("adam", learning_rate=0.3)
+    config.styles = ("samples/swirls.jpg",)
     with caplog.at_level("WARNING", "absl"):
-        assert run_experiment(asked, tmp_path) == "done"
+        assert run_experiment(config, tmp_path) == "done"
     members, text = warned(tmp_path)["loss_rose"]
     assert members == list(range(12))
     assert "12 of 12 members ended with a loss above that at the start" in text
@@ -208,13 +208,13 @@ def test_a_loss_that_rose_is_told_of(tmp_path, caplog):
 
 def test_a_second_moment_that_overflows_is_told_of(tmp_path):
     """Squares of gradients beyond 3.4e38: the share of values that never move."""
-    asked = small_experiment(
+    config = small_experiment(
         terms=(GRAM,),
         steps=4,
         axes=(nst_jax.Vary("terms.style.weight", (1e20, 1.0)),),
     )
-    asked.output.snapshots, asked.output.exact = (0,), True
-    assert run_experiment(asked, tmp_path) == "done"
+    config.output.snapshots, config.output.exact = (0,), True
+    assert run_experiment(config, tmp_path) == "done"
     members, text = warned(tmp_path)["overflow"]
     assert members == [0]
     assert "terms.style.weight=1e+20" in text and "float32" in text
@@ -228,9 +228,11 @@ def test_a_second_moment_that_overflows_is_told_of(tmp_path):
 
 def test_pixels_that_are_clipped_are_told_of(tmp_path, caplog):
     """Before the run of a rate of a 0–255 tool, and after it of what came of that."""
-    asked = small_experiment(axes=(nst_jax.Vary("solver.learning_rate", (0.02, 10.0)),))
+    config = small_experiment(
+        axes=(nst_jax.Vary("solver.learning_rate", (0.02, 10.0)),)
+    )
     with caplog.at_level("WARNING", "absl"):
-        assert run_experiment(asked, tmp_path) == "done"
+        assert run_experiment(config, tmp_path) == "done"
     found = warned(tmp_path)
     assert found["learning_rate"][0] == found["clipped"][0] == [1]
     for _, text in (found["learning_rate"], found["clipped"]):
@@ -249,7 +251,7 @@ def test_pixels_that_are_clipped_are_told_of(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    ("terms", "styles", "kind", "says"),
+    ("terms", "styles", "kind", "message"),
     [
         (
             (nst_jax.Content(0.0, layers=("relu1_1",)), nst_jax.Gram(0.0)),
@@ -276,28 +278,28 @@ def test_pixels_that_are_clipped_are_told_of(tmp_path, caplog):
     ],
 )
 def test_terms_that_do_not_count_are_told_of_before_the_run(
-    tmp_path, terms, styles, kind, says
+    tmp_path, terms, styles, kind, message
 ):
-    asked = small_experiment(
+    config = small_experiment(
         terms=terms, styles=("samples/swirls.jpg",) * styles, steps=0
     )
-    asked.size = 32
-    assert run_experiment(asked, tmp_path) == "done"
+    config.size = 32
+    assert run_experiment(config, tmp_path) == "done"
     found = warned(tmp_path)
     assert list(found) == [kind]
-    assert all(part in found[kind][1] for part in says)
+    assert all(part in found[kind][1] for part in message)
 
 
 def test_one_term_of_weight_0_among_others_is_an_ablation(tmp_path):
-    asked = small_experiment(
+    config = small_experiment(
         terms=(nst_jax.Content(0.0, layers=("relu1_1",)), GRAM), steps=1
     )
-    assert run_experiment(asked, tmp_path) == "done"
+    assert run_experiment(config, tmp_path) == "done"
     assert warned(tmp_path) == {}
 
 
 @pytest.mark.parametrize(
-    ("fields", "kind", "says"),
+    ("fields", "kind", "message"),
     [
         (
             {"terms": (nst_jax.Content(layers=("relu1_1",)),)},
@@ -317,25 +319,25 @@ def test_one_term_of_weight_0_among_others_is_an_ablation(tmp_path):
         ({"solver": nst_jax.SolverOptions("adam", tolerance=1e30)}, None, ""),
     ],
 )
-def test_a_canvas_that_did_not_move_is_told_of(tmp_path, fields, kind, says):
+def test_a_canvas_that_did_not_move_is_reported(tmp_path, fields, kind, message):
     """Unless that was asked for, by a tolerance."""
-    asked = small_experiment(size=32, **fields)
-    assert run_experiment(asked, tmp_path) == "done"
+    config = small_experiment(size=32, **fields)
+    assert run_experiment(config, tmp_path) == "done"
     found = warned(tmp_path)
     assert list(found) == [kind] * bool(kind)
-    assert not kind or says in found[kind][1]
+    assert not kind or message in found[kind][1]
 
 
 # From Python.
 
 
 def test_a_call_from_python_warns_and_says_who_diverged():
-    own = pitfall_problem(nst_jax.Adam(), Pitfall(radius=0.0))
+    problem = pitfall_problem(nst_jax.Adam(), Pitfall(radius=0.0))
     canvases = np.stack([random_picture(1), random_picture(2)])
     with pytest.warns(
         UserWarning, match="2 of 2 members diverged at the start: member 0"
     ):
-        result = nst_jax.run(own, canvases, steps=3)
+        result = nst_jax.run(problem, canvases, steps=3)
     assert result.diverged.tolist() == [True, True]
     assert [(w.kind, w.members) for w in result.warnings] == [("nan_at_start", (0, 1))]
     assert "'pitfall'" in result.warnings[0].advice
@@ -409,7 +411,7 @@ def stage(*losses, gradients=(1.0, 0.5), longest=1.0):
         ),
     ],
 )
-def test_what_is_a_fault(fields, kinds):
+def test_thresholds_of_faults(fields, kinds):
     found = diagnose([(0, outcome()), (7, outcome(**fields))])
     assert [warning.kind for warning in found] == kinds
     assert all(warning.members == (7,) for warning in found)
@@ -419,14 +421,14 @@ def test_weights_beyond_float32_are_the_cause_of_a_start_without_a_gradient():
     start = stage(math.nan, math.nan, gradients=(math.nan,) * 2, longest=0.0)
     found = {}
     for weight in (1.0, 1e30):
-        own = Objective((nst_jax.Gram(weight, layers=("relu1_1",)),))
-        ended = outcome(objective=own, stages=start, diverged=True)
+        objective = Objective((nst_jax.Gram(weight, layers=("relu1_1",)),))
+        ended = outcome(objective=objective, stages=start, diverged=True)
         (found[weight],) = diagnose([(0, ended)])
     assert "constant" in found[1.0].advice and "divide" not in found[1.0].advice
     assert "terms.style.weight=1e+30" in found[1e30].advice
 
 
-def test_solver_states_of_every_kind_are_looked_at():
+def test_overflow_is_found_in_solver_states_of_every_kind():
     """An infinite second moment; a quasi-Newton method's state has none."""
     for solver in (nst_jax.Adam(), nst_jax.SGD(), nst_jax.FixedLBFGS()):
         state = transfer.start(pitfall_problem(solver, Pitfall()), random_picture(1))
@@ -441,7 +443,7 @@ def test_solver_states_of_every_kind_are_looked_at():
     assert float(transfer.overflowed_share(state)) == 3 / 12
 
 
-def test_a_run_json_with_warnings_of_nobody_is_refused(tmp_path):
+def test_a_run_json_with_warnings_of_unknown_members_is_refused(tmp_path):
     assert run_experiment(small_experiment(steps=0), tmp_path) == "done"
     entry = {"kind": "x", "members": [1], "text": "y"}
     changed = read_manifest(tmp_path) | {"warnings": [entry]}

@@ -1,4 +1,4 @@
-"""What a person is told of a run under way, by a clock of the test's own."""
+"""Progress of a run in a bar and in log lines, by a fake clock."""
 
 import io
 import itertools
@@ -21,8 +21,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_the_time_left_is_that_of_steps_alone(caplog, monkeypatch):
-    """832 s after a slow compilation were said of a run that had 20 s left."""
+def test_the_remaining_time_excludes_compilation(caplog, monkeypatch):
     clock = types.SimpleNamespace(now=0.0)
     watch = types.SimpleNamespace(monotonic=lambda: clock.now)
     monkeypatch.setattr("nst_jax.ensemble.progress.time", watch)
@@ -33,7 +32,7 @@ def test_the_time_left_is_that_of_steps_alone(caplog, monkeypatch):
     assert caplog.messages == ["10/30 it, loss 5", "1 it/s, 20 s left"]
 
 
-def test_steps_of_earlier_calls_count_and_have_no_part_in_the_rate(caplog, monkeypatch):
+def test_steps_of_earlier_calls_do_not_change_the_rate(caplog, monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     progress = Progress(500, seconds_between_lines=0)
     progress.skip(300)
@@ -45,7 +44,7 @@ def test_steps_of_earlier_calls_count_and_have_no_part_in_the_rate(caplog, monke
     ]
 
 
-def test_the_bar_says_the_same_and_what_is_waited_for(monkeypatch):
+def test_the_bar_shows_the_rate_and_what_the_run_waits_for(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     with Progress(500) as progress:
@@ -59,41 +58,41 @@ def test_the_bar_says_the_same_and_what_is_waited_for(monkeypatch):
     assert "compiling" not in shown
 
 
-def test_a_program_is_announced_before_it_is_compiled(tmp_path, monkeypatch, caplog):
-    """By its number of how many, its size and its batch."""
-    told = []
+def test_a_program_is_logged_before_it_is_compiled(tmp_path, monkeypatch, caplog):
+    """With its number, the number of programs, its size and its batch size."""
+    lines = []
     compile_ = Ensemble.compile
 
     def compiled(*posed, **options):
-        told.append(caplog.messages[-1])
+        lines.append(caplog.messages[-1])
         return compile_(*posed, **options)
 
     monkeypatch.setattr(Ensemble, "compile", compiled)
-    asked = eight_members(size=48, ladder=nst_jax.Ladder(sizes=(32,), steps=(2,)))
-    asked.axes = (*asked.axes, nst_jax.Vary("pooling", ("max", "avg")))
+    config = eight_members(size=48, ladder=nst_jax.Ladder(sizes=(32,), steps=(2,)))
+    config.axes = (*config.axes, nst_jax.Vary("pooling", ("max", "avg")))
     with caplog.at_level("INFO", "absl"):
-        assert run_experiment(asked, tmp_path) == "done"
+        assert run_experiment(config, tmp_path) == "done"
     sizes = "32×21", "48×32", "32×21", "48×32"
-    assert told == [
+    assert lines == [
         f"compiling program {i} of 4: {size} px, batch of 8"
         for i, size in enumerate(sizes, 1)
     ]
 
 
 def test_groups_that_share_a_program_are_not_counted_twice(tmp_path, caplog):
-    asked = eight_members()
-    asked.axes = nst_jax.Vary("ensemble.repeat", (0, 1)), *asked.axes
+    config = eight_members()
+    config.axes = nst_jax.Vary("ensemble.repeat", (0, 1)), *config.axes
     with caplog.at_level("INFO", "absl"):
-        assert run_experiment(asked, tmp_path) == "done"
-    told = [text for text in caplog.messages if text.startswith("compiling")]
-    assert len(told) == 1
-    assert told[0].startswith("compiling program 1 of ")
+        assert run_experiment(config, tmp_path) == "done"
+    lines = [text for text in caplog.messages if text.startswith("compiling")]
+    assert len(lines) == 1
+    assert lines[0].startswith("compiling program 1 of ")
 
 
-def test_a_run_leaves_compiling_out_and_counts_from_where_it_is(
+def test_a_resumed_run_counts_on_and_excludes_compilation(
     tmp_path, monkeypatch, caplog
 ):
-    """A second a look at the clock; compiling takes a thousand."""
+    """The clock ticks a second a call; compiling takes a thousand."""
     clock = itertools.count()
     late = types.SimpleNamespace(by=0)
     watch = types.SimpleNamespace(perf_counter=lambda: float(next(clock)) + late.by)
@@ -103,16 +102,16 @@ def test_a_run_leaves_compiling_out_and_counts_from_where_it_is(
         late.by += 1000
         return result(stage)
 
-    asked = eight_members()
-    asked.ensemble.batch_size = 4
-    assert run_experiment(asked, tmp_path, stop=stop_after(8)) == "interrupted"
+    config = eight_members()
+    config.ensemble.batch_size = 4
+    assert run_experiment(config, tmp_path, stop=stop_after(8)) == "interrupted"
     monkeypatch.setattr(runner, "time", watch)
     monkeypatch.setattr(runner, "SECONDS_BETWEEN_REPORTS", 1e9)
     monkeypatch.setattr(stages.Stage, "ensemble", property(slow))
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     monkeypatch.setitem(Progress.__init__.__kwdefaults__, "seconds_between_lines", -1.0)
     with caplog.at_level("INFO", "absl"):
-        assert run_experiment(asked, tmp_path) == "done"
+        assert run_experiment(config, tmp_path) == "done"
     counts = [int(n) for n in re.findall(r"(\d+)/48 it", caplog.text)]
     assert counts[0] > 24 and counts[-1] == 48
     lefts = [float(n) for n in re.findall(r"([\d.]+) s left", caplog.text)]
@@ -121,7 +120,7 @@ def test_a_run_leaves_compiling_out_and_counts_from_where_it_is(
 
 
 @pytest.mark.parametrize("losses", [[float("nan")], []])
-def test_a_loss_that_is_none_is_said(losses, caplog, monkeypatch):
+def test_a_loss_that_is_not_finite_is_reported(losses, caplog, monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with caplog.at_level("INFO", "absl"), Progress(1) as progress:
         progress.update(1, losses, 1.0)

@@ -1,4 +1,4 @@
-"""Optimising from Python: one program a process, progress, callbacks, Ctrl-C."""
+"""`nst_jax.run`: cached programs, progress, callbacks and Ctrl-C."""
 
 import io
 import os
@@ -68,7 +68,7 @@ def test_another_program_is_compiled_for_another_shape_or_setting(network):
     assert len(TRACES) > seen
 
 
-def test_programs_that_are_kept_hold_no_pictures_and_are_few(network, monkeypatch):
+def test_cached_programs_are_few_and_hold_no_images(network, monkeypatch):
     monkeypatch.setattr(result, "_KEPT_PROGRAMS", 2)
     for count in (1, 2, 3):
         nst_jax.run(pose(network), STARTS[:count], steps=0)
@@ -81,7 +81,7 @@ def test_programs_that_are_kept_hold_no_pictures_and_are_few(network, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"steps": -1}, "steps must be an integer from 0 to 2147483647, got -1"),
         ({"steps": 2.5}, "steps must be an integer from 0 .* got 2.5"),
@@ -99,31 +99,31 @@ def test_programs_that_are_kept_hold_no_pictures_and_are_few(network, monkeypatc
         ({"canvases": STARTS[0]}, r"canvases must be one or more pictures"),
     ],
 )
-def test_nonsense_is_refused_before_anything_is_compiled(network, options, says):
+def test_wrong_arguments_are_refused_before_compilation(network, options, message):
     usual = {"problems": pose(network), "canvases": STARTS, "steps": 1}
     programs = len(result._programs)
-    with pytest.raises(nst_jax.RequestError, match=says):
+    with pytest.raises(nst_jax.RequestError, match=message):
         nst_jax.run(**{**usual, **options})
     assert len(result._programs) == programs
 
 
-def test_a_callback_sees_every_entry_of_the_history(network):
-    told = []
-    found = nst_jax.run(
-        pose(network), STARTS, steps=5, batch_size=2, log_every=2, callback=told.append
+def test_a_callback_gets_every_entry_of_the_history(network):
+    infos = []
+    ended = nst_jax.run(
+        pose(network), STARTS, steps=5, batch_size=2, log_every=2, callback=infos.append
     )
     silent = nst_jax.run(pose(network), STARTS, steps=5, batch_size=2, log_every=2)
-    np.testing.assert_array_equal(found.canvas, silent.canvas)
-    assert [(t.members, t.step) for t in told] == [
+    np.testing.assert_array_equal(ended.canvas, silent.canvas)
+    assert [(t.members, t.step) for t in infos] == [
         (members, step) for members in ((0, 1), (2,)) for step in (0, 2, 4, 5)
     ]
-    for t in told:
-        report = found.history[found.steps.index(t.step)]
+    for t in infos:
+        report = ended.history[ended.steps.index(t.step)]
         np.testing.assert_array_equal(t.loss, report.loss[list(t.members)])
         np.testing.assert_array_equal(t.terms["distance"], t.loss)
         assert t.canvas.shape == (len(t.members), 16, 16, 3)
-    np.testing.assert_array_equal(told[0].canvas, STARTS[:2])
-    np.testing.assert_array_equal(told[3].canvas, found.canvas[:2])
+    np.testing.assert_array_equal(infos[0].canvas, STARTS[:2])
+    np.testing.assert_array_equal(infos[3].canvas, ended.canvas[:2])
 
 
 def test_a_callback_may_write_into_its_canvas(network):
@@ -146,19 +146,19 @@ def test_canvases_of_another_size_than_the_targets_are_refused(network):
         nst_jax.run(pose(network), STARTS[:, :12], steps=1)
 
 
-def test_a_callback_that_fails_costs_nothing(network, caplog):
-    told = []
+def test_a_failing_callback_does_not_change_the_result(network, caplog):
+    infos = []
 
     def fail(info):
-        told.append(info)
-        raise ValueError("a fault of the caller's")
+        infos.append(info)
+        raise ValueError("an exception of the callback")
 
-    found = nst_jax.run(pose(network), STARTS, steps=4, log_every=1, callback=fail)
+    ended = nst_jax.run(pose(network), STARTS, steps=4, log_every=1, callback=fail)
     silent = nst_jax.run(pose(network), STARTS, steps=4, log_every=1)
-    np.testing.assert_array_equal(found.canvas, silent.canvas)
-    assert len(told) == 1
+    np.testing.assert_array_equal(ended.canvas, silent.canvas)
+    assert len(infos) == 1
     assert "callback failed at step 0" in caplog.text
-    assert "a fault of the caller's" in caplog.text
+    assert "an exception of the callback" in caplog.text
 
 
 def interrupting(step, members=None):
@@ -171,34 +171,34 @@ def interrupting(step, members=None):
     return press
 
 
-def test_ctrl_c_returns_what_there_is(network):
+def test_ctrl_c_returns_the_progress(network):
     before = signal.getsignal(signal.SIGINT)
-    found = nst_jax.run(
+    ended = nst_jax.run(
         pose(network), STARTS, steps=50, log_every=1, callback=interrupting(3)
     )
-    made = int(found.step[0])
-    assert found.step.tolist() == [made] * 3
+    made = int(ended.step[0])
+    assert ended.step.tolist() == [made] * 3
     assert 3 <= made <= 5  # A chunk is on its way while the last is looked at.
     whole = nst_jax.run(pose(network), STARTS, steps=made, log_every=1)
-    np.testing.assert_array_equal(found.canvas, whole.canvas)
-    assert found.steps == whole.steps == list(range(made + 1))
+    np.testing.assert_array_equal(ended.canvas, whole.canvas)
+    assert ended.steps == whole.steps == list(range(made + 1))
     assert whole.step.tolist() == [made] * 3
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_ctrl_c_in_a_later_batch_leaves_the_rest_at_its_start(network):
-    found = nst_jax.run(
+def test_ctrl_c_in_a_later_batch_leaves_later_members_at_their_start(network):
+    ended = nst_jax.run(
         *(pose(network), STARTS),
         steps=50,
         batch_size=1,
         log_every=10,
         callback=interrupting(10, (1,)),
     )
-    first, second, third = found.step.tolist()
+    first, second, third = ended.step.tolist()
     assert (first, third) == (50, 0)
     assert 10 <= second < 50
-    np.testing.assert_array_equal(found.canvas[2], STARTS[2])
-    losses = np.stack([report.loss for report in found.history])
+    np.testing.assert_array_equal(ended.canvas[2], STARTS[2])
+    losses = np.stack([report.loss for report in ended.history])
     assert losses.shape == (6, 3)
     np.testing.assert_array_equal(np.isnan(losses).sum(0), [0, 5 - second // 10, 6])
 
@@ -207,8 +207,8 @@ def test_a_keyboard_interrupt_in_a_callback_is_a_request_to_stop(network):
     def press(info):
         raise KeyboardInterrupt
 
-    found = nst_jax.run(pose(network), STARTS, steps=50, log_every=1, callback=press)
-    assert found.step.max() < 50
+    ended = nst_jax.run(pose(network), STARTS, steps=50, log_every=1, callback=press)
+    assert ended.step.max() < 50
 
 
 def test_a_second_ctrl_c_ends_at_once():
@@ -222,17 +222,17 @@ def test_a_second_ctrl_c_ends_at_once():
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_handler_of_the_program_s_own_is_left_alone(network):
+def test_a_signal_handler_of_the_program_is_kept(network):
     received = []
     before = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
     try:
-        found = nst_jax.run(
+        ended = nst_jax.run(
             pose(network), STARTS, steps=4, log_every=1, callback=interrupting(1)
         )
     finally:
         signal.signal(signal.SIGINT, before)
     assert received == [signal.SIGINT]
-    assert found.step.tolist() == [4] * 3
+    assert ended.step.tolist() == [4] * 3
 
 
 class Terminal(io.StringIO):
@@ -258,25 +258,25 @@ def test_a_bar_shows_in_a_notebook(monkeypatch):
         assert not progress._bar.disable
 
 
-def test_execute_tells_and_stops_in_order(tmp_path, caplog):
-    """Ctrl-C at a row of metrics: a checkpoint; the same call goes on to the bit."""
-    asked = eight_members()
-    asked.ensemble.batch_size = 4
-    asked.output.snapshots = (4,)
-    told = []
+def test_execute_calls_back_stops_and_resumes(tmp_path, caplog):
+    """After Ctrl-C the same call resumes from the checkpoint to the same bits."""
+    config = eight_members()
+    config.ensemble.batch_size = 4
+    config.output.snapshots = (4,)
+    infos = []
 
     def press(info):
-        told.append(info)
+        infos.append(info)
         if info.members == (0, 1, 2, 3) and info.step == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
-    plan = nst_jax.build(asked)
+    plan = nst_jax.build(config)
     assert nst_jax.execute(plan, tmp_path / "a", callback=press) == "interrupted"
-    assert (tmp_path / "a" / "checkpoint.safetensors").exists()
-    made = [info.step for info in told]
-    assert nst_jax.execute(plan, tmp_path / "a", callback=told.append) == "done"
+    assert (tmp_path / "a/members/000/state.safetensors").exists()
+    made = [info.step for info in infos]
+    assert nst_jax.execute(plan, tmp_path / "a", callback=infos.append) == "done"
     # The row of the checkpoint comes again, as the first of the second call.
-    resumed = [info.step for info in told[len(made) :]]
+    resumed = [info.step for info in infos[len(made) :]]
     assert made == [0, 2, 4][: len(made)]
     assert resumed == [*range(made[-1], 7, 2), 0, 2, 4, 6]
     whole = nst_jax.execute(plan, tmp_path / "b", callback=fail, progress=False)
@@ -286,10 +286,10 @@ def test_execute_tells_and_stops_in_order(tmp_path, caplog):
         name = f"members/{member:03d}/final.npy"
         final, other = np.load(tmp_path / "a" / name), np.load(tmp_path / "b" / name)
         np.testing.assert_array_equal(final, other)
-        info = next(t for t in told if t.step == 6 and member in t.members)
+        info = next(t for t in infos if t.step == 6 and member in t.members)
         np.testing.assert_array_equal(info.canvas[info.members.index(member)], final)
-    assert [t.canvas is not None for t in told[-4:]] == [False, False, True, True]
+    assert [t.canvas is not None for t in infos[-4:]] == [False, False, True, True]
 
 
 def fail(info):
-    raise ValueError("a fault of the caller's")
+    raise ValueError("an exception of the callback")

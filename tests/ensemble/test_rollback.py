@@ -1,4 +1,4 @@
-"""Members that come to NaN; without a network, to be soon compiled."""
+"""Members that come to NaN, without a network, so that they compile quickly."""
 
 import jax
 import jax.numpy as jnp
@@ -33,8 +33,8 @@ SOLVERS = {
 
 @pytest.mark.parametrize("form", PARAMETRISATIONS)
 @pytest.mark.parametrize("name", SOLVERS)
-def test_it_goes_on_from_its_best_with_shorter_steps(name, form):
-    """As if a solver with half the steps had begun there."""
+def test_a_member_continues_from_its_best_iterate_with_shorter_steps(name, form):
+    """Like a solver with half the learning rate that starts there."""
     solver = SOLVERS[name]
     states = trajectory(
         pitfall_problem(solver, Pitfall(at=1.0), name=form), random_picture(1), 5
@@ -61,13 +61,13 @@ def test_it_goes_on_from_its_best_with_shorter_steps(name, form):
 
 
 @pytest.mark.parametrize("name", SOLVERS)
-def test_neighbours_in_a_batch_are_left_alone(name):
-    """To the bit, also while a member at their side goes back."""
+def test_other_members_of_the_batch_are_unchanged(name):
+    """Bit for bit, while a member rolls back."""
 
     def ends(at):
         def end(at, canvas):
-            own = pitfall_problem(SOLVERS[name], Pitfall(at=at))
-            return transfer.advance(own, transfer.start(own, canvas), 6)
+            problem = pitfall_problem(SOLVERS[name], Pitfall(at=at))
+            return transfer.advance(problem, transfer.start(problem, canvas), 6)
 
         canvases = jnp.stack([random_picture(seed) for seed in (1, 2, 3)])
         return jax.jit(jax.vmap(end))(jnp.asarray(at), canvases)
@@ -79,10 +79,12 @@ def test_neighbours_in_a_batch_are_left_alone(name):
     assert np.isfinite(sick.canvas).all()
 
 
-def test_a_step_that_is_too_long_is_halved_until_it_is_not():
+def test_a_step_is_halved_until_it_is_short_enough():
     """Descent of rate η goes η/N·2·d: out of the ball until η is small enough."""
-    own = pitfall_problem(nst_jax.SGD(4000.0, schedule="constant"), Pitfall(radius=0.4))
-    states = trajectory(own, random_picture(1), 30)
+    problem = pitfall_problem(
+        nst_jax.SGD(4000.0, schedule="constant"), Pitfall(radius=0.4)
+    )
+    states = trajectory(problem, random_picture(1), 30)
     lost = int(states[-1].rollbacks)
     assert 2 <= lost <= 6
     rate = 4000.0 / 2**lost
@@ -92,8 +94,8 @@ def test_a_step_that_is_too_long_is_halved_until_it_is_not():
     assert all(np.isfinite(state.report.loss) for state in states)
 
 
-def test_an_average_goes_on_from_where_it_was():
-    """Of the canvases until the best and of those after it; NaN is none of them."""
+def test_an_average_continues_after_a_rollback():
+    """It includes the iterates up to the best one and after it, without NaN."""
     sick = pitfall_problem(nst_jax.Adam(0.05), Pitfall(at=2.0), averaging=0.5)
     states = trajectory(sick, random_picture(1), 5)
     assert int(states[3].best.step) == 2
@@ -103,8 +105,8 @@ def test_an_average_goes_on_from_where_it_was():
     np.testing.assert_allclose(states[5].canvas, wanted, atol=1e-6)
 
 
-def test_a_schedule_does_not_begin_anew():
-    """A rate that has decayed stays so: half of it, not half of the first."""
+def test_a_schedule_does_not_restart():
+    """The decayed rate is halved, not the initial one."""
     solver = nst_jax.SGD(8.0, decay_rate=0.5, decay_steps=1, schedule="exponential")
     states = trajectory(pitfall_problem(solver, Pitfall(at=3.0)), random_picture(1), 5)
     sound = trajectory(pitfall_problem(solver, Pitfall()), random_picture(1), 4)
@@ -117,8 +119,8 @@ def test_a_schedule_does_not_begin_anew():
     np.testing.assert_allclose(made, lost / 4, atol=1e-6)
 
 
-def test_who_has_gone_on_is_not_stuck():
-    """One NaN, then steps that find nothing better than so good a start: they count."""
+def test_a_member_that_has_moved_is_not_stalled():
+    """Steps after a NaN count, also if none is better than the start."""
     near = random_picture(0) + 1e-4
     states = trajectory(pitfall_problem(nst_jax.Adam(0.05), Pitfall(at=2.0)), near, 6)
     assert int(states[-1].rollbacks) == 1
@@ -128,8 +130,8 @@ def test_who_has_gone_on_is_not_stuck():
     ]
 
 
-def test_who_rests_in_a_finer_stage_is_not_stuck():
-    """It had its trouble in the one before."""
+def test_a_member_that_rests_in_a_finer_stage_is_not_stalled():
+    """It has rolled back in the coarser stage."""
     sick = trajectory(
         pitfall_problem(nst_jax.Adam(0.05), Pitfall(at=1.0)), random_picture(1), 3
     )[-1]
@@ -141,8 +143,8 @@ def test_who_rests_in_a_finer_stage_is_not_stuck():
 
 
 @pytest.mark.parametrize("name", ["sgd", "fixed", "lbfgs", "optax"])
-def test_a_finer_stage_is_as_cautious(name):
-    """What it starts with is half of what it would be."""
+def test_a_finer_stage_keeps_the_shortened_steps(name):
+    """Its first step is half as long."""
     solver, fine = SOLVERS[name], pitfall_problem(SOLVERS[name], Pitfall())
     sick = trajectory(pitfall_problem(solver, Pitfall(at=1.0)), random_picture(1), 2)[
         -1
@@ -173,8 +175,8 @@ class Opaque(nst_jax.Term):
         return jax.lax.stop_gradient(jnp.where(lost, jnp.nan, 0.0) * view.image.sum())
 
 
-def test_a_start_whose_loss_alone_is_not_finite_goes_on():
-    """And back to its first number, if need be."""
+def test_a_start_with_a_finite_gradient_but_no_finite_loss_continues():
+    """It may roll back to the first iterate with a finite loss."""
     states = trajectory(
         pitfall_problem(nst_jax.Adam(0.05), Opaque()), random_picture(1), 6
     )
@@ -183,25 +185,25 @@ def test_a_start_whose_loss_alone_is_not_finite_goes_on():
     assert [int(state.rollbacks) for state in states] == [0] * 4 + [1] * 3
 
 
-def test_a_start_without_a_number_rests():
-    own = pitfall_problem(nst_jax.Adam(), Pitfall(radius=0.0))
-    state = advance(own, start(own, random_picture(1)), 5)
+def test_a_start_without_finite_values_rests():
+    problem = pitfall_problem(nst_jax.Adam(), Pitfall(radius=0.0))
+    state = advance(problem, start(problem, random_picture(1)), 5)
     assert (int(state.step), int(state.rollbacks)) == (0, 0)
     np.testing.assert_array_equal(state.canvas, random_picture(1))
 
 
-def test_a_run_says_whose_numbers_were_lost(tmp_path, caplog):
-    """Of four, one diverges at each step, one comes through, and two know nothing."""
-    asked = eight_members(size=48)
-    asked.seeds, asked.steps = (0,), 4
-    asked.terms = (nst_jax.Gram(layers=("relu1_1",)), Pitfall())
-    asked.solver = nst_jax.SolverOptions("adam")
+def test_a_run_names_members_that_came_to_nan(tmp_path, caplog):
+    """Of four members, one always diverges, one recovers, and two have no NaN."""
+    config = eight_members(size=48)
+    config.seeds, config.steps = (0,), 4
+    config.terms = (nst_jax.Gram(layers=("relu1_1",)), Pitfall())
+    config.solver = nst_jax.SolverOptions("adam")
     at = nst_jax.Vary("terms.pitfall.at", (9.0, 2.0))
     rate = nst_jax.Vary("solver.learning_rate", (0.02, 1e30))
-    asked.axes = (at, rate)
-    asked.solver.clip = False
+    config.axes = (at, rate)
+    config.solver.clip = False
     with caplog.at_level("WARNING", "absl"):
-        assert run_experiment(asked, tmp_path) == "done"
+        assert run_experiment(config, tmp_path) == "done"
     entries = read_manifest(tmp_path)["members"]
     assert [entry["status"] for entry in entries] == ["done", "diverged"] * 2
     assert [entry["rollbacks"] for entry in entries] == [0, 4, 1, 4]
@@ -226,7 +228,7 @@ class Nowhere(nst_jax.Term):
         return jnp.where(moved, jnp.nan, 0.0) * view.image.sum()
 
 
-def test_whoever_never_gets_away_is_at_the_start():
+def test_a_member_that_never_moves_is_at_its_start():
     """Also after so many halvings that a step is nothing, which is no progress."""
     last = trajectory(
         pitfall_problem(nst_jax.SGD(20.0), Nowhere()), random_picture(1), 40

@@ -1,4 +1,4 @@
-"""Compiled programs are kept for the next command, unless a flag says no."""
+"""Compiled programs are cached for the next command, unless a flag disables it."""
 
 import os
 import re
@@ -43,7 +43,7 @@ def evaluated(tmp_path, name):
     return canvas, files, set(re.findall(r"cache hit for '(\w+)'", done.stderr))
 
 
-def test_what_one_command_has_compiled_the_next_has_not_to(tmp_path):
+def test_a_second_command_does_not_compile_again(tmp_path):
     cold, compiled, _ = evaluated(tmp_path, "cold")
     assert {"jit_targets", "jit_over_members"} <= names(compiled)
     warm, after, read = evaluated(tmp_path, "warm")

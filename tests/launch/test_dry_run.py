@@ -1,4 +1,4 @@
-"""What a dry run says, beside the run."""
+"""Forecasts of a dry run, compared with the run."""
 
 import types
 
@@ -15,13 +15,13 @@ from nst_jax.launch.dry_run import Forecast, forecast, format_forecast
 
 def test_groups_batches_and_programs_are_those_of_the_run(tmp_path):
     """Two poolings are two groups; a ladder has a program a stage."""
-    asked = eight_members(size=48, ladder=nst_jax.Ladder(sizes=(32,), steps=(2,)))
-    asked.axes = (*asked.axes, nst_jax.Vary("pooling", ("max", "avg")))
-    asked.ensemble.batch_size = 3
-    told = forecast(nst_jax.build(asked))
-    assert run_experiment(asked, tmp_path) == "done"
+    config = eight_members(size=48, ladder=nst_jax.Ladder(sizes=(32,), steps=(2,)))
+    config.axes = (*config.axes, nst_jax.Vary("pooling", ("max", "avg")))
+    config.ensemble.batch_size = 3
+    forecasts = forecast(nst_jax.build(config))
+    assert run_experiment(config, tmp_path) == "done"
     ran = read_manifest(tmp_path)
-    for ours, theirs in zip(told, ran["groups"], strict=True):
+    for ours, theirs in zip(forecasts, ran["groups"], strict=True):
         assert ours.members == theirs["count"] == 8
         assert ours.batch_size == theirs["batch_size"] == 3
         assert list(ours.sizes[-1]) == theirs["size"]
@@ -29,13 +29,13 @@ def test_groups_batches_and_programs_are_those_of_the_run(tmp_path):
         assert ours.batches == 3
 
 
-def test_memory_is_what_the_program_takes():
-    """A batch of eight takes eight times as much as one, but for what they share."""
+def test_memory_is_that_of_the_program():
+    """A batch of eight takes eight times as much as one, except for shared arrays."""
     needed = []
     for seeds in (1, 2, 8):
-        asked = eight_members(size=64)
-        asked.axes, asked.seeds = (), tuple(range(seeds))
-        group = nst_jax.build(asked).groups[0]
+        config = eight_members(size=64)
+        config.axes, config.seeds = (), tuple(range(seeds))
+        group = nst_jax.build(config).groups[0]
         problem = group.problems()[:1]
         shape = group.content.shape
         program = nst_jax.Ensemble.compile(problem, shape, batch_size=seeds)
@@ -46,8 +46,8 @@ def test_memory_is_what_the_program_takes():
     )
 
 
-def test_seconds_are_of_all_steps_of_all_batches(monkeypatch):
-    """By a clock that is 10 s on after each call, 1 s a step at 32 px and 4 at 48."""
+def test_seconds_cover_all_steps_of_all_batches(monkeypatch):
+    """By a clock with 10 s a call, 1 s a step at 32 px, and 4 s a step at 48 px."""
     clock = types.SimpleNamespace(now=0.0)
     optimise = Ensemble.optimise
 
@@ -60,16 +60,16 @@ def test_seconds_are_of_all_steps_of_all_batches(monkeypatch):
     monkeypatch.setattr("nst_jax.launch.dry_run.used_bytes", lambda device: 1000)
     watch = types.SimpleNamespace(perf_counter=lambda: clock.now)
     monkeypatch.setattr("nst_jax.launch.dry_run.time", watch)
-    asked = eight_members(size=48, ladder=nst_jax.Ladder(sizes=(32,), steps=(2,)))
-    asked.ensemble.batch_size = 3
-    (told,) = forecast(nst_jax.build(asked))
-    assert told.step_s == (1, 4)
-    assert told.run_s == 3 * ((10 + 2 * 1) + (10 + asked.steps * 4))
-    assert told.peak_bytes == 1007
+    config = eight_members(size=48, ladder=nst_jax.Ladder(sizes=(32,), steps=(2,)))
+    config.ensemble.batch_size = 3
+    (group_forecast,) = forecast(nst_jax.build(config))
+    assert group_forecast.step_s == (1, 4)
+    assert group_forecast.run_s == 3 * ((10 + 2 * 1) + (10 + config.steps * 4))
+    assert group_forecast.peak_bytes == 1007
 
 
-def test_steps_that_are_over_too_soon_are_timed_by_more_of_them(monkeypatch):
-    """1 ms each, and the clock shows whole hundredths of a second."""
+def test_short_steps_are_timed_in_longer_runs(monkeypatch):
+    """A step takes 1 ms, and the clock ticks every 10 ms."""
     clock = types.SimpleNamespace(now=0.0)
     optimise = Ensemble.optimise
 
@@ -80,19 +80,19 @@ def test_steps_that_are_over_too_soon_are_timed_by_more_of_them(monkeypatch):
     monkeypatch.setattr(Ensemble, "optimise", timed)
     watch = types.SimpleNamespace(perf_counter=lambda: round(clock.now, 2))
     monkeypatch.setattr("nst_jax.launch.dry_run.time", watch)
-    asked = eight_members(size=32)
-    asked.steps = 500
-    (told,) = forecast(nst_jax.build(asked))
-    assert told.step_s == (pytest.approx(0.001, rel=0.1),)
+    config = eight_members(size=32)
+    config.steps = 500
+    (group_forecast,) = forecast(nst_jax.build(config))
+    assert group_forecast.step_s == (pytest.approx(0.001, rel=0.1),)
 
 
-def test_a_batch_without_room_is_one_sentence(monkeypatch):
+def test_a_batch_that_does_not_fit_is_one_sentence(monkeypatch):
     limit_batch_memory(monkeypatch, 4)
     with pytest.raises(OutOfMemoryError, match="^a batch of group 0 does not fit"):
         forecast(nst_jax.build(eight_members()))
 
 
-def test_a_dry_run_says_it_in_words_and_writes_nothing(tmp_path):
+def test_a_dry_run_prints_its_forecast_and_writes_nothing(tmp_path):
     status, out, err = launch(
         *("--config=configs/seeds.py:smoke", f"--workdir={tmp_path / 'run'}"),
         *("--dry_run", "--config.size=48"),
@@ -105,7 +105,7 @@ def test_a_dry_run_says_it_in_words_and_writes_nothing(tmp_path):
     assert last.startswith("optimising ") and last.endswith(" GiB of memory")
 
 
-def test_words_are_of_all_groups():
+def test_the_text_covers_all_groups():
     one = Forecast(7, 3, ((32, 48), (64, 96)), 2, 4.0, (0.1, 0.25), 30.0, 2**30)
     other = one._replace(members=1, programs=0, peak_bytes=3 * 2**29, run_s=9.0)
     assert format_forecast([one, other]).splitlines() == [

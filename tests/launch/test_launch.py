@@ -39,7 +39,7 @@ def runs(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", LAUNCHED_CONFIGS)
-def test_every_config_has_a_smoke_twin_that_leaves_a_whole_run(runs, name):
+def test_the_smoke_version_of_every_config_makes_a_complete_run(runs, name):
     workdir, (status, out, err) = runs[name]
     assert status == 0, err
     assert str(workdir) in out
@@ -57,16 +57,16 @@ def test_every_config_has_a_smoke_twin_that_leaves_a_whole_run(runs, name):
     rows = read_metrics(workdir / "metrics.jsonl")
     for member, seed in enumerate(seeds):
         folder = workdir / "members" / f"{member:03d}"
-        own = [row for row in rows if row["member"] == member]
-        assert own[0]["step"] == 0
-        assert own[-1]["step"] == steps
-        assert own[-1]["loss"] < own[0]["loss"]
-        assert {row["seed"] for row in own} == {seed}
-        for row in own:
+        member_rows = [row for row in rows if row["member"] == member]
+        assert member_rows[0]["step"] == 0
+        assert member_rows[-1]["step"] == steps
+        assert member_rows[-1]["loss"] < member_rows[0]["loss"]
+        assert {row["seed"] for row in member_rows} == {seed}
+        for row in member_rows:
             assert row["stage"] == 0
             assert row["evaluations"] >= row["step"]
             assert sum(row["terms"].values()) == pytest.approx(row["loss"], rel=1e-5)
-        assert {"content/relu4_2", "style/relu1_1"} <= own[0]["terms"].keys()
+        assert {"content/relu4_2", "style/relu1_1"} <= member_rows[0]["terms"].keys()
         canvas = np.load(folder / "final.npy")
         assert canvas.dtype == np.float32
         with Image.open(folder / "final.png") as png:
@@ -118,7 +118,7 @@ def test_no_steps_write_the_starting_canvas(tmp_path):
     np.testing.assert_array_equal(canvas, expected)
 
 
-def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
+def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path):
     """SIGINT in the middle of two members: status 130, a checkpoint, then the end."""
     flags = [
         "--config=configs/seeds.py:smoke",
@@ -147,7 +147,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
     assert process.returncode == 130, err
     run = json.loads((part / "run.json").read_text())
     assert run["status"] == "interrupted"
-    with safetensors.safe_open(part / "checkpoint.safetensors", "numpy") as file:
+    with safetensors.safe_open(part / "members/000/state.safetensors", "numpy") as file:
         _, _, stopped, *_ = json.loads(file.metadata()["place"])
     assert 0 < stopped < 60
     # A row that a crash cut short is dropped, not passed on.
@@ -172,7 +172,6 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
         for workdir in (whole, part)
     ]
     assert rows[0] == rows[1]
-    assert not (part / "checkpoint.safetensors").exists()
 
 
 GRID = """
@@ -214,7 +213,7 @@ def grid(tmp_path_factory):
 
 
 @pytest.mark.parametrize("asked", ["once", "twice"])
-def test_a_grid_that_is_stopped_keeps_its_members_and_goes_on(tmp_path, grid, asked):
+def test_an_interrupted_grid_keeps_its_members_and_resumes(tmp_path, grid, asked):
     """SIGINT once and twice, in the second of two programs; then the same command."""
     (flags, whole), part = grid, tmp_path / "part"
     process = subprocess.Popen(
@@ -283,8 +282,8 @@ def test_a_flag_that_an_axis_overrides_is_refused(tmp_path, flag):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_flag_for_terms_that_follow_from_others_is_refused(tmp_path):
-    """Where the config's own fields decide what the terms are."""
+def test_a_flag_for_terms_that_a_config_derives_is_refused(tmp_path):
+    """The config derives its terms from other fields."""
     flags = "--config=configs/deep_style.py:smoke", "--config.terms[1].weight=9"
     status, _, err = launch(*flags, f"--workdir={tmp_path / 'run'}")
     assert status == 2
@@ -295,8 +294,8 @@ def test_a_flag_for_terms_that_follow_from_others_is_refused(tmp_path):
     ("name", "derived"),
     [("deep_style", True), ("gallery", True), ("app_taps", False), ("talk", False)],
 )
-def test_what_terms_follow_from(name, derived):
-    """Of app_taps the layers alone follow from other fields, and weights count."""
+def test_fields_that_terms_are_derived_from(name, derived):
+    """In app_taps only the layers are derived; flags of weights have an effect."""
     config = runpy.run_path(str(ROOT / "configs" / f"{name}.py"))["get_config"]()
     assert _derives_terms(config) == derived
 

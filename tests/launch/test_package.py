@@ -1,4 +1,4 @@
-"""The wheel: complete, and of use without the optional packages."""
+"""The wheel is complete, and works without the optional packages."""
 
 import os
 import pathlib
@@ -72,7 +72,7 @@ def test_the_wheel_has_weights_samples_and_configs(installed):
             ).read_bytes()
 
 
-def test_two_own_pictures_without_optional_packages(nst_jax_command, tmp_path):
+def test_a_transfer_without_optional_packages(nst_jax_command, tmp_path):
     for seed, name in enumerate(("me.png", "style.png")):
         pixels = np.uint8(255 * smooth_picture(seed, 32, 32))
         Image.fromarray(pixels).save(tmp_path / name)

@@ -1,4 +1,4 @@
-"""A run's members, computed by jobs that know nothing of each other."""
+"""Shards of a run that are computed by independent jobs, and their merge."""
 
 import errno
 import itertools
@@ -41,7 +41,7 @@ def parts(tmp_path_factory):
 
 
 @pytest.mark.parametrize("shares", [1, 2, 3, 5, 8])
-def test_every_member_is_of_one_share(shares):
+def test_every_member_is_in_one_shard(shares):
     members = asked().members()
     own = [shard_members(f"{number + 1}/{shares}", members) for number in range(shares)]
     assert [*itertools.chain(*own)] == [*range(8)]
@@ -51,25 +51,25 @@ def test_every_member_is_of_one_share(shares):
 @pytest.mark.parametrize(
     "said", ["3", "0/2", "3/2", "1/", "/2", "-1/2", "a/b", "1/2/3"]
 )
-def test_a_share_that_is_none_is_refused(said):
+def test_a_wrong_shard_is_refused(said):
     with pytest.raises(nst_jax.RequestError, match="shard must be K/N"):
         shard_members(said, asked().members())
 
 
-def test_a_share_without_a_member_is_refused():
+def test_a_shard_without_members_is_refused():
     with pytest.raises(nst_jax.RequestError, match="has none of the 8 members"):
         shard_members("1/9", asked().members())
 
 
-def test_processes_of_their_own_are_not_shared():
+def test_shards_of_a_run_in_subprocesses_are_refused():
     experiment = asked()
     experiment.ensemble.process = "subprocess"
     with pytest.raises(nst_jax.RequestError, match="shard cannot be combined"):
         shard_members("1/2", experiment.members())
 
 
-def test_shares_make_the_run_that_one_job_makes(parts, tmp_path):
-    """To the bit, where the shares are of whole batches."""
+def test_merged_shards_equal_a_single_run(parts, tmp_path):
+    """Bit for bit, if the shards consist of whole batches."""
     assert run_experiment(asked(), tmp_path / "whole") == "done"
     plan = nst_jax.build(asked())
     assert merge(plan, parts, tmp_path / "joined") == []
@@ -97,7 +97,7 @@ def test_shares_make_the_run_that_one_job_makes(parts, tmp_path):
     assert read_manifest(parts[0])["status"] == "done", "parts stay as they are"
 
 
-def test_what_is_missing_is_told_and_can_be_computed(parts, tmp_path):
+def test_missing_members_are_returned_and_can_be_computed(parts, tmp_path):
     plan = nst_jax.build(asked())
     assert merge(plan, parts[1:], tmp_path) == [0, 1, 2, 3]
     assert read_manifest(tmp_path)["status"] == "interrupted"
@@ -108,11 +108,11 @@ def test_what_is_missing_is_told_and_can_be_computed(parts, tmp_path):
     assert len(metric_rows(tmp_path)) == 8 * 4
 
 
-def test_what_was_begun_here_gives_way_to_what_is_finished_there(parts, tmp_path):
-    """An interrupted run leaves no row twice, no steps twice and no checkpoint."""
+def test_finished_members_of_a_part_replace_unfinished_ones(parts, tmp_path):
+    """Without duplicate rows or steps, and without a solver state."""
     asked_ = asked()
     assert run_experiment(asked_, tmp_path, stop=stop_after(6)) == "interrupted"
-    assert (tmp_path / "checkpoint.safetensors").exists()
+    assert list(tmp_path.rglob("state.safetensors"))
     begun = read_manifest(tmp_path)["member_steps"]
     assert 0 < begun < 8 * 6
     plan = nst_jax.build(asked_)
@@ -122,13 +122,13 @@ def test_what_was_begun_here_gives_way_to_what_is_finished_there(parts, tmp_path
         == len({row[:2] for row in metric_rows(tmp_path)})
         == 8 * 4
     )
-    assert not (tmp_path / "checkpoint.safetensors").exists()
+    assert not list(tmp_path.rglob("state.safetensors"))
     finished_before = 4 if begun >= 4 * 6 else 0
     assert read_manifest(tmp_path)["member_steps"] == begun + (8 - finished_before) * 6
 
 
-def test_members_without_a_loss_cost_what_they_cost(parts, tmp_path):
-    """Two of a share of four that came to NaN: its steps are counted once."""
+def test_costs_of_diverged_members_are_counted_once(parts, tmp_path):
+    """Two of four members of a part have come to NaN."""
     shutil.copytree(parts[0], tmp_path / "part")
     run_ = read_manifest(parts[0])
     for entry in run_["members"][:2]:
@@ -138,13 +138,11 @@ def test_members_without_a_loss_cost_what_they_cost(parts, tmp_path):
     assert read_manifest(tmp_path / "joined")["member_steps"] == run_["member_steps"]
 
 
-def test_a_merge_that_finds_the_disk_full_leaves_nothing_half(
-    parts, tmp_path, monkeypatch
-):
+def test_a_merge_on_a_full_disk_leaves_no_partial_file(parts, tmp_path, monkeypatch):
     plan, copied = nst_jax.build(asked()), itertools.count()
 
     def copy(source, target):
-        """Of the fifth file half."""
+        """Fail in the middle of the fifth file."""
         content = pathlib.Path(source).read_bytes()
         if next(copied) == 4:
             target.write_bytes(content[: len(content) // 2])
@@ -167,14 +165,14 @@ def test_a_merge_that_finds_the_disk_full_leaves_nothing_half(
     assert len(metric_rows(tmp_path)) == 8 * 4
 
 
-def test_shares_do_not_share_a_folder(parts):
-    """The second is told, not taken for the first."""
+def test_shards_in_one_folder_are_refused(parts):
+    """The second shard is not taken for the first."""
     plan = nst_jax.build(asked(), only=shard_members("2/2", asked().members()))
     with pytest.raises(nst_jax.RequestError, match="holds other members of this"):
         nst_jax.execute(plan, parts[0])
 
 
-def test_frames_that_start_from_each_other_are_not_shared():
+def test_shards_of_frames_that_start_from_each_other_are_refused():
     experiment = asked()
     experiment.canvas = nst_jax.Canvas("previous")
     experiment.axes = (nst_jax.Frames(2),)
@@ -192,8 +190,8 @@ def test_a_part_of_another_request_is_refused(parts, tmp_path):
         merge(plan, [tmp_path / "nowhere"], tmp_path / "joined")
 
 
-def test_a_part_of_other_steps_is_told_from_one_of_another_request(parts, tmp_path):
-    """Process 0 of a cluster leaves such parts of an earlier call out."""
+def test_parts_with_other_steps_are_recognised(parts, tmp_path):
+    """Process 0 of a cluster leaves out such parts of an earlier call."""
     longer, other = asked(), asked(pooling="avg")
     longer.steps += 2
     assert has_other_steps(parts[0], longer)

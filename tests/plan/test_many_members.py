@@ -155,33 +155,38 @@ def test_run_json_is_written_so_often_whatever_the_number_of_members(
         run.begin()
         for member in range(20):
             run.add_step([member], 0, last_look(), 0.0)
-            run.finish([member], last_look())
+            run.finish([member], 0, last_look(), 0.0)
         assert written == [0, 8, 16]  # A fifth of 40 each time.
     # Killed here, the run goes on from what run.json says.
     again = writer.RunWriter(tmp_path / "run", plan)
-    assert again.trim_metrics(None) == {*range(16)}
+    assert again.trim_metrics() == {*range(16)}
     assert [again.is_finished([member]) for member in (0, 15, 16, 19)] == [
         *(True, True),
         *(False, False),
     ]
-    run.end("interrupted", 0)
+    run.end("interrupted")
     assert writer.RunWriter(tmp_path / "run", plan).is_finished(range(16))
     saved = json.loads((tmp_path / "run" / "run.json").read_text())
     assert sum(entry["status"] == "done" for entry in saved["members"]) == 20
 
 
 @pytest.mark.usefixtures("frozen_clock")
-def test_a_checkpoint_stays_until_run_json_says_that_its_batch_is_done(tmp_path):
+def test_a_state_without_room_stays_until_run_json_says_that_its_batch_is_done(
+    tmp_path, monkeypatch
+):
     plan = nst_jax.build(many("Seeds", 400))
     run = writer.RunWriter(tmp_path / "run", plan)
     with run.locked():
         run.begin()
         run.add_step([0], 0, last_look(), 0.0)
-        run.checkpoint_path.write_bytes(b"of member 0")
-        run.finish([0], last_look())
-        assert run.checkpoint_path.exists()
+        monkeypatch.setattr(run.states, "_limit", -1.0)
+        state = run.states.path([0])
+        state.parent.mkdir(parents=True)
+        state.write_bytes(b"of member 0")
+        run.finish([0], 0, last_look(), 0.0)
+        assert state.exists()
         run.save()
-        assert not run.checkpoint_path.exists()
+        assert not state.exists()
 
 
 AXES = {

@@ -1,4 +1,4 @@
-"""Pictures of a run under way, and a run that is given other steps or other output."""
+"""Current pictures of a run, and resuming with other steps or other output options."""
 
 import json
 import types
@@ -28,9 +28,9 @@ LADDER = {"size": 48, "ladder": nst_jax.Ladder(sizes=(32,), steps=(4,))}
 
 def four(steps=6, **fields):
     """Eight members in batches of four."""
-    asked = eight_members(**fields)
-    asked.steps, asked.ensemble.batch_size = steps, 4
-    return asked
+    config = eight_members(**fields)
+    config.steps, config.ensemble.batch_size = steps, 4
+    return config
 
 
 def latest(workdir):
@@ -55,16 +55,16 @@ def transparent(folder):
 
 
 @pytest.mark.parametrize("stage", [0, 1])
-def test_an_interrupt_leaves_the_pictures_of_all_that_was_started(tmp_path, stage):
-    """In their own colours and with their alpha, at the size of their stage."""
-    asked = four(**LADDER, colour="luminance", content=transparent(tmp_path))
+def test_an_interrupt_leaves_the_current_pictures_of_started_members(tmp_path, stage):
+    """With original colours and alpha, at the size of the current stage."""
+    config = four(**LADDER, colour="luminance", content=transparent(tmp_path))
     workdir = tmp_path / "run"
-    plan = nst_jax.build(asked)
+    plan = nst_jax.build(config)
     assert (
         nst_jax.execute(plan, workdir, stop=stop_after([3, 6][stage])) == "interrupted"
     )
     assert latest(workdir) == ["000", "001", "002", "003"]
-    with safetensors.safe_open(workdir / "checkpoint.safetensors", "numpy") as file:
+    with safetensors.safe_open(workdir / "members/000" / STATE, "numpy") as file:
         assert json.loads(file.metadata()["place"])[1] == stage
         canvases = file.get_tensor("000")
     group = plan.groups[0].stages[stage]
@@ -84,8 +84,8 @@ def test_an_interrupt_leaves_the_pictures_of_all_that_was_started(tmp_path, stag
     assert "not finished" not in (workdir / "report.html").read_text()
 
 
-def test_a_page_shows_the_newest_pictures_while_a_batch_runs(tmp_path, monkeypatch):
-    """At once here, and each minute otherwise."""
+def test_the_page_shows_current_pictures_while_a_batch_runs(tmp_path, monkeypatch):
+    """Without the usual interval of a minute."""
     monkeypatch.setattr(runner, "SECONDS_BETWEEN_REPORTS", 0.0)
     pages = []
 
@@ -102,8 +102,8 @@ def test_a_page_shows_the_newest_pictures_while_a_batch_runs(tmp_path, monkeypat
     assert latest(tmp_path) == []
 
 
-def test_pictures_come_of_members_in_another_folder(tmp_path):
-    """Of a share that was interrupted, where shares are joined."""
+def test_current_pictures_of_a_part_are_merged(tmp_path):
+    """Also if the part was interrupted."""
     assert (
         run_experiment(four(), tmp_path / "part", stop=stop_after(3)) == "interrupted"
     )
@@ -118,8 +118,8 @@ def test_pictures_come_of_members_in_another_folder(tmp_path):
     [("adam", LADDER), ("lbfgs_fixed", {}), ("lbfgs", {})],
     ids=["ladder", "fixed", "searching"],
 )
-def test_a_finished_run_is_given_more_steps(tmp_path, fields, name):
-    """It ends with the bits of one that was asked for all of them at first."""
+def test_a_finished_run_resumes_with_more_steps(tmp_path, fields, name):
+    """Its result equals, bit for bit, one run of all steps."""
     fields = {**fields, "solver": nst_jax.SolverOptions(name)}
     before = sum(fields["ladder"].steps) if "ladder" in fields else 0
     assert run_experiment(four(6, **fields), tmp_path / "whole") == "done"
@@ -140,10 +140,10 @@ def test_a_finished_run_is_given_more_steps(tmp_path, fields, name):
         np.testing.assert_array_equal(np.load(tmp_path / "part" / frame), canvas)
 
 
-def test_members_without_a_state_begin_anew_and_are_counted(tmp_path, six, caplog):
-    asked = four(4)
-    asked.output.keep_state = 0.0
-    assert run_experiment(asked, tmp_path) == "done"
+def test_members_without_a_state_start_over_and_are_counted(tmp_path, six, caplog):
+    config = four(4)
+    config.output.keep_state = 0.0
+    assert run_experiment(config, tmp_path) == "done"
     assert not list(tmp_path.rglob(STATE))
     with caplog.at_level("INFO", "absl"):
         assert run_experiment(four(6), tmp_path) == "done"
@@ -154,24 +154,26 @@ def test_members_without_a_state_begin_anew_and_are_counted(tmp_path, six, caplo
 
 
 def test_states_are_kept_within_the_limit(tmp_path):
-    """That of the first batch alone here."""
+    """The limit has room for the first of two batches."""
     assert run_experiment(four(4), tmp_path / "all") == "done"
     size = (tmp_path / "all" / "members" / "000" / STATE).stat().st_size
-    asked = four(4)
-    asked.output.keep_state = 1.5 * size / 1e9
-    assert run_experiment(asked, tmp_path / "one") == "done"
+    config = four(4)
+    config.output.keep_state = 1.5 * size / 1e9
+    assert run_experiment(config, tmp_path / "one") == "done"
     kept = [path.parent.name for path in (tmp_path / "one").rglob(STATE)]
     assert kept == ["000"]
 
 
-def test_a_state_does_not_take_the_last_of_a_disk(tmp_path, monkeypatch):
+def test_a_state_takes_at_most_a_quarter_of_the_free_disk(tmp_path, monkeypatch):
     usage = types.SimpleNamespace(free=100_000)
     monkeypatch.setattr("nst_jax.workdir.checkpoint.shutil.disk_usage", lambda _: usage)
     assert run_experiment(four(4), tmp_path) == "done"
     assert not list(tmp_path.rglob(STATE))
 
 
-def test_a_state_that_cannot_be_written_is_no_failure(tmp_path, monkeypatch, caplog):
+def test_a_run_succeeds_if_a_final_state_cannot_be_written(
+    tmp_path, monkeypatch, caplog
+):
     save = Checkpoint.save
 
     def full(self, path):
@@ -183,10 +185,10 @@ def test_a_state_that_cannot_be_written_is_no_failure(tmp_path, monkeypatch, cap
     with caplog.at_level("WARNING", "absl"):
         assert run_experiment(four(4), tmp_path) == "done"
     assert "could not be written (No space left on device)" in caplog.text
-    assert not (tmp_path / "checkpoint.safetensors").exists()
+    assert not list(tmp_path.rglob(STATE))
 
 
-def test_a_state_that_is_damaged_is_none(tmp_path, six):
+def test_a_damaged_state_is_ignored(tmp_path, six):
     assert run_experiment(four(4), tmp_path) == "done"
     path = tmp_path / "members" / "004" / STATE
     path.write_bytes(path.read_bytes()[:-1] + b"!")
@@ -196,8 +198,10 @@ def test_a_state_that_is_damaged_is_none(tmp_path, six):
 
 
 @pytest.mark.parametrize("stops", [(3, 2), (6, 2), (6, 1), (6, 4)])
-def test_more_steps_may_be_interrupted_and_asked_for_in_between(tmp_path, six, stops):
-    """In the first batch and in the second one."""
+def test_more_steps_may_be_interrupted_and_requested_before_the_end(
+    tmp_path, six, stops
+):
+    """The interrupts are in the first and in the second batch."""
     assert run_experiment(four(4), tmp_path, stop=stop_after(stops[0])) == "interrupted"
     assert run_experiment(four(6), tmp_path, stop=stop_after(stops[1])) == "interrupted"
     page = (tmp_path / "report.html").read_text()
@@ -208,15 +212,15 @@ def test_more_steps_may_be_interrupted_and_asked_for_in_between(tmp_path, six, s
     assert latest(tmp_path) == []
 
 
-def test_frames_that_start_from_each_other_begin_anew(tmp_path):
-    """The second one's start is the end of the first."""
+def test_frames_that_start_from_each_other_start_over_with_more_steps(tmp_path):
+    """The second frame starts from the result of the first."""
 
     def film(steps, workdir, stop=lambda: False):
         fields = {"steps": steps, "canvas": nst_jax.Canvas("previous")}
         film = nst_jax.Film("shift", 1.0)
-        asked = small_experiment(**fields, film=film, axes=(nst_jax.Frames(2),))
-        asked.output = nst_jax.OutputOptions(snapshot_every=1, exact=True, log_every=1)
-        assert run_experiment(asked, workdir, stop=stop) in ("done", "interrupted")
+        config = small_experiment(**fields, film=film, axes=(nst_jax.Frames(2),))
+        config.output = nst_jax.OutputOptions(snapshot_every=1, exact=True, log_every=1)
+        assert run_experiment(config, workdir, stop=stop) in ("done", "interrupted")
         return [np.load(path) for path in sorted(workdir.rglob("final.npy"))]
 
     whole = film(4, tmp_path / "whole")
@@ -230,14 +234,14 @@ def test_frames_that_start_from_each_other_begin_anew(tmp_path):
 @pytest.fixture
 def kept(tmp_path):
     """A run of six steps of which every second canvas was kept exactly."""
-    asked = four()
-    asked.output.snapshot_every, asked.output.exact = 2, True
-    assert run_experiment(asked, tmp_path / "kept") == "done"
+    config = four()
+    config.output.snapshot_every, config.output.exact = 2, True
+    assert run_experiment(config, tmp_path / "kept") == "done"
     return tmp_path / "kept"
 
 
-def test_fewer_steps_are_those_of_a_frame(tmp_path, kept, six):
-    """Nothing is computed; and six are possible again."""
+def test_fewer_steps_take_the_exact_frame_of_that_step(tmp_path, kept, six):
+    """Nothing is computed, and the run can be extended to six steps again."""
     assert run_experiment(four(4), tmp_path / "short") == "done"
     made = read_manifest(kept)["member_steps"]
     assert run_experiment(four(4), kept) == "done"
@@ -258,11 +262,11 @@ def test_fewer_steps_are_those_of_a_frame(tmp_path, kept, six):
     assert metric_rows(kept) == metric_rows(six)
 
 
-def test_fewer_steps_of_a_run_that_was_interrupted(tmp_path, six):
+def test_fewer_steps_of_an_interrupted_run(tmp_path, six):
     """Four members are done, and four have made four steps of six."""
-    asked = four()
-    asked.output.snapshot_every, asked.output.exact = 2, True
-    assert run_experiment(asked, tmp_path / "run", stop=stop_after(7)) == "interrupted"
+    config = four()
+    config.output.snapshot_every, config.output.exact = 2, True
+    assert run_experiment(config, tmp_path / "run", stop=stop_after(7)) == "interrupted"
     assert run_experiment(four(2), tmp_path / "short") == "done"
     assert run_experiment(four(2), tmp_path / "run") == "done"
     np.testing.assert_array_equal(
@@ -271,7 +275,7 @@ def test_fewer_steps_of_a_run_that_was_interrupted(tmp_path, six):
     assert metric_rows(tmp_path / "run") == metric_rows(tmp_path / "short")
 
 
-def test_fewer_steps_without_a_frame_are_one_sentence(kept, six):
+def test_fewer_steps_without_a_frame_are_refused(kept, six):
     before = (six / "run.json").read_bytes()
     for workdir, remedy in (
         (kept, "give 0, 2, 4, or 6 or more"),
@@ -284,8 +288,8 @@ def test_fewer_steps_without_a_frame_are_one_sentence(kept, six):
     assert (six / "run.json").read_bytes() == before
 
 
-def test_stages_before_the_last_stay_as_they_are(tmp_path):
-    """By default they make as many steps as the last one."""
+def test_only_the_last_stage_can_get_other_steps(tmp_path):
+    """By default, all stages make equal numbers of steps."""
     fields = {"size": 48, "ladder": nst_jax.Ladder(sizes=(32,))}
     assert run_experiment(four(4, **fields), tmp_path) == "done"
     with pytest.raises(nst_jax.RequestError, match=r"give ladder.steps=\(4,\)"):
@@ -295,14 +299,14 @@ def test_stages_before_the_last_stay_as_they_are(tmp_path):
     assert read_manifest(tmp_path)["member_steps"] == 8 * (4 + 6)
 
 
-def test_output_options_never_keep_a_run_from_going_on(tmp_path, six):
-    """What is there stays, and the new ones hold from there on."""
+def test_a_run_resumes_with_other_output_options(tmp_path, six):
+    """Existing files stay, and the new options hold for the remaining steps."""
     assert run_experiment(four(), tmp_path, stop=stop_after(7)) == "interrupted"
-    asked = four()
-    asked.output = nst_jax.OutputOptions(
+    config = four()
+    config.output = nst_jax.OutputOptions(
         log_every=1, snapshot_every=3, checkpoint_every=0.0, keep_state=0.0, fps=3
     )
-    assert run_experiment(asked, tmp_path) == "done"
+    assert run_experiment(config, tmp_path) == "done"
     np.testing.assert_array_equal(final_arrays(tmp_path), final_arrays(six))
     steps = {
         member: [step for m, step, _ in metric_rows(tmp_path) if m == member]
@@ -314,14 +318,14 @@ def test_output_options_never_keep_a_run_from_going_on(tmp_path, six):
     assert read_manifest(tmp_path)["config"]["output"]["fps"] == 3
 
 
-def test_a_finished_runs_page_follows_its_options(tmp_path):
-    asked = four()
-    asked.output.snapshot_every = 2
-    assert run_experiment(asked, tmp_path) == "done"
+def test_the_page_of_a_finished_run_follows_new_output_options(tmp_path):
+    config = four()
+    config.output.snapshot_every = 2
+    assert run_experiment(config, tmp_path) == "done"
     results = [path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("final.*"))]
     page = (tmp_path / "report.html").stat().st_mtime_ns
-    asked.output.fps = 5
-    assert run_experiment(asked, tmp_path) == "done"
+    config.output.fps = 5
+    assert run_experiment(config, tmp_path) == "done"
     assert read_manifest(tmp_path)["config"]["output"]["fps"] == 5
     assert read_manifest(tmp_path)["status"] == "done"
     assert (tmp_path / "report.html").stat().st_mtime_ns > page
@@ -329,10 +333,10 @@ def test_a_finished_runs_page_follows_its_options(tmp_path):
     assert again == results
 
 
-def test_shares_of_other_output_options_are_of_one_request(tmp_path, six):
-    asked = four()
-    asked.output.fps = 5
+def test_parts_with_other_output_options_can_be_merged(tmp_path, six):
+    config = four()
+    config.output.fps = 5
     missing = nst_jax.launch.shards.merge(
-        nst_jax.build(asked), [six], tmp_path / "whole"
+        nst_jax.build(config), [six], tmp_path / "whole"
     )
     assert missing == []

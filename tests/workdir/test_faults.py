@@ -1,7 +1,7 @@
-"""Disks that fill, folders that go, memory that ends, clocks that jump.
+"""Faults of the machine: full disks, deleted folders, no memory, clock changes.
 
-What a run cannot go on from is an error with the file's name, what it has finished is
-kept, and the same command comes to the same bits.
+An error names the file, finished members are kept, and the same command then gives the
+same bits.
 """
 
 import contextlib
@@ -30,20 +30,20 @@ import nst_jax
 from nst_jax.core import atomic
 from nst_jax.core.atomic import PARTIAL, write_atomically
 from nst_jax.launch import runner
-from nst_jax.workdir.checkpoint import Checkpoint
+from nst_jax.workdir.checkpoint import Checkpoint, SolverStates
 from nst_jax.workdir.metrics_log import MetricsLog
 from nst_jax.workdir.schema import decode
 from nst_jax.workdir.writer import RunWriter
 
 
 def four():
-    """Eight members in batches of four, with a checkpoint at every look."""
-    asked = eight_members(
+    """Eight members in batches of four, with a checkpoint at every result."""
+    config = eight_members(
         size=32, terms=(nst_jax.Gram(layers=("relu1_1",), name="style"),)
     )
-    asked.ensemble.batch_size = 4
-    asked.output.checkpoint_every = 0.0
-    return asked
+    config.ensemble.batch_size = 4
+    config.output.checkpoint_every = 0.0
+    return config
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,8 @@ def whole(tmp_path_factory):
     return workdir
 
 
-def assert_goes_on(workdir, whole):
-    """The same request ends as one that nothing happened to."""
+def assert_resumes(workdir, whole):
+    """Assert that the same request ends like an undisturbed run."""
     assert not list(workdir.rglob(f"{PARTIAL}*")) or (workdir / "running.json").exists()
     assert run_experiment(four(), workdir) == "done"
     assert metric_rows(workdir) == metric_rows(whole)
@@ -63,7 +63,7 @@ def assert_goes_on(workdir, whole):
 
 
 class Device:
-    """A device that fails from the so-manieth write on, or in that one alone."""
+    """A device that fails at one write, or from one write on."""
 
     def __init__(self, monkeypatch, code, first, *, once):
         self.left, self.once, self.code, self.failed = first, once, code, 0
@@ -93,21 +93,23 @@ class Device:
     [(errno.ENOSPC, False), (errno.EIO, True), (errno.EROFS, False)],
     ids=["full", "broken once", "read-only"],
 )
-def test_a_device_that_fails(tmp_path, whole, monkeypatch, first, code, once):
-    """At any of a run's writes: of notes, pictures, rows, checkpoints and results."""
+def test_a_failing_device_ends_the_run_which_resumes(
+    tmp_path, whole, monkeypatch, first, code, once
+):
+    """At any write: of notes, pictures, rows, checkpoints and results."""
     with monkeypatch.context() as patch:
         device = Device(patch, code, first, once=once)
         with pytest.raises(OSError, match=os.strerror(code)) as caught:
             run_experiment(four(), tmp_path)
     assert device.failed
     assert caught.value.errno == code
-    assert_goes_on(tmp_path, whole)
+    assert_resumes(tmp_path, whole)
 
 
-def test_a_report_that_cannot_be_written_is_no_failure(
+def test_a_run_succeeds_if_its_report_cannot_be_written(
     tmp_path, whole, monkeypatch, caplog
 ):
-    """Only said, for all results are there."""
+    """The error is logged."""
     monkeypatch.setattr(
         "nst_jax.report.report.write_report",
         lambda _: (_ for _ in ()).throw(OSError(28, "No space")),
@@ -120,22 +122,22 @@ def test_a_report_that_cannot_be_written_is_no_failure(
     np.testing.assert_array_equal(final_arrays(tmp_path), final_arrays(whole))
 
 
-def test_a_page_during_a_run_says_as_of_when(tmp_path):
-    """And at the end it does not."""
+def test_a_page_of_an_unfinished_run_has_its_time(tmp_path):
+    """The page of the finished run has none."""
     pages = []
 
-    def look():
+    def read_page():
         pages.append((tmp_path / "report.html").read_text())
         return False
 
-    assert run_experiment(four(), tmp_path, stop=look) == "done"
+    assert run_experiment(four(), tmp_path, stop=read_page) == "done"
     for page in pages:
         assert re.search(r"run was unfinished at \d{4}-\d\d-\d\d \d\d:\d\d", page)
     assert "run was unfinished" not in (tmp_path / "report.html").read_text()
 
 
-def test_a_page_that_is_no_longer_true_is_removed(tmp_path, monkeypatch):
-    """The last report fails, then the record of the end does."""
+def test_an_outdated_page_is_removed(tmp_path, monkeypatch):
+    """First the last report fails, then the writing of run.json."""
 
     def broken(*_, **__):
         assert (tmp_path / "report.html").exists()
@@ -157,7 +159,7 @@ def test_a_page_that_is_no_longer_true_is_removed(tmp_path, monkeypatch):
 
 @contextlib.contextmanager
 def disk(folder, size):
-    """A file system of so many bytes."""
+    """Mount a file system of this size in bytes."""
     folder.mkdir()
     options = "mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)
     if subprocess.run(options, capture_output=True, check=False).returncode:
@@ -182,8 +184,8 @@ def get_config():
 """
 
 
-def test_a_disk_that_is_full(tmp_path):
-    """By the launch script: a sentence, status 1, and on it goes when there is room."""
+def test_a_full_disk_is_one_sentence_and_the_run_resumes(tmp_path):
+    """The launch script ends with status 1, and resumes once there is room."""
     (tmp_path / "config.py").write_text(CONFIG)
     flags = [f"--config={tmp_path / 'config.py'}"]
     assert launch(*flags, f"--workdir={tmp_path / 'whole'}")[0] == 0
@@ -193,12 +195,17 @@ def test_a_disk_that_is_full(tmp_path):
         assert status == 1, err
         assert out == ""
         assert "Traceback" not in err
-        told = [line for line in err.splitlines() if line.startswith("launch.py: ")]
-        assert len(told) == 1
-        assert "No space left on device" in told[0] and str(small) in told[0]
+        error_lines = [
+            line for line in err.splitlines() if line.startswith("launch.py: ")
+        ]
+        assert len(error_lines) == 1
+        assert (
+            "No space left on device" in error_lines[0] and str(small) in error_lines[0]
+        )
         if (workdir / "run.json").exists():
             assert (
-                f"to resume, give the same command with --workdir={workdir}" in told[0]
+                f"to resume, give the same command with --workdir={workdir}"
+                in error_lines[0]
             )
         subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
         status, _, err = launch(*flags, f"--workdir={workdir}")
@@ -210,7 +217,7 @@ def test_a_disk_that_is_full(tmp_path):
             )
 
 
-def test_a_disk_that_the_report_fills_has_no_page_that_says_running(tmp_path, caplog):
+def test_no_page_of_a_running_run_stays_if_the_report_fills_the_disk(tmp_path, caplog):
     with disk(tmp_path / "small", "1m") as small:
         assert run_experiment(four(), small / "run") == "done"
         assert "the report could not be written" in caplog.text
@@ -218,8 +225,8 @@ def test_a_disk_that_the_report_fills_has_no_page_that_says_running(tmp_path, ca
         assert not (small / "run" / "report.html").exists()
 
 
-def test_what_counts_bytes_says_where(tmp_path):
-    """NumPy and safetensors know no errno of a disk that is full."""
+def test_errors_of_incomplete_writes_name_the_file(tmp_path):
+    """NumPy and safetensors raise no errno on a full disk."""
     canvas = np.zeros((200, 300, 3), np.float32)
     with disk(tmp_path / "small", "64k") as small:
         for write in (
@@ -233,26 +240,26 @@ def test_what_counts_bytes_says_where(tmp_path):
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o077, 0o600), (0o002, 0o664)])
-def test_files_are_for_whom_the_user_lets_them_be(tmp_path, monkeypatch, mask, mode):
+def test_files_have_the_permissions_of_the_umask(tmp_path, monkeypatch, mask, mode):
     monkeypatch.setattr(atomic, "_UMASK", mask)
     atomic.write_atomically(tmp_path / "a", lambda partial: partial.write_text("b"))
     assert (tmp_path / "a").stat().st_mode & 0o777 == mode
 
 
 @pytest.mark.parametrize("text", ["NaN", "[1, -Infinity]", '{"a": Infinity}'])
-def test_what_is_no_number_is_no_json(text):
+def test_nan_and_infinity_are_not_json(text):
     with pytest.raises(ValueError, match="is not JSON"):
         decode(text)
 
 
-@pytest.mark.parametrize("looks", [1, 3, 6])
-def test_a_folder_that_someone_removes(tmp_path, whole, looks):
-    """It is not made anew with half of a run in it."""
+@pytest.mark.parametrize("polls", [1, 3, 6])
+def test_a_deleted_run_directory_is_not_created_again(tmp_path, whole, polls):
+    """The run ends with an error, and a new run starts from nothing."""
     workdir = tmp_path / "run"
-    asked = iter(range(10**6))
+    poll = iter(range(10**6))
 
     def remove():
-        if next(asked) == looks:
+        if next(poll) == polls:
             shutil.rmtree(workdir)
         return False
 
@@ -260,14 +267,14 @@ def test_a_folder_that_someone_removes(tmp_path, whole, looks):
         run_experiment(four(), workdir, stop=remove)
     assert not (workdir / "run.json").exists()
     shutil.rmtree(workdir, ignore_errors=True)
-    assert_goes_on(workdir, whole)
+    assert_resumes(workdir, whole)
 
 
 def test_a_slow_file_system_gets_fewer_checkpoints(
     tmp_path, whole, monkeypatch, caplog
 ):
-    """Never more than a twentieth of the time is spent on them, and it is said."""
-    save, saved = RunWriter.save_checkpoint, []
+    """They take at most a twentieth of the time, and a warning is logged."""
+    save, saved = SolverStates.save, []
     clock = types.SimpleNamespace(now=0.0)
 
     def tick():
@@ -283,26 +290,26 @@ def test_a_slow_file_system_gets_fewer_checkpoints(
     monkeypatch.setattr(runner, "time", watch)
     watch = types.SimpleNamespace(perf_counter=tick, monotonic=tick)
     monkeypatch.setattr("nst_jax.ensemble.progress.time", watch)
-    monkeypatch.setattr(RunWriter, "save_checkpoint", slowly)
+    monkeypatch.setattr(SolverStates, "save", slowly)
     monkeypatch.setattr(runner, "SLOW_CHECKPOINT", 0.2)
-    asked = four()
-    asked.output.checkpoint_every = 1e-6
+    config = four()
+    config.output.checkpoint_every = 1e-6
     with caplog.at_level("WARNING", "absl"):
-        assert run_experiment(asked, tmp_path) == "done"
-    # By the test's clock a look comes every few milliseconds, and the next checkpoint
+        assert run_experiment(config, tmp_path) == "done"
+    # By the test's clock a result comes every few milliseconds, and the next checkpoint
     # is due after twenty seconds.
     assert len(saved) == 1
     assert "a checkpoint took" in caplog.text
     np.testing.assert_array_equal(final_arrays(tmp_path), final_arrays(whole))
 
 
-def test_memory_of_the_host_that_ends_halves_the_batch(tmp_path, monkeypatch, caplog):
-    """As that of a device does."""
+def test_lack_of_host_memory_halves_the_batch(tmp_path, monkeypatch, caplog):
+    """Like lack of device memory."""
     optimise = nst_jax.Ensemble.optimise
 
     def limited(self, *args, **options):
-        for look in optimise(self, *args, **options):
-            yield look
+        for result in optimise(self, *args, **options):
+            yield result
             if self.batch_size > 2:
                 raise MemoryError("Unable to allocate 3.1 GiB")
 
@@ -321,8 +328,8 @@ runpy.run_path("launch.py", run_name="__main__")
 """
 
 
-def test_a_request_that_no_memory_holds(tmp_path):
-    """A real allocation that fails: a sentence, status 1, and no traceback."""
+def test_a_request_too_large_for_memory_is_one_sentence(tmp_path):
+    """A real allocation fails: status 1, and no traceback."""
     done = subprocess.run(
         [
             *(sys.executable, "-W", "ignore", "-c", LIMITED),
@@ -339,22 +346,24 @@ def test_a_request_that_no_memory_holds(tmp_path):
     )
     assert done.returncode == 1, done.stderr[-2000:]
     assert "Traceback" not in done.stderr
-    told = [s for s in done.stderr.splitlines() if s.startswith("launch.py: ")]
-    assert len(told) == 1 and "memory" in told[0]
+    error_lines = [s for s in done.stderr.splitlines() if s.startswith("launch.py: ")]
+    assert len(error_lines) == 1 and "memory" in error_lines[0]
 
 
 @pytest.mark.parametrize("jump", [-1e9, 1e9])
-def test_a_clock_that_jumps(tmp_path, whole, monkeypatch, jump):
-    """Durations are of a clock that does not."""
-    real, asked = time.time, iter(range(10**9))
-    monkeypatch.setattr(time, "time", lambda: real() + jump * (next(asked) % 3))
+def test_changes_of_the_system_clock_do_no_harm(tmp_path, whole, monkeypatch, jump):
+    """Durations are measured by a monotonic clock."""
+    real, call = time.time, iter(range(10**9))
+    monkeypatch.setattr(time, "time", lambda: real() + jump * (next(call) % 3))
     assert run_experiment(four(), tmp_path) == "done"
     assert metric_rows(tmp_path) == metric_rows(whole)
     timings = read_manifest(tmp_path)["timings"]
     assert all(0 <= seconds < 1e6 for seconds in timings.values())
 
 
-def test_an_error_that_is_no_want_of_memory_is_not_taken_for_one(tmp_path, monkeypatch):
+def test_another_error_of_the_device_is_not_taken_for_lack_of_memory(
+    tmp_path, monkeypatch
+):
     def broken(self, *args, **options):
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")
         yield

@@ -1,4 +1,4 @@
-"""Whose a run directory is."""
+"""The lock of a run directory, and folders that cannot become one."""
 
 import json
 import os
@@ -30,7 +30,7 @@ time.sleep(300)
 
 @pytest.fixture
 def holder(tmp_path):
-    """A process that has the folder until it is killed."""
+    """A process that holds the lock until it is killed."""
     command = [sys.executable, "-W", "ignore", "-c", HOLD, str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -39,17 +39,17 @@ def holder(tmp_path):
         process.kill()
 
 
-def test_a_second_run_is_refused_and_told_of_the_first(tmp_path, holder):
-    asked = eight_members()
+def test_a_second_run_is_refused_with_the_process_of_the_first(tmp_path, holder):
+    config = eight_members()
     with pytest.raises(
         nst_jax.RequestError, match=f"in use by process {holder.pid} on .* since 20"
     ):
-        run_experiment(asked, tmp_path)
+        run_experiment(config, tmp_path)
     assert not (tmp_path / "run.json").exists()
 
 
-def test_a_lock_ends_with_its_process_however_that_ends(tmp_path, holder, caplog):
-    """The note is left, and what the killed process had half done is cleared."""
+def test_a_lock_ends_with_its_killed_process(tmp_path, holder, caplog):
+    """Its note is logged, and its partial files are removed."""
     half = tmp_path / "members" / "000" / f"{PARTIAL}abc.npy"
     other = tmp_path / "processes" / "001of002" / f"{PARTIAL}abc.npy"
     for path in (half, other):
@@ -62,7 +62,7 @@ def test_a_lock_ends_with_its_process_however_that_ends(tmp_path, holder, caplog
         lock.acquire()
     assert f"left by process {holder.pid}" in caplog.text
     assert not half.exists()
-    assert other.exists(), "that is another process's"
+    assert other.exists(), "it belongs to another process"
     note = json.loads((tmp_path / "running.json").read_text())
     assert note["process"] == os.getpid()
     lock.release()
@@ -70,7 +70,7 @@ def test_a_lock_ends_with_its_process_however_that_ends(tmp_path, holder, caplog
 
 
 @pytest.mark.parametrize("note", [b"", b"{}", b"[1]", b"\xff", None])
-def test_a_note_that_says_nothing_does_no_harm(tmp_path, holder, note):
+def test_a_broken_note_does_no_harm(tmp_path, holder, note):
     (tmp_path / "running.json").unlink()
     if note is not None:
         (tmp_path / "running.json").write_bytes(note)
@@ -78,11 +78,11 @@ def test_a_note_that_says_nothing_does_no_harm(tmp_path, holder, note):
         Lock(tmp_path).acquire()
 
 
-def test_what_was_written_since_the_folder_was_opened_is_not_overwritten(tmp_path):
-    """Two that were started together: the second one comes when the first is done."""
-    asked = eight_members(size=48)
-    asked.axes, asked.seeds, asked.steps = (), (0,), 1
-    plan = nst_jax.build(asked)
+def test_a_run_finished_by_another_process_meanwhile_is_not_overwritten(tmp_path):
+    """Two runs are started together; the second gets the lock after the first."""
+    config = eight_members(size=48)
+    config.axes, config.seeds, config.steps = (), (0,), 1
+    plan = nst_jax.build(config)
     late = nst_jax.workdir.writer.RunWriter(tmp_path, plan)
     assert nst_jax.execute(plan, tmp_path) == "done"
     before = (tmp_path / "run.json").read_bytes()
@@ -95,10 +95,10 @@ def test_what_was_written_since_the_folder_was_opened_is_not_overwritten(tmp_pat
     Lock(tmp_path).acquire()
 
 
-def test_a_run_leaves_its_folder_free(tmp_path):
-    asked = eight_members(size=48)
-    asked.axes, asked.seeds, asked.steps = (), (0,), 1
-    assert run_experiment(asked, tmp_path) == "done"
+def test_a_finished_run_releases_its_lock(tmp_path):
+    config = eight_members(size=48)
+    config.axes, config.seeds, config.steps = (), (0,), 1
+    assert run_experiment(config, tmp_path) == "done"
     assert not (tmp_path / "running.json").exists()
     lock = Lock(tmp_path)
     lock.acquire()
@@ -106,25 +106,26 @@ def test_a_run_leaves_its_folder_free(tmp_path):
 
 
 def small_plan():
-    asked = eight_members(size=24)
-    asked.axes, asked.seeds, asked.steps = (), (0,), 0
-    return nst_jax.build(asked)
+    config = eight_members(size=24)
+    config.axes, config.seeds, config.steps = (), (0,), 0
+    return nst_jax.build(config)
 
 
 @pytest.mark.parametrize(
     "name",
     [
         *("report.html", "sheet.png", "curves.svg", "metrics.jsonl", "study.json"),
-        *("checkpoint.safetensors", "running.json", "inputs/photo.png"),
+        *("running.json", "inputs/photo.png"),
         *("members/notes.txt", "study/1.png", "tensorboard/x", "processes/list.txt"),
     ],
 )
-def test_files_that_are_of_no_run_are_not_overwritten(tmp_path, name):
+def test_foreign_files_are_not_overwritten(tmp_path, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("precious")
-    named = name if name.startswith("processes") else name.split("/")[0]
+    top_name = name if name.startswith("processes") else name.split("/")[0]
     with pytest.raises(
-        nst_jax.RequestError, match=f"is no run directory .*overwrite '{named}' in it"
+        nst_jax.RequestError,
+        match=f"is no run directory .*overwrite '{top_name}' in it",
     ):
         RunWriter(tmp_path, small_plan())
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -139,8 +140,8 @@ def test_the_first_of_several_foreign_files_is_named(tmp_path):
         RunWriter(tmp_path, small_plan())
 
 
-def test_files_with_other_names_may_be_in_the_folder(tmp_path):
-    """A job's log, pictures, links; and what a killed process left before its run."""
+def test_foreign_files_with_other_names_may_stay(tmp_path):
+    """A log, a link, and files of a process that was killed before its run."""
     (tmp_path / "slurm-1.out").write_text("log")
     (tmp_path / "photo.png").symlink_to(tmp_path / "slurm-1.out")
     (tmp_path / ".lock").write_text("")
@@ -151,7 +152,7 @@ def test_files_with_other_names_may_be_in_the_folder(tmp_path):
 
 
 @pytest.mark.parametrize("name", [".lock", "running.json", "processes"])
-def test_a_link_in_the_place_of_a_note_is_refused(tmp_path, name):
+def test_a_link_in_place_of_a_file_is_refused(tmp_path, name):
     workdir, precious = tmp_path / "run", tmp_path / "precious"
     workdir.mkdir()
     precious.write_text("precious")
@@ -161,18 +162,18 @@ def test_a_link_in_the_place_of_a_note_is_refused(tmp_path, name):
     assert precious.read_text() == "precious"
 
 
-def test_the_current_folder_and_those_around_it_are_no_run(tmp_path, monkeypatch):
-    """With links in them, which nobody is told to take away."""
+def test_the_current_folder_and_its_parents_are_refused(tmp_path, monkeypatch):
+    """Their links are not searched."""
     inner = tmp_path / "inner"
     inner.mkdir()
     (inner / "link").symlink_to(tmp_path)
     monkeypatch.chdir(inner)
-    for workdir, says in (
+    for workdir, message in (
         ("/", "'/' is no run directory .* contains the current folder"),
         ("..", r"'\.\.' is no run directory .* contains the current folder"),
         (".", r"'\.' is no run directory .* is the current folder"),
     ):
-        with pytest.raises(nst_jax.RequestError, match=says):
+        with pytest.raises(nst_jax.RequestError, match=message):
             RunWriter(workdir, small_plan())
     assert [path.name for path in inner.iterdir()] == ["link"]
     (inner / "link").unlink()
@@ -180,7 +181,7 @@ def test_the_current_folder_and_those_around_it_are_no_run(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("write", [write_report, write_tensorboard])
-def test_a_report_on_a_folder_without_a_run_says_so(tmp_path, write):
+def test_a_report_on_a_folder_without_a_run_is_refused(tmp_path, write):
     (tmp_path / "link").symlink_to("/")
     for folder in (tmp_path, pathlib.Path("/"), pathlib.Path(".")):
         with pytest.raises(

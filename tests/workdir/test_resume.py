@@ -1,7 +1,7 @@
-"""A batch that is stopped, kept in a file and gone on with comes to the same bits.
+"""A batch that is stopped and resumes from a file ends with the same bits.
 
-Each strategy with each parametrisation, solvers in turn; and every solver with every
-one of them, on two devices, by
+Each strategy is tested with each parametrisation, and solvers in turn. All combinations
+on two devices are tested by
 
     XLA_FLAGS=--xla_force_host_platform_device_count=2 \
         python -m pytest tests/workdir/test_resume.py --thorough
@@ -35,7 +35,7 @@ EVERY = [*itertools.product(SOLVERS, STRATEGIES, PARAMETRISATIONS)]
 
 
 def covering():
-    """Each strategy and parametrisation, by what compiles quickly; and the rest."""
+    """Return all strategies with quick solvers, and each slow solver once."""
     quick = [*SOLVERS][:4]
     square = [
         (quick[(i + j) % 4], strategy, name)
@@ -53,7 +53,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("combination", cases, ids="-".join)
 
 
-def test_going_on_from_a_file_changes_no_bit(network, combination, tmp_path):
+def test_resuming_from_a_file_changes_no_bit(network, combination, tmp_path):
     solver, strategy, name = combination
     ensemble = Ensemble.compile(
         nst_jax.Problem.from_images(
@@ -77,16 +77,16 @@ def test_going_on_from_a_file_changes_no_bit(network, combination, tmp_path):
     starts = np.stack([smooth_picture(seed, *SHAPE[:2]) for seed in (2, 3)])
     starts = starts[: ensemble.batch_size]
     whole = list(ensemble.optimise(starts, 5, log_every=1))
-    asked = iter([False, False, False, True])
-    *_, last = ensemble.optimise(starts, 5, log_every=1, stop=lambda: next(asked))
+    stops = iter([False, False, False, True])
+    *_, last = ensemble.optimise(starts, 5, log_every=1, stop=lambda: next(stops))
     assert last.step == 3
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(last.state)]
     path = tmp_path / "checkpoint.safetensors"
     Checkpoint((0, 1), 0, last.step, 1.5, 6, leaves).save(path)
-    kept = Checkpoint.load(path)
-    state = jax.device_put(ensemble.restore(kept.leaves))
-    rest = list(ensemble.optimise(starts, 5, log_every=1, resume=(kept.step, state)))
-    assert [look.step for look in rest] == [3, 4, 5]
+    loaded = Checkpoint.load(path)
+    state = jax.device_put(ensemble.restore(loaded.leaves))
+    rest = list(ensemble.optimise(starts, 5, log_every=1, resume=(loaded.step, state)))
+    assert [result.step for result in rest] == [3, 4, 5]
     for before, after in zip(whole[3:], rest, strict=True):
         jax.tree.map(np.testing.assert_array_equal, before.report, after.report)
         np.testing.assert_array_equal(before.rollbacks, after.rollbacks)

@@ -1,7 +1,7 @@
-"""Input that means harm: thousands of files, configs and run directories.
+"""Untrusted input: thousands of broken files, configs and run directories.
 
-Whatever comes, there is a result or one sentence, nothing hangs, and nothing is
-left under a name that promises something whole.
+Each gives a result or an error of one sentence, nothing hangs, and no partial file is
+left.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from small_runs import run_experiment, small_experiment
 import nst_jax
 from nst_jax.core.atomic import PARTIAL
 from nst_jax.images.io import read_alpha, read_array
-from nst_jax.images.video import Video
+from nst_jax.images.video import FilmFile
 from nst_jax.models import weights
 from nst_jax.models.preprocessing import Preprocessing
 from nst_jax.report import read_run, write_page, write_report
@@ -62,7 +62,7 @@ PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def encoded(name, mode, options):
-    """A picture of 24×16 px in that format, as bytes."""
+    """Return a picture of 24×16 px in a format, as bytes."""
     values = smooth_picture(3, 16, 24)
     if mode == "F":
         grey = values.mean(-1)
@@ -86,7 +86,7 @@ def encoded(name, mode, options):
 
 
 def harmed(data, generator, *, cuts):
-    """The data cut at every so many bytes, and with bytes of its own changed."""
+    """Yield the data cut after multiples of `cuts` bytes, and with bytes changed."""
     yield from (data[:end] for end in range(0, len(data), cuts))
     for _ in range(20):
         changed = bytearray(data)
@@ -97,12 +97,12 @@ def harmed(data, generator, *, cuts):
     yield data + data
 
 
-#: Seconds after which a test is taken to hang: far more than any machine needs.
+#: Seconds after which a test counts as hanging: far more than any machine needs.
 HANG = 120
 
 
-class Late(BaseException):
-    """A hang; no part of the program takes it for a broken file."""
+class Hang(BaseException):
+    """A timeout, which no part of the program catches."""
 
 
 @contextlib.contextmanager
@@ -110,7 +110,7 @@ def no_hang():
     """Fail after `HANG` seconds."""
 
     def late(*_):
-        raise Late
+        raise Hang
 
     before = signal.signal(signal.SIGALRM, late)
     signal.alarm(HANG)
@@ -122,8 +122,8 @@ def no_hang():
 
 
 @contextlib.contextmanager
-def told():
-    """A result, or one sentence."""
+def result_or_one_sentence():
+    """Allow a result, or a `RequestError` of one sentence."""
     refused = None
     with no_hang():
         try:
@@ -144,7 +144,7 @@ def test_pictures(tmp_path):
         for data in harmed(whole, generator, cuts=step):
             path.write_bytes(data)
             tried += 1
-            with told():
+            with result_or_one_sentence():
                 image = nst_jax.read_image(path, 24)
                 alpha = read_alpha(path, image.shape)
                 assert image.dtype == np.float32 and image.ndim == 3
@@ -157,7 +157,7 @@ def test_pictures(tmp_path):
 
 
 def iptc(inner):
-    """A news agency's envelope around a picture of any kind."""
+    """Return an IPTC container of a picture of any format."""
 
     def field(record, dataset, data):
         return struct.pack(">BBBH", 0x1C, record, dataset, len(data)) + data
@@ -168,8 +168,8 @@ def iptc(inner):
 
 
 @pytest.mark.parametrize("wrap", [bytes, iptc])
-def test_what_another_program_would_draw_is_not_read(tmp_path, monkeypatch, wrap):
-    """PostScript is a program, which Pillow has Ghostscript run."""
+def test_postscript_is_not_run(tmp_path, monkeypatch, wrap):
+    """Pillow would call Ghostscript."""
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", pytest.fail)
     path = tmp_path / "picture.png"
     path.write_bytes(wrap(encoded("EPS", "RGB", {})))
@@ -179,7 +179,7 @@ def test_what_another_program_would_draw_is_not_read(tmp_path, monkeypatch, wrap
 
 
 def read_run_of(folder, picture):
-    """A run directory whose result is that file."""
+    """Return a run directory whose result is this file."""
     workdir = write_run(folder / "run", [])
     shutil.copy(picture, workdir / "members" / "000" / "final.png")
     return read_run(workdir)
@@ -198,7 +198,7 @@ def test_declared_sizes(tmp_path):
         else:
             data[18:26] = struct.pack("<II", width, height)
         path.write_bytes(data)
-        with told():
+        with result_or_one_sentence():
             nst_jax.read_image(path, 24)
 
 
@@ -209,12 +209,12 @@ def test_arrays(tmp_path):
     data = path.read_bytes()
     for place, value in itertools.product(range(128), (0, 0x27, 0x39, 0xFF)):
         path.write_bytes(data[:place] + bytes([value]) + data[place + 1 :])
-        with told():
+        with result_or_one_sentence():
             array = read_array(path)
             assert array.ndim == 3 and np.isfinite(array).all()
     for end in range(0, len(data), 10):
         path.write_bytes(data[:end])
-        with told():
+        with result_or_one_sentence():
             read_array(path)
 
 
@@ -245,14 +245,14 @@ def test_weight_files(tmp_path, monkeypatch):
     reasons = set()
     for data in files:
         path.write_bytes(data)
-        with told():
+        with result_or_one_sentence():
             try:
-                found = weights.load_weights(path)
+                loaded = weights.load_weights(path)
             except nst_jax.RequestError as error:
                 reasons.add(str(error).replace(str(path), "")[:40])
                 raise
-            np.testing.assert_array_equal(found.params["conv1_1"]["bias"], 1)
-    assert len(reasons) >= 8, "they come to every check"
+            np.testing.assert_array_equal(loaded.params["conv1_1"]["bias"], 1)
+    assert len(reasons) >= 8, "all checks are reached"
 
 
 #: What a field may be changed to.
@@ -260,7 +260,7 @@ EVIL = (None, True, -1, 10**30, 1.5, "", "../../etc/passwd", [], {}, [[[]]])
 
 
 def tampered(tree):
-    """The tree with each node left out or replaced by each kind of value."""
+    """Yield the tree with each node left out, or replaced by each kind of value."""
 
     def places(node, path=()):
         yield path
@@ -288,21 +288,21 @@ def tampered(tree):
 def done(tmp_path_factory):
     """A run of two members, and its plan."""
     workdir = tmp_path_factory.mktemp("run") / "run"
-    asked = tiny()
-    asked.seeds = (0, 1)
-    assert run_experiment(asked, workdir) == "done"
-    return workdir, nst_jax.build(asked)
+    config = tiny()
+    config.seeds = (0, 1)
+    assert run_experiment(config, workdir) == "done"
+    return workdir, nst_jax.build(config)
 
 
 def tiny():
-    asked = small_experiment(steps=2, terms=(nst_jax.Gram(layers=("relu1_1",)),))
-    asked.size = 24
-    asked.canvas = nst_jax.Canvas("noise")
-    return asked
+    config = small_experiment(steps=2, terms=(nst_jax.Gram(layers=("relu1_1",)),))
+    config.size = 24
+    config.canvas = nst_jax.Canvas("noise")
+    return config
 
 
 def test_run_directories(tmp_path, done):
-    """Each field of run.json changed: opened to go on with, and read for a report."""
+    """Each field of run.json changed, opened for resuming and for a report."""
     whole, plan = done
     manifest = json.loads((whole / "run.json").read_text())
     workdir = tmp_path / "deep" / "run"
@@ -312,15 +312,15 @@ def test_run_directories(tmp_path, done):
     for changed in tampered(manifest):
         (workdir / "run.json").write_text(json.dumps(changed))
         tried += 1
-        with told():
+        with result_or_one_sentence():
             records = RunWriter(workdir, plan)
-            records.load_checkpoint()
+            records.states.load((0, 1))
             records.is_finished([0, 1])
-        with told():
+        with result_or_one_sentence():
             read = read_run(workdir)
             for member in read.members:
-                own = workdir / "members" / f"{member.number:03d}" / "final.png"
-                assert member.picture in (None, own)
+                final = workdir / "members" / f"{member.number:03d}" / "final.png"
+                assert member.picture in (None, final)
             for number in range(len(read.manifest["inputs"])):
                 kept = read.input_picture(number)
                 assert kept is None or kept.parent == workdir / "inputs"
@@ -339,12 +339,12 @@ def test_reports_of_run_directories(tmp_path, done, seed):
     generator = np.random.default_rng(seed)
     for i in generator.choice(len(every), 2, replace=False):
         (workdir / "run.json").write_text(json.dumps(every[i]))
-        with told():
+        with result_or_one_sentence():
             write_report(workdir)
     assert not list(tmp_path.rglob(f"{PARTIAL}*"))
 
 
-def test_text_that_is_no_run(tmp_path, done):
+def test_run_json_of_arbitrary_text(tmp_path, done):
     whole, plan = done
     workdir = tmp_path / "run"
     shutil.copytree(whole, workdir)
@@ -367,7 +367,7 @@ def test_rows_and_findings(tmp_path, done):
     first, *others = (whole / "metrics.jsonl").read_text().splitlines()
     rows = [json.dumps(row) for row in tampered(json.loads(first))]
     (workdir / "metrics.jsonl").write_text("\n".join(["[" * 200_000, *rows, *others]))
-    with told():
+    with result_or_one_sentence():
         read = read_run(workdir)
         assert {row["step"] for row in read.rows[0]} >= {0, 2}
         write_page(read)
@@ -380,7 +380,7 @@ def test_rows_and_findings(tmp_path, done):
     texts = [json.dumps(changed) for changed in tampered(study)]
     for text in [*texts[::3], "[" * 200_000, "null"]:
         (workdir / "study.json").write_text(text)
-        with told():
+        with result_or_one_sentence():
             write_page(read_run(workdir))
 
 
@@ -395,7 +395,7 @@ def test_rows_and_findings(tmp_path, done):
     ],
 )
 def test_links(tmp_path, done, name, target):
-    """Elsewhere, to themselves, and to what another name is there for."""
+    """To other folders, to themselves, and to other files of the run."""
     whole, plan = done
     workdir, secret = tmp_path / "run", tmp_path / "secret"
     shutil.copytree(whole, workdir)
@@ -411,7 +411,7 @@ def test_links(tmp_path, done, name, target):
 @pytest.mark.parametrize(
     "name",
     [
-        *("metrics.jsonl", ".lock", "checkpoint.safetensors", "report.html"),
+        *("metrics.jsonl", ".lock", "members/000/state.safetensors", "report.html"),
         *("members/000/final.npy", "members/000/final.png", "members/000/member.json"),
         *("members", "members/000", "inputs"),
     ],
@@ -431,7 +431,7 @@ def test_folders_for_files_and_files_for_folders(tmp_path, done, name):
 
 
 def test_results(tmp_path, done):
-    """A final.npy of any kind is computed again, and left out of findings."""
+    """A broken final.npy is computed again, and left out of studies."""
     whole, plan = done
     workdir = tmp_path / "run"
     shutil.copytree(whole, workdir)
@@ -449,8 +449,8 @@ def test_results(tmp_path, done):
             load_trajectory(read_run(workdir), 0)
 
 
-def test_a_checkpoint_is_whole_or_none(tmp_path):
-    """No changed byte of it goes unnoticed."""
+def test_a_broken_checkpoint_is_not_loaded(tmp_path):
+    """Every changed byte is detected."""
     path = tmp_path / "checkpoint.safetensors"
     leaves = [np.arange(6, dtype=np.float32), np.zeros((), np.int32)]
     Checkpoint((0, 1), 0, 5, 1.5, 4, leaves).save(path)
@@ -465,14 +465,14 @@ def test_a_checkpoint_is_whole_or_none(tmp_path):
         assert Checkpoint.load(path) is None
 
 
-def test_leaves_of_a_checkpoint_keep_their_order(tmp_path):
+def test_arrays_of_a_checkpoint_keep_their_order(tmp_path):
     """Also beyond the 999th, whose numbers have four digits."""
     path = tmp_path / "checkpoint.safetensors"
     leaves = [np.full(2, i, np.int32) for i in range(1101)]
     Checkpoint((0,), 0, 5, 1.5, 4, leaves).save(path)
-    found = Checkpoint.load(path)
-    assert found is not None
-    np.testing.assert_array_equal(found.leaves, leaves)
+    loaded = Checkpoint.load(path)
+    assert loaded is not None
+    np.testing.assert_array_equal(loaded.leaves, leaves)
 
 
 def test_videos(tmp_path):
@@ -491,8 +491,8 @@ def test_videos(tmp_path):
     data = path.read_bytes()
     for harm in harmed(data, np.random.default_rng(1), cuts=100):
         path.write_bytes(harm)
-        with told():
-            assert Video(str(path), "content").picture(2).size == (32, 32)
+        with result_or_one_sentence():
+            assert FilmFile(str(path), "content").picture(2).size == (32, 32)
 
 
 FIELDS = st.sampled_from(
@@ -523,17 +523,17 @@ VALUES = st.one_of(
 @hypothesis.settings(max_examples=400, deadline=None, derandomize=True)
 def test_configs(changes):
     """Any fields set to anything: built, or refused in a sentence."""
-    asked = tiny()
-    with told():
+    config = tiny()
+    with result_or_one_sentence():
         for path, value in changes:
             *parents, last = path.split(".")
-            holder = asked
+            holder = config
             for name in parents:
                 holder = getattr(holder, name)
                 if not hasattr(holder, "__dataclass_fields__"):
                     return
             if holder.__dataclass_params__.frozen:
-                asked = asked.with_field(path, value)
+                config = config.with_field(path, value)
             else:
                 setattr(holder, last, value)
-        nst_jax.build(asked)
+        nst_jax.build(config)

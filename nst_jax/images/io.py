@@ -3,7 +3,7 @@
 import hashlib
 import io
 import pathlib
-import warnings
+from typing import NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -18,7 +18,6 @@ from nst_jax.images.decoder import (
     decode_upright,
     decoding,
     formats,
-    pillow_limit,
 )
 from nst_jax.images.image import fill_hidden, fitted_shape, to_bytes
 
@@ -77,56 +76,77 @@ def read_image(
         raise RequestError(
             f"resample must be one of {tuple(RESAMPLERS)}, got {resample!r}"
         )
+    sizing = Sizing(size or 0, fit, resample, max_pixels)
+    return read_picture(path, sizing, argument, fill=fill)[0]
+
+
+class Sizing(NamedTuple):
+    """Size of an image to read; see the arguments of `read_image`."""
+
+    size: int = 0
+    fit: str = "long"
+    resample: str = "lanczos"
+    max_pixels: int = MAX_PIXELS
+
+    def shape(self, height: int, width: int, subject: str) -> tuple[int, int]:
+        """Return the (height, width) that an image gets.
+
+        Raises:
+          RequestError: it is too large. The message begins with `subject`.
+        """
+        if not self.size:
+            return height, width
+        height, width = fitted_shape(height, width, self.size, self.fit)
+        check_pixels(subject, height, width, self.max_pixels)
+        return height, width
+
+
+def read_picture(
+    path: str | pathlib.Path, sizing: Sizing, argument: str, *, fill: bool = True
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return an image as `read_image` does, and its opacity.
+
+    The opacity is float32 [H, W], from 0 to 1; None if the image is opaque.
+    """
     if isinstance(path, ArrayInput):
-        return _read_array_input(path, size, fit, resample, argument, max_pixels)
+        return _read_array_input(path, sizing, argument), None
     file = find_file(argument, path)
     subject = f"{argument}: {str(file)!r}"
-    with decoding(file, argument, max_pixels):
+    with decoding(file, argument, sizing.max_pixels):
         with Image.open(file, formats=formats()) as opened:
-            check_pixels(subject, opened.height, opened.width, max_pixels)
+            check_pixels(subject, opened.height, opened.width, sizing.max_pixels)
             decoded = decode_upright(opened)
         # The decoded size may differ from the header's.
-        check_pixels(subject, decoded.height, decoded.width, max_pixels)
-        image = to_rgb(decoded, subject, fill=fill)
-    if size:
-        image = resize_image(
-            image,
-            size,
-            fit=fit,
-            resample=resample,
-            subject=f"{argument}: at size {size}, {str(path)!r}",
-            max_pixels=max_pixels,
-        )
-    return np.asarray(image, np.float32) / 255
+        check_pixels(subject, decoded.height, decoded.width, sizing.max_pixels)
+        at_size = f"{argument}: at size {sizing.size}, {str(path)!r}"
+        return to_arrays(decoded, sizing, subject, at_size, fill=fill)
 
 
-def resize_image(
-    image: Image.Image,
-    size: int,
-    *,
-    fit: str,
-    resample: str,
-    subject: str,
-    max_pixels: int = MAX_PIXELS,
-) -> Image.Image:
-    """Resize a Pillow image; arguments as for `read_image`.
+def to_arrays(
+    image: Image.Image, sizing: Sizing, subject: str, at_size: str, *, fill: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return an image of `decode_upright` at a size, and its opacity.
 
-    Raises:
-      RequestError: the result is too large. The message begins with `subject`.
+    Args:
+      image: the image.
+      sizing: its size.
+      subject: beginning of an error about the image.
+      at_size: beginning of an error about its size.
+      fill: as for `read_image`.
     """
-    height, width = fitted_shape(image.height, image.width, size, fit)
-    check_pixels(subject, height, width, max_pixels)
-    return image.resize((width, height), RESAMPLERS[resample])
+    height, width = sizing.shape(image.height, image.width, at_size)
+    rgb = _to_rgb(image, subject, fill=fill)
+    rgb = rgb.resize((width, height), RESAMPLERS[sizing.resample])
+    alpha = None
+    if image.has_transparency_data:
+        channel = image.convert("RGBA").getchannel("A")
+        resized = channel.resize((width, height), Image.Resampling.BOX)
+        alpha = np.asarray(resized, np.float32) / 255
+    opaque = alpha is None or bool((alpha == 1).all())
+    return np.asarray(rgb, np.float32) / 255, None if opaque else alpha
 
 
-def _read_array_input(
-    source: ArrayInput,
-    size: int | None,
-    fit: str,
-    resample: str,
-    argument: str,
-    max_pixels: int,
-) -> np.ndarray:
+def _read_array_input(source: ArrayInput, sizing: Sizing, argument: str) -> np.ndarray:
     """Return an array image at the size that `read_image` gives a file's.
 
     uint8 is resized as a file of 8 bits. Other types are resized by channel in float32,
@@ -134,13 +154,12 @@ def _read_array_input(
     """
     image = np.asarray(as_picture(source.array, argument), np.float32)
     height, width, _ = image.shape
-    check_pixels(f"{argument}: the array", height, width, max_pixels)
-    fitted = fitted_shape(height, width, size, fit) if size else (height, width)
+    check_pixels(f"{argument}: the array", height, width, sizing.max_pixels)
+    at_size = f"{argument}: at size {sizing.size}, the array"
+    fitted = sizing.shape(height, width, at_size)
     if fitted == (height, width):
         return image
-    height, width = fitted
-    check_pixels(f"{argument}: at size {size}, the array", height, width, max_pixels)
-    pillow_size, resampler = (width, height), RESAMPLERS[resample]
+    pillow_size, resampler = fitted[::-1], RESAMPLERS[sizing.resample]
     if source.array.dtype == np.uint8:
         resized = Image.fromarray(source.array).resize(pillow_size, resampler)
         return np.asarray(resized, np.float32) / 255
@@ -151,30 +170,7 @@ def _read_array_input(
     return np.clip(np.stack(channels, -1), 0, 1)
 
 
-def read_alpha(path: str | pathlib.Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Return the opacity of a file that `read_image` can read.
-
-    The result is float32 [H, W], from 0 to 1, of a shape (H, W, ...); None if opaque.
-    """
-    with warnings.catch_warnings(), pillow_limit(None):
-        warnings.simplefilter("ignore")
-        with Image.open(find_file("picture", path), formats=formats()) as image:
-            if not image.has_transparency_data:
-                return None
-            return resize_alpha(decode_upright(image), shape)
-
-
-def resize_alpha(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Return an upright image's alpha, float32 [H, W] at a shape; None if opaque."""
-    if not image.has_transparency_data:
-        return None
-    channel = image.convert("RGBA").getchannel("A")
-    resized = channel.resize((shape[1], shape[0]), Image.Resampling.BOX)
-    alpha = np.asarray(resized, np.float32) / 255
-    return None if (alpha == 1).all() else alpha
-
-
-def to_rgb(image: Image.Image, subject: str, *, fill: bool) -> Image.Image:
+def _to_rgb(image: Image.Image, subject: str, *, fill: bool) -> Image.Image:
     """Convert an image of `decode_upright` to 8-bit sRGB; `fill` as for `read_image`.
 
     Raises:

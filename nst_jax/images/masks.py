@@ -13,7 +13,7 @@ from PIL import Image
 from nst_jax.core.errors import RequestError
 from nst_jax.core.image_array import ArrayInput, as_picture
 from nst_jax.images.decoder import MAX_PIXELS
-from nst_jax.images.io import read_alpha, read_image
+from nst_jax.images.io import Sizing, read_picture
 
 #: Most regions of a mask. An image with more flat colours is a photograph.
 MAX_REGIONS = 16
@@ -226,8 +226,9 @@ def read_mask(path: str, argument: str, max_pixels: int = MAX_PIXELS) -> np.ndar
         if mask.dtype == bool and mask.ndim == 2:
             mask = np.repeat(mask[..., None], 3, -1).astype(np.float32)
         return np.asarray(as_picture(mask, argument), np.float32)
-    mask = read_image(path, argument=argument, max_pixels=max_pixels)
-    if read_alpha(path, mask.shape) is not None:
+    sizing = Sizing(max_pixels=max_pixels)
+    mask, alpha = read_picture(path, sizing, argument, fill=False)
+    if alpha is not None:
         raise RequestError(
             f"{argument}: {path!r} is transparent in parts; a mask must be opaque"
         )

@@ -25,7 +25,7 @@ from nst_jax.images.decoder import (
     list_pictures,
     open_animation,
 )
-from nst_jax.images.io import read_image, resize_image, to_rgb
+from nst_jax.images.io import Sizing, read_picture, to_arrays
 
 #: Suffixes of videos. Other files are images or animations.
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
@@ -251,31 +251,25 @@ def _apply_display_matrix(image: Image.Image, frame: Any) -> Image.Image:
 def read_frame(
     path: str,
     frame: int | None,
-    size: int,
-    *,
-    fit: str,
-    resample: str,
+    sizing: Sizing,
     argument: str,
     film: FilmFile | None = None,
-    max_pixels: int = MAX_PIXELS,
-) -> np.ndarray:
-    """Return float32 [H, W, 3] in [0, 1]: a frame of a film, or an image.
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return a frame of a film, or an image, as `read_picture` does.
 
     Args:
       path: a film or an image, or an image given as an array.
       frame: index from 0; None for an image.
-      size, fit, resample, argument, max_pixels: see `read_image`.
+      sizing: size of the result.
+      argument: name of the image in errors.
       film: the opened film; None to open it.
 
     Raises:
       RequestError: as for `read_image`, or the film has no such frame.
     """
-    options: Any = {"fit": fit, "resample": resample, "max_pixels": max_pixels}
     if frame is None:
-        return read_image(path, size, argument=argument, fill=True, **options)
-    film = film or FilmFile(path, argument, max_pixels)
-    image = to_rgb(film.picture(frame), f"{argument}: {path!r}", fill=True)
-    if size:
-        subject = f"{argument}: at size {size}, {path!r}"
-        image = resize_image(image, size, subject=subject, **options)
-    return np.asarray(image, np.float32) / 255
+        return read_picture(path, sizing, argument)
+    film = film or FilmFile(path, argument, sizing.max_pixels)
+    at_size = f"{argument}: at size {sizing.size}, {path!r}"
+    image = film.picture(frame)
+    return to_arrays(image, sizing, f"{argument}: {path!r}", at_size, fill=True)

@@ -120,10 +120,8 @@ def run_in_subprocess(
                 if stop() and not interrupted:
                     process.send_signal(signal.SIGINT)
                     interrupted = True
-                try:
+                with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(_POLL_SECONDS)
-                except subprocess.TimeoutExpired:
-                    continue
         finally:
             process.kill()
     if process.returncode == 0:

@@ -97,9 +97,6 @@ class Reader:
         self._indices: dict[int, int] = {}  # id of an image -> its index in `inputs`.
         self._cache: dict[Hashable, Any] = {}
         self._hashes = {} if hashes is None else hashes
-        #: Index in `inputs` of a content image -> its position in a video file, the
-        #: synthetic motion and the frame number.
-        self._frames: dict[int, tuple[video.FilmFile | None, int, video.Film, int]] = {}
 
     def for_coarser_stages(self) -> "Reader":
         """Return a reader of the same files that records its own inputs."""
@@ -130,17 +127,16 @@ class Reader:
         is_moving = motion.motion != "still"
         has_frames = is_moving or position is not None
         role = f"content, frame {number}" if number and has_frames else "content"
-        options = _size_options(experiment, "content")
+        sizing = _sizing(experiment, experiment.size)
 
         def read() -> np.ndarray:
             film = None
             if position is not None:
                 film = self._film(path, experiment.max_pixels)
-            image = video.read_frame(
-                path, position, experiment.size, film=film, **options
-            )
-            self._frames[len(self.inputs)] = film, position or 0, motion, number
-            return self._record(role, path, motion.frame(image, number))
+            image, alpha = video.read_frame(path, position, sizing, "content", film)
+            if alpha is not None:
+                alpha = motion.moved(alpha, number)
+            return self._record(role, path, motion.frame(image, number), alpha)
 
         key = role, path, experiment.size, experiment.fit, experiment.resample
         return self.cached((*key, is_moving and dataclasses.astuple(motion)), read)
@@ -153,11 +149,11 @@ class Reader:
         if style:
             size = (experiment.style_size or size) * experiment.style_scale
         side = max(1, round(size)) if size else 0
-        options = _size_options(experiment, role)
+        sizing = _sizing(experiment, side)
 
         def read() -> np.ndarray:
-            image = io.read_image(path, side, fill=True, **options)
-            return self._record(role, path, image)
+            image, alpha = io.read_picture(path, sizing, role)
+            return self._record(role, path, image, alpha if style else None)
 
         key = role, path, side, experiment.fit, experiment.resample
         return self.cached(key, read)
@@ -246,32 +242,8 @@ class Reader:
         return experiment.film.moved(frozen, experiment.frame)
 
     def alpha(self, image: np.ndarray) -> np.ndarray | None:
-        """Return the opacity [H, W] of an image that was read here; None if opaque.
-
-        Raises:
-          RequestError: the image is fully transparent.
-        """
-        index = self.input_index(image)
-        return self.cached(("alpha", index), lambda: self._read_alpha(index, image))
-
-    def _read_alpha(self, index: int, image: np.ndarray) -> np.ndarray | None:
-        path = self.inputs[index].path
-        film, position, motion, number = self._frames.get(
-            index, (None, 0, video.Film(), 0)
-        )
-        if isinstance(path, ArrayInput):
-            return None
-        if film is None:
-            alpha = io.read_alpha(path, image.shape)
-        else:
-            alpha = io.resize_alpha(film.picture(position), image.shape)
-        if alpha is None:
-            return None
-        if not alpha.any():
-            height, width, _ = image.shape
-            raise RequestError(f"{path!r} is fully transparent at {width}×{height} px")
-        self.alphas[index] = motion.moved(alpha, number)
-        return self.alphas[index]
+        """Return the opacity [H, W] of an image that was read here; None if opaque."""
+        return self.alphas.get(self.input_index(image))
 
     def input_index(self, image: np.ndarray) -> int:
         """Return the index in `inputs` of an image that was read here."""
@@ -294,24 +266,36 @@ class Reader:
             self._hashes[file] = io.file_sha256(file)
         return self._hashes[file]
 
-    def _record(self, role: str, path: str, image: np.ndarray) -> np.ndarray:
-        """Add an image to the inputs, and return it."""
+    def _record(
+        self,
+        role: str,
+        path: str,
+        image: np.ndarray,
+        alpha: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Add an image to the inputs, and return it.
+
+        Raises:
+          RequestError: the image is fully transparent.
+        """
         if isinstance(path, ArrayInput):
             sha256 = path.sha256
         else:
             sha256 = self._sha256(io.find_file(role, path))
+        index = len(self.inputs)
         height, width, _ = image.shape
-        self.pictures[len(self.inputs)] = image
-        self._indices.setdefault(id(image), len(self.inputs))
+        if alpha is not None:
+            if not alpha.any():
+                raise RequestError(
+                    f"{path!r} is fully transparent at {width}×{height} px"
+                )
+            self.alphas[index] = alpha
+        self.pictures[index] = image
+        self._indices.setdefault(id(image), index)
         self.inputs.append(Input(role, path, sha256, (height, width)))
         return image
 
 
-def _size_options(experiment: Experiment, argument: str) -> dict[str, Any]:
-    """Return the options with which an image is read and resized."""
-    return {
-        "fit": experiment.fit,
-        "resample": experiment.resample,
-        "argument": argument,
-        "max_pixels": experiment.max_pixels,
-    }
+def _sizing(experiment: Experiment, size: int) -> io.Sizing:
+    fields = experiment.fit, experiment.resample, experiment.max_pixels
+    return io.Sizing(size, *fields)

@@ -9,12 +9,12 @@ from image_files import png_file, png_rows, save_image
 from PIL import Image
 
 from nst_jax import RequestError
-from nst_jax.images.io import read_alpha, read_image
+from nst_jax.images.io import Sizing, read_image, read_picture
 
 
 def transparent(path: pathlib.Path, shape: tuple[int, int]) -> list[bool]:
-    alpha = read_alpha(path, shape)
-    assert alpha is not None
+    _, alpha = read_picture(path, Sizing(), "picture", fill=False)
+    assert alpha is not None and alpha.shape == shape
     assert np.isin(alpha, (0, 1)).all()
     return (alpha == 0).ravel().tolist()
 

@@ -16,9 +16,10 @@ from nst_jax import RequestError
 from nst_jax.images.image import fill_hidden, fitted_shape
 from nst_jax.images.io import (
     RESAMPLERS,
-    read_alpha,
+    Sizing,
     read_array,
     read_image,
+    read_picture,
     write_image,
 )
 
@@ -511,7 +512,7 @@ def test_hidden_colours_of_every_kind_of_transparency_are_filled(
     np.testing.assert_array_equal(actual, np.broadcast_to(wanted, (10, 10, 3)))
     visible = np.where(np.arange(10) < 5, 0, 1)
     np.testing.assert_array_equal(
-        read_alpha(path, (10, 10)), np.broadcast_to(visible, (10, 10))
+        read_picture(path, Sizing(10), "picture")[1], np.broadcast_to(visible, (10, 10))
     )
 
 
@@ -793,7 +794,8 @@ def test_a_picture_above_the_limits_of_pillow_is_read(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     path = save_image(tmp_path / "x.png", np.dstack([RGB, RGB[..., :1]]), "RGBA")
     assert read_image(path).shape == (*RGB.shape[:2], 3)
-    assert read_alpha(path, RGB.shape) is not None
+    _, alpha = read_picture(path, Sizing(), "picture")
+    assert alpha is not None
     assert Image.MAX_IMAGE_PIXELS == 10
 
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 import nst_jax
 from nst_jax import losses
 from nst_jax.images.colour import COLOURS, MAPS
-from nst_jax.images.io import read_alpha
+from nst_jax.images.io import Sizing, read_picture
 from nst_jax.images.masks import (
     MAX_REGIONS,
     TOLERANCE,
@@ -267,11 +267,12 @@ def test_the_sample_masks_are_those_of_the_tool(name):
 
 
 def test_an_opaque_picture_has_no_alpha(files, tmp_path):
-    assert read_alpha(files["content"], (24, 32)) is None
+    assert read_picture(files["content"], Sizing(), "content")[1] is None
     with Image.open(files["content"]) as image:
         image.putalpha(255)
         image.save(tmp_path / "opaque.png")
-    assert read_alpha(tmp_path / "opaque.png", (24, 32)) is None
+    _, alpha = read_picture(tmp_path / "opaque.png", Sizing(), "content")
+    assert alpha is None
 
 
 @pytest.mark.parametrize(

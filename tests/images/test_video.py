@@ -27,7 +27,11 @@ from nst_jax.studies.results import StudyResult
 from nst_jax.studies.run_data import RunData
 
 PICTURE = smooth_picture(1, 24, 40)
-AS_IT_IS = {"fit": "long", "resample": "lanczos", "argument": "content"}
+
+
+def frame_of(path: str, frame: int | None, size: int) -> np.ndarray:
+    image, _ = read_frame(path, frame, io.Sizing(size), "content")
+    return image
 
 
 # Motions.
@@ -135,7 +139,7 @@ def test_frame_k_of_a_folder_is_its_kth_picture(footage, monkeypatch):
     for k, picture in enumerate(pictures):
         path, place = locate_frame(str(folder), k)
         assert place is None
-        frame = read_frame(path, place, 256, **AS_IT_IS)
+        frame = frame_of(path, place, 256)
         np.testing.assert_array_equal(to_bytes(frame), picture)
 
 
@@ -144,11 +148,11 @@ def test_frame_k_of_a_video_is_its_kth_picture(footage):
     folder, pictures = footage
     for k in (0, 3, 1, 2):
         path, place = locate_frame(str(folder / "clip.mp4"), k)
-        frame = read_frame(path, place, 256, **AS_IT_IS)
+        frame = frame_of(path, place, 256)
         assert frame.dtype == np.float32 and frame.shape == (144, 256, 3)
         flat = np.abs(255 * frame - pictures[k])[10:-10, [5, 32, 200, 250]]
         assert flat.max() <= 3
-    assert read_frame(path, place, 64, **AS_IT_IS).shape == (36, 64, 3)
+    assert frame_of(path, place, 64).shape == (36, 64, 3)
     assert locate_frame("samples/chelsea.png", 5) == ("samples/chelsea.png", None)
 
 
@@ -216,7 +220,7 @@ def test_the_display_matrix_of_a_video_is_applied(tmp_path, matrix):
     data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
     wanted = SHOWN[matrix](stored)
-    found = read_frame(*locate_frame(str(path), 0), 0, **AS_IT_IS)
+    found = frame_of(*locate_frame(str(path), 0), 0)
     assert found.shape == wanted.shape
     inside = slice(8, None, 16)  # Not on an edge, which compression blurs.
     apart = np.abs(255 * found - wanted)[inside, inside]
@@ -229,7 +233,7 @@ def test_the_sample_aspect_ratio_of_a_video_is_applied(
 ):
     stored = corners((0, 1, 2, 3))
     path = clip_of(tmp_path / "clip.mkv", stored, aspect)
-    found = read_frame(*locate_frame(str(path), 0), 0, **AS_IT_IS)
+    found = frame_of(*locate_frame(str(path), 0), 0)
     assert found.shape == (64, width, 3)
     places = (np.array([16, 112]) * width / 128).astype(int)
     apart = 255 * found[[16, 48]][:, places] - stored[[16, 48]][:, [16, 112]]
@@ -249,13 +253,13 @@ def test_frame_k_of_an_animation_is_its_kth_picture(tmp_path, ending: str):
     for k in (0, 3, 1, 4):
         place = locate_frame(str(path), k)
         assert place == (str(path), k)
-        found = read_frame(*place, 0, **AS_IT_IS)
+        found = frame_of(*place, 0)
         assert np.abs(255 * found - stills[k])[8::16, 8::16].max() <= 4
     with pytest.raises(
         nst_jax.RequestError,
         match="^content: .* frame 5 does not exist: there are 5 frames",
     ):
-        read_frame(*locate_frame(str(path), 5), 0, **AS_IT_IS)
+        frame_of(*locate_frame(str(path), 5), 0)
     plan = nst_jax.build(experiment(str(path), axes=(nst_jax.Frames(3),)))
     roles = [item.role for item in plan.inputs if item.role != "weights"]
     assert roles == ["content", "content, frame 1", "content, frame 2"]
@@ -280,10 +284,10 @@ def test_the_default_image_of_an_animation_is_not_a_frame(tmp_path):
     first, *rest = map(Image.fromarray, stills)
     first.save(path, save_all=True, append_images=rest, default_image=True)
     for k in (0, 1):
-        found = read_frame(*locate_frame(str(path), k), 0, **AS_IT_IS)
+        found = frame_of(*locate_frame(str(path), k), 0)
         np.testing.assert_array_equal(255 * found, stills[k + 1])
     with pytest.raises(nst_jax.RequestError, match="there are 2 frames"):
-        read_frame(*locate_frame(str(path), 2), 0, **AS_IT_IS)
+        frame_of(*locate_frame(str(path), 2), 0)
 
 
 @pytest.mark.parametrize("ending", ["tiff", "mpo"])
@@ -292,7 +296,7 @@ def test_pages_are_not_frames(tmp_path, ending: str):
     first, second = (Image.fromarray(corners(o)) for o in ((0, 1, 2, 3), (3, 2, 1, 0)))
     first.save(path, save_all=True, append_images=[second])
     assert locate_frame(str(path), 1) == (str(path), None)
-    found = read_frame(str(path), None, 0, **AS_IT_IS)
+    found = frame_of(str(path), None, 0)
     apart = np.abs(255 * found - corners((0, 1, 2, 3)))
     assert apart[8::16, 8::16].max() <= 16
 
@@ -353,7 +357,7 @@ def test_a_missing_frame_is_refused(footage, tmp_path):
         with pytest.raises(
             nst_jax.RequestError, match=f"^content: {sentence}"
         ) as error:
-            read_frame(*locate_frame(str(path), frame), size, **AS_IT_IS)
+            frame_of(*locate_frame(str(path), frame), size)
         assert "\n" not in str(error.value)
 
 
@@ -637,7 +641,7 @@ def test_the_frames_of_a_clip_are_in_the_run(chained):
     for member in range(6):
         picture = plan.pictures[run["members"][member]["content"]]
         wanted, _ = locate_frame(plan.experiment.content, 0)
-        frame = read_frame(wanted, member % 3, 64, **AS_IT_IS)
+        frame = frame_of(wanted, member % 3, 64)
         np.testing.assert_array_equal(picture, frame)
     study = json.loads((workdir / "study.json").read_text())
     said = [s for s in study["summary"] if "change between frames" in s]

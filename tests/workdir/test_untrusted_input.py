@@ -25,7 +25,7 @@ from small_runs import run_experiment, small_experiment
 
 import nst_jax
 from nst_jax.core.atomic import PARTIAL
-from nst_jax.images.io import read_alpha, read_array
+from nst_jax.images.io import Sizing, read_array, read_picture
 from nst_jax.images.video import FilmFile
 from nst_jax.models import weights
 from nst_jax.models.preprocessing import Preprocessing
@@ -145,8 +145,7 @@ def test_pictures(tmp_path):
             path.write_bytes(data)
             tried += 1
             with result_or_one_sentence():
-                image = nst_jax.read_image(path, 24)
-                alpha = read_alpha(path, image.shape)
+                image, alpha = read_picture(path, Sizing(24), "picture", fill=False)
                 assert image.dtype == np.float32 and image.ndim == 3
                 assert image.min() >= 0 and image.max() <= 1, kind
                 assert alpha is None or alpha.shape == image.shape[:2]

@@ -15,7 +15,7 @@ from absl import logging
 
 from nst_jax.core.errors import RequestError
 from nst_jax.launch.shards import add_costs, import_members
-from nst_jax.workdir.manifest import difference, roundtrip
+from nst_jax.workdir.manifest import difference
 from nst_jax.workdir.schema import Manifest, read_manifest
 from nst_jax.workdir.writer import RunWriter
 
@@ -65,8 +65,7 @@ def _import_results(
     writer: RunWriter, members: Sequence[int], workdir: pathlib.Path
 ) -> Manifest:
     manifest = read_manifest(workdir)
-    config = roundtrip(writer.manifest.config)
-    if reason := difference(manifest.config, config):
+    if reason := difference(manifest.config, writer.manifest.config):
         raise ChildProcessError(
             f"the subprocess computed another request ({reason}): a config must give "
             "the same arrays in every process"

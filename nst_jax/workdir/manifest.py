@@ -36,7 +36,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "jaxopt", "numpy", "pillow")
 
 def new_manifest(plan: Plan, command: str) -> Manifest:
     """Return the run.json of a plan before anything is computed."""
-    config = plan.experiment.resolved().to_dict()
+    config = roundtrip(plan.experiment.resolved().to_dict())
     return Manifest(
         status="running",
         command=command,
@@ -157,10 +157,8 @@ def read_previous(workdir: pathlib.Path, manifest: Manifest) -> Manifest:
 
 def _mismatch(previous: Manifest, manifest: Manifest) -> str:
     """Describe a request in a folder that differs from this one; "" if none does."""
-    config = roundtrip(manifest.config)
-    reason = difference(
-        fixed_part(previous.config, any_steps=True), fixed_part(config, any_steps=True)
-    )
+    old = fixed_part(previous.config, any_steps=True)
+    reason = difference(old, fixed_part(manifest.config, any_steps=True))
     # Other members have other pictures, so members are compared before inputs.
     if not reason and [entry.grid_key for entry in previous.members] != [
         entry.grid_key for entry in manifest.members

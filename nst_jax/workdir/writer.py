@@ -37,7 +37,6 @@ from nst_jax.workdir.manifest import (
     new_manifest,
     read_previous,
     resumed_manifest,
-    roundtrip,
     run_warnings,
 )
 from nst_jax.workdir.metrics_log import MetricsLog, Row, read_metrics
@@ -96,7 +95,7 @@ class RunWriter:
         if self._opened_at:
             previous = read_previous(self.workdir, self.manifest)
             self.previous_status = previous.status
-            output = roundtrip(self.manifest.config["output"])
+            output = self.manifest.config["output"]
             self.output_changed = previous.config["output"] != output
             self._change = StepChange(
                 self.workdir, plan, previous, self.manifest, self.states

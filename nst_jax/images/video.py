@@ -177,12 +177,13 @@ class FilmFile:
         errors = self._video_errors() if self._is_video else decoding(*self._decoding)
         with errors:
             while self._count <= frame:
-                self._last = next(self._frames, None)
-                if self._last is None:
+                decoded = next(self._frames, None)
+                if decoded is None:
                     raise RequestError(
                         f"{self._name}: frame {frame} does not exist: there are "
                         f"{self._count} frames, numbered from 0"
                     )
+                self._last = decoded
                 self._count += 1
             return self._video_image() if self._is_video else decode_upright(self._last)
 

@@ -109,18 +109,18 @@ def _check_kinds(workdir: pathlib.Path, top: pathlib.Path) -> None:
         paths += [pathlib.Path(folder, name) for name in (*folders, *files)]
     for path in paths:
         name = path.relative_to(workdir).as_posix()
-        kind = wanted = ""
         if path.is_symlink():
             kind, wanted = "a link", "none"
         elif path.is_dir() and _FILES.fullmatch(name):
             kind, wanted = "a folder", "a file"
         elif path.is_file() and _FOLDERS.fullmatch(name):
             kind, wanted = "a file", "a folder"
-        if kind:
-            raise RequestError(
-                f"workdir {str(workdir)!r} holds {kind} where {wanted} belongs: "
-                f"{name!r}; remove it, and the run computes it again"
-            )
+        else:
+            continue
+        raise RequestError(
+            f"workdir {str(workdir)!r} holds {kind} where {wanted} belongs: {name!r}; "
+            "remove it, and the run computes it again"
+        )
 
 
 class _Note(msgspec.Struct):

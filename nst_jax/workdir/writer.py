@@ -197,8 +197,8 @@ class RunWriter:
                 extra["faulty_terms"] = list(result.faulty_terms)
             diverged = bool(result.diverged[i])
             self._write_result(member, result.canvas[i], diverged, row, **extra)
-        self._save_if_due(len(members))
         self.states.save_final(members, stage, result, seconds)
+        self._save_if_due(len(members))
 
     def _write_result(
         self,

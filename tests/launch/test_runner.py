@@ -76,7 +76,7 @@ def test_a_checkpoint_without_its_run_is_refused(tmp_path):
     assert run_experiment(config, tmp_path, stop=stop_after(2)) == "interrupted"
     (tmp_path / "run.json").unlink()
     (tmp_path / "metrics.jsonl").unlink()
-    with pytest.raises(nst_jax.RequestError, match="overwrite 'members'"):
+    with pytest.raises(nst_jax.RequestError, match="a run would overwrite"):
         run_experiment(config, tmp_path)
 
 

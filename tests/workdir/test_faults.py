@@ -291,6 +291,7 @@ def test_a_slow_file_system_gets_fewer_checkpoints(
     watch = types.SimpleNamespace(perf_counter=tick, monotonic=tick)
     monkeypatch.setattr("nst_jax.ensemble.progress.time", watch)
     monkeypatch.setattr(SolverStates, "save", slowly)
+    monkeypatch.setattr(SolverStates, "save_final", lambda *_: None)
     monkeypatch.setattr(runner, "SLOW_CHECKPOINT", 0.2)
     config = four()
     config.output.checkpoint_every = 1e-6

@@ -238,6 +238,9 @@ class OutputOptions(ConfigRecord, path="output"):
       fps: frames a second of the film of a member's snapshots.
       quality: measure the quality of the pictures in the report, by one forward pass of
         the network a member.
+      gradients: measure the gradient of each part of the loss at the start and at the
+        end, for the report. It costs two gradients a part and member. With `tile` it
+        has no effect.
     """
 
     log_every: Annotated[int, Range(1)] = 5
@@ -248,6 +251,7 @@ class OutputOptions(ConfigRecord, path="output"):
     keep_state: Annotated[float, Range(0)] = 0.5
     fps: Annotated[int, Range(1, 240)] = 12
     quality: bool = False
+    gradients: bool = False
 
     def snapshot_steps(self, steps: int) -> tuple[int, ...]:
         """Return the steps up to `steps` with a snapshot, ascending."""

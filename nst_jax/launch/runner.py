@@ -13,6 +13,7 @@ from nst_jax.ensemble.memory import out_of_memory
 from nst_jax.ensemble.observer import Callback, Observer
 from nst_jax.ensemble.progress import Cadence, Progress
 from nst_jax.ensemble.step_result import StepResult
+from nst_jax.launch.gradients import record_gradients
 from nst_jax.launch.subprocess import check_command, compute_in_subprocess
 from nst_jax.optim.problem import Problem
 from nst_jax.optim.transfer import State
@@ -68,6 +69,7 @@ def execute(
         if writer.output_changed or is_outdated(writer.workdir):
             with writer.locked():
                 writer.write_inputs()
+                record_gradients(writer)
                 writer.end(status)
                 write_safely(writer.workdir)
         return status
@@ -145,6 +147,7 @@ class _Run:
                     )
                 if not ended:
                     return "interrupted"
+        record_gradients(self.writer)
         return self.writer.manifest.final_status
 
     def _compute_group(self, number: int, group: Group) -> bool:

@@ -8,6 +8,7 @@ from nst_jax.studies.axis_effects import (
 )
 from nst_jax.studies.execution import study_execution
 from nst_jax.studies.flicker import study_flicker
+from nst_jax.studies.gradient_shares import study_gradients
 from nst_jax.studies.quality import study_quality
 from nst_jax.studies.results import StudyResult
 from nst_jax.studies.run_data import RunData
@@ -22,6 +23,7 @@ STUDIES = (
     study_seed_dispersion,
     study_stability,
     study_quality,
+    study_gradients,
     study_axis_distances,
     study_seed_differences,
     study_solvers,

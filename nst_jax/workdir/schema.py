@@ -42,6 +42,13 @@ class Row(TypedDict):
     seconds: Seconds
 
 
+class GradientEntry(Struct):
+    """Gradient norm of each part of the loss, and of the loss: see `part_gradients`."""
+
+    start: dict[str, float | None]
+    end: dict[str, float | None]
+
+
 class MemberEntry(Struct, kw_only=True):
     """A member of a run; its result begins at the field `status`."""
 
@@ -65,6 +72,7 @@ class MemberEntry(Struct, kw_only=True):
     clipped: Fraction = ABSENT
     overflowed: Fraction = ABSENT
     faulty_terms: list[str] = ABSENT
+    gradients: GradientEntry = ABSENT
 
     @property
     def grid_key(self) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ factors. Three minutes on two CPU cores.
 """
 
 import nst_jax
+from nst_jax.losses.conventions import CONVENTIONS
 
 CONTENT, STYLES = "samples/coffee.png", ("samples/swirls.jpg",)
 FIELDS = (
@@ -21,7 +22,7 @@ def get_config(arg: str = "") -> nst_jax.Experiment:
     tools = {
         name: nst_jax.preset(name, content=CONTENT, styles=STYLES)
         for name in nst_jax.PRESETS
-        if name != "nst_jax"  # Not a published tool.
+        if name in CONVENTIONS
     }
     config = nst_jax.Experiment(
         content=CONTENT,

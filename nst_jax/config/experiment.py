@@ -239,8 +239,8 @@ class Experiment(ConfigRecord):
                         f"ladder.term_weights must have {len(self.terms)} factors for "
                         f"each stage, one for each term, got {stage.term_weights}"
                     )
-        if self.canvas.kind == "style" and not self.styles:
-            raise RequestError("canvas.kind='style' needs a style picture, got none")
+        if (kind := self.canvas.kind) in ("style", "details") and not self.styles:
+            raise RequestError(f"canvas.kind={kind!r} needs a style picture, got none")
         if self.canvas.kind == "previous" and self.ensemble.process != "inline":
             raise RequestError(
                 "canvas.kind='previous' needs ensemble.process='inline': a subprocess "
@@ -302,6 +302,7 @@ class Experiment(ConfigRecord):
                 film=self.film.rescaled(stage.size / self.size),
                 ladder=Ladder(
                     content_mix=self.ladder.content_mix,
+                    content_details=self.ladder.content_details,
                     min_positions=self.ladder.min_positions,
                 ),
             )

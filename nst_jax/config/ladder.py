@@ -48,6 +48,8 @@ class Ladder(ConfigRecord, path="ladder"):
         term; empty for 1.
       content_mix: share of the content that is mixed into the start of each stage after
         the first. It keeps details that coarse stages lose.
+      content_details: whether the content's finest details, those that it loses at half
+        its size, are added to the start of each stage after the first, as in STROTSS.
       min_positions: a layer of a style term gets weight 0 at a stage where the content
         has fewer positions than this multiple of the layer's channels. The statistics
         of so few positions describe the layout of the style, not its texture.
@@ -62,6 +64,7 @@ class Ladder(ConfigRecord, path="ladder"):
         tuple[Annotated[float, Range(0, below=math.inf)], ...], ...
     ] = ()
     content_mix: Annotated[float, Range(0, 1)] = 0.0
+    content_details: bool = False
     min_positions: _Factor = 0.0
 
     def check_relations(self) -> None:

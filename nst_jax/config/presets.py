@@ -11,13 +11,22 @@ import copy
 import functools
 from typing import Any
 
+import optax
+
 from nst_jax.config.experiment import Experiment
 from nst_jax.config.ladder import Ladder
 from nst_jax.config.options import SolverOptions
 from nst_jax.core.image_array import PictureSource
 from nst_jax.core.validation import check_choice
 from nst_jax.images.initialise import Canvas
-from nst_jax.losses import Content, Gram, MeanStd, TotalVariation
+from nst_jax.losses import (
+    Content,
+    Gram,
+    MeanStd,
+    RelaxedEMD,
+    SelfSimilarity,
+    TotalVariation,
+)
 from nst_jax.losses.style import STYLE_LAYERS
 
 #: A tool's defaults. The tools' losses were compared with pool_rounding="floor".
@@ -25,6 +34,8 @@ _tool = functools.partial(Experiment, "", (), pool_rounding="floor")
 #: PyTorch's L-BFGS, with its default history.
 _TORCH_LBFGS = SolverOptions("lbfgs_fixed", history_size=100)
 _LBFGS = SolverOptions("lbfgs", history_size=100)
+#: PyTorch's RMSprop, with its default decay and ε.
+_RMSPROP = optax.rmsprop(2e-3, decay=0.99, eps=1e-8, eps_in_sqrt=False)
 
 #: Name of a tool -> its defaults, without pictures.
 PRESETS: dict[str, Experiment] = {
@@ -119,6 +130,22 @@ PRESETS: dict[str, Experiment] = {
         steps=1000,
         solver=_LBFGS,
         resample="bicubic",
+    ),
+    # nkolkin13/STROTSS (Kolkin, Salavon & Shakhnarovich 2019). α halves from 16 at 64
+    # px to 2 at 512 px.
+    "strotss": _tool(
+        terms=(SelfSimilarity(2.0), RelaxedEMD(1.0, palette=1 / 2)),
+        size=512,
+        steps=250,
+        canvas=Canvas("details"),
+        parametrisation="pyramid",
+        ladder=Ladder(
+            sizes=(64, 128, 256),
+            term_weights=((8.0, 1.0), (4.0, 1.0), (2.0, 1.0)),
+            content_details=True,
+        ),
+        solver=SolverOptions(custom=_RMSPROP),
+        resample="bilinear",
     ),
     # Content at two depths, coarse to fine; style by moments (Li et al. 2017, arXiv
     # 1701.01036) at more layers than Gatys (Novak & Nikulin 2016, arXiv 1605.04603).

@@ -51,6 +51,7 @@ def _shrink_ladder(ladder: Ladder, ratio: float) -> Ladder:
         sizes=tuple(stages),
         steps=tuple(min(STEPS, steps) for steps in select(ladder.steps)),
         style_scales=select(ladder.style_scales),
+        term_weights=select(ladder.term_weights),
     )
 
 

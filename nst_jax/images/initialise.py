@@ -38,8 +38,9 @@ class Canvas(ConfigRecord, path="canvas", renamed={"new": "per_frame"}):
     """The starting canvas of the optimisation.
 
     Attributes:
-      kind: "content"; "style", the first style picture, resized; "noise" around a
-        colour; "blend" of noise and content; "file", the picture at `path`, resized;
+      kind: "content"; "style", the first style picture, resized; "details" of the
+        content around the mean colour of the first style, as in STROTSS; "noise" around
+        a colour; "blend" of noise and content; "file", the picture at `path`, resized;
         "previous", the result of the frame before, or noise for the first frame.
       noise: "uniform" in ±amplitude, or "normal" with that standard deviation.
       amplitude: noise amplitude in [0, 1] picture units; uniform noise of 0.5 fills the
@@ -56,7 +57,9 @@ class Canvas(ConfigRecord, path="canvas", renamed={"new": "per_frame"}):
         smallest possible difference grows.
     """
 
-    kind: Literal["content", "style", "noise", "blend", "file", "previous"] = "content"
+    kind: Literal[
+        "content", "style", "details", "noise", "blend", "file", "previous"
+    ] = "content"
     noise: Literal["uniform", "normal"] = "uniform"
     amplitude: Annotated[float, Range(0, below=math.inf)] = 0.5
     centre: Literal["grey", "mean", "black"] = "grey"
@@ -118,7 +121,8 @@ def starting_canvas(
       canvas: config of the canvas.
       seed: integer from 0 to 2³²−1.
       content: [H, W, 3], floats in [0, 1], uint8 or uint16; the result has its shape.
-      styles: style images of the same types; kind "style" uses the first.
+      styles: style images of the same types; kinds "style" and "details" use the
+        first.
       picture: image of any size for kind "file"; for kind "previous" the result of the
         frame before, or None. It may leave [0, 1].
       frame: index of the frame in a film, from 0.
@@ -161,6 +165,17 @@ def draw_canvas(
     return add_ulps(start, ulps) if ulps else start
 
 
+@jax.jit
+def finest_band(image: Array) -> jax.Array:
+    """Return an image minus its copy at half the size: [H, W, 3] around 0."""
+    height, width, channels = image.shape
+    half = max(height // 2, 1), max(width // 2, 1), channels
+    low = jax.image.resize(
+        jax.image.resize(image, half, "linear"), image.shape, "linear"
+    )
+    return image - low
+
+
 def _host_device() -> jax.Device:
     """Return the CPU, or the default device if JAX runs without it."""
     try:
@@ -179,10 +194,15 @@ def _start(
     height, width, _ = content.shape
     if canvas.kind == "content":
         return content
-    if canvas.kind == "style":
+    if canvas.kind in ("style", "details"):
         if not styles:
-            raise RequestError("canvas.kind='style' needs a style picture, got none")
-        return resize(jnp.asarray(styles[0]), height, width)
+            raise RequestError(
+                f"canvas.kind={canvas.kind!r} needs a style picture, got none"
+            )
+        style = jnp.asarray(styles[0])
+        if canvas.kind == "style":
+            return resize(style, height, width)
+        return finest_band(content) + style.mean((0, 1), keepdims=True)
     assert picture is not None or canvas.kind != "file"
     if canvas.kind in ("file", "previous") and picture is not None:
         if picture.shape == content.shape:

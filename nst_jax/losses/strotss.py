@@ -4,6 +4,9 @@ Kolkin, Salavon & Shakhnarovich 2019 (arXiv 1904.12785), "STROTSS". Both compare
 hypercolumns: the colour and all layers' features at one position of the image. Random
 positions are drawn at each step, so the losses are stochastic: use Adam or gradient
 descent.
+
+All losses are relative: hypercolumns times a constant have the same loss, except for
+the palette. So their balance does not depend on the scale of the network's features.
 """
 
 from collections.abc import Sequence
@@ -16,6 +19,7 @@ from nst_jax.core.keys import seed_key
 from nst_jax.core.validation import Range
 from nst_jax.losses.base import Target, Term, View, static, term, total
 from nst_jax.losses.statistics import (
+    Moments,
     absolute,
     covariance,
     normalise_weights,
@@ -134,15 +138,32 @@ class Sample(NamedTuple):
     weights: jax.Array | None
 
 
+class StyleSample(NamedTuple):
+    """A style at N positions, and its moments.
+
+    Attributes:
+      sample: the sample.
+      moments: mean [C] and covariance [C, C] of its columns.
+      norms: [2], Σ |μ*| and Σ |Σ*|, the latter at least Σ |μ*μ*ᵀ| / 100; 1 for 0.
+    """
+
+    sample: Sample
+    moments: Moments
+    norms: jax.Array
+
+
 @term
 class RelaxedEMD(StyleTerm):
-    """ℓ_r + moments · ℓ_m + palette · ℓ_p, with one curve each.
+    """ℓ_r + moments · ℓ_m + palette · ℓ_p, with one curve each: equations 3 to 8.
 
-    ℓ_r is the relaxed earth mover's distance of hypercolumns with cosine costs, ℓ_m the
-    mean |μ − μ*| plus the mean |Σ − Σ*| of their moments, ℓ_p the relaxed earth mover's
-    distance of colours with Euclidean costs (the paper's decorrelated axes are
-    orthonormal and change no distance). Equations 3 to 8. Positions in the styles are
-    drawn once.
+    - ℓ_r is the relaxed earth mover's distance of hypercolumns with cosine costs.
+    - ℓ_m is Σ |μ − μ*| / Σ |μ*| + Σ |Σ − Σ*| / Σ |Σ*|, the relative errors of their
+      mean and covariance. The paper has the means of |μ − μ*| and |Σ − Σ*|, which grow
+      with the features and their square.
+    - ℓ_p is the relaxed earth mover's distance of colours with Euclidean costs. The
+      paper's decorrelated axes are orthonormal and change no distance.
+
+    Positions in the styles are drawn once.
 
     Attributes:
       samples: number of positions.
@@ -173,6 +194,13 @@ class RelaxedEMD(StyleTerm):
     ) -> Sample:
         """Return the sample of hypercolumns [N, C] and weights [N]."""
         return Sample(features, weights)
+
+    def target_statistic(self, statistic: Sample) -> StyleSample:
+        moments = covariance(*statistic)
+        mean, spread = (abs(moment).sum() for moment in moments)
+        # Σ |μ*μ*ᵀ| is (Σ |μ*|)². A flat style has hardly any covariance beside it.
+        norms = jnp.stack([mean, jnp.maximum(spread, 0.01 * mean**2)])
+        return StyleSample(statistic, moments, jnp.where(norms > 0, norms, 1))
 
     def target(self, content: View, styles: Sequence[View]) -> Any:
         super().target(content, styles)  # Checks the styles and their blend.
@@ -214,15 +242,18 @@ class RelaxedEMD(StyleTerm):
             for name in weighted[0]
         }
 
-    def distance(self, statistic: Sample, target: Sample) -> jax.Array:
+    def distance(self, statistic: Sample, target: StyleSample) -> jax.Array:
         return total(self._losses(statistic, target).values())
 
-    def _losses(self, a: Sample, b: Sample) -> dict[str, jax.Array]:
+    def _losses(self, canvas: Sample, style: StyleSample) -> dict[str, jax.Array]:
+        a, b = canvas, style.sample
         cosine = cosine_distances(a.columns, b.columns)
         euclid = euclidean_distances(a.columns[:, :3], b.columns[:, :3])
-        first, second = covariance(*a), covariance(*b)
         moments = total(
-            absolute(x - y).mean() for x, y in zip(first, second, strict=True)
+            absolute(x - y).sum() / norm
+            for x, y, norm in zip(
+                covariance(*a), style.moments, style.norms, strict=True
+            )
         )
         return {
             "relaxed_emd": relaxed_emd(cosine, a.weights, b.weights),

@@ -38,15 +38,17 @@ class FixedPixels(NamedTuple):
 
 
 class CoarseBlend(NamedTuple):
-    """Image that is mixed into a start from a coarser stage.
+    """Images that are mixed into a start from a coarser stage.
 
     Attributes:
       picture: [H, W, 3].
       share: its share, from 0 to 1.
+      details: [H, W, 3], added to the mixture; 0 for none.
     """
 
     picture: ArrayLike
     share: float | jax.Array
+    details: ArrayLike = 0.0
 
     def __repr__(self) -> str:
         return short_repr(self)

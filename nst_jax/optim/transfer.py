@@ -122,8 +122,8 @@ def start_from_coarse(
     """
     canvas = jax.image.resize(coarse.canvas, shape, "cubic")
     if problem.coarse_blend is not None:
-        picture, share = problem.coarse_blend
-        canvas = (1 - share) * canvas + share * picture
+        picture, share, details = problem.coarse_blend
+        canvas = (1 - share) * canvas + share * picture + details
     damped = dataclasses.replace(problem, solver=_damped_solver(problem, coarse))
     state = start(
         damped, canvas, evaluate=evaluate or functools.partial(_evaluate, problem)

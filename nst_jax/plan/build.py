@@ -231,8 +231,8 @@ def _program_key(
     arguments = tree, tuple(map(np.shape, leaves)), scene.shapes
     network = NetworkFields.from_experiment(experiment)
     execution = dataclasses.astuple(experiment.ensemble)
-    is_mixed = experiment.ladder.content_mix > 0
-    return arguments, network, experiment.tile, experiment.steps, execution, is_mixed
+    blend = experiment.ladder.content_mix > 0, experiment.ladder.content_details
+    return arguments, network, experiment.tile, experiment.steps, execution, blend
 
 
 def _check_stage(

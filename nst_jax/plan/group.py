@@ -16,7 +16,7 @@ from nst_jax.core.errors import RequestError
 from nst_jax.core.representation import short_repr
 from nst_jax.images import colour
 from nst_jax.images.guided_filter import guided_filter
-from nst_jax.images.initialise import draw_canvas
+from nst_jax.images.initialise import draw_canvas, finest_band
 from nst_jax.losses import Objective, Regions, View
 from nst_jax.models.vgg import Network
 from nst_jax.optim.parametrisation import parametrisation
@@ -211,14 +211,16 @@ class Group:
         return cache[key]
 
     def _coarse_blend(self, i: int, cache: dict[Hashable, Any]) -> CoarseBlend | None:
-        """Return the image to mix into a member's start; members share equal ones."""
-        share = self.members[i].experiment.ladder.content_mix
-        content = self.scenes[i].content
-        if not share or self.coarser is None:
+        """Return the images to mix into a member's start; members share equal ones."""
+        ladder, content = self.members[i].experiment.ladder, self.scenes[i].content
+        if self.coarser is None or not (ladder.content_mix or ladder.content_details):
             return None
-        if id(content) not in cache:
-            cache[id(content)] = jnp.asarray(content)
-        return CoarseBlend(cache[id(content)], float(share))
+        key = "blend", id(content)
+        if key not in cache:
+            cache[key] = jnp.asarray(content), finest_band(content)
+        image, details = cache[key]
+        share = float(ladder.content_mix)
+        return CoarseBlend(image, share, details if ladder.content_details else 0.0)
 
     def _key(self, i: int, j: int, kind: str) -> Hashable:
         """Return a key for one kind of argument of a member's j-th target."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import nst_jax
+from nst_jax.images.initialise import finest_band
 
 
 def experiment(**ladder):
@@ -63,6 +64,15 @@ def test_later_stages_mix_in_their_own_content():
     first, *later = group.stages
     assert first.problems()[0].coarse_blend is None
     for stage in later:
-        picture, share = stage.problems()[0].coarse_blend
+        picture, share, details = stage.problems()[0].coarse_blend
         np.testing.assert_array_equal(picture, stage.content)
-        assert share == 0.25
+        assert (share, details) == (0.25, 0)
+
+
+def test_later_stages_add_their_own_details():
+    (group,) = nst_jax.build(experiment(content_details=True)).groups
+    assert group.stages[0].problems()[0].coarse_blend is None
+    for stage in group.stages[1:]:
+        _, share, details = stage.problems()[0].coarse_blend
+        assert share == 0
+        np.testing.assert_array_equal(details, finest_band(stage.content))

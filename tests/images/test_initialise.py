@@ -171,9 +171,21 @@ def test_style_is_the_first_one_at_the_size_of_the_content():
     np.testing.assert_array_equal(found, other)
 
 
-def test_style_without_a_style_is_refused():
+def test_details_are_the_finest_band_on_the_mean_colour_of_the_style():
+    """A checkerboard is all detail, and a flat picture has none."""
+    canvas = nst_jax.Canvas(kind="details")
+    board = np.indices((48, 64, 1)).sum(0) % 2 + np.zeros(3, np.float32)
+    colour = STYLE.mean((0, 1))
+    details = nst_jax.starting_canvas(canvas, 0, board, (STYLE,)) - colour
+    np.testing.assert_allclose(details[4:-4, 4:-4], board[4:-4, 4:-4] - 0.5, atol=1e-5)
+    flat = nst_jax.starting_canvas(canvas, 0, 0 * CONTENT + 0.3, (STYLE,))
+    np.testing.assert_allclose(flat, np.broadcast_to(colour, flat.shape), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["style", "details"])
+def test_style_without_a_style_is_refused(kind: str):
     with pytest.raises(nst_jax.RequestError, match="needs a style picture, got none"):
-        nst_jax.starting_canvas(nst_jax.Canvas(kind="style"), 0, CONTENT)
+        nst_jax.starting_canvas(nst_jax.Canvas(kind=kind), 0, CONTENT)
 
 
 def test_resizing_keeps_a_ramp_a_ramp():

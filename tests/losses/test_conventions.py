@@ -13,12 +13,12 @@ from command_line import ROOT
 
 import nst_jax
 from nst_jax import Content, Gram, RequestError, TotalVariation
-from nst_jax.config import presets
 from nst_jax.losses import CONVENTIONS
 from nst_jax.losses.style import STYLE_LAYERS
 from nst_jax.models import preprocessing
 from nst_jax.models.preprocessing import preprocess
 from nst_jax.optim import transfer
+from nst_jax.optim.solvers import Transformation
 from nst_jax.studies.quality import HELD_OUT
 
 CONTENT_LAYER = "relu4_2"
@@ -122,7 +122,7 @@ tools = pytest.mark.parametrize("tool", FORMULAS)
 
 
 def test_every_convention_and_preset_has_its_formula_here():
-    assert set(FORMULAS) == set(nst_jax.PRESETS) - {"nst_jax"}
+    assert set(FORMULAS) == set(nst_jax.PRESETS) - {"nst_jax", "strotss"}
     assert set(FORMULAS) == set(CONVENTIONS) - {"paper_normalised"}
 
 
@@ -246,7 +246,7 @@ def test_the_table_of_presets_is_what_they_are():
         if line.startswith("| `"):
             name, *_, size_and_steps, solver = line.strip("| ").split(" | ")
             told[name.strip("`")] = size_and_steps, solver
-    assert {*told} == set(presets.PRESETS) - {"nst_jax"}
+    assert {*told} == {*FORMULAS, "strotss"}
     for name, (size_and_steps, solver) in told.items():
         preset = tools_own(name)
         assert size_and_steps == f"{preset.size}, {preset.steps}", name
@@ -255,6 +255,7 @@ def test_the_table_of_presets_is_what_they_are():
             nst_jax.LBFGS: "L-BFGS, strong Wolfe",
             nst_jax.FixedLBFGS: "L-BFGS, no line search",
             nst_jax.SGD: "descent",
+            Transformation: "RMSprop",
         }[type(record)]
         assert solver.startswith(kind), name
         if isinstance(record, nst_jax.LBFGS):

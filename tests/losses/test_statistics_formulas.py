@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
-from scipy.ndimage import map_coordinates
+from random_views import random_view
 
 import nst_jax
 from nst_jax import RequestError
@@ -20,7 +20,6 @@ from nst_jax.losses import (
     Histogram,
     MeanStd,
     RelaxedEMD,
-    SelfSimilarity,
     ShiftedGram,
     SlicedWasserstein,
     View,
@@ -33,7 +32,6 @@ from nst_jax.losses.quantiles import (
     transport_cost,
 )
 from nst_jax.losses.sliced import random_directions
-from nst_jax.losses.strotss import bilinear, relaxed_emd, sample_positions
 from nst_jax.losses.wasserstein import bures, bures_by_iteration
 
 LAYER = ("relu1_1",)
@@ -432,7 +430,7 @@ def test_pairs_of_layers_are_alike_in_any_basis_of_either():
         layer: scipy.linalg.qr(normal(30 + c, c, c))[0]
         for layer, c in (("relu1_2", 4), ("relu2_1", 5))
     }
-    views = [picture(seed, 8, 9) for seed in (31, 32)]
+    views = [random_view(seed, 8, 9) for seed in (31, 32)]
     turned = [
         view._replace(features={k: f @ turns[k] for k, f in view.features.items()})
         for view in views
@@ -470,189 +468,6 @@ def test_layers_are_multiplied_where_the_coarse_one_is_nearest():
         difference = cross(canvas, *pair) - cross(style, *pair)
         expected = weight * (difference**2).sum() / (4 * difference.size)
         np.testing.assert_allclose(found, expected, rtol=1e-12)
-
-
-# STROTSS.
-
-DEEP = ("relu1_2", "relu2_1")
-
-
-def picture(seed, height, width):
-    """A view of two layers and colour, of odd sizes."""
-    shapes = {"relu1_2": (height, width, 4), "relu2_1": (height // 2, width // 2, 5)}
-    features = {k: abs(normal(seed, *shape)) for k, shape in shapes.items()}
-    image = jnp.asarray(abs(normal(seed + 50, height, width, 3)))
-    return View(image, jax.tree.map(jnp.asarray, features))
-
-
-def printed_columns(view, seed, samples):
-    """Hypercolumns by SciPy's interpolation, at the places that are drawn."""
-    drawn = np.asarray(sample_positions(view, seed, samples))
-    arrays = [view.image, *(view.features[layer] for layer in DEEP)]
-    return np.concatenate(
-        [
-            np.stack(
-                [
-                    map_coordinates(plane, (drawn / s - 0.5).T, order=1, mode="nearest")
-                    for plane in np.moveaxis(array, 2, 0)
-                ],
-                1,
-            )
-            for array, s in zip(arrays, (1, 1, 2), strict=True)
-        ],
-        1,
-    )
-
-
-def printed_distances(a, b):
-    return np.array(
-        [[1 - x @ y / np.linalg.norm(x) / np.linalg.norm(y) for y in b] for x in a]
-    )
-
-
-def test_strotss_is_as_printed():
-    """All parts by brute force, at the places of the canvas's step."""
-    canvas, style = picture(60, 9, 7), picture(61, 6, 11)
-    canvas = canvas._replace(step=5)
-    a, b = printed_columns(canvas, 3, 8), printed_columns(style, 3, 8)
-    cost = printed_distances(a, b)
-    colours = np.linalg.norm(a[:, None, :3] - b[None, :, :3], axis=2)
-
-    def emd(cost):
-        return max(cost.min(1).mean(), cost.min(0).mean())
-
-    means = abs(a.mean(0) - b.mean(0)).mean()
-    moments = means + abs(np.cov(a.T, bias=True) - np.cov(b.T, bias=True)).mean()
-    term = RelaxedEMD(layers=DEEP, samples=8, seed=3, moments=2.0, palette=0.5)
-    found = jax.jit(term.parts)(canvas, term.target(canvas, [style]))
-    expected = {
-        "style/relaxed_emd": emd(cost),
-        "style/moments": 2 * moments,
-        "style/palette": 0.5 * emd(colours),
-    }
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-6)
-    content = SelfSimilarity(layers=DEEP, samples=8, seed=3)
-    other = picture(62, 9, 7)
-    target = content.target(other, ())
-    d, e = (
-        printed_distances(x, x)
-        for x in (a, printed_columns(other._replace(step=5), 3, 8))
-    )
-    expected = 8 * abs(d / d.sum(0) - e / e.sum(0)).mean()
-    found = jax.jit(content)(canvas, target)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-    assert abs(content(canvas._replace(step=6), target) - expected) > 1e-3
-
-
-def test_relaxed_emd_of_weights_is_that_of_what_counts():
-    """And a permutation costs nothing; either side may be the dearer one."""
-    cost = abs(normal(63, 5, 4))
-    kept = np.ix_([0, 2, 3], [1, 3])
-    w, v = jnp.asarray([1, 0, 1, 1, 0]) / 3, jnp.asarray([0, 0.5, 0, 0.5])
-    expected = relaxed_emd(jnp.asarray(cost[kept]))
-    np.testing.assert_allclose(
-        relaxed_emd(jnp.asarray(cost), w, v), expected, rtol=1e-12
-    )
-    order = jnp.asarray([[1.0, 0, 1], [1, 1, 0], [0, 1, 1]])
-    assert relaxed_emd(order) == 0
-    assert relaxed_emd(order.at[:, 1].set(1)) == relaxed_emd(order.at[0].set(1)) > 0
-
-
-@pytest.mark.parametrize("term", [RelaxedEMD, SelfSimilarity])
-def test_strotss_does_not_know_channels_by_their_order(term):
-    views = [picture(seed, 8, 9) for seed in (61, 62)]
-    others = [
-        view._replace(features={k: f[..., ::-1] for k, f in view.features.items()})
-        for view in views
-    ]
-    own = term(layers=DEEP, samples=20)
-    one, other = (own(a, own.target(b, [b])) for a, b in (views, others))
-    np.testing.assert_allclose(other, one, rtol=1e-10)
-
-
-def test_self_similarity_does_not_know_a_picture_by_its_strength():
-    """Cosines are of directions."""
-    canvas, content = (picture(seed, 8, 9) for seed in (61, 62))
-    term = SelfSimilarity(layers=DEEP, samples=20)
-    stronger = jax.tree.map(lambda x: 3 * x, (canvas.image, canvas.features))
-    target_statistic = term.target(content, ())
-    np.testing.assert_allclose(
-        term(View(*stronger), target_statistic),
-        term(canvas, target_statistic),
-        rtol=1e-10,
-    )
-
-
-def test_regions_of_strotss_keep_to_themselves():
-    """The canvas's left half is compared with the style's left half: what lies to the
-    right of either has no gradient, and no say."""
-    canvas, style = picture(64, 8, 8), picture(65, 8, 8)
-    left = jnp.zeros((1, 8, 8)).at[:, :, :4].set(1)
-    guides = {"relu1_2": left, "relu2_1": left[:, ::2, ::2]}
-    term = RelaxedEMD(layers=DEEP, samples=40)
-
-    @jax.jit
-    def loss(image, style_image):
-        view = canvas._replace(image=image, guides=guides)
-        other = style._replace(image=style_image, guides=guides)
-        return term(view._replace(guides={}), term.target(view, [other]))
-
-    value = loss(canvas.image, style.image)
-    change = normal(66, 8, 8, 3)
-    far, near = (
-        change * (np.arange(8) >= 5)[:, None],
-        change * (np.arange(8) < 3)[:, None],
-    )
-    for one, other in ((far, 0), (0, far)):
-        same = loss(canvas.image + one, style.image + other)
-        np.testing.assert_allclose(same, value, rtol=1e-12)
-    for one, other in ((near, 0), (0, near)):
-        assert abs(loss(canvas.image + one, style.image + other) - value) > 1e-3
-
-
-def test_a_region_that_no_place_falls_into_moves_nothing():
-    """One pixel of 32 × 32, between the eight places."""
-    size = 32
-    canvas, style = picture(67, size, size), picture(68, size, size)
-    term = RelaxedEMD(layers=DEEP, samples=8)
-    at = np.asarray(sample_positions(canvas, 0, 8))
-    free = next(
-        (y, x)
-        for y, x in np.ndindex(size, size)
-        if np.abs(at - np.array([[y, x]])).max(1).min() > 1.5
-    )
-    spot = jnp.zeros((2, size, size)).at[1, free[0], free[1]].set(1)
-    guides = {
-        "relu1_2": spot.at[0].set(1 - spot[1]),
-        "relu2_1": jnp.ones((2, size // 2, size // 2)),
-    }
-    whole = {layer: guide[:1] for layer, guide in guides.items()}
-    wide = {layer: jnp.ones_like(guide) for layer, guide in guides.items()}
-
-    @jax.jit
-    def slope(own, other):
-        target = term.target(
-            canvas._replace(guides=own), [style._replace(guides=other)]
-        )
-        return jax.grad(lambda x: term(canvas._replace(image=x, guides={}), target))(
-            canvas.image
-        )
-
-    found, wanted = (
-        slope(guides, wide),
-        slope(whole, {k: v[:1] for k, v in wide.items()}),
-    )
-    assert jnp.isfinite(found).all()
-    np.testing.assert_allclose(found, wanted, atol=1e-12)
-
-
-def test_bilinear_of_one_position_is_that_position():
-    found = bilinear(
-        jnp.full((1, 1, 2), 3.0), jnp.asarray([[0.0, 5.0], [16.0, 16.0]]), 16
-    )
-    np.testing.assert_array_equal(found, 3)
 
 
 # Bad values.

@@ -187,12 +187,13 @@ def test_a_stage_starts_from_a_blend_and_matches_anew():
     picture = jnp.asarray(random_picture(5))
     problem = matching_problem(nst_jax.FixedLBFGS())
     coarse = advance(problem, start(problem, CANVAS[::2, ::2]), 3)
+    details = 0.1 * jnp.asarray(random_picture(6))
     blended = matching_problem(
-        nst_jax.FixedLBFGS(), coarse_blend=CoarseBlend(picture, 0.25)
+        nst_jax.FixedLBFGS(), coarse_blend=CoarseBlend(picture, 0.25, details)
     )
     plain, mixed = (
         start_from_coarse(p, coarse, shape=SHAPE) for p in (problem, blended)
     )
-    expected = 0.75 * plain.canvas + 0.25 * picture
+    expected = 0.75 * plain.canvas + 0.25 * picture + details
     np.testing.assert_allclose(mixed.canvas, expected, rtol=1e-6)
     np.testing.assert_array_equal(mixed.matches[0], expected > np.float32(0.45))

@@ -122,8 +122,10 @@ class Convolution(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         dtype = jnp.dtype(self.numerics.feature_dtype)
         shape = (3, 3, x.shape[-1], self.outputs)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape).astype(dtype)
-        bias = self.param("bias", nn.initializers.zeros, shape[-1:]).astype(dtype)
+        # Weights are always loaded; Flax traces an initialiser to check their shapes.
+        zeros_init = nn.initializers.zeros
+        kernel = self.param("kernel", zeros_init, shape).astype(dtype)
+        bias = self.param("bias", zeros_init, shape[-1:]).astype(dtype)
         prepared: Mapping[str, Any] = self.variables.get("prepared", {})
         flipped = prepared["flipped"].astype(dtype) if prepared else flip_kernel(kernel)
         transformed = prepared.get("transformed")

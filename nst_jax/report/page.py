@@ -257,6 +257,7 @@ def _files(run: RunDirectory) -> list[str]:
     return [name for name in names if (run.workdir / name).is_file()]
 
 
+@functools.cache
 def _plotly_script() -> str:
     """plotly.js, compressed; the page decompresses it to draw the curves."""
     import plotly.offline  # A slow import.

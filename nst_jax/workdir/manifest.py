@@ -1,5 +1,6 @@
 """run.json: of a plan before it runs, warnings, and a comparison with another run."""
 
+import functools
 import importlib.metadata
 import os
 import pathlib
@@ -40,10 +41,7 @@ def new_manifest(plan: Plan, command: str) -> Manifest:
     return Manifest(
         status="running",
         command=command,
-        versions={
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in PACKAGES},
-        },
+        versions={"python": platform.python_version(), **_package_versions()},
         device=_describe_device(),
         config=config,
         numerics=config["numerics"],
@@ -100,6 +98,11 @@ def _new_members(plan: Plan) -> list[MemberEntry]:
         )
     }
     return [entries[number] for number in sorted(entries)]
+
+
+@functools.cache
+def _package_versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
 def _describe_device() -> dict[str, Any]:

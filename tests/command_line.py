@@ -1,4 +1,4 @@
-"""Calls of launch.py, forked from a process that has imported JAX already."""
+"""Calls of launch.py and of modules, forked from a process that has imported JAX."""
 
 import atexit
 import contextlib
@@ -25,8 +25,17 @@ DIRECT_CONVOLUTION = "--config.numerics.convolution=direct"
 COMPILED = 99
 
 _SERVER = """
-import json, os, runpy, signal, sys
+import gc, json, os, pathlib, runpy, signal, sys
 import jax, nst_jax, nst_jax.config.flags
+# Slow imports of a report, once for all calls.
+import jinja2, matplotlib.backends.backend_svg, matplotlib.figure, pytest
+from nst_jax.report import page
+
+sys.path.append(os.path.abspath("tests"))
+from narrow_weights import use_narrow_weights
+
+page._plotly_script(), page._template()
+gc.set_threshold(50_000, 20, 50)
 
 def compiled(event, _seconds, **_):
     if "backend_compile" in event:
@@ -42,14 +51,24 @@ for line in sys.stdin:
     sys.argv = ["launch.py", *request["flags"]]
     for stream, path in ((1, request["out"]), (2, request["err"])):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+    if not request["draw_curves"]:
+        write = lambda path, run: path.write_text("<svg/>")
+        pytest.MonkeyPatch().setattr("nst_jax.report.report.write_curves", write)
+    if request["narrow"]:
+        folder = pathlib.Path(request["out"]).parent
+        weights = use_narrow_weights(pytest.MonkeyPatch(), folder)
+        sys.argv.append(f"--config.weights={weights}")
     if not request["may_compile"]:
         jax.monitoring.register_event_duration_secs_listener(compiled)
     signal.alarm(request["timeout"])
     try:
-        runpy.run_path("launch.py", run_name="__main__")
+        if request["module"]:
+            runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path("launch.py", run_name="__main__")
     except SystemExit as end:
         sys.stdout.flush()
-        os._exit(end.code)  # At once; an interpreter's own end takes half a second.
+        os._exit(end.code or 0)  # Python's own end takes half a second.
 """
 
 
@@ -82,10 +101,9 @@ class _Server:
         self._process.wait()
         self._folder.cleanup()
 
-    def call(self, flags, *, timeout, may_compile):
+    def call(self, flags, **options):
         out, err = (pathlib.Path(self._folder.name) / name for name in ("out", "err"))
-        request = {"flags": flags, "out": str(out), "err": str(err)}
-        request |= {"timeout": timeout, "may_compile": may_compile}
+        request = {"flags": flags, "out": str(out), "err": str(err), **options}
         with self._lock:
             print(json.dumps(request), file=self._process.stdin, flush=True)
             status = int(self._process.stdout.readline())
@@ -98,13 +116,31 @@ def _server(quick_compile: str) -> _Server:
     return _Server()
 
 
-def launch(*flags, timeout=300, may_compile=True) -> Outcome:
+def launch(
+    *flags,
+    timeout=300,
+    may_compile=True,
+    draw_curves=False,
+    narrow=False,
+    module=None,
+) -> Outcome:
     """Run `python launch.py` with flags.
 
     Args:
       timeout: seconds until the call is ended by SIGALRM.
       may_compile: whether XLA may compile; a call that compiles nevertheless ends
         with status `COMPILED`.
+      draw_curves: whether curves.svg is drawn; else it is a placeholder, because
+        drawing takes as long as a small run.
+      narrow: whether the network has an eighth of the channels, with random weights.
+      module: name of a module to run with `python -m` in place of launch.py.
     """
     server = _server(os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"])
-    return server.call(list(map(str, flags)), timeout=timeout, may_compile=may_compile)
+    return server.call(
+        list(map(str, flags)),
+        timeout=timeout,
+        may_compile=may_compile,
+        draw_curves=draw_curves,
+        narrow=narrow,
+        module=module,
+    )

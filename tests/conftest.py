@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import itertools
 import os
 import tempfile
 
@@ -14,6 +15,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 import jax
 import pytest
+from small_runs import write_placeholder
 
 import nst_jax
 
@@ -26,13 +28,24 @@ QUICK = {
     "xla_cpu_parallel_codegen_split_count": 1,
 }
 
-#: Modules that compare bits: they compile with the options that users have.
-OPTIMISED = {
-    "test_ensemble",
-    "test_execution",
-    "test_compilation_cache",
-    "test_resume",
-}
+#: Modules that compile with the options that users have.
+OPTIMISED = {"test_bits", "test_compilation_cache"}
+
+#: Modules that need real loss curves; elsewhere curves.svg is a placeholder, because
+#: drawing takes as long as the rest of a small run.
+DRAWN = {"test_report", "test_untrusted_input"}
+
+#: Programs after which a process forgets all: together they take a gigabyte or two.
+MAX_PROGRAMS = 1000
+_programs: list[float] = []  # Seconds of compiling each program in memory.
+
+
+def _note_program(event: str, seconds: float, **_: object) -> None:
+    if event.endswith("backend_compile_duration"):
+        _programs.append(seconds)
+
+
+jax.monitoring.register_event_duration_secs_listener(_note_program)
 
 
 def pytest_addoption(parser):
@@ -44,6 +57,26 @@ def pytest_addoption(parser):
     )
 
 
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers",
+        "combinations(name=values, …): parametrize with each value of each argument at "
+        "least once; with all combinations if --thorough is given",
+    )
+
+
+def pytest_generate_tests(metafunc):
+    for mark in metafunc.definition.iter_markers("combinations"):
+        lists = [list(values) for values in mark.kwargs.values()]
+        if metafunc.config.getoption("--thorough"):
+            cases = [*itertools.product(*lists)]
+        else:
+            count = max(map(len, lists))
+            cycles = map(itertools.cycle, lists)
+            cases = [*itertools.islice(zip(*cycles, strict=False), count)]
+        metafunc.parametrize(list(mark.kwargs), cases)
+
+
 @pytest.fixture(autouse=True)
 def _strict_arrays():
     """Raise where array ranks are promoted silently."""
@@ -52,24 +85,29 @@ def _strict_arrays():
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _compiler(request):
-    """Compile quickly, here and in subprocesses; forget programs after each module.
+def _quick_runs(request):
+    """Compile and report quickly, here and in subprocesses.
 
-    Most programs run so briefly that optimising them does not pay. All programs of
-    all modules would not fit into memory.
+    Most programs run so briefly that optimising them does not pay. JAX keeps traces
+    and programs for later modules until there are too many or the options change.
     """
     thorough = request.config.getoption("--thorough")
     quick = not thorough and request.module.__name__ not in OPTIMISED
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(int(quick)))
+        changed = jax.config.read("jax_disable_most_optimizations") != quick
+        if changed or len(_programs) > MAX_PROGRAMS:
+            jax.clear_caches()
+            _programs.clear()
         jax.config.update("jax_disable_most_optimizations", quick)
         if quick and jax.default_backend() == "cpu":
             flags = [f"--{name}={str(value).lower()}" for name, value in QUICK.items()]
             flags = [os.environ.get("XLA_FLAGS", ""), *flags]
             patch.setenv("XLA_FLAGS", " ".join(flags).strip())
             patch.setattr("jax._src.compiler.get_compile_options", _quick_options)
+        if not thorough and request.module.__name__ not in DRAWN:
+            patch.setattr("nst_jax.report.report.write_curves", write_placeholder)
         yield
-    jax.clear_caches()
 
 
 _compile_options = jax._src.compiler.get_compile_options

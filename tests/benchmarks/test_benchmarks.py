@@ -1,12 +1,10 @@
 """The scripts that measure: that they compute what they say, and leave a table."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from command_line import ROOT
+from command_line import launch
 
 from benchmarks.evaluation import ours, sample_images
 from benchmarks.table import Table
@@ -21,27 +19,18 @@ def test_losses_of_a_batch_are_those_of_its_members():
     assert together == pytest.approx(sum(alone), rel=1e-5)
 
 
-def script(name, *flags):
-    return subprocess.run(
-        [sys.executable, "-m", name, *flags],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def test_a_table_says_what_was_measured_and_by_what(tmp_path):
     flags = "--size=32", "--steps=2", "--batches=1,2", "--solvers=adam"
-    done = script("benchmarks.batches", *flags, f"--out={tmp_path}")
-    assert done.returncode == 0, done.stderr
+    out = f"--out={tmp_path}"
+    status, printed, err = launch(*flags, out, module="benchmarks.batches")
+    assert status == 0, err
     table = json.loads((tmp_path / "batches.json").read_text())
     assert [row[:2] for row in table["rows"]] == [["adam", 1], ["adam", 2]]
     for _, _, rate, ratio, evaluations in table["rows"]:
         assert ratio == pytest.approx(rate / table["rows"][0][2])
         assert evaluations == 1  # Adam searches for nothing.
     assert table["command"] == f"python -m benchmarks.batches {' '.join(flags)}"
-    assert (tmp_path / "batches.md").read_text() == done.stdout
+    assert (tmp_path / "batches.md").read_text() == printed
 
 
 def test_a_cell_is_one_cell():
@@ -56,7 +45,7 @@ def test_a_cell_is_one_cell():
     [
         ("benchmarks.batches", "--batches=1,x", "must be whole numbers of at least 1"),
         (
-            "benchmarks",
+            "benchmarks.__main__",
             "nothing",
             "unknown table 'nothing'; the tables are convolution",
         ),
@@ -69,7 +58,7 @@ def test_a_cell_is_one_cell():
     ],
 )
 def test_what_no_script_can_do_is_a_sentence(name, flag, said):
-    done = script(name, flag)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    status, _, err = launch(flag, module=name)
+    assert status == 2
+    assert said in err
+    assert "Traceback" not in err

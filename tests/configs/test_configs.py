@@ -1,4 +1,4 @@
-"""Every config: its small twin runs to the end, and its docstring says what it is."""
+"""Every config: its smoke version runs to the end; its docstring describes it."""
 
 import ast
 import json
@@ -7,7 +7,7 @@ import runpy
 
 import numpy as np
 import pytest
-from command_line import LAUNCHED_CONFIGS, ROOT
+from command_line import DIRECT_CONVOLUTION, LAUNCHED_CONFIGS, ROOT
 from narrow_weights import use_narrow_weights
 
 import nst_jax
@@ -21,24 +21,37 @@ def get_config(name, arg=""):
     return runpy.run_path(str(CONFIGS[name]))["get_config"](arg)
 
 
-#: Small twins whose page compares every program with every other.
-WHOLE = {"coarse_to_fine", "determinism", "flicker"}
+#: Smoke versions whose page compares every program with every other.
+COMPARED = {"coarse_to_fine", "determinism", "flicker"}
 
 
-def part(plan):
-    """Members of the first two programs, which an axis tells apart; of a thousand some.
+def abridge(name, config):
+    """Make a smoke version compile less; `--thorough` runs it as it is.
 
-    The others are built below, and run with `--thorough`.
+    `lbfgs_fixed` replaces `lbfgs`, whose line search takes three times as long to
+    compile.
+
+    Returns:
+      The members to run: those of the first two programs, or ten of a thousand members;
+      None for all.
     """
-    numbers = sorted(number for group in plan.groups[:2] for number in group.numbers)
-    return numbers[::111] if len(numbers) > 100 else numbers
+    fields = {path.partition(".")[0] for axis in config.axes for path in axis.paths}
+    if config.solver.name == "lbfgs" and "solver" not in fields:
+        config.solver = nst_jax.SolverOptions("lbfgs_fixed")
+    if name in COMPARED:
+        return None
+    groups = nst_jax.build(config).groups[:2]
+    members = sorted(number for group in groups for number in group.numbers)
+    members = members[::111] if len(members) > 100 else members
+    config.ensemble.batch_size = min(config.ensemble.batch_size, len(members))
+    return members
 
 
 @pytest.mark.parametrize(
     "name", [name for name in CONFIGS if name not in LAUNCHED_CONFIGS]
 )
-def test_the_small_twin_runs_to_the_end(name, tmp_path, monkeypatch, pytestconfig):
-    """Each member ends at a finite picture, and most lower than they started."""
+def test_the_smoke_version_runs_to_the_end(name, tmp_path, monkeypatch, pytestconfig):
+    """Each member ends at a finite picture, and most with a lower loss."""
     compiled = []
     compile_ = Ensemble.compile
 
@@ -48,15 +61,16 @@ def test_the_small_twin_runs_to_the_end(name, tmp_path, monkeypatch, pytestconfi
 
     monkeypatch.setattr(Ensemble, "compile", counted)
     config = get_config(name, "smoke")
-    if name != "determinism":  # Its subprocesses know the real network alone.
-        config.weights = str(use_narrow_weights(monkeypatch, tmp_path))
-    plan = nst_jax.build(config)
-    if name not in WHOLE and not pytestconfig.getoption("--thorough"):
-        numbers = part(plan)
-        if config.ensemble.batch_size > len(numbers):
-            config.ensemble.batch_size = len(numbers)  # A batch is filled.
-        plan = nst_jax.build(config, numbers)
     command = f"{ROOT}/launch.py --config={CONFIGS[name]}:smoke"
+    if name == "determinism":  # Its subprocesses load the bundled weights.
+        config.numerics = nst_jax.Numerics(convolution="direct")
+        command += f" {DIRECT_CONVOLUTION}"
+    else:
+        config.weights = str(use_narrow_weights(monkeypatch, tmp_path))
+    members = None
+    if not pytestconfig.getoption("--thorough"):
+        members = abridge(name, config)
+    plan = nst_jax.build(config, members)
     workdir = tmp_path / "run"
     assert nst_jax.execute(plan, workdir, command=command) == "done"
     run = json.loads((workdir / "run.json").read_text())
@@ -67,44 +81,49 @@ def test_the_small_twin_runs_to_the_end(name, tmp_path, monkeypatch, pytestconfi
     for row in map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines()):
         losses.setdefault(row["member"], []).append(row["loss"])
     assert len(losses) == len(plan.members)
-    fell = [own[-1] < own[0] for own in losses.values()]
-    assert sum(fell) >= len(fell) / 2
+    is_lower = [member[-1] < member[0] for member in losses.values()]
+    assert sum(is_lower) >= len(is_lower) / 2
     for folder in (workdir / "members").iterdir():
         assert np.isfinite(np.load(folder / "final.npy")).all()
     for name in ("report.html", "sheet.png", "curves.svg", "study.json"):
         assert (workdir / name).stat().st_size > 0
 
 
-def test_the_small_twin_of_a_ladder_is_a_ladder():
+def test_the_smoke_version_of_a_ladder_is_a_ladder():
     ladder = nst_jax.Ladder((96, 128), steps=(2, 50))
     config = get_config("transfer")
     config.size, config.ladder = 192, ladder
     stages = nst_jax.variant(config, "smoke").stages()
-    assert [(own.size, own.steps) for own in stages] == [(32, 2), (42, 4), (64, 4)]
+    assert [(stage.size, stage.steps) for stage in stages] == [
+        (32, 2),
+        (42, 4),
+        (64, 4),
+    ]
     config = get_config("transfer")
     config.size, config.ladder = 512, nst_jax.Ladder((64, 96, 256), steps=(1, 2, 3))
     stages = nst_jax.variant(config, "smoke").stages()
-    assert [(own.size, own.steps) for own in stages] == [(24, 1), (32, 3), (64, 4)]
+    assert [(stage.size, stage.steps) for stage in stages] == [
+        (24, 1),
+        (32, 3),
+        (64, 4),
+    ]
     config = get_config("gallery")
     assert (config.size, config.steps) == (128, 100)
-    small = [
-        own.experiment.stages() for own in get_config("gallery", "smoke").members()
-    ]
-    assert [(o.size, o.steps) for o in small[0]] == [(64, 4)]
-    assert [(o.size, o.steps) for o in small[-1]] == [(32, 4), (64, 4)]
+    first, *_, last = get_config("gallery", "smoke").members()
+    sizes = [[(s.size, s.steps) for s in m.experiment.stages()] for m in (first, last)]
+    assert sizes == [[(64, 4)], [(32, 4), (64, 4)]]
 
 
 @configs
-def test_in_full_it_can_be_built(name):
-    """Every member of every grid is a request that can be run."""
+def test_the_full_version_can_be_built(name):
+    """Every member of every grid is a valid request."""
     plan = nst_jax.build(get_config(name))
     counts = [len(axis.values) for axis in plan.experiment.grid_axes]
     assert len(plan.members) == np.prod(counts)
 
 
 @configs
-def test_it_says_what_it_is(name):
-    """A question or a subject, the command, and how long it takes."""
+def test_the_docstring_has_subject_command_and_time(name):
     words = ast.get_docstring(ast.parse(CONFIGS[name].read_text()))
     title, *rest = words.split("\n\n")
     assert "\n" not in title
@@ -115,7 +134,7 @@ def test_it_says_what_it_is(name):
     assert re.search(r"\b(second|minute|hour|day)s?\b", " ".join(rest))
 
 
-def test_the_small_twin_of_the_sweep_has_all_thousand_members():
+def test_the_smoke_version_of_the_sweep_has_all_thousand_members():
     config = get_config("keras_sweep", "smoke")
     plan = nst_jax.build(config)
     assert (len(plan.members), len(plan.groups)) == (1000, 1)

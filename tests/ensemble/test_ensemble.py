@@ -313,8 +313,9 @@ def sharing_targets(problems):
     ]
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("solver", [nst_jax.Adam(), nst_jax.FixedLBFGS()], ids=type)
+@pytest.mark.combinations(
+    strategy=STRATEGIES, solver=[nst_jax.Adam(), nst_jax.FixedLBFGS()]
+)
 def test_a_sweep_is_each_of_its_members(pose, starts, strategy, solver):
     """Weights and step lengths on a member axis do what they do as plain numbers."""
     problems = sharing_targets(sweep(pose, solver))

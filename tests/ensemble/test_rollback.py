@@ -31,8 +31,7 @@ SOLVERS = {
 }
 
 
-@pytest.mark.parametrize("form", PARAMETRISATIONS)
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.combinations(name=SOLVERS, form=PARAMETRISATIONS)
 def test_a_member_continues_from_its_best_iterate_with_shorter_steps(name, form):
     """Like a solver with half the learning rate that starts there."""
     solver = SOLVERS[name]

@@ -9,7 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from command_line import ROOT
+from command_line import DIRECT_CONVOLUTION, ROOT
 from pictures import smooth_picture
 from PIL import Image
 
@@ -78,6 +78,7 @@ def test_a_transfer_without_optional_packages(nst_jax_command, tmp_path):
         Image.fromarray(pixels).save(tmp_path / name)
     pictures = "--config.content=me.png", "--config.styles=style.png"
     small = "--config.size=32", "--config.steps=1", "--config.solver.name=adam"
+    small += (DIRECT_CONVOLUTION,)
     status, out, err = nst_jax_command(*pictures, *small, "--workdir=run")
     assert (status, out) == (0, "done: run\n"), err
     assert err.count("pip install 'nst_jax[report]'") == 1

@@ -15,6 +15,7 @@ from nst_jax.models.layers import LAYERS
 from nst_jax.models.vgg import ROUNDINGS
 
 rng = np.random.default_rng
+jitted_guides = jax.jit(layer_guides, static_argnums=(1, 2, 3))
 
 
 def receptive(layer, at, shape):
@@ -41,12 +42,13 @@ def test_a_position_is_judged_by_what_it_sees(layer, propagation, wanted):
     region[0, :20, :30] = rng(0).random((20, 30)) < 0.95
     if propagation == "all":
         region = 1 - region
-    found = layer_guides(jnp.asarray(region), [layer], propagation)[layer]
-    height, width = found.shape[1:]
+    guides = jitted_guides(jnp.asarray(region), (layer,), propagation)
+    guide = np.asarray(guides[layer])
+    height, width = guide.shape[1:]
     for y, x in itertools.product(range(height), range(width)):
-        seen = region[0][receptive(layer, (y, x), region.shape[1:])]
-        assert found[0, y, x] == wanted(seen), (y, x)
-    assert 0 < np.mean(found) < 1
+        field = region[0][receptive(layer, (y, x), region.shape[1:])]
+        assert guide[0, y, x] == wanted(field), (y, x)
+    assert 0 < np.mean(guide) < 1
 
 
 def test_a_simple_guide_is_the_share_of_what_is_pooled():
@@ -83,7 +85,7 @@ def test_guides_have_the_shapes_of_the_layers(network, propagation, rounding):
         picture = jax.ShapeDtypeStruct((height, width, 3), jnp.float32)
         layers = jax.eval_shape(lambda x: network(x, LAYERS), picture)
         ones = jnp.ones((1, height, width))
-        found = layer_guides(ones, LAYERS, propagation, rounding)
+        found = jitted_guides(ones, LAYERS, propagation, rounding)
         for layer, seen in layers.items():
             assert found[layer].shape == (1, *seen.shape[:2]), layer
             assert (found[layer] == 1).all()

@@ -152,8 +152,7 @@ def test_a_rollback_after_matching_returns_to_the_matched_point():
     assert int(states[-1].best.step) == INTERVAL + 1
 
 
-@pytest.mark.parametrize("name", SOLVERS)
-@pytest.mark.parametrize("strategy", ["vmap", "map", "loop"])
+@pytest.mark.combinations(name=SOLVERS, strategy=["vmap", "map", "loop"])
 def test_batches_chunks_and_resuming_change_no_bit(name, strategy):
     """Stopped between and at matchings; "map" is "loop" and each member is itself."""
     canvases = np.stack([random_picture(seed) for seed in (1, 2, 3)])

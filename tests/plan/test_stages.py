@@ -230,8 +230,9 @@ def test_the_average_is_that_of_the_canvases():
     np.testing.assert_array_equal(plain[3].canvas, plain[3].variable)
 
 
-@pytest.mark.parametrize("name", PARAMETRISATIONS)
-@pytest.mark.parametrize("solver", [nst_jax.Adam(clip=False), nst_jax.FixedLBFGS()])
+@pytest.mark.combinations(
+    name=PARAMETRISATIONS, solver=[nst_jax.Adam(clip=False), nst_jax.FixedLBFGS()]
+)
 def test_held_pixels_stay_to_the_bit(name, solver):
     mask = np.zeros((*SHAPE[:2], 1), bool)
     mask[3:7, 4:11] = True

@@ -1,5 +1,7 @@
 """The lock of a run directory, and folders that cannot become one."""
 
+import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -28,15 +30,29 @@ time.sleep(300)
 """
 
 
-@pytest.fixture
-def holder(tmp_path):
-    """A process that holds the lock until it is killed."""
-    command = [sys.executable, "-W", "ignore", "-c", HOLD, str(tmp_path)]
+@contextlib.contextmanager
+def holding(folder):
+    """A process that holds the lock of a folder until it is killed."""
+    command = [sys.executable, "-W", "ignore", "-c", HOLD, str(folder)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
         yield process
         process.kill()
+
+
+@pytest.fixture
+def holder(tmp_path):
+    with holding(tmp_path) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def held_folder(tmp_path_factory):
+    """A folder that another process holds during all tests of this module."""
+    folder = tmp_path_factory.mktemp("held")
+    with holding(folder):
+        yield folder
 
 
 def test_a_second_run_is_refused_with_the_process_of_the_first(tmp_path, holder):
@@ -70,12 +86,12 @@ def test_a_lock_ends_with_its_killed_process(tmp_path, holder, caplog):
 
 
 @pytest.mark.parametrize("note", [b"", b"{}", b"[1]", b"\xff", None])
-def test_a_broken_note_does_no_harm(tmp_path, holder, note):
-    (tmp_path / "running.json").unlink()
+def test_a_broken_note_does_no_harm(held_folder, note):
+    (held_folder / "running.json").unlink(missing_ok=True)
     if note is not None:
-        (tmp_path / "running.json").write_bytes(note)
+        (held_folder / "running.json").write_bytes(note)
     with pytest.raises(nst_jax.RequestError, match="in use by another process"):
-        Lock(tmp_path).acquire()
+        Lock(held_folder).acquire()
 
 
 def test_a_run_finished_by_another_process_meanwhile_is_not_overwritten(tmp_path):
@@ -105,6 +121,7 @@ def test_a_finished_run_releases_its_lock(tmp_path):
     lock.release()
 
 
+@functools.cache
 def small_plan():
     config = eight_members(size=24)
     config.axes, config.seeds, config.steps = (), (0,), 0

@@ -1,17 +1,16 @@
 """A batch that is stopped and resumes from a file ends with the same bits.
 
-Each strategy is tested with each parametrisation, and solvers in turn. All combinations
-on two devices are tested by
+Each solver, strategy and parametrisation occurs. All combinations on two devices are
+tested by
 
     XLA_FLAGS=--xla_force_host_platform_device_count=2 \
         python -m pytest tests/workdir/test_resume.py --thorough
 """
 
-import itertools
-
 import jax
 import numpy as np
 import optax
+import pytest
 from pictures import smooth_picture
 
 import nst_jax
@@ -31,30 +30,10 @@ SOLVERS = {
     "optax": nst_jax.OptaxLBFGS(),
     "adan": nst_jax.optim.solvers.Transformation(optax.adan(0.02), clip=False),
 }
-EVERY = [*itertools.product(SOLVERS, STRATEGIES, PARAMETRISATIONS)]
 
 
-def covering():
-    """Return all strategies with quick solvers, and each slow solver once."""
-    quick = [*SOLVERS][:4]
-    square = [
-        (quick[(i + j) % 4], strategy, name)
-        for i, strategy in enumerate(STRATEGIES)
-        for j, name in enumerate(PARAMETRISATIONS)
-    ]
-    slow = zip([*SOLVERS][4:], STRATEGIES, PARAMETRISATIONS, strict=False)
-    return [*square, *slow]
-
-
-def pytest_generate_tests(metafunc):
-    if "combination" in metafunc.fixturenames:
-        thorough = metafunc.config.getoption("--thorough")
-        cases = EVERY if thorough else covering()
-        metafunc.parametrize("combination", cases, ids="-".join)
-
-
-def test_resuming_from_a_file_changes_no_bit(network, combination, tmp_path):
-    solver, strategy, name = combination
+@pytest.mark.combinations(solver=SOLVERS, strategy=STRATEGIES, form=PARAMETRISATIONS)
+def test_resuming_from_a_file_changes_no_bit(network, tmp_path, solver, strategy, form):
     ensemble = Ensemble.compile(
         nst_jax.Problem.from_images(
             network,
@@ -68,7 +47,7 @@ def test_resuming_from_a_file_changes_no_bit(network, combination, tmp_path):
             [smooth_picture(1, 22, 26)],
             SOLVERS[solver],
             averaging=0.9,
-            parametrisation=parametrisation(name, SHAPE),
+            parametrisation=parametrisation(form, SHAPE),
         ),
         SHAPE,
         batch_size=2,

@@ -236,7 +236,7 @@ class OutputOptions(ConfigRecord, path="output"):
         `steps` can be added later; members without a state restart. 0 keeps none. A
         state larger than a quarter of the free disk is not kept.
       fps: frames a second of the film of a member's snapshots.
-      quality: measure the quality of the pictures in the report, by one forward pass of
+      quality: measure the quality of the pictures in the report, by a few passes of
         the network a member.
       gradients: measure the gradient of each part of the loss at the start and at the
         end, for the report. It costs two gradients a part and member. With `tile` it

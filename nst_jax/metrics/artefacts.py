@@ -1,4 +1,4 @@
-"""Artefacts of an image: frames, grey patches, clipped values, other scales.
+"""Artefacts of an image: speckle, weave, seams, flat areas, frames, clipped values.
 
 Images are clipped to [0, 1] first, as a screen shows them. Exception: `gamut_excess`
 measures the clipped part. Functions raise `RequestError` for NaN, infinity, wrong
@@ -13,16 +13,21 @@ from numpy.typing import ArrayLike
 
 from nst_jax.core.errors import RequestError
 from nst_jax.metrics.distances import pairwise_ssim, rms
+from nst_jax.metrics.palette import oklab
 from nst_jax.metrics.validation import as_displayed, check_array
 
 #: Width of the strips of `border_error` in pixels, and the lag between two of them.
 STRIP, LAG = 8, 2
 #: Least height and width in pixels for `border_error`.
 MIN_BORDER_SIDE = (3 * LAG + 1) * STRIP
-#: Side of the patches of `grey_patch_share` in pixels.
-PATCH_SIDE = 8
-#: Largest standard deviation of a flat patch, and largest chroma of a grey one.
-FLAT, GREY = 0.02, 0.05
+#: Side of the patches of `flat_share` in pixels, and share of the style's patches that
+#: counts as flat.
+PATCH_SIDE, FLATTEST = 8, 0.05
+#: Difference in Oklab that is seen at once; about 0.02 is just visible.
+VISIBLE = 0.03
+#: Side of the windows of `weave` in pixels, least ratio of a peak, and frequencies
+#: around it.
+WINDOW, PEAK, AROUND = 48, 4, 9
 
 
 class BorderError(NamedTuple):
@@ -113,21 +118,106 @@ def _area_weights(source: int, target: int) -> np.ndarray:
     return np.maximum(ends - starts, 0) * target / source
 
 
-def grey_patch_share(image: ArrayLike) -> float:
-    """Return the share, 0 to 1, of an image [H, W, 3] that is flat and colourless.
+def flat_share(image: ArrayLike, style: ArrayLike) -> float:
+    """Return the share, 0 to 1, of an image [H, W, 3] flatter than a style [h, w, 3].
 
-    Such areas were not reached by the style, or lost by the solver. The image is tiled
+    Such areas were not reached by the style, or lost by the solver. Images are tiled
     from the top left into patches of `PATCH_SIDE` pixels; incomplete patches are left
-    out. A patch is flat if the root of its mean variance over colours is below `FLAT`.
-    It is grey if its three mean colours are within `GREY`; black and white count too.
+    out. A patch is flat if its colours deviate less, in Oklab, than those of all but a
+    share of `FLATTEST` of the style's patches. That share of the image's is subtracted,
+    so a style has none, and an image of one colour has 1.
     """
-    image = as_displayed(check_array(image, "image", min_side=PATCH_SIDE))
+    deviations, style_deviations = (
+        _patch_deviations(check_array(pixels, name, min_side=PATCH_SIDE))
+        for name, pixels in (("image", image), ("style", style))
+    )
+    share = (deviations < np.quantile(style_deviations, FLATTEST)).mean()
+    return max(0.0, float(share - FLATTEST) / (1 - FLATTEST))
+
+
+def _patch_deviations(image: np.ndarray) -> np.ndarray:
+    """Return the root mean square distance [n] of a patch's colours from their mean."""
     rows, columns = (side // PATCH_SIDE for side in image.shape[:2])
-    tiled = image[: rows * PATCH_SIDE, : columns * PATCH_SIDE]
+    tiled = oklab(image)[: rows * PATCH_SIDE, : columns * PATCH_SIDE]
     patches = tiled.reshape(rows, PATCH_SIDE, columns, PATCH_SIDE, 3)
-    deviation = np.sqrt(patches.var((1, 3)).mean(-1))
-    chroma = np.ptp(patches.mean((1, 3)), axis=-1)
-    return float(((deviation < FLAT) & (chroma < GREY)).mean())
+    return np.sqrt(patches.var((1, 3)).sum(-1)).reshape(-1)
+
+
+def speckle_share(image: ArrayLike) -> float:
+    """Return the share, 0 to 1, of pixels of an image [H, W, 3] unlike all around.
+
+    Such a pixel is lighter, darker, or of another chroma than each of its eight
+    neighbours, by at least `VISIBLE` in one Oklab coordinate. Edges and lines have
+    none: their pixels have like neighbours.
+    """
+    from scipy import ndimage  # A slow import.
+
+    colours = oklab(check_array(image, "image"))
+    around = np.ones((3, 3, 1), bool)
+    around[1, 1] = False
+    above = colours - ndimage.maximum_filter(colours, footprint=around, mode="mirror")
+    below = ndimage.minimum_filter(colours, footprint=around, mode="mirror") - colours
+    return float((np.maximum(above, below) >= VISIBLE).any(-1).mean())
+
+
+def weave(image: ArrayLike) -> float:
+    """Return the amplitude, in Oklab, of patterns that repeat every 2 to 4 pixels.
+
+    Power spectra of overlapping windows are averaged (Welch 1967, "The use of fast
+    Fourier transform for the estimation of power spectra"), so that patterns in a part
+    of the image, and patterns out of step, count too. A pattern is a peak: a frequency
+    with more than `PEAK` times the power around it. Power around is the median of
+    `AROUND` frequencies along a row or a column of the spectrum, whichever is more, so
+    edges and strokes are none. The amplitude is the root mean square of the peaks.
+    A checkerboard of ±d in lightness has an amplitude of d.
+    """
+    from scipy import ndimage  # A slow import.
+
+    colours = oklab(check_array(image, "image", min_side=WINDOW))
+    step = WINDOW // 4
+    windows = np.lib.stride_tricks.sliding_window_view(
+        colours, (WINDOW, WINDOW), axis=(0, 1)
+    )[::step, ::step]
+    taper = np.hanning(WINDOW + 1)[:-1]
+    taper = taper[:, None] * taper
+    centred = windows - windows.mean((-2, -1), keepdims=True)
+    spectra = np.abs(np.fft.fft2(centred * taper)) ** 2
+    power = spectra.mean((0, 1)).sum(0) / (WINDOW**2 * (taper**2).sum())
+    around = np.maximum(
+        *(
+            ndimage.median_filter(power, shape, mode="wrap")
+            for shape in ((1, AROUND), (AROUND, 1))
+        )
+    )
+    frequencies = np.abs(np.fft.fftfreq(WINDOW))
+    # A peak of a period of 4 is three frequencies wide.
+    is_fine = np.maximum(frequencies[:, None], frequencies) > 1 / 4 - 2 / WINDOW
+    is_peak = is_fine & (power > PEAK * around)
+    return math.sqrt((power - around)[is_peak].sum())
+
+
+def seam(image: ArrayLike) -> float:
+    """Return the strongest step, in Oklab, along a whole row or column of an image.
+
+    The step of a line is the median, over its pixels, of the distance between the
+    colours on its two sides, less the distances of the next pixels on either side.
+    Tiles that do not fit have a step as high as their difference. A straight edge of
+    the content through more than half of the image has one too.
+    """
+    colours = oklab(check_array(image, "image", min_side=4))
+    return max(0.0, *map(_highest_step, (colours, colours.swapaxes(0, 1))))
+
+
+def _highest_step(colours: np.ndarray) -> float:
+    distances = np.linalg.norm(np.diff(colours, axis=0), axis=-1)
+    excess = distances[1:-1] - np.maximum(distances[:-2], distances[2:])
+    return float(np.median(excess, axis=1).max())
+
+
+def clipped_share(image: ArrayLike) -> float:
+    """Return the share, 0 to 1, of the values of an image [H, W, 3] at 0 or 1."""
+    values = as_displayed(check_array(image, "image"))
+    return float(((values == 0) | (values == 1)).mean())
 
 
 def gamut_excess(canvas: ArrayLike) -> GamutExcess:

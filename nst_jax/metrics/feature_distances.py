@@ -8,7 +8,7 @@ shapes that do not fit, and for layers that are unknown or beyond the image's si
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +17,16 @@ from numpy.typing import ArrayLike
 
 from nst_jax.core.errors import RequestError
 from nst_jax.core.image_array import as_floats, as_picture
+from nst_jax.images.colour import MAPS, match_moments
 from nst_jax.losses import gram
 from nst_jax.metrics.distances import squared_distances
-from nst_jax.metrics.validation import check_array
+from nst_jax.metrics.sliced import project, sliced_wasserstein
+from nst_jax.metrics.validation import as_displayed, check_array
+from nst_jax.models.layers import smallest_side
 from nst_jax.models.vgg import Network
 
-#: Random directions of `sliced_distance`, the same for all images.
-DIRECTIONS = 64
+#: Divisors of the size at which strokes are compared.
+SCALES = (1, 2, 4)
 #: Most positions along each side in `self_similarity_distance`.
 GRID = 32
 #: Mean cosine distance below which all features count as parallel.
@@ -37,23 +40,66 @@ def extract_features(
 ) -> Features:
     """Return the features [h, w, c] of an image [H, W, 3] by layer."""
     image = as_picture(image, "image", optimised=True, nan=True)
-    return jax.device_get(_features(network, jnp.asarray(image), tuple(layers)))
+    clipped = jnp.clip(jnp.asarray(image), 0, 1)
+    return jax.device_get(_features(network, clipped, tuple(layers)))
 
 
-def style_distance(features: Features, styles: Sequence[Features]) -> dict[str, float]:
-    """Return the mean `sliced_distance` from the styles by layer."""
+def scaled_features(
+    network: Network, image: ArrayLike, layers: Sequence[str], colours: ArrayLike
+) -> dict[int, Features]:
+    """Return the features of an image [H, W, 3], of its half and of its quarter.
+
+    The image first gets the mean and the covariance of the colours of another one, by
+    the symmetric linear map. Features then tell strokes and not colours: an image
+    recoloured this way has the same features.
+
+    Args:
+      network: the network.
+      image: [H, W, 3].
+      layers: canonical names.
+      colours: image [h, w, 3] with the colours, as a rule the style.
+
+    Returns:
+      Divisor of the size -> features by layer; without sizes too small for the layers.
+    """
+    clipped, target = (
+        as_displayed(check_array(pixels, name))
+        for name, pixels in (("image", image), ("colours", colours))
+    )
+    pixels = match_moments(clipped, target, MAPS["match_symmetric"])
+    features = {}
+    for divisor in SCALES:
+        if divisor > 1:
+            rows, columns = (side // 2 for side in pixels.shape[:2])
+            whole = pixels[: 2 * rows, : 2 * columns]
+            pixels = whole.reshape(rows, 2, columns, 2, 3).mean((1, 3))
+        if min(pixels.shape[:2]) < smallest_side(layers):
+            break
+        array = jnp.asarray(pixels, jnp.float32)
+        features[divisor] = jax.device_get(_features(network, array, tuple(layers)))
+    return features
+
+
+def stroke_distances(
+    features: Mapping[int, Features], style: Mapping[int, Features]
+) -> dict[int, float]:
+    """Return the mean `sliced_distance` over layers at each scale that both have.
+
+    Args:
+      features: `scaled_features` of an image.
+      style: `scaled_features` of a style, in the same colours.
+    """
     return {
-        layer: float(np.mean([sliced_distance(array, s[layer]) for s in styles]))
-        for layer, array in features.items()
+        divisor: mean_distance(sliced_distance, features[divisor], style[divisor])
+        for divisor in features.keys() & style.keys()
     }
 
 
-def content_distance(features: Features, content: Features) -> dict[str, float]:
-    """Return the `self_similarity_distance` from the content by layer."""
-    return {
-        layer: self_similarity_distance(array, content[layer])
-        for layer, array in features.items()
-    }
+def mean_distance(
+    distance: Callable[[np.ndarray, np.ndarray], float], a: Features, b: Features
+) -> float:
+    """Return the mean over layers of a distance between features."""
+    return float(np.mean([distance(a[layer], b[layer]) for layer in a]))
 
 
 def sliced_distance(features: np.ndarray, style: np.ndarray) -> float:
@@ -66,36 +112,9 @@ def sliced_distance(features: np.ndarray, style: np.ndarray) -> float:
     projections. It is 0 for equal distributions, 1 for zero features and for doubled
     style features. The positions of features and their number do not count.
     """
-    ours, theirs = (f.reshape(-1, f.shape[-1]) for f in (features, style))
-    if ours.shape[1] != theirs.shape[1] or not ours.size or not theirs.size:
-        raise RequestError(
-            "features and style must be of shape [..., c] with the same c, "
-            f"got {list(features.shape)} and {list(style.shape)}"
-        )
-    directions = _directions(ours.shape[1])
-    ours, theirs = (np.sort(directions @ f.T, axis=1) for f in (ours, theirs))
-    energy = np.square(theirs, dtype=np.float64).mean()
-    return math.sqrt(_squared_wasserstein(ours, theirs) / (energy or 1))
-
-
-@functools.cache
-def _directions(channels: int) -> np.ndarray:
-    """Return fixed uniform unit vectors, float32 [K, c]."""
-    normals = np.random.default_rng(channels).normal(size=(DIRECTIONS, channels))
-    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    return (normals / lengths).astype(np.float32)
-
-
-def _squared_wasserstein(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Return the mean over rows of W₂² between sorted values [K, m] and [K, n].
-
-    In units of 1 / (m n) the quantile functions have m steps of n and n steps of m.
-    """
-    m, n = ours.shape[1], theirs.shape[1]
-    ends = np.union1d(n * np.arange(1, m + 1), m * np.arange(1, n + 1))
-    widths = np.diff(ends, prepend=0) / (m * n)
-    steps = ours[:, (ends - 1) // n] - theirs[:, (ends - 1) // m]
-    return float((np.square(steps, dtype=np.float64) @ widths).mean())
+    squared = sliced_wasserstein(features, style, power=2)
+    projections = project(style.reshape(-1, style.shape[-1]))
+    return math.sqrt(squared / (np.square(projections, dtype=np.float64).mean() or 1))
 
 
 def self_similarity_distance(features: np.ndarray, content: np.ndarray) -> float:
@@ -190,7 +209,7 @@ def _features(
     network: Network, image: jax.Array, layers: tuple[str, ...]
 ) -> dict[str, jax.Array]:
     with jax.default_matmul_precision(network.numerics.precision):
-        return network(jnp.clip(image, 0, 1), layers)
+        return network(image, layers)
 
 
 @functools.partial(jax.jit, static_argnums=2)

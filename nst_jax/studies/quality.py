@@ -1,130 +1,126 @@
 """Quality of the results of each setting."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from nst_jax.losses import Photorealism
-from nst_jax.metrics.artefacts import (
-    MIN_BORDER_SIDE,
-    PATCH_SIDE,
-    border_error,
-    gamut_excess,
-    grey_patch_share,
-)
-from nst_jax.metrics.feature_distances import (
-    content_distance,
-    extract_features,
-    style_distance,
-)
+from nst_jax.metrics import quality
+from nst_jax.metrics.artefacts import gamut_excess
 from nst_jax.metrics.photorealism import edge_distortion
+from nst_jax.metrics.quality import Comparison
 from nst_jax.metrics.statistics import Estimate, jackknife
-from nst_jax.models.layers import smallest_side
 from nst_jax.studies.formatting import format_estimate
 from nst_jax.studies.results import StudyResult, Table
 from nst_jax.studies.run_data import RunData
 from nst_jax.studies.tradeoff import CONTENT, STYLE, QualitySetting, study_tradeoff
 
-#: Layers at which results are compared with style and content, unless a loss term
-#: reads them.
-HELD_OUT = ("relu1_2", "relu2_2", "relu3_2", "relu3_4", "relu4_2", "relu4_4")
 #: Measured if a loss term is `Photorealism`.
-EDGES, WINDOWS = "edges turned (°)", "no colour map (%)"
-#: Column -> factor from a measurement to its unit, in the order of the table.
-COLUMNS = {
-    STYLE: 1,
-    CONTENT: 1,
-    EDGES: 1,
-    WINDOWS: 100,
-    "border (levels)": 255,
-    "border floor": 255,
-    "grey (%)": 100,
-    "out of gamut (%)": 100,
-    "excess (levels)": 255,
+ANGLE, RESIDUAL = "edges turned", "no colour map"
+SCORE, GAMUT, EXCESS = "score", "out of gamut", "excess"
+#: Measure -> (column, factor to its unit), in the order of the table.
+LIKENESS = {
+    SCORE: ("score", 1),
+    quality.PALETTE: ("palette distance", 1),
+    quality.STROKES: ("stroke distance", 1),
+    **{name: (name, 1) for name in quality.STROKES_AT.values()},
+    quality.EDGES: ("edge agreement", 1),
+    quality.STRUCTURE: ("structure distance", 1),
+    ANGLE: ("edges turned (°)", 1),
+    RESIDUAL: ("no colour map (%)", 100),
+}
+DEFECTS = {
+    quality.FLAT: ("flat (%)", 100),
+    quality.SPECKLE: ("speckle (%)", 100),
+    quality.CLIPPED: ("clipped (%)", 100),
+    quality.WEAVE: ("weave (0.01)", 100),
+    quality.SEAM: ("seam (0.01)", 100),
+    quality.BORDER: ("border (levels)", 255),
+    quality.BORDER_FLOOR: ("border floor", 255),
+    GAMUT: ("out of gamut (%)", 100),
+    EXCESS: ("excess (levels)", 255),
 }
 
 
 def study_quality(run_data: RunData) -> StudyResult:
-    """Measure style and content distances and artefacts, if `output.quality` is set.
+    """Measure likeness to style and content, and defects, if `output.quality` is set.
 
-    Distances are those of `nst_jax.metrics.feature_distances`, mean over the layers of
-    `HELD_OUT` that no loss term reads; without the weights they are left out.
+    Measures are those of `nst_jax.metrics.quality`, with the network at its layers that
+    no loss term reads; without the weights, measures of features are left out.
     """
     if not run_data.run.get("config", {}).get("output", {}).get("quality"):
         return StudyResult()
     layers = _unused_layers(run_data)
     axis = run_data.seed_axis
-    settings = []
+    settings: list[QualitySetting] = []
+    inputs, comparison = None, None
     for label, members in run_data.groups_along(axis):
-        if finished := run_data.finished(members):
-            means = _means(_measure(run_data, finished, layers))
-            settings.append(QualitySetting(label, finished, means))
+        finished = run_data.finished(members)
+        if not finished:
+            continue
+        if comparison is None or inputs != _inputs(run_data, finished[0]):
+            inputs = _inputs(run_data, finished[0])
+            comparison = _comparison(run_data, finished[0], layers)
+        measured = [_measure(run_data, member, comparison) for member in finished]
+        settings.append(QualitySetting(label, finished, _means(measured)))
     if not settings:
         return StudyResult()
-    columns = [name for name in COLUMNS if any(name in s.means for s in settings)]
-    title = "Quality of the results (means over seeds, with 95 % confidence intervals"
-    if STYLE in columns or CONTENT in columns:
-        title += f"; distances at {', '.join(layers)}, which no loss term reads"
-    rows = []
-    for label, members, means in settings:
-        cells = (format_estimate(means.get(name), COLUMNS[name]) for name in columns)
-        rows.append((label, len(members), *cells))
-    head = run_data.other_names(axis), "seeds", *columns
-    table = Table(title + ")", head, tuple(rows))
+    title = "Likeness to style and content (means over seeds, with 95 % confidence "
+    title += "intervals"
+    if any(
+        quality.STROKES in s.means or quality.STRUCTURE in s.means for s in settings
+    ):
+        title += f"; features at {', '.join(layers)}, which no loss term reads"
+    names = run_data.other_names(axis), "seeds"
+    tables = (
+        _table(title + ")", names, settings, LIKENESS),
+        _table("Defects (means over seeds)", names, settings, DEFECTS),
+    )
     compared = [s for s in settings if {STYLE, CONTENT} <= s.means.keys()]
-    sentences = tuple(_nearest_sentences(compared))
-    return StudyResult(sentences, (table,)) + study_tradeoff(run_data, compared)
+    sentences = tuple(_best_sentences(settings))
+    return StudyResult(
+        sentences, tuple(table for table in tables if table.rows)
+    ) + study_tradeoff(run_data, compared)
 
 
 def _unused_layers(run_data: RunData) -> list[str]:
-    """Layers of `HELD_OUT` that no term reads before or after the ReLU, if known."""
+    """Layers of `Comparison` that no term reads before or after the ReLU, if known."""
     members = run_data.run["members"]
     if any("layers" not in member for member in members):
         return []
     used = {layer for member in members for layer in member["layers"]}
     used |= {layer.replace("conv", "relu") for layer in used}
-    return [layer for layer in HELD_OUT if layer not in used]
+    return [layer for layer in quality.LAYERS if layer not in used]
+
+
+def _inputs(run_data: RunData, member: int) -> tuple[object, object]:
+    """Numbers of a member's content and styles among the inputs of the run."""
+    entry = run_data.run["members"][member]
+    return entry.get("content"), entry.get("styles")
+
+
+def _comparison(run_data: RunData, member: int, layers: Sequence[str]) -> Comparison:
+    return Comparison(
+        run_data.contents.get(member),
+        run_data.styles.get(member, ()),
+        run_data.network() if layers else None,
+        layers,
+    )
 
 
 def _measure(
-    run_data: RunData, members: Sequence[int], layers: Sequence[str]
-) -> list[dict[str, float]]:
-    """Column -> value for each of some members that differ in their seeds only."""
-    return [
-        distances | _photorealism(run_data, member) | _artefacts(run_data, member)
-        for member, distances in zip(
-            members, _distances(run_data, members, layers), strict=True
-        )
-    ]
-
-
-def _distances(
-    run_data: RunData, members: Sequence[int], layers: Sequence[str]
-) -> list[dict[str, float]]:
-    """Style and content distance of members that share their input images."""
-    finals = [run_data.finals[m] for m in members]
-    styles = run_data.styles.get(members[0], ())
-    content = run_data.contents.get(members[0])
-    if content is not None and content.shape != finals[0].shape:
-        content = None
-    network = run_data.network() if layers else None
-    images = [*finals, *styles, *([] if content is None else [content])]
-    sides = [min(image.shape[:2]) for image in images]
-    if network is None or min(sides) < smallest_side(layers):
-        return [{} for _ in finals]
-    style_features = [extract_features(network, style, layers) for style in styles]
-    if content is not None:
-        content_features = extract_features(network, content, layers)
-    results = []
-    for final in finals:
-        features = extract_features(network, final, layers)
-        by_layer: dict[str, dict[str, float]] = {}
-        if style_features:
-            by_layer[STYLE] = style_distance(features, style_features)
-        if content is not None:
-            by_layer[CONTENT] = content_distance(features, content_features)
-        results.append({k: float(np.mean([*v.values()])) for k, v in by_layer.items()})
-    return results
+    run_data: RunData, member: int, comparison: Comparison
+) -> dict[str, float]:
+    """Return the measures of one member by name."""
+    measures = comparison.measure(run_data.finals[member])
+    score = comparison.score(measures)
+    if score is not None:
+        measures[SCORE] = score
+    canvas = _last_canvas(run_data, member)
+    if canvas is not None and np.isfinite(canvas).all():
+        gamut = gamut_excess(canvas)
+        measures |= {GAMUT: gamut.share, EXCESS: gamut.excess}
+    return measures | _photorealism(run_data, member)
 
 
 def _photorealism(run_data: RunData, member: int) -> dict[str, float]:
@@ -135,23 +131,7 @@ def _photorealism(run_data: RunData, member: int) -> dict[str, float]:
     if content is None or content.shape != final.shape or min(final.shape[:2]) < 3:
         return {}
     distortion = edge_distortion(final, content)
-    return {EDGES: distortion.angle, WINDOWS: distortion.residual}
-
-
-def _artefacts(run_data: RunData, member: int) -> dict[str, float]:
-    final = run_data.finals[member]
-    side = min(final.shape[:2])
-    values: dict[str, float] = {}
-    if side >= MIN_BORDER_SIDE:
-        border = border_error(final)
-        values |= {"border (levels)": border.error, "border floor": border.floor}
-    if side >= PATCH_SIDE:
-        values["grey (%)"] = grey_patch_share(final)
-    canvas = _last_canvas(run_data, member)
-    if canvas is not None and np.isfinite(canvas).all():
-        gamut = gamut_excess(canvas)
-        values |= {"out of gamut (%)": gamut.share, "excess (levels)": gamut.excess}
-    return values
+    return {ANGLE: distortion.angle, RESIDUAL: distortion.residual}
 
 
 def _last_canvas(run_data: RunData, member: int) -> np.ndarray | None:
@@ -161,6 +141,25 @@ def _last_canvas(run_data: RunData, member: int) -> np.ndarray | None:
     steps, canvases = run_data.trajectory(member)
     last = {-1} | {row["step"] for row in run_data.rows.get(member, [])[-1:]}
     return canvases[-1] if steps and steps[-1] in last else None
+
+
+def _table(
+    title: str,
+    names: tuple[str, str],
+    settings: Sequence[QualitySetting],
+    columns: Mapping[str, tuple[str, float]],
+) -> Table:
+    """Return a row for each setting that has one of the measures."""
+    records = []
+    for setting in settings:
+        cells = {
+            column: format_estimate(setting.means[name], factor)
+            for name, (column, factor) in columns.items()
+            if name in setting.means
+        }
+        if cells:
+            records.append(((setting.label, len(setting.members)), cells))
+    return Table.from_records(title, names, records)
 
 
 def _means(measurements: list[dict[str, float]]) -> dict[str, Estimate]:
@@ -177,15 +176,13 @@ def _mean(values: np.ndarray) -> Estimate:
     return jackknife(lambda members: float(values[members].mean()), len(values))
 
 
-def _nearest_sentences(settings: list[QualitySetting]) -> list[str]:
-    """Name the settings with the least distances, if there is a choice."""
-    if len(settings) < 2:
+def _best_sentences(settings: Iterable[QualitySetting]) -> list[str]:
+    """Name the setting with the lowest score, if there is a choice."""
+    scored = [setting for setting in settings if SCORE in setting.means]
+    if len(scored) < 2:
         return []
-    style, content = (
-        min(settings, key=lambda s: s.means[name].value) for name in (STYLE, CONTENT)
-    )
+    best = min(scored, key=lambda setting: setting.means[SCORE].value)
     return [
-        f"At layers that no loss term reads, “{style.label}” has the lowest {STYLE}, "
-        f"{format_estimate(style.means[STYLE])}, and “{content.label}” the lowest "
-        f"{CONTENT}, {format_estimate(content.means[CONTENT])}."
+        f"“{best.label}” has the lowest score of likeness and defects, "
+        f"{format_estimate(best.means[SCORE])}."
     ]

@@ -1,7 +1,7 @@
-"""Trade-off between style distance and content distance along a weight.
+"""Trade-off between strokes and structure along a weight.
 
 One weight means different things to different methods. So methods are compared by
-their curves: the style distance of each at an equal content distance.
+their curves: the stroke distance of each at an equal structure distance.
 """
 
 import itertools
@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nst_jax.metrics.quality import STROKES, STRUCTURE
 from nst_jax.metrics.statistics import Estimate
 from nst_jax.studies.results import Plot, Series, StudyResult, Table
 from nst_jax.studies.run_data import RunData
 from nst_jax.studies.seed_divergence import MAX_CURVES
 
-STYLE, CONTENT = "style distance", "content distance"
-#: Content distances at which curves are compared.
+STYLE, CONTENT = STROKES, STRUCTURE
+#: Structure distances at which curves are compared.
 POINTS = 101
 #: Config paths whose values have different input images, which no curve joins.
 IMAGE_PATHS = {"content", "styles", "style_scale", "style_size", "frame", "size"}
@@ -36,20 +37,20 @@ class QualitySetting(NamedTuple):
     means: dict[str, Estimate]
 
 
-#: (content distance, style distance) at each weight.
+#: (structure distance, stroke distance) at each weight.
 Curve = Sequence[tuple[float, float]]
 #: Label of the input images -> label of the method -> its settings along the weight.
 Curves = dict[str, dict[str, list[QualitySetting]]]
 
 
 class CurveComparison(NamedTuple):
-    """Style distance of a curve relative to a reference, at equal content distance.
+    """Stroke distance of a curve over a reference's, at equal structure distance.
 
     Attributes:
-      mean: mean ratio over the shared content distances.
+      mean: mean ratio over the shared structure distances.
       best: smallest ratio.
       worst: largest ratio.
-      shared: shared part of the reference's range of content distances, 0 to 1.
+      shared: shared part of the reference's range of structure distances, 0 to 1.
     """
 
     mean: float
@@ -63,7 +64,7 @@ def study_tradeoff(run_data: RunData, settings: list[QualitySetting]) -> StudyRe
 
     Args:
       run_data: data of the run.
-      settings: settings with a style distance and a content distance.
+      settings: settings with a stroke distance and a structure distance.
     """
     axis = _weight_axis(run_data)
     if axis is None or not settings:
@@ -78,9 +79,9 @@ def study_tradeoff(run_data: RunData, settings: list[QualitySetting]) -> StudyRe
 
 
 def compare_curves(curve: Curve, reference: Curve) -> CurveComparison | None:
-    """Compare the style distances of two curves at equal content distance.
+    """Compare the stroke distances of two curves at equal structure distance.
 
-    Curves are interpolated linearly over the content distances that both have.
+    Curves are interpolated linearly over the structure distances that both have.
 
     Returns:
       The comparison, or None if they share no range or the reference reaches 0.

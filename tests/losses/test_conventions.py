@@ -15,11 +15,11 @@ import nst_jax
 from nst_jax import Content, Gram, RequestError, TotalVariation
 from nst_jax.losses import CONVENTIONS
 from nst_jax.losses.style import STYLE_LAYERS
+from nst_jax.metrics import quality
 from nst_jax.models import preprocessing
 from nst_jax.models.preprocessing import preprocess
 from nst_jax.optim import transfer
 from nst_jax.optim.solvers import Transformation
-from nst_jax.studies.quality import HELD_OUT
 
 CONTENT_LAYER = "relu4_2"
 
@@ -224,8 +224,8 @@ def test_the_preset_of_this_project_goes_by_a_ladder_and_leaves_layers_unseen():
     (group,) = plan.groups
     assert [max(stage.content.shape) for stage in group.stages] == [128, 256]
     content, style = group.objectives[0].terms
-    assert set(HELD_OUT) & set(style.layers) == set()
-    assert set(HELD_OUT) & set(content.layers) == {"relu4_2"}
+    assert set(quality.LAYERS) & set(style.layers) == set()
+    assert set(quality.LAYERS) & set(content.layers) == {"relu4_2"}
 
 
 @tools

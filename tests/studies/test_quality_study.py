@@ -8,21 +8,18 @@ import pytest
 from pictures import smooth_picture
 from scipy import stats
 
-from nst_jax.metrics.artefacts import border_error, grey_patch_share
-from nst_jax.metrics.feature_distances import (
-    content_distance,
-    extract_features,
-    style_distance,
-)
+from nst_jax.metrics import quality
+from nst_jax.metrics.artefacts import border_error, flat_share
 from nst_jax.metrics.photorealism import edge_distortion
-from nst_jax.studies.quality import EDGES, HELD_OUT, WINDOWS, study_quality
+from nst_jax.metrics.quality import Comparison
+from nst_jax.studies.quality import ANGLE, LIKENESS, RESIDUAL, study_quality
 from nst_jax.studies.registry import run_studies
 from nst_jax.studies.results import StudyResult
 from nst_jax.studies.run_data import RunData
 from nst_jax.studies.tradeoff import STYLE, compare_curves
 
 #: All that could be held out but relu1_2, which keeps the network small.
-LAYERS = ["relu4_2", "conv2_2", *HELD_OUT[2:4], "relu4_4"]
+LAYERS = ["relu4_2", "conv2_2", *quality.LAYERS[2:4], "relu4_4"]
 ROWS = [{"step": 9, "terms": {"variation": 2.0}}]
 SEED = ("seeds", "seed", ["0", "1", "2"])
 WEIGHT = ("terms.style.weight", "weight", ["1", "10"])
@@ -63,14 +60,10 @@ def evidence_of(run, finals, network=None, **more):
 
 
 def distances(network, picture):
-    """(from the style, from the content) at relu1_2."""
-    a, style, content = (
-        extract_features(network, x, ["relu1_2"]) for x in (picture, PAINTING, CONTENT)
-    )
-    return (
-        style_distance(a, [style])["relu1_2"],
-        content_distance(a, content)["relu1_2"],
-    )
+    """(of the strokes, of the structure) at relu1_2."""
+    comparison = Comparison(CONTENT, (PAINTING,), network, ("relu1_2",))
+    measures = comparison.measure(picture)
+    return measures[quality.STROKES], measures[quality.STRUCTURE]
 
 
 def parsed(cell):
@@ -82,18 +75,35 @@ def parsed(cell):
 def test_the_table_has_means_over_seeds_with_their_interval(network):
     run = run_of(WEIGHT, SEED)
     finals = [mixed(*key) for key in itertools.product((0.1, 0.9), range(3))]
-    (table,) = study_quality(evidence_of(run, finals, network)).tables
-    assert "distances at relu1_2, which no loss term reads" in table.title
-    assert table.columns[:4] == (
+    table, defects = study_quality(evidence_of(run, finals, network)).tables
+    assert "features at relu1_2, which no loss term reads" in table.title
+    assert table.columns == (
         "weight",
         "seeds",
-        "style distance",
-        "content distance",
+        "score",
+        "palette distance",
+        "stroke distance",
+        "strokes at 1",
+        "strokes at 1/2",
+        "strokes at 1/4",
+        "edge agreement",
+        "structure distance",
+    )
+    assert defects.columns == (
+        "weight",
+        "seeds",
+        "flat (%)",
+        "speckle (%)",
+        "clipped (%)",
+        "seam (0.01)",
+    )
+    strokes, structure = map(
+        table.columns.index, ("stroke distance", "structure distance")
     )
     for row, pictures in zip(table.rows, (finals[:3], finals[3:]), strict=True):
         assert row[1] == 3
         measured = np.transpose([distances(network, x) for x in pictures])
-        for cell, values in zip(row[2:4], measured, strict=True):
+        for cell, values in zip((row[strokes], row[structure]), measured, strict=True):
             value, error = parsed(cell)
             half = stats.t.ppf(0.975, 2) * values.std(ddof=1) / np.sqrt(3)
             assert value == pytest.approx(values.mean(), abs=0.1 * half)
@@ -121,18 +131,22 @@ def test_a_weight_trades_the_content_for_the_style(network):
             assert style[0] > style[1] and content[0] < content[1]
             assert series.low == ()
     near, traded, compared = found.summary
-    style, content = measured.T
-    assert f"“cat, a, 10” has the lowest style distance, {style.min():.3g}, " in near
-    assert f"and “cat, a, 1” the lowest content distance, {content.min():.3g}." in near
+    comparison = Comparison(CONTENT, (PAINTING,), network, ("relu1_2",))
+    scores = [comparison.score(comparison.measure(x)) for x in finals]
+    labels = [f"{p}, {m}, {w}" for p in ("cat", "cup") for m in "ab" for w in (1, 10)]
+    assert near == (
+        f"“{labels[np.argmin(scores)]}” has the lowest score of likeness and defects, "
+        f"{min(scores):.3g}."
+    )
     (one, other), (first, last) = pairs.mean((0, 1)).T
     assert traded == (
-        f"From weight 1 to 10, style distance changes from {one:.3g} to {other:.3g} "
-        f"and content distance changes from {first:.3g} to {last:.3g} "
+        f"From weight 1 to 10, stroke distance changes from {one:.3g} to {other:.3g} "
+        f"and structure distance changes from {first:.3g} to {last:.3g} "
         "(mean of 4 curves)."
     )
     assert near in run_studies(evidence).summary
-    (table,) = found.tables[1:]
-    assert table.title.startswith("Ratio of the style distance to a")
+    (table,) = found.tables[2:]
+    assert table.title.startswith("Ratio of the stroke distance to a")
     bargains = [
         compare_curves(*(c[:, ::-1].tolist() for c in pair[::-1])) for pair in pairs
     ]
@@ -144,8 +158,8 @@ def test_a_weight_trades_the_content_for_the_style(network):
     mean = np.mean([own.mean for own in bargains])
     nearer = sum(own.mean < 1 for own in bargains)
     assert compared == (
-        f"At equal content distance, b has {mean:.2f} times the style distance of a; "
-        f"it is lower for {nearer} of 2 inputs."
+        f"At equal structure distance, b has {mean:.2f} times the stroke distance of "
+        f"a; it is lower for {nearer} of 2 inputs."
     )
 
 
@@ -175,18 +189,23 @@ def test_without_weights_or_held_out_layers_the_pixels_are_measured(network):
     finals = [np.full((64, 60, 3), 0.5, np.float32), np.zeros((64, 60, 3), np.float32)]
     finals[1][8:-8, 8:-8] = 0.2
     finals[1][:8, :8, 0] = 1.0
-    everything = run_of(WEIGHT, layers=["conv1_2", *HELD_OUT[1:]])
+    everything = run_of(WEIGHT, layers=["conv1_2", *quality.LAYERS[1:]])
     for run, own in ((run_of(WEIGHT), None), (everything, network)):
         found = study_quality(evidence_of(run, finals, own))
         assert found.summary == () and found.plots == ()
-        (table,) = found.tables
-        assert table.columns[2:] == ("border (levels)", "border floor", "grey (%)")
+        likeness, defects = found.tables
+        assert likeness.columns[2:] == ("palette distance",)
+        first, second = (
+            dict(zip(defects.columns, row, strict=True)) for row in defects.rows
+        )
         border = border_error(finals[1])
-        assert float(table.rows[1][2]) == pytest.approx(255 * border.error, rel=5e-3)
-        assert float(table.rows[1][3]) == pytest.approx(255 * border.floor, abs=1e-6)
-        shares = [100 * grey_patch_share(x) for x in finals]
-        found = [float(row[4]) for row in table.rows]
-        assert found == pytest.approx(shares, rel=5e-3)
+        for column, value in (
+            ("border (levels)", 255 * border.error),
+            ("border floor", 255 * border.floor),
+            ("flat (%)", 100 * flat_share(finals[1], PAINTING)),
+        ):
+            assert float(second[column]) == pytest.approx(value, rel=5e-3, abs=1e-6)
+        assert first["flat (%)"] == "100" and float(first["weave (0.01)"]) == 0
 
 
 def test_the_last_canvas_is_seen_beyond_the_gamut():
@@ -197,7 +216,7 @@ def test_the_last_canvas_is_seen_beyond_the_gamut():
         evidence = evidence_of(
             run_of(), [canvas], trajectory=lambda _, s=steps, k=kept: (s, k)
         )
-        (table,) = study_quality(evidence).tables
+        *_, table = study_quality(evidence).tables
         cells = dict(zip(table.columns, table.rows[0], strict=True))
         assert ("out of gamut (%)" in cells) == there
         if there:
@@ -210,9 +229,9 @@ def test_the_last_canvas_is_seen_beyond_the_gamut():
 def test_another_size_than_the_contents_has_no_distance_from_it(network):
     run = run_of(SEED)
     large = [np.pad(mixed(0.5, s), ((0, 1), (0, 0), (0, 0))) for s in range(3)]
-    (table,) = study_quality(evidence_of(run, large, network)).tables
-    assert "style distance" in table.columns
-    assert "content distance" not in table.columns
+    table, _ = study_quality(evidence_of(run, large, network)).tables
+    assert "stroke distance" in table.columns
+    assert "structure distance" not in table.columns and "score" not in table.columns
 
 
 def test_it_is_asked_where_the_config_wants_it(network):
@@ -226,17 +245,17 @@ def test_of_a_photograph_is_said_what_became_of_its_lines(network):
     """Where a term is for them. Darker by half, all edges stay; transposed, none do."""
     terms = [{"type": "Photorealism"}]
     finals = [CONTENT / 2, CONTENT.swapaxes(0, 1)]
-    (table,) = study_quality(
+    table, _ = study_quality(
         evidence_of(run_of(WEIGHT, terms=terms), finals, network)
     ).tables
-    edges, windows = (table.columns.index(name) for name in (EDGES, WINDOWS))
+    edges, windows = (table.columns.index(LIKENESS[x][0]) for x in (ANGLE, RESIDUAL))
     kept, turned = table.rows
     assert float(kept[edges]) < 0.1 and float(kept[windows]) < 0.1
     expected = edge_distortion(finals[1], CONTENT)
     assert float(turned[edges]) == pytest.approx(expected.angle, rel=5e-3)
     assert float(turned[windows]) == pytest.approx(100 * expected.residual, rel=5e-3)
-    (table,) = study_quality(evidence_of(run_of(WEIGHT), finals, network)).tables
-    assert EDGES not in table.columns
+    table, _ = study_quality(evidence_of(run_of(WEIGHT), finals, network)).tables
+    assert LIKENESS[ANGLE][0] not in table.columns
 
 
 def test_curves_are_compared_at_equal_distance_from_the_content():
@@ -255,7 +274,7 @@ def test_curves_that_share_no_distance_are_not_compared(network):
     axes = ("method", "method", ["a", "b"]), WEIGHT
     finals = [mixed(share) for share in (0.1, 0.3, 0.8, 0.9)]
     found = study_quality(evidence_of(run_of(*axes), finals, network))
-    assert len(found.tables) == 1 and len(found.summary) == 2
+    assert len(found.tables) == 2 and len(found.summary) == 2
 
 
 def test_what_is_looked_at_is_what_the_objective_says(network):
@@ -263,8 +282,8 @@ def test_what_is_looked_at_is_what_the_objective_says(network):
     run = run_of(WEIGHT)
     run["members"][1]["layers"] = ["conv1_2"]
     finals = [mixed(share) for share in (0.2, 0.8)]
-    (table,) = study_quality(evidence_of(run, finals, network)).tables
+    table, _ = study_quality(evidence_of(run, finals, network)).tables
     assert "relu1_2" not in table.title and STYLE not in table.columns
     del run["members"][0]["layers"]  # Of another version: not known.
-    (table,) = study_quality(evidence_of(run, finals, network)).tables
+    table, _ = study_quality(evidence_of(run, finals, network)).tables
     assert STYLE not in table.columns

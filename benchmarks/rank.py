@@ -1,0 +1,57 @@
+"""Rank results for one content and one style by the score of `nst_jax.metrics.quality`.
+
+    python -m benchmarks.rank --content=photo.jpg --style=painting.jpg --pictures=FOLDER
+
+Every PNG file of the folder is measured at the size of the content; the content itself
+is listed for comparison. A lower score is better.
+"""
+
+import math
+import pathlib
+
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+import nst_jax
+from benchmarks import script
+from benchmarks.table import Table
+from nst_jax.images.image import resize
+from nst_jax.metrics.quality import Comparison
+
+_SIZE = script.size_flag(256)
+_CONTENT = flags.DEFINE_string("content", "samples/chelsea.png", "Content image.")
+_STYLE = flags.DEFINE_string("style", "samples/swirls.jpg", "Style image.")
+_PICTURES = flags.DEFINE_string("pictures", None, "Folder of PNG files.", required=True)
+
+
+def main() -> None:
+    content, style = (
+        nst_jax.read_image(path, _SIZE.value) for path in (_CONTENT.value, _STYLE.value)
+    )
+    comparison = Comparison(content, (style,), nst_jax.load_network())
+    files = sorted(pathlib.Path(_PICTURES.value).glob("*.png"))
+    if not files:
+        raise nst_jax.RequestError(f"--pictures={_PICTURES.value} holds no PNG file")
+    pictures = {"content": content} | {
+        file.stem: nst_jax.read_image(file, _SIZE.value) for file in files
+    }
+    height, width, _ = content.shape
+    measured: dict[str, dict[str, float]] = {}
+    for name, picture in pictures.items():
+        if picture.shape != content.shape:
+            picture = np.asarray(resize(jnp.asarray(picture), height, width))
+        measures = comparison.measure(picture)
+        score = comparison.score(measures)
+        measured[name] = {"score": math.nan if score is None else score} | measures
+    ranked = sorted(measured, key=lambda name: measured[name]["score"])
+    columns = ("picture", *measured["content"])
+    rows: list[tuple[str | float, ...]] = [
+        (name, *measured[name].values()) for name in ranked
+    ]
+    title = f"Results for {_CONTENT.value} and {_STYLE.value}, best first"
+    Table("rank", title, columns, rows).publish()
+
+
+if __name__ == "__main__":
+    script.run(main)

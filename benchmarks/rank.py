@@ -9,14 +9,13 @@ is listed for comparison. A lower score is better.
 import math
 import pathlib
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from absl import flags
 
 import nst_jax
 from benchmarks import script
 from benchmarks.table import Table
-from nst_jax.images.image import resize
 from nst_jax.metrics.quality import Comparison
 
 _SIZE = script.size_flag(256)
@@ -34,13 +33,12 @@ def main() -> None:
     if not files:
         raise nst_jax.RequestError(f"--pictures={_PICTURES.value} holds no PNG file")
     pictures = {"content": content} | {
-        file.stem: nst_jax.read_image(file, _SIZE.value) for file in files
+        file.stem: nst_jax.read_image(file) for file in files
     }
-    height, width, _ = content.shape
     measured: dict[str, dict[str, float]] = {}
     for name, picture in pictures.items():
         if picture.shape != content.shape:
-            picture = np.asarray(resize(jnp.asarray(picture), height, width))
+            picture = np.asarray(jax.image.resize(picture, content.shape, "lanczos3"))
         measures = comparison.measure(picture)
         score = comparison.score(measures)
         measured[name] = {"score": math.nan if score is None else score} | measures

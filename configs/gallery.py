@@ -8,8 +8,8 @@ balance. Methods are therefore compared by curves, not at one weight. Each metho
 that no term uses. The first is Gatys' method at one size for 500 steps. The others take
 100 steps at each of two sizes. The last has the terms of the preset "nst_jax".
 
-The page has a plot for each pair with a curve for each method; lower left is better. A
-table lists artefacts: frames at the border, grey patches, values out of gamut. To add a
+The page has a plot for each pair with a curve for each method; lower left is better.
+Tables list likeness to style and content, and defects; see docs/quality.md. To add a
 method, add its style terms to `METHODS`, with weights that make it about as strong as
 the others at style weight 1. An hour and a quarter on two CPU cores, most of it for
 Wasserstein, sliced Wasserstein and histograms; `--shard` and `--merge` split it.

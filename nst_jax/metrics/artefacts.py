@@ -28,6 +28,8 @@ VISIBLE = 0.03
 #: Side of the windows of `weave` in pixels, least ratio of a peak, and frequencies
 #: around it.
 WINDOW, PEAK, AROUND = 48, 4, 9
+#: Power, in Oklab squared, below which a peak is rounding.
+_ROUNDING = 1e-12
 
 
 class BorderError(NamedTuple):
@@ -178,11 +180,7 @@ def weave(image: ArrayLike) -> float:
     windows = np.lib.stride_tricks.sliding_window_view(
         colours, (WINDOW, WINDOW), axis=(0, 1)
     )[::step, ::step]
-    taper = np.hanning(WINDOW + 1)[:-1]
-    taper = taper[:, None] * taper
-    centred = windows - windows.mean((-2, -1), keepdims=True)
-    spectra = np.abs(np.fft.fft2(centred * taper)) ** 2
-    power = spectra.mean((0, 1)).sum(0) / (WINDOW**2 * (taper**2).sum())
+    power = np.mean([_power(row) for row in windows], axis=0)
     around = np.maximum(
         *(
             ndimage.median_filter(power, shape, mode="wrap")
@@ -192,8 +190,17 @@ def weave(image: ArrayLike) -> float:
     frequencies = np.abs(np.fft.fftfreq(WINDOW))
     # A peak of a period of 4 is three frequencies wide.
     is_fine = np.maximum(frequencies[:, None], frequencies) > 1 / 4 - 2 / WINDOW
-    is_peak = is_fine & (power > PEAK * around)
+    is_peak = is_fine & (power > np.maximum(PEAK * around, _ROUNDING))
     return math.sqrt((power - around)[is_peak].sum())
+
+
+def _power(windows: np.ndarray) -> np.ndarray:
+    """Return the power spectrum [W, W] of windows [n, 3, W, W], mean over n."""
+    taper = np.hanning(WINDOW + 1)[:-1]
+    taper = taper[:, None] * taper
+    centred = windows - windows.mean((-2, -1), keepdims=True)
+    spectra = np.abs(np.fft.fft2(centred * taper)) ** 2
+    return spectra.mean(0).sum(0) / (WINDOW**2 * (taper**2).sum())
 
 
 def seam(image: ArrayLike) -> float:

@@ -91,7 +91,8 @@ def stroke_distances(
     """
     return {
         divisor: mean_distance(sliced_distance, features[divisor], style[divisor])
-        for divisor in features.keys() & style.keys()
+        for divisor in features
+        if divisor in style
     }
 
 

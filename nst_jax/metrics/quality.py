@@ -72,15 +72,14 @@ class Comparison:
         It is √(p² + s² + c² + d²). p and s are the distances of palette and strokes
         over those of the content itself, c is 1 − `EDGES`, and d is the share of spoilt
         pixels: flat, or speckled or clipped more than the styles. The content scores
-        about √2 and a style in its place about 1.
+        at least √2, and the style in its place about 1.
 
         Returns:
           The score, or None if a measure is missing or the content has the style
           already.
         """
         content, style = self._content_measures, self._style_measures
-        names = PALETTE, STROKES, EDGES, FLAT
-        if any(name not in measures for name in names):
+        if not {PALETTE, STROKES, EDGES, FLAT} <= measures.keys():
             return None
         if not (content[PALETTE] and content[STROKES]):
             return None
@@ -108,8 +107,7 @@ class Comparison:
 
     @functools.cached_property
     def _style_features(self) -> list[dict[int, Features]]:
-        if self.network is None:
-            return []
+        assert self.network is not None
         return [
             scaled_features(self.network, style, self.layers, colours=style)
             for style in self.styles
@@ -121,24 +119,26 @@ class Comparison:
         return extract_features(self.network, self.content, self.layers)
 
     def _likeness(self, image: np.ndarray) -> dict[str, float]:
-        """Return the likeness of an image to the styles."""
-        if not self.styles:
-            return {}
-        measured = [{PALETTE: palette_distance(image, style)} for style in self.styles]
-        for values, style in zip(measured, self.styles, strict=True):
-            if min(*image.shape[:2], *style.shape[:2]) >= PATCH_SIDE:
-                values[FLAT] = flat_share(image, style)
-        if self.network is not None:
-            for values, style, features in zip(
-                measured, self.styles, self._style_features, strict=True
-            ):
-                ours = scaled_features(self.network, image, self.layers, colours=style)
-                scales = stroke_distances(ours, features)
-                if scales:
-                    values[STROKES] = float(np.mean(list(scales.values())))
-                values |= {STROKES_AT[k]: scales[k] for k in sorted(scales)}
-        names = [name for name in measured[0] if all(name in v for v in measured)]
-        return {name: float(np.mean([v[name] for v in measured])) for name in names}
+        """Return the likeness of an image to the styles, mean over those."""
+        by_style = [self._likeness_to(i, image) for i in range(len(self.styles))]
+        return {
+            name: float(np.mean([measures[name] for measures in by_style]))
+            for name in (by_style[0] if by_style else {})
+            if all(name in measures for measures in by_style)
+        }
+
+    def _likeness_to(self, index: int, image: np.ndarray) -> dict[str, float]:
+        style = self.styles[index]
+        measures = {PALETTE: palette_distance(image, style)}
+        if min(*image.shape[:2], *style.shape[:2]) >= PATCH_SIDE:
+            measures[FLAT] = flat_share(image, style)
+        if self.network is None:
+            return measures
+        features = scaled_features(self.network, image, self.layers, colours=style)
+        distances = stroke_distances(features, self._style_features[index])
+        if distances:
+            measures[STROKES] = float(np.mean([*distances.values()]))
+        return measures | {STROKES_AT[k]: value for k, value in distances.items()}
 
     def _preservation(self, image: np.ndarray) -> dict[str, float]:
         """Return what an image keeps of the content."""

@@ -87,16 +87,22 @@ class Device:
             raise OSError(self.code, os.strerror(self.code), "somewhere")
 
 
-@pytest.mark.parametrize("first", [0, 2, 5, 9, 14, 20, 27, 35, 44])
-@pytest.mark.parametrize(
-    ("code", "once"),
-    [(errno.ENOSPC, False), (errno.EIO, True), (errno.EROFS, False)],
-    ids=["full", "broken once", "read-only"],
-)
+#: Numbers of the write that fails first.
+WRITES = 0, 2, 5, 9, 14, 20, 27, 35, 44
+#: Error of a write, and whether only one write fails.
+FAULTS = {
+    "full": (errno.ENOSPC, False),
+    "broken once": (errno.EIO, True),
+    "read-only": (errno.EROFS, False),
+}
+
+
+@pytest.mark.combinations(first=WRITES, fault=FAULTS)
 def test_a_failing_device_ends_the_run_which_resumes(
-    tmp_path, whole, monkeypatch, first, code, once
+    tmp_path, whole, monkeypatch, first, fault
 ):
     """At any write: of notes, pictures, rows, checkpoints and results."""
+    code, once = FAULTS[fault]
     with monkeypatch.context() as patch:
         device = Device(patch, code, first, once=once)
         with pytest.raises(OSError, match=os.strerror(code)) as caught:

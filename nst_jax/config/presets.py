@@ -134,7 +134,7 @@ PRESETS: dict[str, Experiment] = {
     # nkolkin13/STROTSS (Kolkin, Salavon & Shakhnarovich 2019). α halves from 16 at 64
     # px to 2 at 512 px.
     "strotss": _tool(
-        terms=(SelfSimilarity(2.0), RelaxedEMD(1.0, palette=1 / 2)),
+        terms=(SelfSimilarity(2.0), RelaxedEMD(1.0, palette=1.0)),
         size=512,
         steps=250,
         canvas=Canvas("details"),

@@ -126,7 +126,7 @@ def test_a_flat_style_has_finite_moments():
 def test_parts_pull_about_equally_at_the_start(network):
     """The largest gradient is at most ten times the smallest, from the preset's start.
 
-    With the paper's moments, which are not relative, they differ by a factor of 10⁴.
+    With absolute moments they differ by a factor of 10⁴.
     """
     pair = {"content": "samples/coffee.png", "styles": ("samples/woodcut.jpg",)}
     experiment = nst_jax.preset("strotss", **pair, size=64, ladder=nst_jax.Ladder())

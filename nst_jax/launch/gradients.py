@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
+from nst_jax.ensemble.memory import out_of_memory
 from nst_jax.images.colour import prepare_canvas
 from nst_jax.optim.part_gradients import part_gradients
 from nst_jax.optim.problem import Problem
@@ -20,7 +21,7 @@ def record_gradients(writer: RunWriter) -> None:
 
     They are those of the starting image in the first stage, and of the result in the
     last stage. Members that have them are left out, as are those with tiles, whose
-    whole gradient may not fit into memory.
+    whole gradient may not fit into memory. If it does not, a warning is logged.
     """
     for group in writer.plan.groups:
         indices = [
@@ -33,8 +34,13 @@ def record_gradients(writer: RunWriter) -> None:
         ]
         if indices:
             logging.info("measuring the gradients of %d members", len(indices))
-            with group.default_device():
-                _record_group(writer, group, indices)
+            try:
+                with group.default_device():
+                    _record_group(writer, group, indices)
+            except (jax.errors.JaxRuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                logging.warning("the gradients of the parts do not fit into memory")
 
 
 def _record_group(writer: RunWriter, group: Group, indices: list[int]) -> None:

@@ -15,10 +15,10 @@ from nst_jax.core.image_array import as_pictures
 from nst_jax.core.representation import short_repr
 from nst_jax.core.validation import check_integer
 from nst_jax.ensemble.batching import as_list
-from nst_jax.ensemble.diagnosis import Request, RunWarning, diagnose
+from nst_jax.ensemble.diagnosis import Outcome, Request, RunWarning, Trace, diagnose
 from nst_jax.ensemble.ensemble import Ensemble
 from nst_jax.ensemble.observer import Callback, Observer
-from nst_jax.ensemble.outcome import Outcome, Trace, clipped_share
+from nst_jax.ensemble.outcome import clipped_share
 from nst_jax.ensemble.progress import Progress
 from nst_jax.ensemble.step_result import StepResult
 from nst_jax.optim.parametrisation import Pixels

@@ -85,20 +85,18 @@ def merge(
     began = time.perf_counter()
     writer = RunWriter(workdir, plan, command)
     manifest = writer.manifest
-    numbers = {entry.grid_key: entry.member for entry in manifest.members}
     runs = [_read_part(pathlib.Path(part), manifest) for part in parts]
     with writer.locked():
         writer.begin()
         remove_page(writer.workdir)  # It may have fewer members.
         total_s = 0.0
         for part, run in zip(parts, runs, strict=True):
-            members = [numbers[entry.grid_key] for entry in run.members]
-            imported = import_members(writer, members, pathlib.Path(part), run)
+            imported = import_members(writer, pathlib.Path(part), run)
             logging.info("%s: %d members", part, len(imported))
             if imported:
-                total_s += add_costs(writer, run, members, {*imported})
+                total_s += add_costs(writer, run, {*imported})
                 manifest.earlier_calls.append(run.call)
-        missing = [i for i in numbers.values() if not writer.is_finished([i])]
+        missing = [i for i in range(len(plan.members)) if not writer.is_finished([i])]
         status = "interrupted" if missing else manifest.final_status
         writer.end(status, total_s + time.perf_counter() - began)
         write_safely(writer.workdir)
@@ -120,10 +118,7 @@ def has_other_steps(part: pathlib.Path, experiment: Experiment) -> bool:
 
 
 def import_members(
-    writer: RunWriter,
-    members: Sequence[int],
-    source: pathlib.Path,
-    manifest: Manifest,
+    writer: RunWriter, source: pathlib.Path, manifest: Manifest
 ) -> list[int]:
     """Copy the finished members of another run directory into this one.
 
@@ -132,7 +127,6 @@ def import_members(
 
     Args:
       writer: the run directory to copy into.
-      members: numbers here of the members of the other run, in its order.
       source: the other run directory.
       manifest: the content of its run.json.
 
@@ -141,7 +135,9 @@ def import_members(
     """
     imported: dict[int, int] = {}
     metrics = MetricsLog(source / "metrics.jsonl")
-    for number, entry in zip(members, manifest.members, strict=True):
+    numbers = writer.manifest.numbers
+    for entry in manifest.members:
+        number = numbers[entry.grid_key]
         if writer.is_finished([number]):
             continue
         member_source = source / "members" / f"{entry.member:03d}"
@@ -172,15 +168,14 @@ def import_members(
     return [*imported.values()]
 
 
-def add_costs(
-    writer: RunWriter, run: Manifest, members: Sequence[int], imported: set[int]
-) -> float:
+def add_costs(writer: RunWriter, run: Manifest, imported: set[int]) -> float:
     """Add to each group the costs of imported members, a share of the part's costs.
 
     Returns:
       Their share of the part's total seconds.
     """
-    entries = list(zip(run.members, members, strict=True))
+    numbers = writer.manifest.numbers
+    entries = [(entry, numbers[entry.grid_key]) for entry in run.members]
     finished = {number for entry, number in entries if entry.is_finished}
     for group in run.groups:
         in_group = {number for entry, number in entries if entry.group == group.group}

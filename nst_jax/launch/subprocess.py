@@ -50,27 +50,25 @@ def compute_in_subprocess(
     workdir = writer.workdir / "processes" / f"{group:03d}"
     command = writer.manifest.command
     if run_in_subprocess(command, workdir, members, stop):
-        manifest = _import_results(writer, members, workdir)
+        manifest = _import_results(writer, workdir)
         if not writer.is_finished(members):
             raise ChildProcessError(f"results in {workdir} are incomplete")
-        add_costs(writer, manifest, members, {*members})
+        add_costs(writer, manifest, {*members})
         shutil.rmtree(workdir)
         return manifest
     with contextlib.suppress(OSError, ValueError):  # Its run may not have begun.
-        _import_results(writer, members, workdir)
+        _import_results(writer, workdir)
     return None
 
 
-def _import_results(
-    writer: RunWriter, members: Sequence[int], workdir: pathlib.Path
-) -> Manifest:
+def _import_results(writer: RunWriter, workdir: pathlib.Path) -> Manifest:
     manifest = read_manifest(workdir)
     if reason := difference(manifest.config, writer.manifest.config):
         raise ChildProcessError(
             f"the subprocess computed another request ({reason}): a config must give "
             "the same arrays in every process"
         )
-    import_members(writer, members, workdir, manifest)
+    import_members(writer, workdir, manifest)
     return manifest
 
 

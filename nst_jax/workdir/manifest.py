@@ -14,8 +14,8 @@ import msgspec
 from nst_jax.config.jsonable import to_jsonable
 from nst_jax.core.errors import RequestError
 from nst_jax.core.paths import find_file
-from nst_jax.ensemble.diagnosis import Request, diagnose
-from nst_jax.ensemble.outcome import Outcome, Trace, clipped_share
+from nst_jax.ensemble.diagnosis import Outcome, Request, Trace, diagnose
+from nst_jax.ensemble.outcome import clipped_share
 from nst_jax.plan.build import Plan
 from nst_jax.workdir.schema import (
     AxisEntry,

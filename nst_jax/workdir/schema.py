@@ -190,6 +190,11 @@ class Manifest(Struct):
     warnings: list[WarningEntry] = []
 
     @property
+    def numbers(self) -> dict[tuple[int, ...], int]:
+        """Grid key -> number of a member."""
+        return {entry.grid_key: entry.member for entry in self.members}
+
+    @property
     def call(self) -> Call:
         return Call(self.command, self.versions, self.device)
 

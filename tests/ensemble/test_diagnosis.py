@@ -14,8 +14,7 @@ from small_problems import Pitfall, pitfall_problem, random_picture
 from small_runs import read_manifest, run_experiment, small_experiment
 
 import nst_jax
-from nst_jax.ensemble.diagnosis import diagnose
-from nst_jax.ensemble.outcome import Outcome, Trace
+from nst_jax.ensemble.diagnosis import Outcome, Trace, diagnose
 from nst_jax.launch.shards import merge
 from nst_jax.losses import Objective
 from nst_jax.optim import transfer

@@ -160,11 +160,11 @@ def run(
         Request(p.solver, p.objective, isinstance(p.parametrisation, Pixels))
         for p in members * (count // len(members))
     )
-    found = tuple(diagnose([*requests, *outcomes]))
+    faults = tuple(diagnose([*requests, *outcomes]))
     labels = [f"member {i}" for i in range(count)]
-    for warning in found:
+    for warning in faults:
         warnings.warn(warning.text(labels), stacklevel=2)
-    return Result(ends, [*history.values()], [*history], diverged, found, made)
+    return Result(ends, [*history.values()], [*history], diverged, faults, made)
 
 
 def _enter(

@@ -6,7 +6,7 @@ A picture nearer to the style is farther from the content, and the weight sets t
 balance. Methods are therefore compared by curves, not at one weight. Each method of
 `METHODS` runs at four style weights on the same three pairs and is measured at layers
 that no term uses. The first is Gatys' method at one size for 500 steps. The others take
-100 steps at each of two sizes. The last has the terms of the preset "nst_jax".
+100 steps at each of two sizes.
 
 The page has a plot for each pair with a curve for each method; lower left is better.
 Tables list likeness to style and content, and defects; see docs/quality.md. To add a
@@ -21,6 +21,7 @@ from typing import NamedTuple
 import nst_jax
 from nst_jax import losses
 from nst_jax.core.validation import check_choice
+from nst_jax.losses.style import STYLE_LAYERS
 
 
 class Method(NamedTuple):
@@ -40,7 +41,8 @@ class Method(NamedTuple):
     start: int = 64
 
 
-_CONTENT, *_STYLE = nst_jax.preset("nst_jax", content="", styles=()).terms
+#: Novak & Nikulin 2016 (arXiv 1605.04603): more layers than Gatys.
+_SEVEN_LAYERS = tuple(sorted((*STYLE_LAYERS, "relu3_3", "relu4_3")))
 METHODS = {
     "Gatys": Method((losses.Gram(),), steps=500, start=0),
     "gram": Method((losses.Gram(),)),
@@ -50,7 +52,10 @@ METHODS = {
     ),
     "sliced Wasserstein": Method((losses.SlicedWasserstein(weight=30.0),)),
     "Wasserstein": Method((losses.Wasserstein(weight=32.0),)),
-    "nst_jax": Method(tuple(_STYLE), _CONTENT),
+    "mean and deviation, 7 layers": Method(
+        (losses.MeanStd(weight=28.0, layers=_SEVEN_LAYERS),),
+        nst_jax.Content(weight=1000.0, layers=("relu3_1", "relu4_2")),
+    ),
 }
 #: Name of a pair -> its content and its styles.
 PAIRS = {

@@ -2,20 +2,22 @@
 
     python launch.py
 
-A cup of coffee as a woodcut of waves: 256 px, 120 steps of L-BFGS from the photograph.
-The grain of the table becomes carved lines, and the cup keeps its shape; a larger
-content weight keeps more of it. About a minute on two CPU cores.
+A cup of coffee as a woodcut of waves, by the preset "nst_jax": 128 px, then 256 px,
+from the photograph in the woodcut's colours. Crests and carved lines follow the forms
+of the cup. `--config.terms.nearest.weight=0` leaves out the matched features, and
+`--config.terms.content.weight=3` keeps more of the photograph. About a minute on two
+CPU cores.
 """
 
 import nst_jax
 
 
 def get_config(arg: str = "") -> nst_jax.Experiment:
-    config = nst_jax.Experiment(
+    config = nst_jax.preset(
+        "nst_jax",
         content="samples/coffee.png",
         styles=("samples/woodcut.jpg",),
-        terms=(nst_jax.Content(weight=20.0), nst_jax.Gram()),
         size=256,
-        steps=120,
+        steps=50,
     )
     return nst_jax.variant(config, arg)

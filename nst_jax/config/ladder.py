@@ -39,7 +39,7 @@ class Ladder(ConfigRecord, path="ladder"):
       sizes: sizes of the stages before the last, ascending; empty to derive them from
         `start`.
       start: smallest size of stages that divide `size` by powers of `factor`; 0 for
-        none.
+        none. A `size` up to it has one stage.
       factor: ratio of the sizes of two such stages.
       steps: steps of each stage before the last, or one number for all of them; empty
         for as many as the last stage has.
@@ -81,15 +81,13 @@ class Ladder(ConfigRecord, path="ladder"):
           RequestError: the stages do not ascend to `size`, or a tuple does not have one
             entry for each stage.
         """
-        if self.start >= size:
-            raise RequestError(
-                f"ladder.start must be below size {size}, got {self.start}"
-            )
         sizes = self.sizes or self._sizes_below(size)
         if list(sizes) != sorted({*sizes}) or (sizes and sizes[-1] >= size):
             raise RequestError(
                 f"ladder.sizes must ascend and end below size {size}, got {sizes}"
             )
+        if not sizes and self.start:  # Too small for a coarser stage.
+            return [StageOptions(size, steps, style_scale, ())]
         counts = self.steps * len(sizes) if len(self.steps) == 1 else self.steps
         counts = counts or (steps,) * len(sizes)
         scales = self.style_scales or (1.0,) * len(sizes)

@@ -2,7 +2,7 @@
 
     nst_jax.preset("johnson", content="me.jpg", styles=("painting.jpg",), size=512)
 
-The preset "nst_jax" is this project's own; docs/quality.md compares it. Noise and
+The presets of `OWN` are this project's; docs/quality.md compares them. Noise and
 learning rates are converted to pictures in [0, 1]. docs/conventions.md has a table of
 the presets and their differences from the tools.
 """
@@ -21,13 +21,13 @@ from nst_jax.core.validation import check_choice
 from nst_jax.images.initialise import Canvas
 from nst_jax.losses import (
     Content,
+    Covariance,
     Gram,
-    MeanStd,
+    NearestFeatures,
     RelaxedEMD,
     SelfSimilarity,
     TotalVariation,
 )
-from nst_jax.losses.style import STYLE_LAYERS
 
 #: A tool's defaults. The tools' losses were compared with pool_rounding="floor".
 _tool = functools.partial(Experiment, "", (), pool_rounding="floor")
@@ -36,6 +36,14 @@ _TORCH_LBFGS = SolverOptions("lbfgs_fixed", history_size=100)
 _LBFGS = SolverOptions("lbfgs", history_size=100)
 #: PyTorch's RMSprop, with its default decay and ε.
 _RMSPROP = optax.rmsprop(2e-3, decay=0.99, eps=1e-8, eps_in_sqrt=False)
+
+#: What "nst_jax" and "nst_jax_fast" share.
+_OWN: dict[str, Any] = {
+    "padding": "replicate",
+    "parametrisation": "pyramid",
+    "colour": "match_content",
+    "solver": SolverOptions("lbfgs_fixed", history_size=20, first_step=0.01),
+}
 
 #: Name of a tool -> its defaults, without pictures.
 PRESETS: dict[str, Experiment] = {
@@ -147,23 +155,49 @@ PRESETS: dict[str, Experiment] = {
         solver=SolverOptions(custom=_RMSPROP),
         resample="bilinear",
     ),
-    # Content at two depths, coarse to fine; style by moments (Li et al. 2017, arXiv
-    # 1701.01036) at more layers than Gatys (Novak & Nikulin 2016, arXiv 1605.04603).
-    # The style's weight trades content for style: a factor of 10 is a large change. A
-    # `size` below 129 needs a lower ladder.start.
+    # This project's own: docs/quality.md compares them. All losses are relative to the
+    # energy of their targets, so that weights near 1 suit every pair and size.
     "nst_jax": Experiment(
         "",
         (),
         terms=(
-            Content(1000.0, layers=("relu3_1", "relu4_2")),
-            MeanStd(28.0, layers=tuple(sorted((*STYLE_LAYERS, "relu3_3", "relu4_3")))),
+            Content(1.0, normalise="target"),
+            Covariance(1.0, mean_weight=1.0, normalise="target"),
+            TotalVariation(1.0, kind="squared"),
+            NearestFeatures(0.4),
         ),
         size=512,
-        steps=100,
-        ladder=Ladder(start=128, factor=2.0),
+        steps=40,
+        ladder=Ladder(start=128, factor=2.0, steps=(50,), content_mix=0.5),
+        **_OWN,
+    ),
+    # Without nearest features, and with fewer steps at the full size.
+    "nst_jax_fast": Experiment(
+        "",
+        (),
+        terms=(
+            Content(0.8, normalise="target"),
+            Gram(1.0, layer_weights=(1.0, 1.0, 2.0, 2.0, 1.0), normalise="target"),
+            TotalVariation(1.0, kind="squared"),
+        ),
+        size=512,
+        steps=10,
+        ladder=Ladder(start=128, factor=2.0, steps=(30,), content_mix=0.5),
+        **_OWN,
+    ),
+    # The loss of Gatys, Ecker & Bethge 2016 at one size, in relative units.
+    "classic": Experiment(
+        "",
+        (),
+        terms=(Content(0.05, normalise="target"), Gram(1.0, normalise="target")),
+        size=512,
+        steps=300,
         solver=SolverOptions("lbfgs_fixed"),
     ),
 }
+
+#: Presets that are no published tool's.
+OWN = ("nst_jax", "nst_jax_fast", "classic")
 
 
 def preset(

@@ -52,8 +52,8 @@ def test_a_cell_is_one_cell():
         ("benchmarks.ladder", "more", "unexpected argument 'more'"),
         (
             "benchmarks.ladder",
-            "--size=64",
-            "ladder.start must be below size 64, got 64",
+            "--start=-1",
+            "ladder.start must be at least 0, got -1",
         ),
     ],
 )

@@ -122,7 +122,7 @@ tools = pytest.mark.parametrize("tool", FORMULAS)
 
 
 def test_every_convention_and_preset_has_its_formula_here():
-    assert set(FORMULAS) == set(nst_jax.PRESETS) - {"nst_jax", "strotss"}
+    assert set(FORMULAS) == set(presets.PRESETS) - {"strotss", *presets.OWN}
     assert set(FORMULAS) == set(CONVENTIONS) - {"paper_normalised"}
 
 
@@ -218,14 +218,16 @@ def tools_own(name, **overrides):
     return nst_jax.preset(name, **pictures, **overrides)
 
 
-def test_the_preset_of_this_project_goes_by_a_ladder_and_leaves_layers_unseen():
-    """Those that quality is measured at, all but the content's own."""
-    plan = nst_jax.build(tools_own("nst_jax", size=256))
-    (group,) = plan.groups
-    assert [max(stage.content.shape) for stage in group.stages] == [128, 256]
-    content, style = group.objectives[0].terms
-    assert set(quality.LAYERS) & set(style.layers) == set()
-    assert set(quality.LAYERS) & set(content.layers) == {"relu4_2"}
+@pytest.mark.parametrize("name", presets.OWN)
+def test_presets_of_this_project_are_relative_and_leave_measured_layers_out(name):
+    """Quality is measured at layers that no style term uses."""
+    (group,) = nst_jax.build(tools_own(name, size=256)).groups
+    sizes = [max(stage.content.shape) for stage in group.stages]
+    assert sizes == ([256] if name == "classic" else [128, 256])
+    content, style, *_ = group.objectives[0].terms
+    assert content.normalise == style.normalise == "target"
+    for term in group.objectives[0].terms[1:]:
+        assert set(quality.LAYERS) & set(term.layers) == set()
 
 
 @tools

@@ -182,9 +182,9 @@ def test_a_ladder_goes_up_to_the_contents_own_size(tmp_path):
     assert plan.members[0].experiment.total_steps == 3
     radii = [stage.experiment.smoothing.radius for stage in group.stages]
     assert radii == [1, 2, 4]
-    asked.ladder = nst_jax.Ladder(start=64)
+    asked.ladder = nst_jax.Ladder((64,))
     with pytest.raises(
-        nst_jax.RequestError, match=r"ladder.start must be below size 64, got 64"
+        nst_jax.RequestError, match=r"ladder.sizes must ascend and end below size 64"
     ):
         nst_jax.build(asked)
 

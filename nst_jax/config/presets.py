@@ -42,7 +42,7 @@ _OWN: dict[str, Any] = {
     "padding": "replicate",
     "parametrisation": "pyramid",
     "colour": "match_content",
-    "solver": SolverOptions("lbfgs_fixed", history_size=20, first_step=0.01),
+    "solver": SolverOptions("lbfgs_fixed"),
 }
 
 #: Name of a tool -> its defaults, without pictures.

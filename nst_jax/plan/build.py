@@ -115,16 +115,19 @@ def build(experiment: Experiment, only: Sequence[int] | None = None) -> Plan:
             if scene.frozen is not None:
                 check_frozen(scene.frozen, "masks.freeze")
         group: Group | None = None
+        first = numbers[0]
+        remedy = "size"
+        for (member, scene), objective in zip(
+            reversed(stages[first]), reversed(objectives[first]), strict=True
+        ):
+            _check_stage(network, objective, member, scene, remedy=remedy)
+            remedy = "ladder.start or ladder.sizes"
         for number, stage in enumerate(zip(*(stages[i] for i in numbers), strict=True)):
-            is_last = stage[0] is stages[numbers[0]][-1]
-            remedy = "size" if is_last else "ladder.start or ladder.sizes"
-            stage_objectives = tuple(objectives[i][number] for i in numbers)
-            _check_stage(network, stage_objectives[0], *stage[0], remedy=remedy)
             group = Group(
                 tuple(numbers),
                 tuple(member for member, _ in stage),
                 network,
-                stage_objectives,
+                tuple(objectives[i][number] for i in numbers),
                 tuple(scene for _, scene in stage),
                 tuple(previous[i] for i in numbers),
                 coarser=group,

@@ -44,12 +44,14 @@ def read_stages(
     stages = []
     for member, is_resized in zip(members, resized, strict=True):
         *coarser, last = member.experiment.stages()
-        read = [(stage, _read_scene(coarse_reader, stage)) for stage in coarser]
         as_read = last
         if not is_resized:
             style_size = last.style_size or last.size
             as_read = dataclasses.replace(last, size=0, style_size=style_size)
-        read.append((last, _read_scene(reader, as_read)))
+        # First, so that a message is about the size that was requested.
+        last_scene = _read_scene(reader, as_read)
+        read = [(stage, _read_scene(coarse_reader, stage)) for stage in coarser]
+        read.append((last, last_scene))
         stages.append(
             [
                 (dataclasses.replace(member, experiment=experiment), scene)

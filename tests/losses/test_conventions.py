@@ -13,6 +13,7 @@ from command_line import ROOT
 
 import nst_jax
 from nst_jax import Content, Gram, RequestError, TotalVariation
+from nst_jax.config import presets
 from nst_jax.losses import CONVENTIONS
 from nst_jax.losses.style import STYLE_LAYERS
 from nst_jax.metrics import quality

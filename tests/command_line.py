@@ -52,8 +52,8 @@ for line in sys.stdin:
     for stream, path in ((1, request["out"]), (2, request["err"])):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
     if not request["draw_curves"]:
-        write = lambda path, run: path.write_text("<svg/>")
-        pytest.MonkeyPatch().setattr("nst_jax.report.report.write_curves", write)
+        write = lambda path, *_, **options: path.write_text("<svg/>")
+        pytest.MonkeyPatch().setattr("nst_jax.report.report.write_figure", write)
     if request["narrow"]:
         folder = pathlib.Path(request["out"]).parent
         weights = use_narrow_weights(pytest.MonkeyPatch(), folder)

@@ -106,7 +106,7 @@ def _quick_runs(request):
             patch.setenv("XLA_FLAGS", " ".join(flags).strip())
             patch.setattr("jax._src.compiler.get_compile_options", _quick_options)
         if not thorough and request.module.__name__ not in DRAWN:
-            patch.setattr("nst_jax.report.report.write_curves", write_placeholder)
+            patch.setattr("nst_jax.report.report.write_figure", write_placeholder)
         yield
 
 

@@ -1,4 +1,4 @@
-"""Run directories without a run: any axes, any state, in a moment."""
+"""Run directories of runs that never ran."""
 
 import itertools
 import json
@@ -22,28 +22,34 @@ def write_run(
     command="launch.py --config=configs/x.py",
     content="samples/chelsea.png",
 ):
-    """Writes a run directory as a run leaves it.
+    """Write a run directory as a run leaves it, and return it.
 
     Args:
+      folder: the directory; it may exist.
       axes: (name, labels) outermost first; none for one member.
-      size: (height, width), or what makes it of a member's number.
-      paint: the picture [H, W, 3] of (member, height, width); None for a smooth one.
-      waiting: members that are not finished, and have no picture.
-      frames: pictures kept on the way, for each member.
+      size: (height, width), or a function of the member.
+      paint: function of (member, height, width) that returns an image [H, W, 3]; None
+        for smooth images.
+      steps: steps of the metrics rows.
+      waiting: members without a result.
+      diverged: members whose loss is not finite.
+      frames: number of snapshots of each member.
+      command: command in run.json.
+      content: path of the content in run.json.
     """
     paint = paint or smooth_picture
     folder.mkdir(parents=True, exist_ok=True)
     shape = size if callable(size) else lambda member: size
-    places = list(itertools.product(*(range(len(labels)) for _, labels in axes)))
+    grid = list(itertools.product(*(range(len(labels)) for _, labels in axes)))
     members, rows = [], []
-    for member, place in enumerate(places):
-        named = list(zip(axes, place, strict=True))
+    for member, index in enumerate(grid):
+        values = list(zip(axes, index, strict=True))
         entry = {
             "member": member,
-            "seed": next((i for (name, _), i in named if name == "seed"), 0),
-            "index": list(place),
-            "label": ", ".join(f"{name} {labels[i]}" for (name, labels), i in named),
-            "varies": {name: labels[i] for (name, labels), i in named},
+            "seed": next((i for (name, _), i in values if name == "seed"), 0),
+            "index": list(index),
+            "label": ", ".join(f"{name} {labels[i]}" for (name, labels), i in values),
+            "varies": {name: labels[i] for (name, labels), i in values},
             "status": "waiting",
             "group": 0,
             "content": 0,
@@ -51,7 +57,7 @@ def write_run(
             "layers": ["relu4_2"],
             "steps": [max(steps[-1], 5 * (frames - 1)) if steps else 0],
         }
-        own = folder / "members" / f"{member:03d}"
+        member_folder = folder / "members" / f"{member:03d}"
         if member not in waiting:
             losses = [
                 1e6 * (1 + member) * (0.02 + math.exp(-step / 10)) for step in steps
@@ -82,13 +88,13 @@ def write_run(
                 }
                 for step, loss in zip(steps, losses, strict=True)
             ]
-            _save(own / "final.png", paint(member, *shape(member)))
+            _save(member_folder / "final.png", paint(member, *shape(member)))
         if frames:
             end = paint(member, *shape(member))
             for i in range(frames):
                 share = i / max(frames - 1, 1)
                 frame = (1 - share) * 0.5 + share * end
-                _save(own / "frames" / f"{5 * i:06d}.png", frame)
+                _save(member_folder / "frames" / f"{5 * i:06d}.png", frame)
         members.append(entry)
     _save(folder / "inputs" / "000.png", smooth_picture(1000, *shape(0)))
     _save(folder / "inputs" / "001.png", smooth_picture(1001, 30, 30))

@@ -46,8 +46,8 @@ def run_experiment(experiment, workdir, **options):
     return nst_jax.execute(nst_jax.build(experiment), workdir, **options)
 
 
-def write_placeholder(path, run):
-    """Write an empty image in place of `write_curves`."""
+def write_placeholder(path, *_, **options):
+    """Write an empty image in place of `write_figure`."""
     path.write_text("<svg/>")
 
 

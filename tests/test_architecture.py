@@ -18,10 +18,10 @@ FOLDERS = (
     "optim",
     "check",
     "ensemble",
-    "studies",
     "config",
     "plan",
     "workdir",
+    "studies",
     "report",
     "launch",
 )

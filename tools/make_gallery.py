@@ -48,9 +48,7 @@ def overview(run: RunDirectory) -> Image.Image:
         count = min(len(frames), FRAMES)
         chosen = np.geomspace(1, len(frames), count).round().astype(int) - 1
         return strip([frames[i] for i in sorted(set(chosen))])
-    inputs = [
-        run.workdir / i["picture"] for i in run.manifest["inputs"] if i["picture"]
-    ]
+    inputs = [run.workdir / i.picture for i in run.manifest.inputs if i.picture]
     assert member.picture
     return strip([*inputs, member.picture])
 

@@ -1,14 +1,15 @@
-"""Loss curves: their data for the page, and an SVG for print."""
+"""Loss curves: their data for the page, and as a plot for print."""
 
 import math
-import pathlib
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from nst_jax.core.atomic import write_atomically
 from nst_jax.report.run_directory import RunDirectory
+from nst_jax.studies.results import Plot, Series
+from nst_jax.workdir.schema import Row
 
 #: Members with a curve each, at most; more members are drawn as a band.
 MAX_CURVES = 24
@@ -54,51 +55,35 @@ def band(run: RunDirectory) -> dict[str, list[float]]:
     return {"step": steps, "low": low, "median": median, "high": high}
 
 
-def write_curves(path: pathlib.Path, run: RunDirectory) -> None:
-    """Write loss against step as an SVG, which is deterministic.
+def loss_plot(run: RunDirectory) -> Plot:
+    """Return loss against step, for print.
 
     A single member also shows its terms, up to 24 members have a curve each, and more
     are drawn as their median and the band between the quantiles 0.1 and 0.9.
     """
-    import matplotlib  # A slow import.
-    import matplotlib.figure
-
-    figure = matplotlib.figure.Figure(figsize=(6.5, 3.6), layout="constrained")
-    axes = figure.subplots()
-    if len(run.rows) > MAX_CURVES:
-        quantiles = band(run)
-        step, low, high = (quantiles[name] for name in ("step", "low", "high"))
-        axes.fill_between(step, low, high, alpha=0.25, label="10 % to 90 %")
-        axes.plot(step, quantiles["median"], label=f"median of {len(run.rows)}")
+    data = curves(run)
+    lines: dict[str, tuple[Sequence, ...]]
+    if step := data["band"]:
+        label = f"median of {len(run.rows)}, and 10 % to 90 %"
+        lines = {label: (step["step"], step["median"], step["low"], step["high"])}
+    elif len(run.rows) == 1:
+        ((_, columns),) = data["members"].items()
+        losses = {"total": columns["loss"], **columns["terms"]}
+        lines = {name: (columns["step"], values) for name, values in losses.items()}
     else:
-        labels = {member.number: member.label for member in run.members}
-        for member, rows in sorted(run.rows.items()):
-            columns = _as_columns(rows)
-            is_single = len(run.rows) == 1
-            style = {"color": "black"} if is_single else {"linewidth": 1}
-            label = "total" if is_single else _legend_label(labels[member])
-            losses = _positive_or_nan(columns["loss"])
-            axes.plot(columns["step"], losses, label=label, **style)
-            for term, values in columns["terms"].items() if is_single else ():
-                losses = _positive_or_nan(values)
-                label = _legend_label(term)
-                axes.plot(columns["step"], losses, linewidth=1, label=label)
-    axes.set(xlabel="step", ylabel="loss", yscale="log")
-    axes.grid(alpha=0.3)
-    if run.rows:
-        figure.legend(loc="outside right upper", fontsize=7, frameon=False)
-    with matplotlib.rc_context({"svg.hashsalt": "nst_jax"}):
-        write_atomically(
-            path, lambda partial: figure.savefig(partial, metadata={"Date": None})
-        )
+        lines = {
+            run.members[int(member)].label: (columns["step"], columns["loss"])
+            for member, columns in data["members"].items()
+        }
+    series = (
+        # Wrapped to leave room for the curves.
+        Series("\n".join(textwrap.wrap(label, 32)), *map(tuple, line))
+        for label, line in lines.items()
+    )
+    return Plot("", tuple(series), "step", "loss")
 
 
-def _legend_label(label: str) -> str:
-    """Wrap a label to leave room for the curves, and escape matplotlib's formulas."""
-    return "\n".join(textwrap.wrap(label, 32)).replace("$", r"\$")
-
-
-def _as_columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _as_columns(rows: list[Row]) -> dict[str, Any]:
     """Metrics rows as columns."""
     return {
         "step": [row["step"] for row in rows],
@@ -113,9 +98,3 @@ def _as_columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def _round(value: float | None) -> float | None:
     """Round to five digits, which halves the size of the page."""
     return None if value is None else float(f"{value:.5g}")
-
-
-def _positive_or_nan(values: list[float | None]) -> np.ndarray:
-    """Values for a logarithmic axis: NaN replaces None and values ≤ 0."""
-    numbers = np.array(values, np.float64)
-    return np.where(numbers > 0, numbers, np.nan)

@@ -2,10 +2,11 @@
 
 const find = (selector) => document.querySelector(selector);
 const read = (id) => JSON.parse(find(id).textContent);
-const { members, starts, films } = read("#data");
 const panels = new Map(
   [...document.querySelectorAll(".panel")].map((panel) => [panel.dataset.member, panel]),
 );
+/** Return the data attributes of a member. */
+const data = (member) => panels.get(member)?.dataset;
 const picture = (member) => panels.get(member)?.querySelector("img");
 const wide = matchMedia("(min-width: 62rem)");
 let selected;
@@ -15,11 +16,12 @@ function select(member) {
   selected = member;
   panels.get(member).setAttribute("aria-pressed", "true");
   find("#viewer").hidden = false;
-  find("#label").textContent = members[member].caption;
-  find("#facts").textContent = members[member].facts;
+  const { caption, facts, file = "" } = data(member);
+  find("#label").textContent = caption;
+  find("#facts").textContent = facts;
   find("#file").hidden = !picture(member);
-  find("#file").href = `members/${members[member].file}`;
-  find("#file").textContent = members[member].file.split("/").pop();
+  find("#file").href = file;
+  find("#file").textContent = file.split("/").pop();
   showFilm();
   compare();
   drawCurves();
@@ -30,17 +32,17 @@ function select(member) {
 /** Show the chosen view; a member without a video shows the comparison instead. */
 function showView() {
   const view = find("[name=view]:checked").value;
-  find("#viewer").dataset.view = view === "film" && !films[selected] ? "compare" : view;
+  find("#viewer").dataset.view = view === "film" && !data(selected).film ? "compare" : view;
 }
 
 /** Return [source, name] of the reference picture. */
 function reference() {
   const against = find("#against").value;
   if (against === "content") {
-    return [find(`#input-${members[selected].content}`)?.src, "content"];
+    return [find(`#input-${data(selected).content}`)?.src, "content"];
   }
-  if (against === "start") return [starts[selected], "start"];
-  return [picture(against)?.src, members[against]?.label];
+  if (against === "start") return [data(selected).start, "start"];
+  return [picture(against)?.src, data(against)?.label];
 }
 
 async function compare() {
@@ -51,10 +53,10 @@ async function compare() {
   if (!result) return;
   const [after, before] = [find("#after"), find("#before")];
   after.src = result;
-  after.alt = members[selected].caption;
+  after.alt = data(selected).caption;
   before.hidden = find("#cut").hidden = find(".handle").hidden = !source;
   find("#before-name").textContent = source ? `left: ${name}` : "";
-  find("#after-name").textContent = source ? `right: ${members[selected].label}` : "";
+  find("#after-name").textContent = source ? `right: ${data(selected).label}` : "";
   if (!source) return;
   before.src = source;
   before.alt = name;
@@ -91,7 +93,7 @@ function drawDifference(after, before) {
 }
 
 function showFilm() {
-  const source = films[selected];
+  const source = data(selected).film;
   const [video, link] = [find("#film video"), find("#film a")];
   find("#film").hidden = !source;
   video.hidden = !source?.startsWith("data:");
@@ -143,9 +145,9 @@ find("#selectors")?.addEventListener("change", () => {
     element.hidden = element.dataset.page !== page.join();
   }
   // Keep the row and the column.
-  const index = [...page, ...members[selected].index.slice(-2)].join();
-  const member = Object.keys(members).find((key) => members[key].index.join() === index);
-  if (member) select(member);
+  const index = [...page, ...data(selected).index.split(",").slice(-2)].join();
+  const panel = find(`.panel[data-index="${index}"]`);
+  if (panel) select(panel.dataset.member);
 });
 
 // Curves
@@ -188,13 +190,13 @@ function drawCurves() {
     for (const [member, { loss }] of Object.entries(curves.members)) {
       if (member === selected) continue;
       const lineStyle = { line: { color: faint, width: 1 }, opacity: 0.6, customdata: loss.map(() => member) };
-      total.push({ ...trace(member, loss, members[member].label, lineStyle), showlegend: false });
+      total.push({ ...trace(member, loss, data(member)?.label ?? "", lineStyle), showlegend: false });
     }
   }
   const terms = [];
   if (columns) {
     const lineStyle = { line: { color: accent, width: 2.5 } };
-    total.push(trace(selected, columns.loss, members[selected].label, lineStyle));
+    total.push(trace(selected, columns.loss, data(selected).label, lineStyle));
     terms.push(trace(selected, columns.loss, "total", { line: { color: ink, width: 2.5 } }));
     for (const [term, values] of Object.entries(columns.terms)) {
       terms.push(trace(selected, values, term, { line: { width: 1.5 } }));
@@ -216,7 +218,7 @@ function drawCurves() {
     hoverlabel: { namelength: -1 },
   });
   const options = { responsive: true, displaylogo: false, displayModeBar: false };
-  Plotly.react("terms", terms, layout(`Terms by step, ${escapeTags(members[selected].label)}`), options);
+  Plotly.react("terms", terms, layout(`Terms by step, ${escapeTags(data(selected).label)}`), options);
   const chart = find("#total");
   if (!chart) return; // One member: the total is drawn with its terms.
   Plotly.react(chart, total, layout("Total by step"), options);

@@ -5,31 +5,36 @@ import contextlib
 import datetime
 import functools
 import gzip
-import itertools
+import io
 import math
 import pathlib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
+from PIL import Image
 
 from nst_jax.core.atomic import write_atomically
-from nst_jax.core.errors import RequestError
 from nst_jax.core.extras import require_extra
-from nst_jax.images.io import is_complete_png
-from nst_jax.report import embed
+from nst_jax.images.io import composite_on_white, is_complete_png
 from nst_jax.report.curves import curves
-from nst_jax.report.run_directory import Member, RunDirectory
+from nst_jax.report.run_directory import RunDirectory
+from nst_jax.report.study_results import read_study
 from nst_jax.studies.formatting import evenly_spaced
-from nst_jax.workdir.schema import decode
+from nst_jax.studies.results import Table
 
 #: Members whose starting images and videos are embedded, at most; else none are.
 _EMBEDDED_MEMBERS = 16
 #: Members (evenly spaced) and inputs whose images are embedded, at most.
 _PICTURED, _INPUTS = 3000, 64
-#: Members whose snapshots are shown, snapshots of each, and their longer side.
-_SNAPSHOT_MEMBERS, _SNAPSHOTS, _SNAPSHOT_SIDE = 4, 8, 256
+#: Members whose snapshots are shown, at most.
+_SNAPSHOT_MEMBERS = 4
 #: Bytes of the videos of all members, and of a study, that are embedded, at most.
 _FILMS = 15_000_000
+#: Limits of the longer side of an embedded image in pixels, and its JPEG quality.
+_LARGEST, _SMALLEST, _QUALITY = 1024, 48, 92
+#: Budget of a page for the images of all members: pixels, and characters.
+_PIXELS, _CHARACTERS = 16_000_000, 11_000_000
 
 
 def write_page(run: RunDirectory) -> None:
@@ -42,7 +47,17 @@ def write_page(run: RunDirectory) -> None:
     require_extra("report", "the report")
     finished = [member for member in run.members if member.picture]
     pictured = finished[:: math.ceil(len(finished) / _PICTURED) or 1]
-    pictures = embed.jpegs([member.picture for member in pictured if member.picture])
+    pictures = jpegs([member.picture for member in pictured if member.picture])
+    frames = {m.number: m.frames[0] for m in pictured if m.frames}
+    starts = {n: frame for n, frame in frames.items() if int(frame.stem) == 0}
+    films = {m.number: m.film for m in run.members if m.film.is_file()}
+    study, folder = read_study(run.workdir), run.workdir / "study"
+    # A name cannot lead out of the folder.
+    study_pictures, study_films = (
+        [(file.title, folder / pathlib.PurePosixPath(file.file).name) for file in files]
+        for files in (study.pictures, study.films)
+    )
+    study_films = [(title, path) for title, path in study_films if path.is_file()]
     html = _template().render(
         run=run,
         manifest=run.manifest,
@@ -50,13 +65,17 @@ def write_page(run: RunDirectory) -> None:
         written=datetime.datetime.now().astimezone().isoformat(" ", "minutes"),
         finished=len(finished),
         pictures={m.number: url for m, url in zip(pictured, pictures, strict=True)},
-        inputs=_inputs(run),
-        pages=_pages(run),
-        data=_script_data(run, pictured),
+        inputs=[(i, path) for i, path in enumerate(run.inputs) if path][:_INPUTS],
+        starts=starts if len(starts) <= _EMBEDDED_MEMBERS else {},
+        films=films,
+        embeds_films=len(films) <= _EMBEDDED_MEMBERS
+        and _size(films.values()) <= _FILMS,
         curves=curves(run),
-        warnings=run.manifest.get("warnings", []),
-        study=_study(run),
-        snapshots=_snapshots(run),
+        study=study,
+        study_pictures=[item for item in study_pictures if is_complete_png(item[1])],
+        study_films=study_films,
+        embeds_study_films=_size(path for _, path in study_films) <= _FILMS,
+        snapshots=[m for m in run.members if len(m.frames) > 1][:_SNAPSHOT_MEMBERS],
         files=_files(run),
         groups=_groups(run),
         plotly=_plotly_script() if run.rows else "",
@@ -78,6 +97,12 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {
+        "jpeg": jpeg,
+        "mp4": mp4,
+        "evenly_spaced": evenly_spaced,
+        "fields": msgspec.structs.asdict,
+    }
     return environment.get_template("page.html.j2")
 
 
@@ -94,166 +119,21 @@ def remove_page(workdir: str | pathlib.Path) -> None:
         (pathlib.Path(workdir) / "report.html").unlink(missing_ok=True)
 
 
-def _pages(run: RunDirectory) -> list[dict[str, Any]]:
-    """A grid of members for each setting of the outer axes; none below two axes."""
-    if len(run.axes) < 2:
-        return []
-    rows, columns = (range(len(axis.labels)) for axis in run.axes[-2:])
-    return [
-        {
-            "key": ",".join(map(str, page)),
-            "title": run.page_title(page),
-            "rows": [[run.by_index.get((*page, r, c)) for c in columns] for r in rows],
-        }
-        for page in run.pages()
-    ]
-
-
-def _inputs(run: RunDirectory) -> list[dict[str, Any]]:
-    """The first `_INPUTS` input images with their data URLs."""
-    pictures = (
-        {**item, "number": i, "data": embed.jpeg(path)}
-        for i, item in enumerate(run.manifest["inputs"])
-        if (path := run.input_picture(i))
-    )
-    return list(itertools.islice(pictures, _INPUTS))
-
-
-def _script_data(run: RunDirectory, pictured: list[Member]) -> dict[str, Any]:
-    """The members' data that the page's script reads."""
-    starts = {member.number: member.start for member in pictured if member.start}
-    if len(starts) > _EMBEDDED_MEMBERS:
-        starts = {}
-    films = [member for member in run.members if member.film.is_file()]
-    size = sum(member.film.stat().st_size for member in films)
-    embeds_films = len(films) <= _EMBEDDED_MEMBERS and size <= _FILMS
-    return {
-        "members": {
-            str(member.number): {
-                "label": member.label,
-                "caption": member.caption,
-                "content": member.entry["content"],
-                "index": member.index,
-                "facts": _facts(member),
-                "file": f"{member.folder.name}/{member.picture.name}"
-                if member.picture
-                else "",
-            }
-            for member in run.members
-        },
-        "starts": {str(n): embed.jpeg(path) for n, path in starts.items()},
-        "films": {
-            str(member.number): embed.mp4(member.film)
-            if embeds_films
-            else str(member.film.relative_to(run.workdir))
-            for member in films
-        },
-    }
-
-
-def _snapshots(run: RunDirectory) -> list[dict[str, Any]]:
-    """Snapshots of some members, with their steps."""
-    recorded = [member for member in run.members if len(member.frames) > 1]
-    snapshots = []
-    for member in recorded[:_SNAPSHOT_MEMBERS]:
-        frames = [
-            (int(file.stem), embed.jpeg(file, _SNAPSHOT_SIDE))
-            for file in evenly_spaced(member.frames, _SNAPSHOTS)
-        ]
-        snapshots.append({"label": member.label, "frames": frames})
-    return snapshots
-
-
-def _facts(member: Member) -> str:
-    """Number, seed, status and counters of a member, in a line."""
-    entry = member.entry
-    facts = [f"member {member.number:03d}", f"seed {entry['seed']}", entry["status"]]
-    if entry["status"] != "waiting":
-        facts.append(f"{entry['evaluations']} evaluations")
-        facts.append(f"{entry['failed_line_searches']} failed line searches")
-        if entry.get("rollbacks"):
-            facts.append(f"{entry['rollbacks']} rollbacks after NaN")
-    return " · ".join(facts)
-
-
-class _Table(msgspec.Struct):
-    title: str
-    columns: list[str]
-    rows: list[list[Any]]
-
-
-class _File(msgspec.Struct):
-    title: str
-    file: str
-
-
-class _Study(msgspec.Struct):
-    summary: list[str] = []
-    tables: list[_Table] = []
-    pictures: list[_File] = []
-    films: list[_File] = []
-
-
-def _study(run: RunDirectory) -> dict[str, Any]:
-    """The content of study.json, with data URLs for its files."""
-    study = _read_study(run.workdir / "study.json")
-    folder = run.workdir / "study"  # A name cannot lead out of it.
-    pictures = [
-        (p, folder / pathlib.PurePosixPath(p.file).name) for p in study.pictures
-    ]
-    films = [(f, folder / pathlib.PurePosixPath(f.file).name) for f in study.films]
-    films = [(film, path) for film, path in films if path.is_file()]
-    embeds_films = sum(path.stat().st_size for _, path in films) <= _FILMS
-    return {
-        "summary": study.summary,
-        "tables": study.tables,
-        "pictures": [
-            {"title": picture.title, "data": embed.jpeg(path, 1600)}
-            for picture, path in pictures
-            if is_complete_png(path)
-        ],
-        "films": [
-            {
-                "title": film.title,
-                "file": str(path.relative_to(run.workdir)),
-                "data": embed.mp4(path) if embeds_films else None,
-            }
-            for film, path in films
-        ],
-    }
-
-
-def _read_study(path: pathlib.Path) -> _Study:
-    if not path.exists():
-        return _Study()
-    try:
-        return decode(path.read_text(), _Study)
-    except msgspec.ValidationError as error:
-        reason = f": {error}"
-    except OSError as error:
-        reason = f": {error.strerror}"
-    except ValueError as error:
-        reason = f" is not JSON ({error})"
-    raise RequestError(f"the study cannot be read: {path.name}{reason}")
-
-
-def _groups(run: RunDirectory) -> dict[str, Any]:
+def _groups(run: RunDirectory) -> Table:
     """The table of compiled programs."""
-    groups = [dict(group) for group in run.manifest["groups"]]
-    for group in groups:
-        height, width = group.pop("size")
-        group["pixels"] = f"{width}×{height}"
-    return {
-        "columns": list(groups[0]) if groups else [],
-        "rows": [list(group.values()) for group in groups],
-    }
+    records = [msgspec.to_builtins(group) for group in run.manifest.groups]
+    for record in records:
+        height, width = record.pop("size")
+        record["pixels"] = f"{width}×{height}"
+    title = "Groups of members that share a compiled program"
+    return Table.from_records(title, (), [((), record) for record in records])
 
 
 def _files(run: RunDirectory) -> list[str]:
     """Files beside the page that it links to."""
     names = ["sheet.png", "curves.svg", "metrics.jsonl", "run.json", "study.json"]
     gifs = (member.film.with_suffix(".gif") for member in run.members)
-    names += [str(gif.relative_to(run.workdir)) for gif in gifs if gif.is_file()]
+    names += [str(gif.relative_to(run.workdir)) for gif in gifs]
     return [name for name in names if (run.workdir / name).is_file()]
 
 
@@ -264,3 +144,39 @@ def _plotly_script() -> str:
 
     script = plotly.offline.get_plotlyjs().encode()
     return base64.b64encode(gzip.compress(script, mtime=0)).decode()
+
+
+def _size(paths: Iterable[pathlib.Path]) -> int:
+    """Bytes of files."""
+    return sum(path.stat().st_size for path in paths)
+
+
+def jpegs(paths: Sequence[pathlib.Path]) -> list[str]:
+    """Return PNG files as JPEG data URLs, as large as the budget allows."""
+    side = min(_LARGEST, math.isqrt(_PIXELS // max(len(paths), 1)))
+    while True:
+        urls = [jpeg(path, side) for path in paths]
+        excess = sum(map(len, urls)) / _CHARACTERS
+        if excess <= 1 or side == _SMALLEST:
+            return urls
+        side = max(_SMALLEST, int(0.95 * side / math.sqrt(excess)))
+
+
+def jpeg(path: pathlib.Path, side: int = _LARGEST) -> str:
+    """Return a PNG file as a JPEG data URL, its longer side at most `side`."""
+    with Image.open(path, formats=("PNG",)) as image:
+        picture = composite_on_white(image)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    # Chroma in full resolution: the page compares images pixel by pixel.
+    picture.save(file, "JPEG", quality=_QUALITY, subsampling=0)
+    return _data_url("image/jpeg", file.getvalue())
+
+
+def mp4(path: pathlib.Path) -> str:
+    """Return a video file as a data URL."""
+    return _data_url("video/mp4", path.read_bytes())
+
+
+def _data_url(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64," + base64.b64encode(content).decode()

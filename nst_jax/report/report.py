@@ -1,13 +1,18 @@
-"""The whole report of a run, made from its directory."""
+"""The whole report of a run, and its export to TensorBoard."""
 
 import pathlib
+import shutil
 
+import numpy as np
 from absl import logging
+from PIL import Image
 
 from nst_jax.core.atomic import write_atomically
 from nst_jax.core.extras import MissingExtraError, require_extra
-from nst_jax.report.curves import write_curves
+from nst_jax.images.io import composite_on_white
+from nst_jax.report.curves import loss_plot
 from nst_jax.report.page import remove_page, write_page
+from nst_jax.report.plots import write_figure
 from nst_jax.report.run_directory import read_run
 from nst_jax.report.sheet import run_sheet
 from nst_jax.report.study_results import write_study
@@ -37,7 +42,7 @@ def write_report(workdir: str | pathlib.Path) -> None:
         write_mp4(member.film, member.frames, run.fps)
     for member in filmed[:1]:
         write_gif(member.film.with_suffix(".gif"), member.frames, run.fps)
-    write_curves(run.workdir / "curves.svg", run)
+    write_figure(run.workdir / "curves.svg", loss_plot(run), markers=False)
     write_study(run)
     write_page(run)
 
@@ -62,3 +67,36 @@ def write_safely(workdir: str | pathlib.Path, *, page_only: bool = False) -> Non
             "the report could not be written (%s: %s); --report=%s tries once more",
             *(type(error).__name__, error, workdir),
         )
+
+
+def write_tensorboard(workdir: str | pathlib.Path) -> None:
+    """Replace `tensorboard/` in a run directory by one TensorBoard run per member.
+
+    Scalars are the loss, its terms and the gradient norm. The image is `final.png`, or
+    `latest.png` of an unfinished member.
+
+    Raises:
+      RequestError: the folder is no run directory, or tensorboardX is not installed.
+    """
+    require_extra("tensorboard", "tensorboard")
+    import tensorboardX
+
+    run = read_run(workdir)
+    folder = run.workdir / "tensorboard"
+    shutil.rmtree(folder, ignore_errors=True)
+    for member in run.members:
+        rows = run.rows.get(member.number, [])
+        path = str(folder / f"{member.number:03d}")
+        with tensorboardX.SummaryWriter(path) as writer:
+            writer.add_text("member", member.label)
+            for row in rows:
+                scalars = {"loss": row["loss"], "grad_norm": row["grad_norm"]}
+                scalars |= {f"terms/{term}": x for term, x in row["terms"].items()}
+                for tag, value in scalars.items():
+                    if value is not None:
+                        writer.add_scalar(tag, value, row["step"])
+            if member.picture:
+                with Image.open(member.picture) as image:
+                    pixels = np.asarray(composite_on_white(image))
+                step = rows[-1]["step"] if rows else 0
+                writer.add_image(member.picture.stem, pixels, step, dataformats="HWC")

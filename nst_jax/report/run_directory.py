@@ -3,22 +3,12 @@
 import dataclasses
 import functools
 import pathlib
-from typing import Any, NamedTuple
-
-import msgspec
 
 from nst_jax.core.errors import RequestError
 from nst_jax.images.io import is_complete_png
 from nst_jax.workdir.lock import check_contents
 from nst_jax.workdir.metrics_log import read_metrics
-from nst_jax.workdir.schema import FINISHED, read_manifest
-
-
-class Axis(NamedTuple):
-    """An axis of the run, with the labels of its values."""
-
-    name: str
-    labels: tuple[str, ...]
+from nst_jax.workdir.schema import AxisEntry, Manifest, MemberEntry, Row, read_manifest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,37 +16,31 @@ class Member:
     """A member's folder and its entry in run.json."""
 
     folder: pathlib.Path
-    entry: dict[str, Any]
+    entry: MemberEntry
 
     @property
     def number(self) -> int:
-        return self.entry["member"]
-
-    @property
-    def index(self) -> tuple[int, ...]:
-        """Grid coordinates."""
-        return tuple(self.entry["index"])
+        return self.entry.member
 
     @property
     def label(self) -> str:
-        return self.entry["label"]
+        return self.entry.label
 
     @property
     def caption(self) -> str:
         """The label with the loss or the status."""
-        if self.entry["status"] == "waiting":
+        if not self.entry.is_finished:
             return f"{self.label} · {'not finished' if self.picture else 'waiting'}"
-        loss = self.entry["loss"]
-        diverged = " · diverged" if self.entry["status"] == "diverged" else ""
+        loss = self.entry.loss
+        diverged = " · diverged" if self.entry.status == "diverged" else ""
         number = "not finite" if loss is None else f"{loss:.4g}"
         return f"{self.label}{diverged} · loss {number}"
 
     @functools.cached_property
     def picture(self) -> pathlib.Path | None:
         """`final.png` if finished, else `latest.png`; None if it does not exist."""
-        finished = self.entry["status"] in FINISHED
-        path = self.folder / ("final.png" if finished else "latest.png")
-        return path if is_complete_png(path) else None
+        name = "final.png" if self.entry.is_finished else "latest.png"
+        return self.folder / name if is_complete_png(self.folder / name) else None
 
     @functools.cached_property
     def frames(self) -> tuple[pathlib.Path, ...]:
@@ -68,15 +52,9 @@ class Member:
 
         Files of later steps, left by a run with more steps, are ignored.
         """
-        last = sum(self.entry["steps"])
+        last = sum(self.entry.steps)
         files = sorted((self.folder / "frames").glob(f"*{suffix}"))
         return [f for f in files if f.stem.isdecimal() and int(f.stem[:12]) <= last]
-
-    @property
-    def start(self) -> pathlib.Path | None:
-        """The starting image, if it was recorded."""
-        first = self.frames[:1]
-        return first[0] if first and int(first[0].stem) == 0 else None
 
     @property
     def film(self) -> pathlib.Path:
@@ -91,25 +69,28 @@ class RunDirectory:
     Attributes:
       workdir: the directory.
       manifest: content of run.json.
-      axes: axes of the run, outermost first.
       members: members in their order.
       rows: member -> its metrics rows in the order of steps.
     """
 
     workdir: pathlib.Path
-    manifest: dict[str, Any]
-    axes: tuple[Axis, ...]
+    manifest: Manifest
     members: tuple[Member, ...]
-    rows: dict[int, list[dict[str, Any]]]
+    rows: dict[int, list[Row]]
+
+    @property
+    def axes(self) -> list[AxisEntry]:
+        """Axes of the run, outermost first."""
+        return self.manifest.axes
 
     @functools.cached_property
     def by_index(self) -> dict[tuple[int, ...], Member]:
         """Members by their grid coordinates."""
-        return {member.index: member for member in self.members}
+        return {tuple(member.entry.index): member for member in self.members}
 
     def pages(self) -> list[tuple[int, ...]]:
         """Return the coordinates along all axes but the last two, in order."""
-        return sorted({member.index[:-2] for member in self.members} or {()})
+        return sorted({index[:-2] for index in self.by_index} or {()})
 
     def page_title(self, page: tuple[int, ...]) -> str:
         """Return a page's coordinates in words: "seed 1, size 64"."""
@@ -119,13 +100,13 @@ class RunDirectory:
     @property
     def fps(self) -> float:
         """Frames per second of the making-of video."""
-        return self.manifest["config"]["output"]["fps"]
+        return self.manifest.config["output"]["fps"]
 
-    def input_picture(self, number: int) -> pathlib.Path | None:
-        """Return the copy of an input image, if the run has one."""
-        name = self.manifest["inputs"][number]["picture"]
-        path = self.workdir / (name or "")
-        return path if name and is_complete_png(path) else None
+    @functools.cached_property
+    def inputs(self) -> list[pathlib.Path | None]:
+        """Copy of each input image; None for an input without one."""
+        paths = (self.workdir / (item.picture or "") for item in self.manifest.inputs)
+        return [path if is_complete_png(path) else None for path in paths]
 
 
 def read_run(workdir: str | pathlib.Path) -> RunDirectory:
@@ -136,24 +117,21 @@ def read_run(workdir: str | pathlib.Path) -> RunDirectory:
     """
     workdir = pathlib.Path(workdir)
     check_contents(workdir)
+    subject = f"workdir {str(workdir)!r} is no run directory"
     if not (workdir / "run.json").exists():
         reason = "it holds no run.json" if workdir.is_dir() else "there is no folder"
-        raise RequestError(f"workdir {str(workdir)!r} is no run directory: {reason}")
+        raise RequestError(f"{subject}: {reason}")
     try:
-        manifest = msgspec.to_builtins(read_manifest(workdir))
+        manifest = read_manifest(workdir)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise RequestError(
-            f"workdir {str(workdir)!r} is no run directory of this version: run.json: "
-            f"{reason}"
-        ) from None
-    rows: dict[int, list[Any]] = {}
+        raise RequestError(f"{subject} of this version: run.json: {reason}") from None
+    rows: dict[int, list[Row]] = {}
     for row in read_metrics(workdir / "metrics.jsonl"):
-        if row["member"] in range(len(manifest["members"])):
+        if row["member"] < len(manifest.members):
             rows.setdefault(row["member"], []).append(row)
     members = (
-        Member(workdir / "members" / f"{entry['member']:03d}", entry)
-        for entry in manifest["members"]
+        Member(workdir / "members" / f"{entry.member:03d}", entry)
+        for entry in manifest.members
     )
-    axes = (Axis(axis["name"], tuple(axis["labels"])) for axis in manifest["axes"])
-    return RunDirectory(workdir, manifest, tuple(axes), tuple(members), rows)
+    return RunDirectory(workdir, manifest, tuple(members), rows)

@@ -3,7 +3,6 @@
 import functools
 import itertools
 import math
-import pathlib
 from collections.abc import Sequence
 
 from jax.typing import ArrayLike
@@ -14,7 +13,7 @@ from nst_jax.core.image_array import as_picture
 from nst_jax.core.validation import check_integer
 from nst_jax.images.image import to_bytes
 from nst_jax.images.io import composite_on_white
-from nst_jax.report.run_directory import RunDirectory
+from nst_jax.report.run_directory import Member, RunDirectory
 
 _GAP = 8
 _BACKGROUND, _EMPTY = (24, 24, 27), (52, 52, 58)
@@ -57,16 +56,12 @@ def contact_sheet(
         )
     check_integer("columns", 1 if columns is None else columns, 1)
     check_integer("side", side, 1)
-    checked = [
-        as_picture(image, f"images[{i}]", optimised=True, nan=True)
-        for i, image in enumerate(images)
-    ]
-    thumbnails = [
-        _resize(Image.fromarray(to_bytes(image)), 1, side) for image in checked
-    ]
-    return _flow(
-        _as_cells(thumbnails), labels, columns or math.isqrt(len(images) - 1) + 1
-    )
+    thumbnails = []
+    for i, image in enumerate(images):
+        picture = as_picture(image, f"images[{i}]", optimised=True, nan=True)
+        thumbnails.append(_resize(Image.fromarray(to_bytes(picture)), 1, side))
+    columns = columns or math.isqrt(len(images) - 1) + 1
+    return _flow(_as_cells(thumbnails), labels, columns)
 
 
 def run_sheet(run: RunDirectory) -> Image.Image | None:
@@ -78,28 +73,55 @@ def run_sheet(run: RunDirectory) -> Image.Image | None:
     if not any(member.picture for member in run.members):
         return None
     pages = run.pages()
-    blocks_per_row = _blocks_per_row(len(pages))
+    # A sheet that is wide, and whose last row is full if possible.
+    least = math.ceil(math.sqrt(len(pages)))
+    blocks_per_row = min(range(least, 2 * least), key=lambda n: (-len(pages) % n, n))
+    columns = math.ceil(math.sqrt(len(run.members)))
     if len(run.axes) >= 2:
         columns = blocks_per_row * len(run.axes[-1].labels)
-    else:
-        columns = math.ceil(math.sqrt(len(run.members)))
     side = min(max(_WIDTH // columns - _GAP, _SMALLEST), _LARGEST)
-    thumbnails = [
-        _resize(_read(member.picture), min(side, _LEGIBLE), side)
-        if member.picture
-        else None
-        for member in run.members
-    ]
-    cells = _as_cells(thumbnails)
+    cells = _as_cells([_thumbnail(member, side) for member in run.members])
     if len(run.axes) < 2:
         return _flow(cells, [member.caption for member in run.members], columns)
-    by_index = {m.index: cell for m, cell in zip(run.members, cells, strict=True)}
+    by_index = {index: cells[m.number] for index, m in run.by_index.items()}
     blocks = [_block(run, page, by_index) for page in pages]
-    rows = [
-        (_BOTTOM, blocks[i : i + blocks_per_row])
-        for i in range(0, len(blocks), blocks_per_row)
-    ]
-    return ImageOps.expand(_arrange(rows, 3 * _GAP), _GAP, _BACKGROUND)
+    return _frame(_BOTTOM, blocks, blocks_per_row, 3 * _GAP)
+
+
+def _thumbnail(member: Member, side: int) -> Image.Image | None:
+    if not member.picture:
+        return None
+    with Image.open(member.picture) as image:
+        return _resize(composite_on_white(image), min(side, _LEGIBLE), side)
+
+
+def _resize(image: Image.Image, smallest: int, largest: int) -> Image.Image:
+    """Resize an image so that its longer side lies within limits."""
+    longer = max(image.size)
+    scale = min(max(longer, smallest), largest) / longer
+    width, height = (max(1, round(length * scale)) for length in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _as_cells(thumbnails: Sequence[Image.Image | None]) -> list[Image.Image]:
+    """Centre thumbnails in cells of one size; None becomes an outlined cell."""
+    sizes = [thumbnail.size for thumbnail in thumbnails if thumbnail]
+    size = max(width for width, _ in sizes), max(height for _, height in sizes)
+    cells = []
+    for thumbnail in thumbnails:
+        cell = Image.new("RGB", size, _BACKGROUND)
+        if thumbnail:
+            left, top = (size[i] - thumbnail.size[i] for i in (0, 1))
+            cell.paste(thumbnail, (left // 2, top // 2))
+        cells.append(cell if thumbnail else _outline(size))
+    return cells
+
+
+def _outline(size: tuple[int, int]) -> Image.Image:
+    cell = Image.new("RGB", size, _BACKGROUND)
+    box = 0, 0, size[0] - 1, size[1] - 1
+    ImageDraw.Draw(cell).rectangle(box, outline=_EMPTY)
+    return cell
 
 
 def _block(
@@ -114,18 +136,15 @@ def _block(
     header = [_text(label, size[0], side) for label in ("", *column_axis.labels)]
     rows: list[_Row] = [(_BOTTOM, header)]
     for r, label in enumerate(row_axis.labels):
-        row = [_text(label, 2 * side, side)]
-        row += [
-            cells.get((*page, r, c)) or _outline(size)
-            for c in range(len(column_axis.labels))
-        ]
-        rows.append((_MIDDLE, row))
+        indices = ((*page, r, c) for c in range(len(column_axis.labels)))
+        row = [cells.get(index) or _outline(size) for index in indices]
+        rows.append((_MIDDLE, [_text(label, 2 * side, side), *row]))
     grid = _arrange(rows, _GAP)
     names = f"{row_axis.name} (down), {column_axis.name} (across)"
     heads = [_text(names, grid.width, side, _FAINT)]
     if title := run.page_title(page):
         heads.insert(0, _text(title, grid.width, side))
-    return _arrange([*((_TOP, [head]) for head in heads), (_TOP, [grid])], 0)
+    return _stack(*heads, grid)
 
 
 def _flow(
@@ -133,13 +152,26 @@ def _flow(
 ) -> Image.Image:
     """Cells row by row, with a caption under each."""
     width, side = cells[0].width, max(cells[0].size)
-    captions = [_text(label, width, side) for label in labels]
     items = [
-        _arrange([(_TOP, [cell]), (_TOP, [caption])], 0)
-        for cell, caption in zip(cells, captions, strict=True)
+        _stack(cell, _text(label, width, side))
+        for cell, label in zip(cells, labels, strict=True)
     ]
-    rows = [(_TOP, items[i : i + columns]) for i in range(0, len(items), columns)]
-    return ImageOps.expand(_arrange(rows, _GAP), _GAP, _BACKGROUND)
+    return _frame(_TOP, items, columns, _GAP)
+
+
+def _frame(
+    alignment: float, images: Sequence[Image.Image], columns: int, gap: int
+) -> Image.Image:
+    """Images row by row, with a margin around."""
+    rows = [
+        (alignment, images[i : i + columns]) for i in range(0, len(images), columns)
+    ]
+    return ImageOps.expand(_arrange(rows, gap), _GAP, _BACKGROUND)
+
+
+def _stack(*images: Image.Image) -> Image.Image:
+    """Images below each other."""
+    return _arrange([(_TOP, [image]) for image in images], 0)
 
 
 def _arrange(rows: Sequence[_Row], gap: int) -> Image.Image:
@@ -155,40 +187,6 @@ def _arrange(rows: Sequence[_Row], gap: int) -> Image.Image:
             offset = round(alignment * (height - image.height))
             sheet.paste(image, (left, top + offset))
     return sheet
-
-
-def _as_cells(thumbnails: Sequence[Image.Image | None]) -> list[Image.Image]:
-    """Centre thumbnails in cells of one size; None becomes an outlined cell."""
-    sizes = [thumbnail.size for thumbnail in thumbnails if thumbnail]
-    size = max(width for width, _ in sizes), max(height for _, height in sizes)
-    return [_pad(t, size) if t else _outline(size) for t in thumbnails]
-
-
-def _pad(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    cell = Image.new("RGB", size, _BACKGROUND)
-    left, top = (size[0] - image.width) // 2, (size[1] - image.height) // 2
-    cell.paste(image, (left, top))
-    return cell
-
-
-def _outline(size: tuple[int, int]) -> Image.Image:
-    cell = Image.new("RGB", size, _BACKGROUND)
-    box = 0, 0, size[0] - 1, size[1] - 1
-    ImageDraw.Draw(cell).rectangle(box, outline=_EMPTY)
-    return cell
-
-
-def _read(path: pathlib.Path) -> Image.Image:
-    with Image.open(path) as image:
-        return composite_on_white(image)
-
-
-def _resize(image: Image.Image, smallest: int, largest: int) -> Image.Image:
-    """Resize an image so that its longer side lies within limits."""
-    longer = max(image.size)
-    scale = min(max(longer, smallest), largest) / longer
-    width, height = (max(1, round(length * scale)) for length in image.size)
-    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def _text(
@@ -227,9 +225,3 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     import matplotlib.font_manager  # A slow import.
 
     return ImageFont.truetype(matplotlib.font_manager.findfont("DejaVu Sans"), size)
-
-
-def _blocks_per_row(count: int) -> int:
-    """Choose a sheet that is wide, and whose last row is full if possible."""
-    least = math.ceil(math.sqrt(count))
-    return min(range(least, 2 * least), key=lambda n: (-count % n, n))

@@ -2,12 +2,12 @@
 
 import collections
 import contextlib
-import dataclasses
 import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 from PIL import Image
 
@@ -18,12 +18,13 @@ from nst_jax.images.image import to_bytes
 from nst_jax.images.io import map_array
 from nst_jax.models.vgg import Network
 from nst_jax.models.weights import load_network
+from nst_jax.report.plots import write_figure
 from nst_jax.report.run_directory import Member, RunDirectory
 from nst_jax.report.video import write_mp4
 from nst_jax.studies.registry import run_studies
-from nst_jax.studies.results import Clip, Matrix, Picture, Plot
+from nst_jax.studies.results import Clip, Matrix, Picture, Plot, Table
 from nst_jax.studies.run_data import RunData
-from nst_jax.workdir.schema import encode
+from nst_jax.workdir.schema import decode, encode
 
 #: Images that are cached in memory, at most.
 CACHED_IMAGES = 1024
@@ -37,36 +38,71 @@ _NETWORK_FIELDS = {
 }
 
 
+class StudyFile(msgspec.Struct):
+    """A picture or video of a study: title and path in the run directory."""
+
+    title: str
+    file: str
+
+
+class StudyContent(msgspec.Struct):
+    """The content of study.json."""
+
+    summary: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    plots: Any = ()
+    matrices: Any = ()
+    pictures: Sequence[StudyFile] = ()
+    films: Sequence[StudyFile] = ()
+
+
 def write_study(run: RunDirectory) -> None:
     """Write `study.json`, and into `study/` the images and videos that it names."""
     result = run_studies(load_run_data(run))
     items: list[Plot | Matrix | Picture] = [*result.plots, *result.matrices]
-    pictures: list[dict[str, str]] = []
-    for item in [*items, *result.pictures]:
-        file = f"study/{len(pictures):03d}.png"
-        pictures.append({"title": item.title, "file": file})
-        _write_picture(run.workdir / file, item)
-    films: list[dict[str, str]] = []
-    for clip in result.clips:
-        file = f"study/{len(films):03d}.mp4"
-        films.append({"title": clip.title, "file": file})
-        _write_clip(run.workdir / file, clip, run.fps)
-    study = {
-        "summary": result.summary,
-        "tables": [dataclasses.asdict(table) for table in result.tables],
-        "plots": [dataclasses.asdict(plot) for plot in result.plots],
-        "matrices": [
-            dataclasses.asdict(matrix) | {"values": matrix.values.tolist()}
-            for matrix in result.matrices
-        ],
-        "pictures": pictures,
-        "films": films,
-    }
-    text = encode(study, indent=2) + "\n"
+    items += result.pictures
+    pictures = [
+        StudyFile(item.title, f"study/{i:03d}.png") for i, item in enumerate(items)
+    ]
+    films = [
+        StudyFile(clip.title, f"study/{i:03d}.mp4")
+        for i, clip in enumerate(result.clips)
+    ]
+    for file, item in zip(pictures, items, strict=True):
+        if isinstance(item, Picture):
+            image = Image.fromarray(to_bytes(item.picture))
+            write_atomically(run.workdir / file.file, image.save)
+        else:
+            write_figure(run.workdir / file.file, item)
+    for file, clip in zip(films, result.clips, strict=True):
+        _write_clip(run.workdir / file.file, clip, run.fps)
+    figures = result.plots, result.matrices
+    content = StudyContent(result.summary, result.tables, *figures, pictures, films)
+    text = encode(content, indent=2) + "\n"
     write_atomically(
         run.workdir / "study.json",
         lambda partial: partial.write_text(text, encoding="utf-8"),
     )
+
+
+def read_study(workdir: pathlib.Path) -> StudyContent:
+    """Read study.json; return an empty content if there is no such file.
+
+    Raises:
+      RequestError: the file is not as `write_study` writes it.
+    """
+    path = workdir / "study.json"
+    if not path.exists():
+        return StudyContent()
+    try:
+        return decode(path.read_text(), StudyContent)
+    except msgspec.ValidationError as error:
+        reason = f": {error}"
+    except OSError as error:
+        reason = f": {error.strerror}"
+    except ValueError as error:
+        reason = f" is not JSON ({error})"
+    raise RequestError(f"the study cannot be read: {path.name}{reason}")
 
 
 class LazyImages(collections.UserDict[int, Any]):
@@ -82,9 +118,9 @@ class LazyImages(collections.UserDict[int, Any]):
 
 def load_run_data(run: RunDirectory) -> RunData:
     """Return the data of the finished members; results are those of `final.png`."""
-    members = [m for m in run.members if m.picture and m.entry["status"] == "done"]
-    inputs = [run.input_picture(i) for i in range(len(run.manifest["inputs"]))]
-    read_style = functools.cache(LazyImages(dict(enumerate(inputs))).__getitem__)
+    members = [m for m in run.members if m.picture and m.entry.status == "done"]
+    inputs = LazyImages(dict(enumerate(run.inputs)))
+    read_style = functools.cache(inputs.__getitem__)
     return RunData(
         run.manifest,
         LazyImages({m.number: m.picture for m in members}),
@@ -93,9 +129,9 @@ def load_run_data(run: RunDirectory) -> RunData:
             for number, rows in run.rows.items()
             if rows
         },
-        LazyImages({m.number: inputs[m.entry["content"]] for m in members}),
+        LazyImages({m.number: run.inputs[m.entry.content] for m in members}),
         {
-            m.number: [read_style(n) for n in m.entry.get("styles", []) if inputs[n]]
+            m.number: [read_style(n) for n in m.entry.styles if n in inputs]
             for m in members
         },
         functools.partial(load_trajectory, run),
@@ -105,8 +141,8 @@ def load_run_data(run: RunDirectory) -> RunData:
 
 def _load_network(run: RunDirectory) -> Network | None:
     """The network of all members; None if they differ in it, or without its weights."""
-    config = run.manifest["config"]
-    varied = {p for axis in run.manifest["axes"] for p in axis["field"].split(", ")}
+    config = run.manifest.config
+    varied = {p for axis in run.axes for p in axis.field.split(", ")}
     if varied & (_NETWORK_FIELDS | {"weights"}):
         return None
     try:
@@ -144,54 +180,12 @@ def _last_step(run: RunDirectory, member: Member) -> int:
     """The number of steps of a finished member."""
     if rows := run.rows.get(member.number):
         return rows[-1]["step"]
-    return member.entry["varies"].get("steps", run.manifest["config"]["steps"])
+    return member.entry.varies.get("steps", run.manifest.config["steps"])
 
 
 def _read_pixels(path: pathlib.Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
-
-
-def _write_picture(path: pathlib.Path, item: Plot | Matrix | Picture) -> None:
-    if isinstance(item, Picture):
-        write_atomically(path, Image.fromarray(to_bytes(item.picture)).save)
-        return
-    import matplotlib.figure  # A slow import.
-
-    figure = matplotlib.figure.Figure(figsize=(6.5, 3.6), dpi=150, layout="constrained")
-    axes = figure.subplots()
-    if isinstance(item, Plot):
-        _draw_plot(axes, item)
-        if len(item.series) > 1:
-            figure.legend(loc="outside right upper", fontsize=7, frameon=False)
-    else:
-        ticks = range(len(item.labels))
-        shades = axes.imshow(item.values, vmin=0)
-        axes.set_xticks(ticks, item.labels, rotation=90, fontsize=7)
-        axes.set_yticks(ticks, item.labels, fontsize=7)
-        figure.colorbar(shades)
-    write_atomically(path, figure.savefig)
-
-
-def _draw_plot(axes: Any, plot: Plot) -> None:
-    for series in plot.series:
-        y = np.array(series.y, np.float64)
-        ends = np.array([series.low, series.high], np.float64)
-        axes.errorbar(
-            series.x,
-            y,
-            np.abs(ends - y) if series.low else None,
-            fmt="o-" if plot.lines else "o",
-            markersize=3,
-            capsize=2,
-            label=series.label,
-        )
-    axes.set(xlabel=plot.x_label, ylabel=plot.y_label, yscale=plot.y_scale)
-    if any(isinstance(x, str) for series in plot.series for x in series.x):
-        axes.tick_params("x", labelrotation=30)
-    if plot.x_scale == "log":
-        axes.set_xscale("log")
-    axes.grid(alpha=0.3, which="both")
 
 
 def _write_clip(path: pathlib.Path, clip: Clip, fps: float) -> None:

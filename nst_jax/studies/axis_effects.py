@@ -2,12 +2,14 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
 import numpy as np
 
+from nst_jax.core.errors import RequestError
+from nst_jax.metrics.artefacts import scale_consistency
 from nst_jax.metrics.distances import (
     ALL,
     CUTOFF,
@@ -22,6 +24,7 @@ from nst_jax.metrics.distances import (
 from nst_jax.studies.formatting import round_digits, to_levels
 from nst_jax.studies.results import Picture, Plot, Series, StudyResult, Table
 from nst_jax.studies.run_data import Rows, RunData, limit_seeds
+from nst_jax.workdir.schema import Manifest
 
 #: Members that are compared in pairs, at most: the cost grows with their square.
 MAX_COMPARED = 256
@@ -34,64 +37,59 @@ _BANDS = f"coarse and fine are split at a wavelength of {1 / CUTOFF:.0f} pixels"
 
 def study_axis_distances(run_data: RunData) -> StudyResult:
     """Measure the distance of members that differ along one axis only."""
-    run, finals = run_data.run, run_data.finals
+    axes, finals = run_data.run.axes, run_data.finals
     if len(finals) < 2 or len({x.shape for x in finals.values()}) > 1:
         return StudyResult()
-    members = _subsample(run, sorted(finals))
+    members = _subsample(run_data.run, sorted(finals))
     if len(members) < 2:
         return StudyResult()
     distances = pairwise_rms(np.stack([finals[m] for m in members]))
     coarse = pairwise_rms(np.stack([low_pass(finals[m], CUTOFF) for m in members]))
-    index = np.asarray([run["members"][m]["index"] for m in members])
-    names = [axis["name"] for axis in run["axes"]]
-    by_axis, coarse_by_axis = (
-        [
-            axis
-            for axis in distances_by_axis(d, index, names)
-            # Of a single axis, all pairs are the pairs of the axis.
-            if axis.pairs and (axis.axis != ALL or len(names) > 1)
-        ]
-        for d in (distances, coarse)
-    )
-    columns = (
-        *("differing in", "pairs", "mean", "neighbours", "median", "max"),
-        f"mean, coarser than {1 / CUTOFF:.0f} pixels",
-    )
-    rows = []
-    for axis, low in zip(by_axis, coarse_by_axis, strict=True):
-        name = "anything" if axis.axis == ALL else axis.axis
-        values = axis.mean, axis.neighbours, axis.median, axis.max, low.mean
-        rows.append((name, axis.pairs, *map(to_levels, values)))
+    index = np.asarray([run_data.run.members[m].index for m in members])
+    names = [axis.name for axis in axes]
+    records, sentences = [], []
+    for axis, low in zip(
+        *(distances_by_axis(d, index, names) for d in (distances, coarse)), strict=True
+    ):
+        # Of a single axis, all pairs are the pairs of the axis.
+        if not axis.pairs or (axis.axis == ALL and len(names) == 1):
+            continue
+        record = {
+            "pairs": axis.pairs,
+            "mean": to_levels(axis.mean),
+            "neighbours": to_levels(axis.neighbours),
+            "median": to_levels(axis.median),
+            "max": to_levels(axis.max),
+            f"mean, coarser than {1 / CUTOFF:.0f} pixels": to_levels(low.mean),
+        }
+        records.append((["anything" if axis.axis == ALL else axis.axis], record))
+        if axis.axis != ALL:
+            sentences.append(_distance_sentence(axis))
     title = "Distance of members that differ along one axis (RMS, levels of 255"
     if len(members) < len(finals):
         title += f"; {len(members)} of {len(finals)} members"
-    tables = [Table(title + ")", columns, tuple(rows))]
+    tables = [Table.from_records(title + ")", ["differing in"], records)]
     if len(names) == 1:
-        labels = [run_data.labels(member, [0])[0] for member in members]
-        tables.append(
-            Table(
-                f"Distance from {names[0]} {labels[0]} (RMS, levels of 255)",
-                (names[0], "distance"),
-                tuple(zip(labels[1:], map(to_levels, distances[0, 1:]), strict=True)),
-            )
-        )
-    sentences = (_distance_sentence(axis) for axis in by_axis if axis.axis != ALL)
+        first, *labels = [run_data.labels(member, [0])[0] for member in members]
+        title = f"Distance from {names[0]} {first} (RMS, levels of 255)"
+        rows = zip(labels, map(to_levels, distances[0, 1:]), strict=True)
+        tables.append(Table(title, (names[0], "distance"), tuple(rows)))
     return StudyResult(tuple(sentences), tuple(tables))
 
 
-def _subsample(run: Mapping[str, Any], members: Sequence[int]) -> list[int]:
+def _subsample(run: Manifest, members: Sequence[int]) -> list[int]:
     """Members of a part of the grid with at most `MAX_COMPARED` positions.
 
     Every other position along the longest axis is dropped until few enough are left.
     """
-    grid = [range(len(axis["labels"])) for axis in run["axes"]]
+    grid = [range(len(axis.labels)) for axis in run.axes]
     while math.prod(map(len, grid)) > MAX_COMPARED:
         longest = max(range(len(grid)), key=lambda axis: len(grid[axis]))
         grid[longest] = grid[longest][::2]
     return [
         member
         for member in members
-        if all(map(range.__contains__, grid, run["members"][member]["index"]))
+        if all(map(range.__contains__, grid, run.members[member].index))
     ]
 
 
@@ -120,37 +118,35 @@ def study_seed_differences(run_data: RunData) -> StudyResult:
     records = []
     shares: list[float] = []
     pictures: list[Picture] = []
-    for label, members in run_data.groups_along(axis):
-        label, finished = limit_seeds(label, run_data.finished(members))
-        if len(finished) < 2:
+    for label, members in map(limit_seeds, run_data.groups_along(axis, finals)):
+        if len(members) < 2:
             continue
-        record: dict[str, float | None] = {}
-        comparisons = []
-        if finished[0] not in measured:
-            pairs = itertools.combinations(finished, 2)
-            coarse, fine = _mean_bands((finals[a], finals[b]) for a, b in pairs)
-            record["between seeds, coarse"] = to_levels(coarse)
-            record["between seeds, fine"] = to_levels(fine)
-            if energy := coarse**2 + fine**2:
-                shares.append(coarse**2 / energy)
-            first, second = finished[:2]
-            comparisons.append(("of two seeds", finals[first], finals[second]))
-        with_content = [
+        comparisons = {}
+        if members[0] not in measured:
+            comparisons["between seeds"] = [
+                (finals[a], finals[b]) for a, b in itertools.combinations(members, 2)
+            ]
+        comparisons["from the content"] = [
             (finals[m], contents[m])
-            for m in finished
+            for m in members
             if m in contents and contents[m].shape == finals[m].shape
         ]
-        if with_content:
-            coarse, fine = _mean_bands(with_content)
-            record["from the content, coarse"] = to_levels(coarse)
-            record["from the content, fine"] = to_levels(fine)
-            comparisons.append(("from the content", *with_content[0]))
-        records.append(([label], record))
-        for name, a, b in comparisons:
-            if not np.array_equal(a, b):
-                difference, gain = difference_image(a, b)
+        record = {}
+        for name, pairs in comparisons.items():
+            if not pairs:
+                continue
+            squares = np.square([band_rms(a, b, CUTOFF) for a, b in pairs])
+            coarse, fine = np.sqrt(squares.mean(0)).tolist()
+            record[f"{name}, coarse"] = to_levels(coarse)
+            record[f"{name}, fine"] = to_levels(fine)
+            if name == "between seeds" and (energy := coarse**2 + fine**2):
+                shares.append(coarse**2 / energy)
+            if not np.array_equal(*pairs[0]):
+                difference, gain = difference_image(*pairs[0])
+                name = name.replace("between seeds", "of two seeds")
                 title = f"{label}: difference {name}, × {gain:.3g}"
                 pictures.append(Picture(title, difference))
+        records.append(([label], record))
     if not any(record for _, record in records):
         return StudyResult()
     title = (
@@ -172,13 +168,6 @@ def _energy_sentence(shares: Sequence[float]) -> tuple[str, ...]:
     )
 
 
-def _mean_bands(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
-    """Coarse and fine RMS distance over all pairs of images."""
-    squares = np.square([band_rms(a, b, CUTOFF) for a, b in pairs])
-    coarse, fine = np.sqrt(squares.mean(0))
-    return float(coarse), float(fine)
-
-
 def study_solvers(run_data: RunData) -> StudyResult:
     """Count the steps and evaluations of each solver to a loss that all reach."""
     axis = run_data.find_axis("solver", "solver.name")
@@ -186,11 +175,11 @@ def study_solvers(run_data: RunData) -> StudyResult:
         path.startswith("solver") or path == "steps" for path in run_data.fields[axis]
     ):
         return StudyResult()
-    names = run_data.run["axes"][axis]["labels"]
+    names = run_data.run.axes[axis].labels
     rows: list[tuple[Any, ...]] = []
     costs: list[list[tuple[float, float]]] = []
-    for label, members in run_data.groups_along(axis):
-        histories = [run_data.rows[m] for m in members if run_data.rows.get(m)]
+    for label, members in run_data.groups_along(axis, run_data.rows):
+        histories = [run_data.rows[m] for m in members]
         last = [rows[-1]["loss"] for rows in histories]
         if len(last) < len(names) or not all(loss and loss > 0 for loss in last):
             continue
@@ -240,30 +229,25 @@ def _solver_sentence(
 def study_step_times(run_data: RunData) -> StudyResult:
     """Fit the time per step against the pixel count, if only the size varies it."""
     run, axis = run_data.run, run_data.find_axis("size")
-    if axis is None or len(run["groups"]) != len(run["axes"][axis]["labels"]):
+    if axis is None or len(run.groups) != len(run.axes[axis].labels):
         return StudyResult()
-    ladder = run.get("config", {}).get("ladder", {})
+    ladder = run.config.get("ladder", {})
     if ladder.get("sizes") or ladder.get("start"):
         return StudyResult()  # A group's time is the sum over all its stages.
-    timings = sorted(
-        (
-            math.prod(group["size"]),
-            group["size"],
-            group["run_s"] / group["member_steps"],
-        )
-        for group in run["groups"]
-        if group["member_steps"] >= MIN_TIMED_STEPS
-    )
-    pixels, seconds = (tuple(timing[i] for timing in timings) for i in (0, 2))
+    groups = [g for g in run.groups if g.member_steps >= MIN_TIMED_STEPS]
+    groups.sort(key=lambda group: math.prod(group.size))
+    pixels = tuple(math.prod(group.size) for group in groups)
+    seconds = tuple(group.run_s / group.member_steps for group in groups)
     if len(set(pixels)) < 3:
         return StudyResult()
     exponent = np.polyfit(np.log(pixels), np.log(seconds), 1)[0]
     if exponent <= 0:
         return StudyResult()  # The runs are too short to time.
     columns = "image", "pixels", "seconds per step", "microseconds per pixel"
+    sizes = [group.size for group in groups]
     rows = (
         (f"{width}×{height}", n, round_digits(time), round_digits(1e6 * time / n))
-        for n, (height, width), time in timings
+        for (height, width), n, time in zip(sizes, pixels, seconds, strict=True)
     )
     title = "Time per step by image size"
     series = (Series("", pixels, seconds),)
@@ -272,3 +256,39 @@ def study_step_times(run_data: RunData) -> StudyResult:
         (Table(title, columns, tuple(rows)),),
         (Plot(title, series, "pixels", "seconds per step", "log"),),
     )
+
+
+def study_scale_consistency(run_data: RunData) -> StudyResult:
+    """Compare the results along a size axis with the smallest one, at its size."""
+    axis = run_data.find_axis("size")
+    if axis is None:
+        return StudyResult()
+    rows: list[tuple[Any, ...]] = []
+    lowest: dict[str, float] = {}
+    for label, members in run_data.groups_along(axis, run_data.finals):
+        images = sorted((run_data.finals[m] for m in members), key=np.size)
+        for large in images[1:]:
+            if large.shape == images[0].shape:
+                continue
+            try:
+                similarity = scale_consistency(large, images[0])
+            except RequestError:  # Too small for SSIM, or one side is narrower.
+                continue
+            lowest[label] = min(lowest.get(label, 1.0), similarity.ssim)
+            size, preview = (f"{x.shape[1]}×{x.shape[0]}" for x in (large, images[0]))
+            rms, ssim = to_levels(similarity.rms), round_digits(similarity.ssim)
+            rows.append((label, size, preview, rms, ssim))
+    if not rows:
+        return StudyResult()
+    title = "Large results, scaled down, against their smallest preview"
+    columns = run_data.other_names(axis), "size", "preview", "RMS (levels)", "SSIM"
+    table = Table(title, columns, tuple(rows))
+    if len(lowest) < 2:
+        return StudyResult(tables=(table,))
+    worst, *_, best = sorted(lowest, key=lowest.__getitem__)
+    sentence = (
+        "Scaled down to the size of the preview, large results are most similar to it "
+        f"for “{best}” (SSIM {lowest[best]:.2f}) and least for “{worst}” "
+        f"({lowest[worst]:.2f})."
+    )
+    return StudyResult((sentence,), (table,))

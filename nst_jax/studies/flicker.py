@@ -1,24 +1,84 @@
 """Flicker of videos, and the part of it that the starting noise causes."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from nst_jax.metrics.flicker import align_frames, flicker_map, side_by_side
-from nst_jax.metrics.statistics import jackknife
+from nst_jax.images.video import Film
+from nst_jax.metrics.flicker import (
+    Flicker,
+    align_frames,
+    flicker,
+    flicker_map,
+    side_by_side,
+)
+from nst_jax.metrics.statistics import Estimate, jackknife
 from nst_jax.studies.formatting import (
     format_interval,
     format_percent,
     round_digits,
     to_levels,
 )
-from nst_jax.studies.frame_sequences import FrameSequence, frame_sequences
 from nst_jax.studies.results import Clip, Picture, Plot, Series, StudyResult, Table
 from nst_jax.studies.run_data import RunData
 
 #: Flicker maps, and videos beside their contents, at most.
 MAX_MAPS, MAX_CLIPS = 6, 4
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameSequence:
+    """Videos that differ in nothing but the seed.
+
+    Attributes:
+      labels: labels of the setting, one for each of `RunData.other_axes`.
+      film: the filmed content in words; "" if all videos have the same.
+      policy: the rest of the setting in words.
+      method: `policy` without the starting image.
+      canvas: config of the starting image.
+      seeds: grid coordinates of each seed.
+      has_one_content: all frames have the same content image.
+      motion: [T, 2] camera motion as for `align_frames`; None for a fixed camera.
+      contents: content images [T, H, W, 3].
+      frames: exact canvases [T, H, W, 3] of each seed.
+      flickers: flicker of each seed, after motion compensation.
+    """
+
+    labels: tuple[str, ...]
+    film: str
+    policy: str
+    method: str
+    canvas: dict[str, Any]
+    seeds: tuple[tuple[int, ...], ...]
+    has_one_content: bool
+    motion: np.ndarray | None
+    contents: np.ndarray
+    frames: tuple[np.ndarray, ...]
+    flickers: tuple[Flicker, ...]
+
+    @property
+    def change(self) -> Estimate:
+        """Mean absolute change between frames, over the seeds."""
+        changes = np.array([seed.change for seed in self.flickers])
+        return jackknife(lambda seeds: float(changes[seeds].mean()), len(changes))
+
+    @property
+    def content_change(self) -> float:
+        return self.flickers[0].content_change
+
+    @property
+    def ratio(self) -> float | None:
+        """Change of the result relative to the content's; None for a still content."""
+        if not self.content_change:
+            return None
+        return self.change.value / self.content_change
+
+    @property
+    def title(self) -> str:
+        return ", ".join(filter(None, (self.film, self.policy))) or "all"
 
 
 def study_flicker(run_data: RunData) -> StudyResult:
@@ -28,18 +88,17 @@ def study_flicker(run_data: RunData) -> StudyResult:
     are left out.
     """
     axis = run_data.find_axis("frame")
-    if axis is None or run_data.trajectory is None:
+    sequences = [] if axis is None else _frame_sequences(run_data, axis)
+    if axis is None or not sequences:
         return StudyResult()
-    sequences = frame_sequences(run_data, axis)
-    if not sequences:
-        return StudyResult()
-    names = [run_data.run["axes"][i]["name"] for i in run_data.other_axes(axis)]
+    names = [run_data.run.axes[i].name for i in run_data.other_axes(axis)]
+    flickering = _flickering(sequences)
     return StudyResult(
         (*_noise_sentences(sequences), *_policy_sentences(sequences)),
         (_table(sequences, names),),
         _spectrum_plots(sequences),
-        pictures=_flicker_maps(sequences),
-        clips=_clips(sequences),
+        pictures=tuple(map(_flicker_map, flickering[:MAX_MAPS])),
+        clips=tuple(map(_clip, flickering[:MAX_CLIPS])),
     )
 
 
@@ -179,24 +238,86 @@ def _flickering(sequences: Sequence[FrameSequence]) -> list[FrameSequence]:
     return list(first.values())
 
 
-def _flicker_maps(sequences: Sequence[FrameSequence]) -> tuple[Picture, ...]:
-    pictures = []
-    for sequence in _flickering(sequences)[:MAX_MAPS]:
-        frames = sequence.frames[0]
-        if sequence.motion is not None:
-            frames = align_frames(frames, sequence.motion)
-        changes = flicker_map(frames)
-        gain = 1 / changes.max()
-        grey = np.repeat((gain * changes)[..., None], 3, axis=2).astype(np.float32)
-        title = f"{sequence.title}: mean change between frames, × {gain:.3g}"
-        pictures.append(Picture(title, grey))
-    return tuple(pictures)
+def _flicker_map(sequence: FrameSequence) -> Picture:
+    frames = sequence.frames[0]
+    if sequence.motion is not None:
+        frames = align_frames(frames, sequence.motion)
+    changes = flicker_map(frames)
+    gain = 1 / changes.max()
+    grey = np.repeat((gain * changes)[..., None], 3, axis=2).astype(np.float32)
+    return Picture(f"{sequence.title}: mean change between frames, × {gain:.3g}", grey)
 
 
-def _clips(sequences: Sequence[FrameSequence]) -> tuple[Clip, ...]:
-    clips = []
-    for sequence in _flickering(sequences)[:MAX_CLIPS]:
-        frames, gain = side_by_side(sequence.contents, sequence.frames[0])
-        title = f"{sequence.title}: content, result, and its change × {gain:.3g}"
-        clips.append(Clip(title, frames))
-    return tuple(clips)
+def _clip(sequence: FrameSequence) -> Clip:
+    frames, gain = side_by_side(sequence.contents, sequence.frames[0])
+    title = f"{sequence.title}: content, result, and its change × {gain:.3g}"
+    return Clip(title, frames)
+
+
+def _frame_sequences(run_data: RunData, axis: int) -> list[FrameSequence]:
+    """All videos along the axis of frames whose frames are complete."""
+    entries, setting_axes = run_data.run.members, run_data.other_axes(axis)
+    seed_axes = [] if run_data.seed_axis is None else [run_data.seed_axis]
+    sections = [{path.split(".")[0] for path in paths} for paths in run_data.fields]
+    film_axes = [a for a in setting_axes if sections[a] <= {"film", "content"}]
+    policy_axes = [a for a in setting_axes if a not in film_axes]
+    method_axes = [a for a in policy_axes if sections[a] != {"canvas"}]
+    sequences = []
+    for seeds in run_data.seeds_by_setting(axis, range(len(entries))):
+        seeds = [members for members in seeds if _is_complete(run_data, members)]
+        if not seeds:
+            continue
+        for members in seeds:
+            members.sort(key=lambda member: entries[member].varies["frame"])
+        first = seeds[0]
+        contents = np.stack([run_data.contents[m] for m in first])
+        motion = _camera_motion(run_data, first, contents.shape[2])
+        frames = tuple(
+            np.stack([run_data.trajectory(m)[1][-1] for m in members])
+            for members in seeds
+        )
+        sequences.append(
+            FrameSequence(
+                labels=tuple(run_data.labels(first[0], setting_axes)),
+                film=run_data.describe(first[0], film_axes),
+                policy=run_data.describe(first[0], policy_axes),
+                method=run_data.describe(first[0], method_axes),
+                canvas=_member_config(run_data, first[0], "canvas"),
+                seeds=tuple(run_data.index(members[0], seed_axes) for members in seeds),
+                has_one_content=len({entries[m].content for m in first}) == 1,
+                motion=motion,
+                contents=contents,
+                frames=frames,
+                flickers=tuple(flicker(video, contents, motion) for video in frames),
+            )
+        )
+    return sequences
+
+
+def _is_complete(run_data: RunData, members: Sequence[int]) -> bool:
+    """Return whether all frames have a content and a result of one shape."""
+    images = run_data.finals, run_data.contents
+    if any(m not in by_member for by_member in images for m in members):
+        return False
+    return len({by_member[m].shape for by_member in images for m in members}) == 1
+
+
+def _member_config(run_data: RunData, member: int, section: str) -> dict[str, Any]:
+    """Return a section of the config with the values of a member."""
+    varies = run_data.run.members[member].varies
+    fields = dict(run_data.run.config[section]) | varies.get(section, {})
+    for path, value in varies.items():
+        if path.startswith(f"{section}."):
+            fields[path.removeprefix(f"{section}.")] = value
+    return fields
+
+
+def _camera_motion(
+    run_data: RunData, members: Sequence[int], width: int
+) -> np.ndarray | None:
+    film = Film(**_member_config(run_data, members[0], "film"))
+    numbers = [run_data.run.members[m].varies["frame"] for m in members]
+    motion = np.array([film.displacement(number) for number in numbers])
+    motion -= motion[0]
+    # Frames that share no pixel with the first one cannot be aligned.
+    return motion if 0 < np.ptp(motion[:, 1]) < width else None

@@ -7,9 +7,9 @@ import numpy as np
 
 from nst_jax.metrics.statistics import Estimate, jackknife
 from nst_jax.studies.formatting import format_estimate, series_with_intervals
-from nst_jax.studies.results import Plot, StudyResult, Table
+from nst_jax.studies.results import MAX_CURVES, Plot, StudyResult, Table
 from nst_jax.studies.run_data import RunData
-from nst_jax.studies.seed_divergence import MAX_CURVES
+from nst_jax.workdir.schema import GradientEntry
 
 TITLE = "Gradient norm of each part, in % of the sum of all parts' norms"
 #: Name of the row with the norm of the whole gradient.
@@ -29,12 +29,9 @@ def study_gradients(run_data: RunData) -> StudyResult:
     """
     axis = run_data.seed_axis
     settings: dict[str, tuple[int, Shares]] = {}
-    for label, members in run_data.groups_along(axis):
-        measured = [
-            entry
-            for member in run_data.finished(members)
-            if (entry := run_data.run["members"][member].get("gradients"))
-        ]
+    for label, members in run_data.groups_along(axis, run_data.finals):
+        entries = [run_data.run.members[member].gradients for member in members]
+        measured = [entry for entry in entries if entry]
         if shares := _mean_shares(measured):
             settings[label] = len(measured), shares
     if not settings:
@@ -76,11 +73,11 @@ def gradient_shares(norms: Mapping[str, float | None]) -> dict[str, float] | Non
     return {name: norm / total for name, norm in parts.items()} | {WHOLE: whole / total}
 
 
-def _mean_shares(entries: Sequence[Mapping[str, Mapping]]) -> Shares:
+def _mean_shares(entries: Sequence[GradientEntry]) -> Shares:
     """Return mean shares of members that differ in their seeds; empty for none."""
     means: Shares = {}
     for time in TIMES:
-        shares = [gradient_shares(entry[time]) for entry in entries]
+        shares = [gradient_shares(getattr(entry, time)) for entry in entries]
         valid = [share for share in shares if share is not None]
         if not valid or len(valid) < len(shares):
             return {}

@@ -48,21 +48,18 @@ def study_quality(run_data: RunData) -> StudyResult:
     Measures are those of `nst_jax.metrics.quality`, with the network at its layers that
     no loss term reads; without the weights, measures of features are left out.
     """
-    if not run_data.run.get("config", {}).get("output", {}).get("quality"):
+    if not run_data.run.config["output"].get("quality"):
         return StudyResult()
     layers = _unused_layers(run_data)
     axis = run_data.seed_axis
     settings: list[QualitySetting] = []
     inputs, comparison = None, None
-    for label, members in run_data.groups_along(axis):
-        finished = run_data.finished(members)
-        if not finished:
-            continue
-        if comparison is None or inputs != _inputs(run_data, finished[0]):
-            inputs = _inputs(run_data, finished[0])
-            comparison = _comparison(run_data, finished[0], layers)
-        measured = [_measure(run_data, member, comparison) for member in finished]
-        settings.append(QualitySetting(label, finished, _means(measured)))
+    for label, members in run_data.groups_along(axis, run_data.finals):
+        if comparison is None or inputs != _inputs(run_data, members[0]):
+            inputs = _inputs(run_data, members[0])
+            comparison = _comparison(run_data, members[0], layers)
+        measured = [_measure(run_data, member, comparison) for member in members]
+        settings.append(QualitySetting(label, members, _means(measured)))
     if not settings:
         return StudyResult()
     title = "Likeness to style and content (means over seeds, with 95 % confidence "
@@ -84,19 +81,16 @@ def study_quality(run_data: RunData) -> StudyResult:
 
 
 def _unused_layers(run_data: RunData) -> list[str]:
-    """Layers of `Comparison` that no term reads before or after the ReLU, if known."""
-    members = run_data.run["members"]
-    if any("layers" not in member for member in members):
-        return []
-    used = {layer for member in members for layer in member["layers"]}
+    """Layers of `Comparison` that no term reads before or after the ReLU."""
+    used = {layer for member in run_data.run.members for layer in member.layers}
     used |= {layer.replace("conv", "relu") for layer in used}
     return [layer for layer in quality.LAYERS if layer not in used]
 
 
 def _inputs(run_data: RunData, member: int) -> tuple[object, object]:
     """Numbers of a member's content and styles among the inputs of the run."""
-    entry = run_data.run["members"][member]
-    return entry.get("content"), entry.get("styles")
+    entry = run_data.run.members[member]
+    return entry.content, entry.styles
 
 
 def _comparison(run_data: RunData, member: int, layers: Sequence[str]) -> Comparison:
@@ -136,8 +130,6 @@ def _photorealism(run_data: RunData, member: int) -> dict[str, float]:
 
 def _last_canvas(run_data: RunData, member: int) -> np.ndarray | None:
     """The exact canvas of the last step (−1 if it has no number), if recorded."""
-    if run_data.trajectory is None:
-        return None
     steps, canvases = run_data.trajectory(member)
     last = {-1} | {row["step"] for row in run_data.rows.get(member, [])[-1:]}
     return canvases[-1] if steps and steps[-1] in last else None

@@ -2,6 +2,7 @@
 
 from nst_jax.studies.axis_effects import (
     study_axis_distances,
+    study_scale_consistency,
     study_seed_differences,
     study_solvers,
     study_step_times,
@@ -12,7 +13,6 @@ from nst_jax.studies.gradient_shares import study_gradients
 from nst_jax.studies.quality import study_quality
 from nst_jax.studies.results import StudyResult
 from nst_jax.studies.run_data import RunData
-from nst_jax.studies.scale_consistency import study_scale_consistency
 from nst_jax.studies.seed_dispersion import study_seed_dispersion
 from nst_jax.studies.stability import study_stability
 

@@ -1,14 +1,18 @@
 """Records of what a study reports: sentences, tables, plots and pictures."""
 
-import dataclasses
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import astuple
+
+#: Curves of a plot, at most: matplotlib has as many colours.
+MAX_CURVES = 10
 
 
-@dataclasses.dataclass(frozen=True)
-class Table:
+class Table(Struct, frozen=True):
     """Rows of cells under named columns."""
 
     title: str
@@ -38,8 +42,7 @@ class Table:
         return cls(title, (*index, *columns), tuple(rows))
 
 
-@dataclasses.dataclass(frozen=True)
-class Series:
+class Series(Struct, frozen=True):
     """One curve of a plot.
 
     Attributes:
@@ -57,8 +60,7 @@ class Series:
     high: tuple[float | None, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True)
-class Plot:
+class Plot(Struct, frozen=True):
     """Curves on one pair of axes; a scale is "linear" or "log"."""
 
     title: str
@@ -70,33 +72,29 @@ class Plot:
     lines: bool = True
 
 
-@dataclasses.dataclass(frozen=True)
-class Matrix:
+class Matrix(Struct, frozen=True):
     """Non-negative values [N, N], drawn as shades from 0."""
 
     title: str
     labels: tuple[str, ...]
-    values: np.ndarray
+    values: list[list[float]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Picture:
+class Picture(Struct, frozen=True):
     """An image [H, W, 3] in [0, 1]."""
 
     title: str
     picture: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
-class Clip:
+class Clip(Struct, frozen=True):
     """A video: frames [T, H, W, 3] in [0, 1]."""
 
     title: str
     frames: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
-class StudyResult:
+class StudyResult(Struct, frozen=True):
     """Sentences (`summary`) and the tables, plots and images behind them."""
 
     summary: tuple[str, ...] = ()
@@ -107,5 +105,4 @@ class StudyResult:
     clips: tuple[Clip, ...] = ()
 
     def __add__(self, result: "StudyResult") -> "StudyResult":
-        names = [field.name for field in dataclasses.fields(self)]
-        return StudyResult(*(getattr(self, n) + getattr(result, n) for n in names))
+        return StudyResult(*map(operator.add, astuple(self), astuple(result)))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +11,11 @@ from nst_jax.metrics.dispersion import Dispersion, dispersion
 from nst_jax.metrics.distances import CUTOFF, SSIM_WINDOW
 from nst_jax.metrics.statistics import MIN_MEMBERS
 from nst_jax.models.vgg import Network
+from nst_jax.workdir.schema import Manifest
 
 Rows = Sequence[Mapping[str, Any]]
+#: Steps, and the canvas float32 [H, W, 3] at each of them.
+Trajectory = tuple[list[int], list[np.ndarray]]
 
 #: Seeds of a group that are compared, at most: the cost grows with their square.
 MAX_SEEDS = 64
@@ -45,27 +48,27 @@ class RunData:
       contents: member -> content image [H, W, 3].
       styles: member -> style images.
       trajectory: member -> (recorded steps, exact canvases float32 [H, W, 3]); for a
-        finished member at least the last step. None if nothing was recorded.
+        finished member at least the last step, if its files are there.
       network: loads the network of the run; returns None without its weights.
     """
 
-    run: Mapping[str, Any]
+    run: Manifest
     finals: Mapping[int, np.ndarray]
     rows: Mapping[int, Rows] = dataclasses.field(default_factory=dict)
     contents: Mapping[int, np.ndarray] = dataclasses.field(default_factory=dict)
     styles: Mapping[int, Sequence[np.ndarray]] = dataclasses.field(default_factory=dict)
-    trajectory: Callable[[int], tuple[list[int], list[np.ndarray]]] | None = None
+    trajectory: Callable[[int], Trajectory] = lambda member: ([], [])
     network: Callable[[], Network | None] = lambda: None
 
     @property
     def terms(self) -> Sequence[Mapping[str, Any]]:
         """The terms of the config."""
-        return self.run.get("config", {}).get("terms", [])
+        return self.run.config["terms"]
 
     @property
     def fields(self) -> list[tuple[str, ...]]:
         """Config paths that each axis varies."""
-        return [tuple(axis["field"].split(", ")) for axis in self.run["axes"]]
+        return [tuple(axis.field.split(", ")) for axis in self.run.axes]
 
     @property
     def seed_axis(self) -> int | None:
@@ -87,42 +90,47 @@ class RunData:
 
     def other_names(self, axis: int | None) -> str:
         """Return the names of all axes but one, as a column title."""
-        names = [a["name"] for i, a in enumerate(self.run["axes"]) if i != axis]
+        names = [a.name for i, a in enumerate(self.run.axes) if i != axis]
         return ", ".join(names) or "member"
 
     def index(self, member: int, axes: Sequence[int]) -> tuple[int, ...]:
         """Return a member's grid coordinates along some axes."""
-        return tuple(self.run["members"][member]["index"][axis] for axis in axes)
+        return tuple(self.run.members[member].index[axis] for axis in axes)
 
     def labels(self, member: int, axes: Sequence[int]) -> list[str]:
         """Return a member's labels along some axes."""
         index = zip(axes, self.index(member, axes), strict=True)
-        return [self.run["axes"][axis]["labels"][i] for axis, i in index]
+        return [self.run.axes[axis].labels[i] for axis, i in index]
 
     def describe(self, member: int, axes: Sequence[int]) -> str:
         """Return a member's values along some axes in words: "weight 2, size 64"."""
         pairs = zip(axes, self.labels(member, axes), strict=True)
-        return ", ".join(f"{self.run['axes'][a]['name']} {label}" for a, label in pairs)
+        return ", ".join(f"{self.run.axes[a].name} {label}" for a, label in pairs)
 
-    def groups_along(self, axis: int | None) -> list[tuple[str, list[int]]]:
-        """Return (label, members along one axis) for each setting of the others."""
-        axes = [i for i in range(len(self.run["axes"])) if i != axis]
+    def group_by(self, axes: Sequence[int], members: Iterable[int]) -> list[list[int]]:
+        """Return the members at each point of some axes, in the order of the grid."""
         groups: dict[tuple[int, ...], list[int]] = {}
-        for entry in self.run["members"]:
-            member = entry["member"]
+        for member in sorted(members):
             groups.setdefault(self.index(member, axes), []).append(member)
+        return [groups[index] for index in sorted(groups)]
+
+    def groups_along(
+        self, axis: int | None, members: Iterable[int]
+    ) -> list[tuple[str, list[int]]]:
+        """Return (label, members along one axis) for each setting of the others."""
+        axes = [i for i in range(len(self.run.axes)) if i != axis]
         return [
-            (", ".join(self.labels(members[0], axes)) or "all", members)
-            for members in groups.values()
+            (", ".join(self.labels(group[0], axes)) or "all", group)
+            for group in self.group_by(axes, members)
         ]
 
-    def seeds_by_setting(self, axis: int) -> list[list[list[int]]]:
+    def seeds_by_setting(
+        self, axis: int, members: Iterable[int]
+    ) -> list[list[list[int]]]:
         """Return the members along an axis, by setting of `other_axes` and by seed."""
-        settings: dict[tuple[int, ...], list[list[int]]] = {}
-        for _, members in self.groups_along(axis):
-            index = self.index(members[0], self.other_axes(axis))
-            settings.setdefault(index, []).append(members)
-        return [seeds for _, seeds in sorted(settings.items())]
+        axes = [i for i in range(len(self.run.axes)) if i != axis]
+        settings = self.group_by(self.other_axes(axis), members)
+        return [self.group_by(axes, setting) for setting in settings]
 
     @functools.cached_property
     def seed_groups(self) -> list[SeedGroup]:
@@ -133,24 +141,21 @@ class RunData:
         if self.seed_axis is None:
             return []
         groups = []
-        for label, members in self.groups_along(self.seed_axis):
-            label, finished = limit_seeds(label, self.finished(members))
-            if len(finished) < MIN_MEMBERS:
-                continue
-            if min(self.finals[finished[0]].shape[:2]) >= SSIM_WINDOW:
-                images = np.stack([self.finals[m] for m in finished])
+        for label, members in map(
+            limit_seeds, self.groups_along(self.seed_axis, self.finals)
+        ):
+            side = min(self.finals[members[0]].shape[:2])
+            if len(members) >= MIN_MEMBERS and side >= SSIM_WINDOW:
+                images = np.stack([self.finals[m] for m in members])
                 spread = dispersion(images, CUTOFF)
-                groups.append(SeedGroup(label, finished, images, spread))
+                groups.append(SeedGroup(label, members, images, spread))
         return groups
 
-    def finished(self, members: Sequence[int]) -> list[int]:
-        """Return the members that have a result."""
-        return [member for member in members if member in self.finals]
 
-
-def limit_seeds(label: str, members: list[int]) -> tuple[str, list[int]]:
-    """Return the first `MAX_SEEDS` members, and a label that says so."""
+def limit_seeds(group: tuple[str, list[int]]) -> tuple[str, list[int]]:
+    """Return the first `MAX_SEEDS` members of a group, and a label that says so."""
+    label, members = group
     if len(members) <= MAX_SEEDS:
-        return label, members
+        return group
     label = f"{label} (the first {MAX_SEEDS} of {len(members)} seeds)"
     return label, members[:MAX_SEEDS]

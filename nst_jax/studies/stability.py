@@ -1,13 +1,9 @@
 """Relation of the dispersion across seeds to the strength of the style's features."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import numpy as np
 
 from nst_jax.metrics.feature_distances import gram_traces
-from nst_jax.metrics.statistics import Estimate, RankCorrelation, rank_correlation
-from nst_jax.models.vgg import Network
+from nst_jax.metrics.statistics import rank_correlation
 from nst_jax.studies.formatting import (
     format_estimate,
     format_interval,
@@ -26,22 +22,6 @@ SIGNIFICANCE = 0.05
 PAPER = "Gupta et al. 2017 (arXiv 1705.02092)"
 
 
-class StyleSetting(NamedTuple):
-    """Dispersion of the seeds of one style setting.
-
-    Attributes:
-      label: label of the setting.
-      style: style image; settings of the same image are not independent.
-      trace: trace of the style's Gram matrices, geometric mean over layers.
-      std: standard deviation across seeds.
-    """
-
-    label: str
-    style: str
-    trace: float
-    std: Estimate
-
-
 def study_stability(run_data: RunData) -> StudyResult:
     """Correlate the dispersion across seeds with the trace of the Gram matrices.
 
@@ -52,6 +32,8 @@ def study_stability(run_data: RunData) -> StudyResult:
     positions, so the radius is the root of P times the trace. The study applies if
     only styles, their scale and seeds vary; settings of one style image are averaged.
     """
+    from scipy import stats  # A slow import.
+
     varied = [set(paths) for paths in run_data.fields if paths != ("seeds",)]
     style_terms = [term for term in run_data.terms if "blend" in term]
     layers = list(dict.fromkeys(x for term in style_terms for x in term["layers"]))
@@ -60,91 +42,62 @@ def study_stability(run_data: RunData) -> StudyResult:
     groups = [g for g in run_data.seed_groups if run_data.styles.get(g.members[0])]
     if len(groups) < MIN_SETTINGS or (network := run_data.network()) is None:
         return StudyResult()
-    settings = []
-    for label, (member, *_), _, dispersion in groups:
-        style = str(run_data.run["members"][member]["varies"].get("styles"))
-        trace = _mean_trace(network, run_data.styles[member], layers)
-        settings.append(StyleSetting(label, style, trace, dispersion.std))
-    traces = [setting.trace for setting in settings]
-    stds = [setting.std for setting in settings]
+    traces = []  # Geometric means over layers and style images.
+    for group in groups:
+        images = run_data.styles[group.members[0]]
+        by_layer = [gram_traces(network, image, layers).values() for image in images]
+        traces.append(float(stats.gmean([x for values in by_layer for x in values])))
+    stds = [group.dispersion.std for group in groups]
     if np.ptp(traces) == 0 or np.ptp([std.value for std in stds]) == 0:
         return StudyResult()
+    by_style: dict[str, list[tuple[float, float]]] = {}
+    for group, trace in zip(groups, traces, strict=True):
+        style = str(run_data.run.members[group.members[0]].varies.get("styles"))
+        point = trace, group.dispersion.std.value
+        by_style.setdefault(style, []).append(point)
+    rows = sorted(zip(traces, groups, strict=True), key=lambda row: row[0])
     title = "Dispersion across seeds by the trace of the style's Gram matrices"
     head = run_data.other_names(run_data.seed_axis)
     table = Table(
         f"{title} (geometric mean over {', '.join(layers)})",
         (head, "trace", "standard deviation (levels of 255)"),
         tuple(
-            (
-                setting.label,
-                round_digits(setting.trace),
-                format_estimate(setting.std, 255),
-            )
-            for setting in sorted(settings, key=lambda setting: setting.trace)
+            (group.label, round_digits(x), format_estimate(group.dispersion.std, 255))
+            for x, group in rows
         ),
     )
     series = (series_with_intervals("", traces, stds, 255),)
     labels = "trace of the Gram matrix", "standard deviation (levels)"
     plot = Plot(title, series, *labels, x_scale="log", lines=False)
-    return StudyResult((_correlation_sentence(settings),), (table,), (plot,))
+    return StudyResult((_correlation_sentence(by_style),), (table,), (plot,))
 
 
-def _mean_trace(
-    network: Network, styles: Sequence[np.ndarray], layers: Sequence[str]
-) -> float:
-    """Geometric mean of the Gram traces over layers and style images."""
-    from scipy import stats  # A slow import.
-
-    traces = [gram_traces(network, style, layers).values() for style in styles]
-    return float(stats.gmean([trace for by_layer in traces for trace in by_layer]))
-
-
-def _correlation_sentence(settings: Sequence[StyleSetting]) -> str:
-    styles: dict[str, list[StyleSetting]] = {}
-    for setting in settings:
-        styles.setdefault(setting.style, []).append(setting)
-    averaged = len(settings) > len(styles)
-    count = f"{len(styles)} styles"
-    if averaged:
-        count = f"{len(settings)} settings of {count}"
-    context = "for the instability of feed-forward video stylisation, not for seeds"
-    correlation = _correlate(list(styles.values()))
-    numbers = _format_correlation(correlation, averaged)
-    if correlation is None or correlation.p >= SIGNIFICANCE:
-        return (
-            f"Over {count}, dispersion across seeds shows no significant correlation "
-            f"with the trace of the style's Gram matrices{numbers}. {PAPER} report a "
-            f"positive one {context}."
-        )
-    is_positive = correlation.rho.value > 0
-    return (
-        f"Over {count}, dispersion across seeds "
-        f"{'increases' if is_positive else 'decreases'} with the trace of the style's "
-        f"Gram matrices{numbers}. {PAPER} report "
-        f"{'the same' if is_positive else 'the opposite'} {context}."
-    )
-
-
-def _correlate(styles: Sequence[Sequence[StyleSetting]]) -> RankCorrelation | None:
-    """Correlation with one point per style image; None for too few or equal points."""
+def _correlation_sentence(by_style: dict[str, list[tuple[float, float]]]) -> str:
+    """Correlate (trace, standard deviation) of settings, one point per style image."""
     from scipy import stats
 
-    traces = [stats.gmean([setting.trace for setting in style]) for style in styles]
-    stds = [np.mean([setting.std.value for setting in style]) for style in styles]
-    if len(styles) < MIN_SETTINGS or np.ptp(traces) == 0 or np.ptp(stds) == 0:
-        return None
-    return rank_correlation(traces, stds)
-
-
-def _format_correlation(correlation: RankCorrelation | None, averaged: bool) -> str:
-    if correlation is None:
-        return ""
-    rho = correlation.rho
-    interval = format_interval(rho, "{:.2f}".format)
-    numbers = [
-        f"Spearman's rho {rho.value:.2f}",
-        interval,
-        f"p = {correlation.p:.2g}",
-        "one point per style" if averaged else None,
-    ]
-    return f" ({', '.join(filter(None, numbers))})"
+    traces = [stats.gmean([x for x, _ in points]) for points in by_style.values()]
+    stds = [np.mean([std for _, std in points]) for points in by_style.values()]
+    count, settings = f"{len(by_style)} styles", sum(map(len, by_style.values()))
+    is_averaged = settings > len(by_style)
+    if is_averaged:
+        count = f"{settings} settings of {count}"
+    verb, agreement, numbers = "shows no significant correlation", "a positive one", ""
+    if len(by_style) >= MIN_SETTINGS and np.ptp(traces) > 0 and np.ptp(stds) > 0:
+        correlation = rank_correlation(traces, stds)
+        rho = correlation.rho
+        parts = (
+            f"Spearman's rho {rho.value:.2f}",
+            format_interval(rho, "{:.2f}".format),
+            f"p = {correlation.p:.2g}",
+            "one point per style" if is_averaged else None,
+        )
+        numbers = f" ({', '.join(filter(None, parts))})"
+        if correlation.p < SIGNIFICANCE:
+            verb = "increases" if rho.value > 0 else "decreases"
+            agreement = "the same" if rho.value > 0 else "the opposite"
+    return (
+        f"Over {count}, dispersion across seeds {verb} with the trace of the style's "
+        f"Gram matrices{numbers}. {PAPER} report {agreement} for the instability of "
+        "feed-forward video stylisation, not for seeds."
+    )

@@ -12,9 +12,8 @@ import numpy as np
 
 from nst_jax.metrics.quality import STROKES, STRUCTURE
 from nst_jax.metrics.statistics import Estimate
-from nst_jax.studies.results import Plot, Series, StudyResult, Table
+from nst_jax.studies.results import MAX_CURVES, Plot, Series, StudyResult, Table
 from nst_jax.studies.run_data import RunData
-from nst_jax.studies.seed_divergence import MAX_CURVES
 
 STYLE, CONTENT = STROKES, STRUCTURE
 #: Structure distances at which curves are compared.
@@ -71,7 +70,7 @@ def study_tradeoff(run_data: RunData, settings: list[QualitySetting]) -> StudyRe
         return StudyResult()
     curves = _group_curves(run_data, settings, axis)
     sentences, tables = _compare_methods(curves)
-    weight = run_data.run["axes"][axis]["name"]
+    weight = run_data.run.axes[axis].name
     plots = (_plot(weight, images, methods) for images, methods in curves.items())
     return StudyResult(
         (*_range_sentences(run_data, curves, axis), *sentences), tables, tuple(plots)
@@ -152,8 +151,8 @@ def _series(label: str, curve: list[QualitySetting]) -> Series:
 
 def _range_sentences(run_data: RunData, curves: Curves, weight_axis: int) -> list[str]:
     """Compare the ends of the weight axis, mean over the curves that have both."""
-    axis = run_data.run["axes"][weight_axis]
-    ends = [(0,), (len(axis["labels"]) - 1,)]
+    axis = run_data.run.axes[weight_axis]
+    ends = [(0,), (len(axis.labels) - 1,)]
     complete = [
         (curve[0], curve[-1])
         for methods in curves.values()
@@ -169,7 +168,7 @@ def _range_sentences(run_data: RunData, curves: Curves, weight_axis: int) -> lis
         changes.append(f"{name} changes from {first:.3g} to {last:.3g}")
     count = f" (mean of {len(complete)} curves)" if len(complete) > 1 else ""
     return [
-        f"From {axis['name']} {axis['labels'][0]} to {axis['labels'][-1]}, "
+        f"From {axis.name} {axis.labels[0]} to {axis.labels[-1]}, "
         f"{' and '.join(changes)}{count}."
     ]
 

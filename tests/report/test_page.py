@@ -1,4 +1,4 @@
-"""The page in a real browser, opened from a file."""
+"""The report page in Chromium, opened from a file."""
 
 import base64
 import io
@@ -44,7 +44,7 @@ AXES = [
 
 
 class Browser:
-    """One Chromium: a page at a time, and all that it said and asked for."""
+    """A headless Chromium with its console and network logs."""
 
     def __init__(self, profile):
         options = webdriver.ChromeOptions()
@@ -75,11 +75,11 @@ class Browser:
         self.find(f"{selector} option[value='{value}']").click()
 
     def wait(self, script):
-        """Until a script returns what is true; that."""
+        """Wait until a script returns a true value, and return it."""
         return WebDriverWait(self.driver, 20, 0.05).until(lambda _: self.run(script))
 
     def curves(self):
-        """The data of the two charts, once they are drawn."""
+        """Return the data of the two charts once they are drawn."""
         self.run("document.querySelector('#loss').scrollIntoView()")
         self.wait("return document.querySelector('#terms').data")
         return self.run(
@@ -88,21 +88,21 @@ class Browser:
             "return [read('#total'), read('#terms')]"
         )
 
-    def shown(self, selector):
-        """What the screen shows of an element: uint8 [H, W, 3]."""
+    def screenshot(self, selector):
+        """Return an element as displayed, int [H, W, 3] from 0 to 255."""
         element = self.find(selector)
         self.run("arguments[0].scrollIntoView({block: 'center'})", element)
         with Image.open(io.BytesIO(element.screenshot_as_png)) as image:
             return np.asarray(image.convert("RGB"), int)
 
-    def difference(self):
-        """The canvas: uint8 [H, W, 3]."""
+    def canvas(self):
+        """Return the canvas, int [H, W, 3] from 0 to 255."""
         url = self.run("return document.querySelector('canvas').toDataURL()")
         with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
             return np.asarray(image.convert("RGB"), int)
 
     def pixels(self, selector):
-        """What a picture of the page decodes to: uint8 [H, W, 3]."""
+        """Return a decoded image of the page, int [H, W, 3] from 0 to 255."""
         url = self.find(selector).get_attribute("src")
         with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
             return np.asarray(image.convert("RGB"), int)
@@ -122,27 +122,27 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _quiet(browser):
-    """No page may say anything, or ask for anything but itself."""
+    """Fail if a page logs anything or requests anything but itself."""
     yield
     assert browser.driver.get_log("browser") == []
     requests = [
         json.loads(entry["message"])["message"]
         for entry in browser.driver.get_log("performance")
     ]
-    asked = [
+    urls = [
         message["params"]["request"]["url"]
         for message in requests
         if message["method"] == "Network.requestWillBeSent"
     ]
-    assert {url.partition(":")[0] for url in asked} <= {"file", "data", "blob"}
-    assert {url for url in asked if url.startswith("file:")} <= {
+    assert {url.partition(":")[0] for url in urls} <= {"file", "data", "blob"}
+    assert {url for url in urls if url.startswith("file:")} <= {
         browser.driver.current_url
     }
 
 
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory):
-    """Three axes, one member that waits; large enough pictures to probe."""
+    """A run of three axes with one waiting member."""
     run = tmp_path_factory.mktemp("grid")
     write_run(run, AXES, size=(60, 90), waiting=(23,))
     write_report(run)
@@ -158,7 +158,7 @@ def one(tmp_path_factory):
 
 
 @pytest.mark.parametrize("width", [360, 768, 1280])
-def test_all_is_there_at_any_width(browser, grid, width):
+def test_the_page_fits_any_width(browser, grid, width):
     browser.open(grid, width)
     browser.curves()
     assert browser.run("return document.documentElement.scrollWidth") <= width
@@ -169,7 +169,7 @@ def test_all_is_there_at_any_width(browser, grid, width):
     assert min(widths) > 0
 
 
-def test_the_slider_moves_between_the_two_pictures(browser, grid):
+def test_the_slider_moves_between_reference_and_result(browser, grid):
     browser.open(grid)
     browser.panel(5).click()
     slider = browser.find("#cut")
@@ -185,7 +185,7 @@ def test_the_slider_moves_between_the_two_pictures(browser, grid):
             slider,
             value,
         )
-        return browser.shown(".stage")
+        return browser.screenshot(".stage")
 
     after, before, half = move(0), move(100), move(50)
     width = half.shape[1]
@@ -193,13 +193,13 @@ def test_the_slider_moves_between_the_two_pictures(browser, grid):
     assert np.abs(half[:, left] - before[:, left]).mean() < 1
     assert np.abs(half[:, right] - after[:, right]).mean() < 1
     assert np.abs(before - after).mean() > 20
-    own = smooth_picture(5, 60, 90) * 255
+    expected = smooth_picture(5, 60, 90) * 255
     small = Image.fromarray(after.astype(np.uint8)).resize((90, 60))
     inner = np.s_[8:-8, 8:-8]  # The handle lies at the edge.
-    assert np.abs(np.asarray(small, int) - own)[inner].mean() < 8
+    assert np.abs(np.asarray(small, int) - expected)[inner].mean() < 8
 
 
-def test_the_slider_takes_pointer_and_keys(browser, grid):
+def test_the_slider_responds_to_pointer_and_keys(browser, grid):
     browser.open(grid)
     slider = browser.find("#cut")
     width = slider.size["width"]
@@ -216,14 +216,16 @@ def test_the_slider_takes_pointer_and_keys(browser, grid):
     assert f"--cut: {cut - 2:g}%" in style
 
 
-def test_selectors_show_the_page_of_the_outer_axes(browser, grid):
+def test_selectors_show_a_setting_of_the_outer_axes(browser, grid):
     browser.open(grid)
     assert not browser.panel(12).is_displayed()
     browser.panel(6).click()
     browser.choose("#selectors select", 1)
     assert browser.panel(18).is_displayed()
     assert not browser.panel(6).is_displayed()
-    assert browser.panel(18).get_attribute("aria-pressed") == "true", "not its place"
+    assert browser.panel(18).get_attribute("aria-pressed") == "true", (
+        "row and column are kept"
+    )
     caption = browser.find("#label").text
     assert caption.startswith("seed 1, content weight 0.2, style weight 9")
     head = browser.run(
@@ -235,31 +237,31 @@ def test_selectors_show_the_page_of_the_outer_axes(browser, grid):
     assert head[6:] == ["0", "0.2", "1"]
 
 
-def test_a_choice_may_be_followed_at_once_by_another(browser, grid):
-    """The last one counts, and none that was overtaken complains."""
+def test_the_last_of_many_quick_clicks_is_selected(browser, grid):
+    """Images that were replaced while decoding log no error."""
     browser.open(grid)
     browser.run(
         "for (let turn = 0; turn < 5; turn++)"
         "  for (const panel of document.querySelectorAll('.panel')) panel.click();"
         "document.querySelector('.panel[data-member=\"3\"]').click();"
     )
-    own = browser.find(".panel[data-member='3'] img").get_attribute("src")
-    assert browser.find("#after").get_attribute("src") == own
-    apart = np.abs(
+    source = browser.find(".panel[data-member='3'] img").get_attribute("src")
+    assert browser.find("#after").get_attribute("src") == source
+    difference = np.abs(
         browser.pixels(".panel[data-member='3'] img") - browser.pixels("#input-0")
     )
     WebDriverWait(browser.driver, 10).until(
         lambda _: (
             abs(
                 float(browser.find("#mean").get_attribute("textContent").split()[1])
-                - apart.mean() / 255
+                - difference.mean() / 255
             )
             < 0.002
         )
     )
 
 
-def test_panels_are_walked_by_arrow_keys(browser, grid):
+def test_arrow_keys_move_between_panels(browser, grid):
     browser.open(grid)
     browser.panel(0).send_keys(Keys.ARROW_RIGHT)
     active = browser.driver.switch_to.active_element
@@ -272,7 +274,7 @@ def test_panels_are_walked_by_arrow_keys(browser, grid):
     assert outline != "none"
 
 
-def test_a_member_that_waits_has_no_picture(browser, grid):
+def test_a_waiting_member_has_no_image(browser, grid):
     browser.open(grid)
     browser.choose("#selectors select", 1)
     browser.panel(23).click()
@@ -284,35 +286,38 @@ def test_a_member_that_waits_has_no_picture(browser, grid):
 
 
 @pytest.mark.parametrize("against", ["content", "8"])
-def test_the_difference_is_that_of_the_two_pictures(browser, grid, against):
+def test_the_difference_view_shows_gain_times_the_difference(browser, grid, against):
     browser.open(grid)
     browser.panel(3).click()
     browser.find("[name=view][value=difference]").click()
     browser.choose("#against", against)
     other = "#input-0" if against == "content" else ".panel[data-member='8'] img"
     first = browser.pixels(".panel[data-member='3'] img")
-    apart = np.abs(first - browser.pixels(other))
+    difference = np.abs(first - browser.pixels(other))
     for gain in (4, 1, 16):
         browser.run(
             "const gain = document.querySelector('#gain'); gain.value = arguments[0];"
             "gain.dispatchEvent(new Event('input'))",
             gain,
         )
-        expected = np.minimum(gain * apart, 255)
+        expected = np.minimum(gain * difference, 255)
         # Two decoders of JPEG may differ by a level or two.
         for _ in range(40):
-            found = browser.difference()
-            if found.shape == expected.shape and np.abs(found - expected).mean() < gain:
+            canvas = browser.canvas()
+            if (
+                canvas.shape == expected.shape
+                and np.abs(canvas - expected).mean() < gain
+            ):
                 break
             time.sleep(0.05)
-        assert np.abs(found - expected).max() <= 4 * gain
+        assert np.abs(canvas - expected).max() <= 4 * gain
         assert browser.find("#gain-value").text == str(gain)
     assert float(browser.find("#mean").text.split()[1]) == pytest.approx(
-        apart.mean() / 255, abs=0.002
+        difference.mean() / 255, abs=0.002
     )
 
 
-def test_curves_follow_the_member(browser, grid):
+def test_curves_follow_the_selection(browser, grid):
     browser.open(grid)
     browser.run("document.querySelector('.panel[data-member=\"2\"]').click()")
     total, terms = browser.curves()
@@ -321,7 +326,7 @@ def test_curves_follow_the_member(browser, grid):
     def losses(member):
         return [row["loss"] for row in rows if row["member"] == member]
 
-    assert len(total) == 23  # A line a member that has one.
+    assert len(total) == 23  # A curve for each member with metrics.
     np.testing.assert_allclose(total[-1]["y"], losses(2), rtol=1e-4)
     assert total[-1]["x"] == [0, 5, 10]
     assert [line["name"] for line in terms] == ["total", "content/relu4_2", "style"]
@@ -346,7 +351,7 @@ def test_curves_follow_the_member(browser, grid):
     assert "content/relu4_2" in hover.text
 
 
-def test_many_members_are_a_band(browser, tmp_path):
+def test_many_members_are_drawn_as_a_band(browser, tmp_path):
     run = write_run(tmp_path, [("seed", [str(i) for i in range(30)])])
     write_report(run)
     browser.open(run)
@@ -358,7 +363,7 @@ def test_many_members_are_a_band(browser, tmp_path):
     assert median == pytest.approx(np.median(losses), rel=1e-3)
 
 
-def test_one_member_shows_everything_at_once(browser, one):
+def test_one_member_shows_all_views_at_once(browser, one):
     browser.open(one)
     for view in ("#compare", "#difference", "#film"):
         assert browser.find(view).is_displayed()
@@ -374,7 +379,7 @@ def test_one_member_shows_everything_at_once(browser, one):
     assert total is None and len(terms) == 3
 
 
-def test_the_start_is_compared_with(browser, one):
+def test_the_start_can_be_the_reference(browser, one):
     browser.open(one)
     browser.choose("#against", "start")
     grey = browser.pixels("#before")
@@ -382,7 +387,7 @@ def test_the_start_is_compared_with(browser, one):
     assert browser.find("#before-name").text == "left: start"
 
 
-def test_the_page_begins_with_what_was_found_and_its_films_play(browser, tmp_path):
+def test_the_summary_comes_first_and_study_videos_play(browser, tmp_path):
     run = write_run(tmp_path, [("seed", ("0", "1"))])
     frames = [run / "inputs/000.png", run / "inputs/001.png"] * 3
     (run / "study").mkdir()
@@ -394,7 +399,7 @@ def test_the_page_begins_with_what_was_found_and_its_films_play(browser, tmp_pat
     (run / "study.json").write_text(json.dumps(study))
     write_page(read_run(run))
     browser.open(run)
-    first = browser.find("main > section")  # What was found comes before all else.
+    first = browser.find("main > section")
     assert first.text.splitlines() == ["Summary", "Seeds part.", "They <do>."]
     video = "document.querySelector('#findings video')"
     browser.wait(f"return {video}.readyState >= 2")
@@ -403,7 +408,7 @@ def test_the_page_begins_with_what_was_found_and_its_films_play(browser, tmp_pat
     browser.wait(f"return {video}.currentTime > 0.2")
 
 
-def test_what_a_run_is_called_stays_text(browser, tmp_path):
+def test_names_stay_text(browser, tmp_path):
     evil = "<img src=x onerror=\"document.title='broken'\"></script>$_{\\x}$ &amp;"
     run = write_run(
         tmp_path, [(evil, ("a", "b")), ("style", (evil, "d"))], command=evil
@@ -419,7 +424,7 @@ def test_what_a_run_is_called_stays_text(browser, tmp_path):
     assert browser.driver.title.endswith("nst_jax")
 
 
-def test_a_run_without_anything_yet_opens(browser, tmp_path):
+def test_a_run_without_results_opens(browser, tmp_path):
     run = write_run(tmp_path, AXES[1:], waiting=range(12))
     write_report(run)
     browser.open(run)
@@ -427,8 +432,8 @@ def test_a_run_without_anything_yet_opens(browser, tmp_path):
     assert browser.panel(0).is_displayed()
 
 
-def test_a_thousand_members_are_laid_out_a_hundred_at_a_time(browser, tmp_path):
-    """The page stays below 20 MB, and lays out one page of the outer axis."""
+def test_a_thousand_members_are_laid_out_one_setting_at_a_time(browser, tmp_path):
+    """The page stays below 20 MB and lays out the panels of one outer value."""
     labels = [str(i) for i in range(10)]
     axes = [("seed", labels), ("content weight", labels), ("style weight", labels)]
     noise = np.random.default_rng(0).random((130, 180, 3), np.float32)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from made_up_runs import make_manifest
 from small_runs import read_manifest, run_experiment, small_experiment
 
 import nst_jax
@@ -10,18 +11,16 @@ from nst_jax.report.study_results import load_run_data
 from nst_jax.studies.gradient_shares import WHOLE, gradient_shares, study_gradients
 from nst_jax.studies.results import StudyResult
 from nst_jax.studies.run_data import RunData
-
-SEED = {"field": "seeds", "name": "seed", "labels": ["0", "1"]}
+from nst_jax.workdir.schema import GradientEntry
 
 
 def run_data(*gradients):
     """Return the data of seeds with these gradient entries."""
-    members = [
-        {"member": i, "index": [i]} | ({"gradients": entry} if entry else {})
-        for i, entry in enumerate(gradients)
-    ]
-    run = {"config": {}, "axes": [SEED], "members": members}
-    return RunData(run, dict.fromkeys(range(len(members)), np.zeros((4, 4, 3))))
+    run = make_manifest(("seeds", "seed", [str(i) for i in range(len(gradients))]))
+    for member, entry in zip(run.members, gradients, strict=True):
+        if entry:
+            member.gradients = GradientEntry(**entry)
+    return RunData(run, dict.fromkeys(range(len(gradients)), np.zeros((4, 4, 3))))
 
 
 def test_shares_sum_to_one_and_the_whole_is_at_most_one():

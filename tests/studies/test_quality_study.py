@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from made_up_runs import make_manifest
 from pictures import smooth_picture
 from scipy import stats
 
@@ -26,18 +27,12 @@ WEIGHT = ("terms.style.weight", "weight", ["1", "10"])
 CONTENT, PAINTING = (smooth_picture(i, 16, 16) for i in (8, 9))
 
 
-def run_of(*axes, layers=LAYERS, terms=(), quality=True):
-    """A manifest with a grid of (field, name, labels)."""
-    places = itertools.product(*(range(len(labels)) for _, _, labels in axes))
-    return {
-        "config": {"terms": list(terms), "output": {"quality": quality}},
-        "axes": [dict(zip(("field", "name", "labels"), a, strict=True)) for a in axes],
-        "members": [
-            {"member": i, "index": list(p), "layers": list(layers)}
-            for i, p in enumerate(places)
-        ],
-        "groups": [],
-    }
+def make_run(*axes, layers=LAYERS, terms=(), quality=True):
+    """Return a manifest whose loss terms read some layers."""
+    run = make_manifest(*axes, terms=list(terms), output={"quality": quality})
+    for member in run.members:
+        member.layers = list(layers)
+    return run
 
 
 def mixed(share, seed=0):
@@ -73,7 +68,7 @@ def parsed(cell):
 
 
 def test_the_table_has_means_over_seeds_with_their_interval(network):
-    run = run_of(WEIGHT, SEED)
+    run = make_run(WEIGHT, SEED)
     finals = [mixed(*key) for key in itertools.product((0.1, 0.9), range(3))]
     table, defects = study_quality(evidence_of(run, finals, network)).tables
     assert "features at relu1_2, which no loss term reads" in table.title
@@ -114,7 +109,7 @@ def test_the_table_has_means_over_seeds_with_their_interval(network):
 def test_a_weight_trades_the_content_for_the_style(network):
     """A plot for each pair, a curve for each method, and their ends in words."""
     axes = ("content, styles", "pair", ["cat", "cup"]), ("method", "method", ["a", "b"])
-    run = run_of(*axes, WEIGHT)
+    run = make_run(*axes, WEIGHT)
     shares = [0.1, 0.9, 0.3, 0.8, 0.2, 0.7, 0.4, 0.6]
     finals = [mixed(share) for share in shares]
     evidence = evidence_of(run, finals, network)
@@ -164,7 +159,7 @@ def test_a_weight_trades_the_content_for_the_style(network):
 
 
 def test_curves_have_the_intervals_of_seeds_and_the_order_of_the_weight(network):
-    run = run_of(SEED, WEIGHT, ("terms.content.weight", "other", ["1"]))
+    run = make_run(SEED, WEIGHT, ("terms.content.weight", "other", ["1"]))
     finals = [mixed(share, seed) for seed in range(3) for share in (0.2, 0.8)]
     (plot,) = study_quality(evidence_of(run, finals, network)).plots
     (series,) = plot.series
@@ -177,10 +172,10 @@ def test_curves_have_the_intervals_of_seeds_and_the_order_of_the_weight(network)
 def test_without_a_weight_there_is_no_curve_and_without_a_choice_no_winner(network):
     finals = [mixed(share) for share in (0.1, 0.5, 0.9)]
     found = study_quality(
-        evidence_of(run_of(("size", "size", list("abc"))), finals, network)
+        evidence_of(make_run(("size", "size", list("abc"))), finals, network)
     )
     assert found.plots == () and len(found.summary) == 1
-    found = study_quality(evidence_of(run_of(SEED), finals, network))
+    found = study_quality(evidence_of(make_run(SEED), finals, network))
     assert found.plots == found.summary == ()
     assert found.tables[0].rows[0][:2] == ("all", 3)
 
@@ -189,8 +184,8 @@ def test_without_weights_or_held_out_layers_the_pixels_are_measured(network):
     finals = [np.full((64, 60, 3), 0.5, np.float32), np.zeros((64, 60, 3), np.float32)]
     finals[1][8:-8, 8:-8] = 0.2
     finals[1][:8, :8, 0] = 1.0
-    everything = run_of(WEIGHT, layers=["conv1_2", *quality.LAYERS[1:]])
-    for run, own in ((run_of(WEIGHT), None), (everything, network)):
+    everything = make_run(WEIGHT, layers=["conv1_2", *quality.LAYERS[1:]])
+    for run, own in ((make_run(WEIGHT), None), (everything, network)):
         found = study_quality(evidence_of(run, finals, own))
         assert found.summary == () and found.plots == ()
         likeness, defects = found.tables
@@ -214,7 +209,7 @@ def test_the_last_canvas_is_seen_beyond_the_gamut():
     for steps, there in (([-1], True), ([0, 9], True), ([0, 8], False), ([], False)):
         kept = [canvas * 0, canvas][-len(steps) :] if steps else []
         evidence = evidence_of(
-            run_of(), [canvas], trajectory=lambda _, s=steps, k=kept: (s, k)
+            make_run(), [canvas], trajectory=lambda _, s=steps, k=kept: (s, k)
         )
         *_, table = study_quality(evidence).tables
         cells = dict(zip(table.columns, table.rows[0], strict=True))
@@ -227,7 +222,7 @@ def test_the_last_canvas_is_seen_beyond_the_gamut():
 
 
 def test_another_size_than_the_contents_has_no_distance_from_it(network):
-    run = run_of(SEED)
+    run = make_run(SEED)
     large = [np.pad(mixed(0.5, s), ((0, 1), (0, 0), (0, 0))) for s in range(3)]
     table, _ = study_quality(evidence_of(run, large, network)).tables
     assert "stroke distance" in table.columns
@@ -236,9 +231,9 @@ def test_another_size_than_the_contents_has_no_distance_from_it(network):
 
 def test_it_is_asked_where_the_config_wants_it(network):
     finals = [mixed(0.1), mixed(0.9)]
-    for run in (run_of(WEIGHT, quality=False), run_of(WEIGHT) | {"config": {}}):
+    for run in (make_run(WEIGHT, quality=False), make_manifest(WEIGHT)):
         assert study_quality(evidence_of(run, finals, network)) == StudyResult()
-    assert study_quality(evidence_of(run_of(WEIGHT), [], network)) == StudyResult()
+    assert study_quality(evidence_of(make_run(WEIGHT), [], network)) == StudyResult()
 
 
 def test_of_a_photograph_is_said_what_became_of_its_lines(network):
@@ -246,7 +241,7 @@ def test_of_a_photograph_is_said_what_became_of_its_lines(network):
     terms = [{"type": "Photorealism"}]
     finals = [CONTENT / 2, CONTENT.swapaxes(0, 1)]
     table, _ = study_quality(
-        evidence_of(run_of(WEIGHT, terms=terms), finals, network)
+        evidence_of(make_run(WEIGHT, terms=terms), finals, network)
     ).tables
     edges, windows = (table.columns.index(LIKENESS[x][0]) for x in (ANGLE, RESIDUAL))
     kept, turned = table.rows
@@ -254,7 +249,7 @@ def test_of_a_photograph_is_said_what_became_of_its_lines(network):
     expected = edge_distortion(finals[1], CONTENT)
     assert float(turned[edges]) == pytest.approx(expected.angle, rel=5e-3)
     assert float(turned[windows]) == pytest.approx(100 * expected.residual, rel=5e-3)
-    table, _ = study_quality(evidence_of(run_of(WEIGHT), finals, network)).tables
+    table, _ = study_quality(evidence_of(make_run(WEIGHT), finals, network)).tables
     assert LIKENESS[ANGLE][0] not in table.columns
 
 
@@ -273,17 +268,14 @@ def test_curves_that_share_no_distance_are_not_compared(network):
     assert compare_curves([(0, 1)], [(0, 1), (3, 0.5)]) is None
     axes = ("method", "method", ["a", "b"]), WEIGHT
     finals = [mixed(share) for share in (0.1, 0.3, 0.8, 0.9)]
-    found = study_quality(evidence_of(run_of(*axes), finals, network))
+    found = study_quality(evidence_of(make_run(*axes), finals, network))
     assert len(found.tables) == 2 and len(found.summary) == 2
 
 
 def test_what_is_looked_at_is_what_the_objective_says(network):
     """A member's own layers, whatever its config and its rows call them."""
-    run = run_of(WEIGHT)
-    run["members"][1]["layers"] = ["conv1_2"]
+    run = make_run(WEIGHT)
+    run.members[1].layers = ["conv1_2"]
     finals = [mixed(share) for share in (0.2, 0.8)]
     table, _ = study_quality(evidence_of(run, finals, network)).tables
     assert "relu1_2" not in table.title and STYLE not in table.columns
-    del run["members"][0]["layers"]  # Of another version: not known.
-    table, _ = study_quality(evidence_of(run, finals, network)).tables
-    assert STYLE not in table.columns

@@ -1,20 +1,22 @@
-"""What of a run directory a study sees."""
+"""The data of a run directory that studies read."""
 
 import json
 
 import jax
 import numpy as np
 import pytest
+from made_up_runs import make_manifest
 from run_directory import write_run
 
 from nst_jax.report.run_directory import read_run
 from nst_jax.report.study_results import load_run_data
+from nst_jax.studies.run_data import RunData
 
 FIRST, LAST = (np.full((24, 36, 3), x, np.float32) for x in (0.1, 0.3))
 
 
-def kept(run, canvases, final):
-    """Member 0 with exact canvases: step -> canvas, and the last."""
+def save_canvases(run, canvases, final):
+    """Write exact canvases (step -> canvas) and the result of member 0."""
     folder = run / "members" / "000"
     (folder / "frames").mkdir(exist_ok=True)
     for step, canvas in canvases.items():
@@ -28,24 +30,24 @@ def kept(run, canvases, final):
 )
 def test_a_trajectory_ends_with_the_last_canvas(tmp_path, snapshots, steps):
     run = write_run(tmp_path / "run", (("seed", ("0", "1")),), steps=(0, 5, 40))
-    kept(run, {step: LAST if step else FIRST for step in snapshots}, LAST)
-    found, canvases = load_run_data(read_run(run)).trajectory(0)
-    assert found == steps and len(canvases) == len(steps)
+    save_canvases(run, {step: LAST if step else FIRST for step in snapshots}, LAST)
+    recorded, canvases = load_run_data(read_run(run)).trajectory(0)
+    assert recorded == steps and len(canvases) == len(steps)
     np.testing.assert_array_equal(canvases[-1], LAST)
     if len(steps) > 1:
         np.testing.assert_array_equal(canvases[0], FIRST)
 
 
-def test_without_metrics_the_last_step_is_the_one_that_was_asked_for(tmp_path):
+def test_without_metrics_the_last_step_is_that_of_the_config(tmp_path):
     run = write_run(tmp_path / "run", (("steps", (3, 7)),), steps=(0, 5))
     for number, steps in (("000", 3), ("001", 7)):
         np.save(run / "members" / number / "final.npy", LAST)
         (run / "metrics.jsonl").unlink(missing_ok=True)
-        found, _ = load_run_data(read_run(run)).trajectory(int(number))
-        assert found == [steps]
+        recorded, _ = load_run_data(read_run(run)).trajectory(int(number))
+        assert recorded == [steps]
 
 
-def changed(run, axes=None, **config):
+def load_network(run, axes=None, **config):
     manifest = json.loads((run / "run.json").read_text())
     manifest["config"] |= {"weights": "weights/vgg19.safetensors", **config}
     manifest["axes"] = axes or manifest["axes"]
@@ -53,18 +55,18 @@ def changed(run, axes=None, **config):
     return load_run_data(read_run(run)).network()
 
 
-def test_the_network_is_the_one_of_the_run(tmp_path, network):
+def test_the_network_has_the_options_of_the_run(tmp_path, network):
     run = write_run(tmp_path / "run", (("seed", ("0", "1")),))
-    eyes = {
+    options = {
         **{"pooling": "avg", "pool_rounding": "floor", "padding": "replicate"},
         **{"input_scale": 2.0, "input_centred": False},
     }
-    # What is no weight is part of the tree.
-    found = jax.tree.structure(changed(run, **eyes))
-    assert found == jax.tree.structure(network.with_options(**eyes))
-    for eye in eyes:
-        less = {name: value for name, value in eyes.items() if name != eye}
-        assert found != jax.tree.structure(network.with_options(**less))
+    # Options other than weights are part of the tree structure.
+    structure = jax.tree.structure(load_network(run, **options))
+    assert structure == jax.tree.structure(network.with_options(**options))
+    for option in options:
+        others = {name: value for name, value in options.items() if name != option}
+        assert structure != jax.tree.structure(network.with_options(**others))
 
 
 @pytest.mark.parametrize(
@@ -78,8 +80,22 @@ def test_the_network_is_the_one_of_the_run(tmp_path, network):
         "weights",
     ],
 )
-def test_there_is_no_network_where_members_have_different_ones(tmp_path, field):
+def test_members_with_different_networks_give_none(tmp_path, field):
     run = write_run(tmp_path / "run", (("seed", ("0", "1")),))
     axes = [{"field": field, "name": "x", "labels": ["0", "1"]}]
-    eyes = {"padding": "zeros", "input_scale": 1.0, "input_centred": True}
-    assert changed(run, axes, **eyes) is None
+    options = {"padding": "zeros", "input_scale": 1.0, "input_centred": True}
+    assert load_network(run, axes, **options) is None
+
+
+def test_groups_are_in_grid_order():
+    """Whatever the order in which members have finished."""
+    weight = "terms.style.weight", "weight", ["1", "2"]
+    run = make_manifest(weight, ("seeds", "seed", ["0", "1", "2"]))
+    run_data = RunData(run, {})
+    finished = [4, 3, 5, 2, 0]
+    assert run_data.groups_along(1, finished) == [("1", [0, 2]), ("2", [3, 4, 5])]
+    assert run_data.groups_along(0, finished) == [
+        *(("0", [0, 3]), ("1", [4]), ("2", [2, 5]))
+    ]
+    assert run_data.seeds_by_setting(0, finished) == [[[0, 3], [4], [2, 5]]]
+    assert run_data.seeds_by_setting(1, finished) == [[[0, 2]], [[3, 4, 5]]]

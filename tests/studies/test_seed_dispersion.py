@@ -1,4 +1,4 @@
-"""What is said of ensembles, where their dispersion is planted."""
+"""Dispersion across seeds and its relation to style, on images of known dispersion."""
 
 import dataclasses
 import itertools
@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from made_up_runs import make_manifest
 from pictures import smooth_picture
 from scipy import stats
 
@@ -26,33 +27,22 @@ LAYERS = ("relu1_1", "relu2_1")
 A, B, C = (smooth_picture(i, 16, 20) for i in range(3))
 
 
-def run_of(*axes, terms=()):
-    """A manifest with a grid of (field, name, labels)."""
-    places = itertools.product(*(range(len(labels)) for _, _, labels in axes))
-    return {
-        "config": {"terms": list(terms)},
-        "axes": [dict(zip(("field", "name", "labels"), a, strict=True)) for a in axes],
-        "members": [{"member": i, "index": list(p)} for i, p in enumerate(places)],
-        "groups": [],
-    }
-
-
 def flat(level, size=16):
     return np.full((size, size, 3), level / 255, np.float32)
 
 
 def scaled(run, factors):
-    """Finals whose levels are around 104, by a factor for each line."""
+    """Return results of levels around 104, scaled by a factor for each setting."""
     return {
-        m["member"]: flat(104 + factors[m["index"][0]] * (LEVELS[m["index"][1]] - 104))
-        for m in run["members"]
+        m.member: flat(104 + factors[m.index[0]] * (LEVELS[m.index[1]] - 104))
+        for m in run.members
     }
 
 
-def factor(statistic, values):
-    """By which a 95 % interval goes up and down, by leaving out one value at a time."""
-    without = [math.log(statistic(np.delete(values, i))) for i in range(len(values))]
-    error = math.sqrt((len(values) - 1) * np.var(without))
+def interval_factor(statistic, values):
+    """Return end / value of the 95 % jackknife interval of a positive statistic."""
+    replicates = [math.log(statistic(np.delete(values, i))) for i in range(len(values))]
+    error = math.sqrt((len(values) - 1) * np.var(replicates))
     return math.exp(stats.t.ppf(0.975, len(values) - 1) * error)
 
 
@@ -66,46 +56,50 @@ def pair_rms(values):
 
 
 def parsed(cell):
-    """A value, and the ends of its interval."""
+    """Return the value and the interval ends of a cell."""
     return tuple(float(number) for number in re.findall(r"[\d.]+", cell))
 
 
-# How dispersed seeds are.
+# Dispersion
 
 
-def test_flat_pictures_differ_by_what_their_levels_do():
-    run = run_of(SEED)
+def test_the_dispersion_of_flat_images_is_that_of_their_levels():
+    run = make_manifest(SEED)
     finals = {m: flat(level) for m, level in enumerate(LEVELS)}
-    found = study_seed_dispersion(RunData(run, finals))
-    (table,) = found.tables
+    result = study_seed_dispersion(RunData(run, finals))
+    (table,) = result.tables
     (row,) = table.rows
     assert row[:2] == ("all", 4)
     deviation = np.std(LEVELS, ddof=1)
-    wanted = [
-        (deviation, factor(lambda x: np.std(x, ddof=1), LEVELS)),
-        (pair_mean(LEVELS), factor(pair_mean, LEVELS)),
-        (pair_rms(LEVELS), factor(pair_rms, LEVELS)),
+    expected = [
+        (deviation, interval_factor(lambda x: np.std(x, ddof=1), LEVELS)),
+        (pair_mean(LEVELS), interval_factor(pair_mean, LEVELS)),
+        (pair_rms(LEVELS), interval_factor(pair_rms, LEVELS)),
     ]
-    for cell, (value, by) in zip(row[2:5], wanted, strict=True):
-        assert parsed(cell) == pytest.approx((value, value / by, value * by), abs=0.06)
-    assert parsed(row[5])[0] == pytest.approx(0, abs=1e-3)  # A flat one has no grain.
+    for cell, (value, factor) in zip(row[2:5], expected, strict=True):
+        assert parsed(cell) == pytest.approx(
+            (value, value / factor, value * factor), abs=0.06
+        )
+    assert parsed(row[5])[0] == pytest.approx(
+        0, abs=1e-3
+    )  # Flat images have no fine part.
     c1 = (0.01 * 255) ** 2
-    likeness = [
+    similarities = [
         (2 * a * b + c1) / (a * a + b * b + c1)
         for a, b in itertools.combinations(LEVELS, 2)
     ]
-    assert parsed(row[6])[0] == pytest.approx(np.mean(likeness), abs=1e-4)
-    assert found.summary[0].startswith(
+    assert parsed(row[6])[0] == pytest.approx(np.mean(similarities), abs=1e-4)
+    assert result.summary[0].startswith(
         "The 4 seeds have a standard deviation of 3.3 (0.7 to 15.7) "
     )
-    (matrix,) = found.matrices
+    (matrix,) = result.matrices
     assert matrix.labels == ("0", "1", "2", "3")
     differences = np.abs(np.subtract.outer(LEVELS, LEVELS))
     np.testing.assert_allclose(matrix.values, differences, atol=1e-4)
 
 
-def test_the_pictures_are_the_mean_and_the_deviation():
-    run = run_of(SEED)
+def test_pictures_show_the_mean_and_the_standard_deviation():
+    run = make_manifest(SEED)
     finals = {m: flat(level) for m, level in enumerate(LEVELS)}
     for final in finals.values():
         final[:8] = 0.5  # Where the seeds agree.
@@ -118,8 +112,8 @@ def test_the_pictures_are_the_mean_and_the_deviation():
     assert deviation.picture[8:] == pytest.approx(1)
 
 
-def test_the_members_are_shown_in_the_order_of_their_loss():
-    run = run_of(SEED)
+def test_members_are_shown_by_ascending_loss():
+    run = make_manifest(SEED)
     finals = {m: flat(level) for m, level in enumerate(LEVELS)}
     losses = {0: 3.0, 1: 1.0, 2: 4.0, 3: 2.0}
     rows = {m: [{"loss": loss, "terms": {}}] for m, loss in losses.items()}
@@ -127,9 +121,9 @@ def test_the_members_are_shown_in_the_order_of_their_loss():
     assert shown.title.endswith("row by row, from 1 to 4")
     side = finals[0].shape[1]
     order = sorted(losses, key=losses.__getitem__)
-    found = [shown.picture[0, i * (side + GAP) + 1, 0] * 255 for i in range(4)]
-    assert found == pytest.approx([LEVELS[m] for m in order])
-    missing = {m: own for m, own in rows.items() if m != 2}
+    levels = [shown.picture[0, i * (side + GAP) + 1, 0] * 255 for i in range(4)]
+    assert levels == pytest.approx([LEVELS[m] for m in order])
+    missing = {m: history for m, history in rows.items() if m != 2}
     titles = [
         p.title for p in study_seed_dispersion(RunData(run, finals, missing)).pictures
     ]
@@ -145,25 +139,25 @@ def test_the_members_are_shown_in_the_order_of_their_loss():
         (["none", "1", "2"], ("none", "1", "2"), "linear"),
     ],
 )
-def test_dispersion_is_drawn_against_the_other_axis(labels, x, scale):
-    run = run_of(("canvas.amplitude", "amplitude", labels), SEED)
-    found = study_seed_dispersion(RunData(run, scaled(run, (0, 1, 4))))
-    (plot,) = found.plots
+def test_dispersion_is_plotted_against_the_other_axis(labels, x, scale):
+    run = make_manifest(("canvas.amplitude", "amplitude", labels), SEED)
+    result = study_seed_dispersion(RunData(run, scaled(run, (0, 1, 4))))
+    (plot,) = result.plots
     assert (plot.x_label, plot.x_scale, plot.y_scale) == ("amplitude", scale, "log")
     (series,) = plot.series
     deviation = np.std(LEVELS, ddof=1)
     assert series.x == x
-    assert series.y[0] is None  # A logarithm has no place for 0.
+    assert series.y[0] is None  # 0 has no logarithm.
     assert series.y[1:] == pytest.approx((deviation, 4 * deviation), rel=1e-5)
-    by = factor(lambda v: np.std(v, ddof=1), LEVELS)
-    assert series.high[2] / series.y[2] == pytest.approx(by, rel=1e-4)
-    assert series.y[2] / series.low[2] == pytest.approx(by, rel=1e-4)
-    assert f"lowest for {labels[0]}, " in found.summary[0]
-    assert f"highest for {labels[2]}, with 13 (" in found.summary[0]
+    factor = interval_factor(lambda v: np.std(v, ddof=1), LEVELS)
+    assert series.high[2] / series.y[2] == pytest.approx(factor, rel=1e-4)
+    assert series.y[2] / series.low[2] == pytest.approx(factor, rel=1e-4)
+    assert f"lowest for {labels[0]}, " in result.summary[0]
+    assert f"highest for {labels[2]}, with 13 (" in result.summary[0]
 
 
-def test_extremes_are_named_where_their_intervals_are_apart():
-    run = run_of(("x", "x", ["a", "b", "c"]), SEED)
+def test_extremes_are_named_if_their_intervals_do_not_overlap():
+    run = make_manifest(("x", "x", ["a", "b", "c"]), SEED)
     (close,) = study_seed_dispersion(RunData(run, scaled(run, (1, 1.1, 1.2)))).summary
     assert close.startswith("The 3 settings do not differ measurably")
     (apart,) = study_seed_dispersion(RunData(run, scaled(run, (0.05, 1.1, 20)))).summary
@@ -171,97 +165,99 @@ def test_extremes_are_named_where_their_intervals_are_apart():
     assert "highest for c, " in apart
 
 
-def test_settings_between_the_extremes_are_compared_too():
-    """The extremes tell nothing, and two between them do not overlap."""
+def test_intervals_of_all_settings_are_compared():
+    """The extreme values have wide intervals; two settings between do not overlap."""
     spreads = {
         "a": Estimate(0.10, 0.01, 0.40),
         "b": Estimate(0.12, 0.119, 0.121),
         "c": Estimate(0.30, 0.29, 0.31),
         "d": Estimate(0.31, 0.05, 0.60),
     }
-    run = run_of(("x", "x", list(spreads)), SEED)
-    evidence = RunData(run, scaled(run, (1, 1, 1, 1)))
-    vars(evidence)["seed_groups"] = [
-        line._replace(
-            dispersion=dataclasses.replace(line.dispersion, std=spreads[line.label])
+    run = make_manifest(("x", "x", list(spreads)), SEED)
+    run_data = RunData(run, scaled(run, (1, 1, 1, 1)))
+    vars(run_data)["seed_groups"] = [
+        group._replace(
+            dispersion=dataclasses.replace(group.dispersion, std=spreads[group.label])
         )
-        for line in evidence.seed_groups
+        for group in run_data.seed_groups
     ]
-    (said,) = study_seed_dispersion(evidence).summary
-    assert said.startswith("Dispersion across seeds is lowest for b, ")
-    assert "highest for c, " in said
+    (sentence,) = study_seed_dispersion(run_data).summary
+    assert sentence.startswith("Dispersion across seeds is lowest for b, ")
+    assert "highest for c, " in sentence
 
 
-def test_two_other_axes_have_no_plot():
+def test_two_other_axes_are_not_plotted():
     other = ("terms.style.weight", "weight", ["1", "2"])
-    run = run_of(other, ("size", "size", ["16", "24"]), SEED)
-    finals = {m["member"]: flat(LEVELS[m["index"][2]]) for m in run["members"]}
-    found = study_seed_dispersion(RunData(run, finals))
-    assert found.plots == ()
-    labels = [row[0] for row in found.tables[0].rows]
+    run = make_manifest(other, ("size", "size", ["16", "24"]), SEED)
+    finals = {m.member: flat(LEVELS[m.index[2]]) for m in run.members}
+    result = study_seed_dispersion(RunData(run, finals))
+    assert result.plots == ()
+    labels = [row[0] for row in result.tables[0].rows]
     assert labels == ["1, 16", "1, 24", "2, 16", "2, 24"]
 
 
-def test_of_many_lines_a_few_are_pictured_with_both_ends():
-    run = run_of(("x", "x", list("abcdefg")), SEED)
-    found = study_seed_dispersion(RunData(run, scaled(run, range(1, 8))))
-    assert len(found.tables[0].rows) == 7
-    assert [p.title[0] for p in found.pictures] == list("aacceegg")
-    assert [m.title[0] for m in found.matrices] == ["a", "g"]
+def test_a_few_settings_are_pictured_with_the_first_and_last():
+    run = make_manifest(("x", "x", list("abcdefg")), SEED)
+    result = study_seed_dispersion(RunData(run, scaled(run, range(1, 8))))
+    assert len(result.tables[0].rows) == 7
+    assert [p.title[0] for p in result.pictures] == list("aacceegg")
+    assert [m.title[0] for m in result.matrices] == ["a", "g"]
 
 
-def test_dispersion_follows_the_steps():
-    """Lines that halve, double and triple at every step that was kept."""
-    run = run_of(("x", "x", ["calm", "wild", "wilder"]), SEED)
+def test_dispersion_is_plotted_by_step():
+    """Settings whose dispersion is multiplied by 0.5, 2 and 2.5 at each record."""
+    run = make_manifest(("x", "x", ["calm", "wild", "wilder"]), SEED)
     steps = [0, 1, 5, 9]
 
     def trajectory(member):
-        line, seed = run["members"][member]["index"]
-        rate = (0.5, 2.0, 2.5)[line]
+        setting, seed = run.members[member].index
+        rate = (0.5, 2.0, 2.5)[setting]
         levels = [104 + rate**k * (LEVELS[seed] - 104) for k in range(4)]
         return steps, [flat(level) for level in levels]
 
-    evidence = RunData(run, scaled(run, (1, 2, 3)), trajectory=trajectory)
-    found = study_seed_dispersion(evidence)
-    calm, wild, _ = found.plots[1].series
+    run_data = RunData(run, scaled(run, (1, 2, 3)), trajectory=trajectory)
+    result = study_seed_dispersion(run_data)
+    calm, wild, _ = result.plots[1].series
     assert (calm.label, wild.label, calm.x) == ("calm", "wild", tuple(steps))
     deviation = np.std(LEVELS, ddof=1)
     falls = [deviation / 2**k for k in range(4)]
     assert calm.y == pytest.approx(falls, rel=1e-4)
     assert wild.y == pytest.approx([deviation * 2**k for k in range(4)], rel=1e-4)
-    by = factor(lambda v: np.std(v, ddof=1), LEVELS)
-    assert calm.high[3] / calm.y[3] == pytest.approx(by, rel=1e-3)
-    ends = re.search(r"factor of ([\d.]+) .* to ([\d.]+) .*it grows", found.summary[1])
+    factor = interval_factor(lambda v: np.std(v, ddof=1), LEVELS)
+    assert calm.high[3] / calm.y[3] == pytest.approx(factor, rel=1e-3)
+    ends = re.search(r"factor of ([\d.]+) .* to ([\d.]+) .*it grows", result.summary[1])
     assert ends.groups() == ("0.1250", "15.63")
-    assert "it grows in 2 and falls in 1 of 3 settings" in found.summary[1]
+    assert "it grows in 2 and falls in 1 of 3 settings" in result.summary[1]
 
 
 @pytest.mark.parametrize(
-    ("last", "way"),
+    ("last", "verdict"),
     [
         ([100, 103.1, 107.9, 104.1], "the interval includes 1"),
         ([90, 105, 124, 104], "it grows"),
         ([103.6, 103.9, 104.4, 104], "it falls"),
     ],
 )
-def test_growth_is_what_excludes_none(last, way):
-    """A member is left out of both ends: what they have in common cancels."""
-    run = run_of(SEED)
+def test_growth_is_significant_if_the_interval_excludes_one(last, verdict):
+    """The jackknife leaves a member out of both ends, so common parts cancel."""
+    run = make_manifest(SEED)
     paths = {m: ([0, 9], [flat(LEVELS[m]), flat(last[m])]) for m in range(4)}
     finals = {m: path[1] for m, (_, path) in paths.items()}
-    found = study_seed_dispersion(RunData(run, finals, trajectory=paths.__getitem__))
+    result = study_seed_dispersion(RunData(run, finals, trajectory=paths.__getitem__))
 
     def ratio(members):
         return np.std(np.take(last, members)) / np.std(np.take(LEVELS, members))
 
-    by, value = factor(ratio, range(4)), ratio(range(4))
-    (numbers,) = re.findall(r"factor of (.*): ", found.summary[1])
-    assert parsed(numbers) == pytest.approx((value, value / by, value * by), rel=0.1)
-    assert found.summary[1].endswith(f": {way}.")
+    factor, value = interval_factor(ratio, range(4)), ratio(range(4))
+    (numbers,) = re.findall(r"factor of (.*): ", result.summary[1])
+    assert parsed(numbers) == pytest.approx(
+        (value, value / factor, value * factor), rel=0.1
+    )
+    assert result.summary[1].endswith(f": {verdict}.")
 
 
-def test_a_line_whose_members_kept_other_steps_is_not_followed():
-    run = run_of(SEED)
+def test_seeds_with_different_recorded_steps_are_not_plotted():
+    run = make_manifest(SEED)
     finals = {m: flat(level) for m, level in enumerate(LEVELS)}
 
     def trajectory(member):
@@ -271,13 +267,13 @@ def test_a_line_whose_members_kept_other_steps_is_not_followed():
     def last(member):
         return [-1], [flat(LEVELS[member])]
 
-    for way in (trajectory, last, None):
-        found = study_seed_dispersion(RunData(run, finals, trajectory=way))
-        assert found.plots == () and len(found.summary) == 1
+    for recorded in (trajectory, last, lambda member: ([], [])):
+        result = study_seed_dispersion(RunData(run, finals, trajectory=recorded))
+        assert result.plots == () and len(result.summary) == 1
 
 
-def test_the_terms_differ_by_their_relative_deviation():
-    run = run_of(SEED)
+def test_the_variation_of_terms_is_their_relative_standard_deviation():
+    run = make_manifest(SEED)
     finals = {m: flat(level) for m, level in enumerate(LEVELS)}
     losses = (10.0, 12.0, 11.0, 13.0)
     rows = {
@@ -299,8 +295,8 @@ def test_the_terms_differ_by_their_relative_deviation():
     assert first.rows[0][-1] is None and terms.rows[0][2] is None
 
 
-def test_two_seeds_are_no_ensemble():
-    run = run_of(SEED)
+def test_fewer_than_three_seeds_and_small_images_give_no_result():
+    run = make_manifest(SEED)
     finals = {m: flat(level) for m, level in enumerate(LEVELS)}
     assert (
         study_seed_dispersion(RunData(run, {m: finals[m] for m in (0, 2)}))
@@ -312,7 +308,7 @@ def test_two_seeds_are_no_ensemble():
         .rows
     )
     assert row[1] == 3
-    together = run_of(("seeds, size", "seed", ["0", "1", "2", "3"]))
+    together = make_manifest(("seeds, size", "seed", ["0", "1", "2", "3"]))
     assert study_seed_dispersion(RunData(together, finals)) == StudyResult()
     small = {m: final[:10] for m, final in finals.items()}  # Less than SSIM's window.
     assert study_seed_dispersion(RunData(run, small)) == StudyResult()
@@ -330,66 +326,74 @@ def test_two_seeds_are_no_ensemble():
         (None, None),
     ],
 )
-def test_a_number_has_the_digits_that_its_error_leaves(estimate, words):
+def test_estimates_have_the_digits_of_their_interval(estimate, words):
     assert format_estimate(estimate) == words
 
 
-# To the network.
+# Features
 
 
-def test_distances_are_those_of_features_and_grams(network):
-    found = layer_distances(network, np.stack([A, B, A, C]), LAYERS)
-    assert tuple(found) == LAYERS
-    for layer, (features, grams) in found.items():
-        seen = [
+def test_layer_distances_are_those_of_features_and_gram_matrices(network):
+    result = layer_distances(network, np.stack([A, B, A, C]), LAYERS)
+    assert tuple(result) == LAYERS
+    for layer, (features, grams) in result.items():
+        features_by_image = [
             np.float64(network(x, LAYERS)[layer]).reshape(-1, 64 * int(layer[4]))
             for x in (A, B, A, C)
         ]
         for matrix, arrays in (
-            (features, seen),
-            (grams, [f.T @ f / len(f) for f in seen]),
+            (features, features_by_image),
+            (grams, [f.T @ f / len(f) for f in features_by_image]),
         ):
             norm = math.sqrt(np.mean([(x**2).sum() for x in arrays]))
-            wanted = [[np.linalg.norm(a - b) / norm for b in arrays] for a in arrays]
-            np.testing.assert_allclose(matrix, wanted, rtol=1e-4, atol=1e-7)
+            expected = [[np.linalg.norm(a - b) / norm for b in arrays] for a in arrays]
+            np.testing.assert_allclose(matrix, expected, rtol=1e-4, atol=1e-7)
             assert matrix[0, 2] < 1e-7 < matrix[0, 1]
 
 
-def test_the_trace_is_the_mean_energy_of_a_position(network):
-    found = gram_traces(network, A, LAYERS)
+def test_the_gram_trace_is_the_mean_energy_of_a_position(network):
+    result = gram_traces(network, A, LAYERS)
     for layer in LAYERS:
         features = np.float64(network(A, LAYERS)[layer])
-        assert found[layer] == pytest.approx((features**2).sum(2).mean(), rel=1e-5)
+        assert result[layer] == pytest.approx((features**2).sum(2).mean(), rel=1e-5)
 
 
-def test_the_table_of_layers_is_by_the_terms(network):
+def test_the_layer_table_has_the_layers_of_the_terms(network):
     terms = [{"layers": ["relu2_1"]}, {"layers": ["relu1_1", "relu2_1"]}, {}]
-    run = run_of(("seeds", "seed", ["0", "1", "2"]), terms=terms)
+    run = make_manifest(("seeds", "seed", ["0", "1", "2"]), terms=terms)
     finals = dict(enumerate((A, B, C)))
     table = study_seed_dispersion(RunData(run, finals, network=lambda: network)).tables[
         -1
     ]
     assert [row[:2] for row in table.rows] == [("all", "relu2_1"), ("all", "relu1_1")]
-    apart = layer_distances(network, np.stack([A, B, C]), LAYERS)
+    expected = layer_distances(network, np.stack([A, B, C]), LAYERS)
     for _, layer, *cells in table.rows:
-        for cell, matrix in zip(cells, apart[layer], strict=True):
+        for cell, matrix in zip(cells, expected[layer], strict=True):
             mean = matrix[np.triu_indices(3, 1)].mean()
             value, low, high = parsed(cell)
             assert value == pytest.approx(mean, abs=max(0.06 * (high - low), 1e-3))
     assert (
         len(study_seed_dispersion(RunData(run, finals)).tables) < 3
-    )  # There are no weights.
+    )  # Without a network.
 
 
-# Whether styles make seeds disperse.
+# Stability
 
 CONTRASTS = (0.5, 0.1, 1.1, 0.3, 0.9, 0.7)
 
 
 def styled(network, order, axes=None, count=6, of=1):
-    """Styles, and a dispersion that is as large as their trace's rank is in `order`."""
+    """Return a run whose dispersion is ordered by the rank of the style's trace.
+
+    Args:
+      network: computes the traces.
+      order: dispersion of each setting, by the rank of its trace.
+      axes: axes other than seeds.
+      count: number of styles.
+      of: settings of one style image.
+    """
     axes = axes or [("styles", "style", list("abcdef")[:count])]
-    run = run_of(*axes, SEED, terms=[{"layers": list(LAYERS), "blend": []}, {}])
+    run = make_manifest(*axes, SEED, terms=[{"layers": list(LAYERS), "blend": []}, {}])
     pictures = [0.5 + c * (smooth_picture(9, 16, 16) - 0.5) for c in CONTRASTS]
     traces = [
         math.prod(gram_traces(network, picture, LAYERS).values()) ** 0.5
@@ -397,33 +401,33 @@ def styled(network, order, axes=None, count=6, of=1):
     ]
     ranks = np.argsort(np.argsort(traces))
     finals, styles = {}, {}
-    for m in run["members"]:
-        setting, seed = m["member"] // 4, m["index"][-1]
-        m["varies"] = {"styles": [f"{setting // of}.jpg"]}
-        times = 1 + order[ranks[setting]]
-        finals[m["member"]] = flat(104 + times * (LEVELS[seed] - 104))
-        styles[m["member"]] = [pictures[setting]]
-    evidence = RunData(run, finals, styles=styles, network=lambda: network)
-    return evidence, traces
+    for m in run.members:
+        setting, seed = m.member // 4, m.index[-1]
+        m.varies = {"styles": [f"{setting // of}.jpg"]}
+        scale = 1 + order[ranks[setting]]
+        finals[m.member] = flat(104 + scale * (LEVELS[seed] - 104))
+        styles[m.member] = [pictures[setting]]
+    run_data = RunData(run, finals, styles=styles, network=lambda: network)
+    return run_data, traces
 
 
-def test_styles_that_disperse_by_their_trace_are_found_to(network):
-    evidence, traces = styled(network, range(6))
-    found = study_stability(evidence)
-    (sentence,) = found.summary
+def test_a_correlation_with_the_trace_is_reported(network):
+    run_data, traces = styled(network, range(6))
+    result = study_stability(run_data)
+    (sentence,) = result.summary
     assert "Over 6 styles, dispersion across seeds increases with the trace" in sentence
     assert "rho 1.00" in sentence and "p = 0.0028" in sentence  # 2 of 6! orders.
     assert (
         "Gupta et al. 2017 (arXiv 1705.02092) report the same for the insta" in sentence
     )
     assert "one point per style" not in sentence
-    (series,) = found.plots[0].series
+    (series,) = result.plots[0].series
     assert series.x == pytest.approx(traces, rel=1e-5)
     factors = 1 + np.argsort(np.argsort(traces))
     assert series.y == pytest.approx(factors * np.std(LEVELS, ddof=1), rel=1e-4)
-    column = [row[1] for row in found.tables[0].rows]
+    column = [row[1] for row in result.tables[0].rows]
     assert column == pytest.approx(sorted(traces), rel=5e-3)
-    assert sentence in run_studies(evidence).summary
+    assert sentence in run_studies(run_data).summary
 
 
 @pytest.mark.parametrize(
@@ -441,25 +445,27 @@ def test_styles_that_disperse_by_their_trace_are_found_to(network):
         ),
     ],
 )
-def test_the_result_is_told_whichever_way_it_falls(network, order, words):
+def test_negative_and_insignificant_correlations_are_reported(network, order, words):
     (sentence,) = study_stability(styled(network, order)[0]).summary
     assert words in sentence
     rho = stats.spearmanr(range(6), order).statistic
     assert f"rho {rho:.2f}" in sentence
 
 
-def test_settings_of_one_picture_are_one_point(network):
-    """Six settings in order, of three pictures: 2 of 6 orders are as extreme."""
+def test_settings_of_one_style_image_are_one_point(network):
+    """Six settings of three images are too few points for a correlation."""
     axes = [("styles", "style", list("abc")), ("style_scale", "scale", ["1", "0.5"])]
     both = [("styles, style_scale", "style", list("abcdef"))]
-    for own in (axes, both):
-        (sentence,) = study_stability(styled(network, range(6), own, of=2)[0]).summary
+    for other_axes in (axes, both):
+        (sentence,) = study_stability(
+            styled(network, range(6), other_axes, of=2)[0]
+        ).summary
         assert "Over 6 settings of 3 styles, " in sentence
         assert "Gram matrices. Gupta" in sentence
 
 
-def test_scales_of_a_style_do_not_make_it_surer(network, monkeypatch):
-    """Twelve settings of six styles have the p of six points, 2 of 6! orders."""
+def test_scales_of_a_style_do_not_lower_the_p_value(network, monkeypatch):
+    """Twelve settings of six styles have the p-value of six points, 2 / 6!."""
     monkeypatch.setitem(globals(), "CONTRASTS", tuple(np.linspace(0.2, 1.1, 12)))
     axes = [
         ("styles", "style", list("abcdef")),
@@ -470,7 +476,7 @@ def test_scales_of_a_style_do_not_make_it_surer(network, monkeypatch):
     assert "p = 0.0028, one point per style" in sentence
 
 
-def test_it_is_not_asked_of_anything_else(network):
+def test_few_settings_and_other_axes_are_not_correlated(network):
     assert study_stability(styled(network, range(6), count=4)[0]) == StudyResult()
     assert study_stability(styled(network, (1,) * 6)[0]) == StudyResult()
     other = [("terms.style.weight", "weight", list("abcdef"))]
@@ -479,17 +485,17 @@ def test_it_is_not_asked_of_anything_else(network):
     assert study_stability(styled(network, range(6), mixed)[0]) == StudyResult()
 
 
-def test_a_picture_too_small_for_a_layer_is_refused(network):
+def test_an_image_too_small_for_a_layer_is_refused(network):
     with pytest.raises(nst_jax.RequestError, match=r"does not reach relu5_1"):
         gram_traces(network, A[:8], ["relu5_1"])
 
 
-def test_of_very_many_seeds_the_first_are_compared():
-    """Their pairs would be too many; the seeds left out would change every number."""
+def test_the_first_of_very_many_seeds_are_compared():
+    """Later seeds are far away, and change no number."""
     few, many = (
         study_seed_dispersion(
             RunData(
-                run_of(("seeds", "seed", list(map(str, range(count))))),
+                make_manifest(("seeds", "seed", list(map(str, range(count))))),
                 {i: flat(100 + i % 7 if i < 64 else 250) for i in range(count)},
             )
         )

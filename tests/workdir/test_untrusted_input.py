@@ -337,8 +337,7 @@ def test_run_directories(tmp_path, done, stride):
             for member in read.members:
                 final = workdir / "members" / f"{member.number:03d}" / "final.png"
                 assert member.picture in (None, final)
-            for number in range(len(read.manifest["inputs"])):
-                kept = read.input_picture(number)
+            for kept in read.inputs:
                 assert kept is None or kept.parent == workdir / "inputs"
     assert tried > 1000 / stride
     assert sorted(tmp_path.rglob("*")) == around

@@ -25,13 +25,15 @@ _PICTURES = flags.DEFINE_string("pictures", None, "Folder of PNG files.", requir
 
 
 def main() -> None:
+    files = sorted(pathlib.Path(_PICTURES.value).glob("*.png"))
+    if not files:
+        raise nst_jax.RequestError(
+            f"--pictures must be a folder with PNG files, got {_PICTURES.value!r}"
+        )
     content, style = (
         nst_jax.read_image(path, _SIZE.value) for path in (_CONTENT.value, _STYLE.value)
     )
     comparison = Comparison(content, (style,), nst_jax.load_network())
-    files = sorted(pathlib.Path(_PICTURES.value).glob("*.png"))
-    if not files:
-        raise nst_jax.RequestError(f"--pictures={_PICTURES.value} holds no PNG file")
     pictures = {"content": content} | {
         file.stem: nst_jax.read_image(file) for file in files
     }

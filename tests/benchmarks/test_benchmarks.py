@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from command_line import launch
+from command_line import ROOT, launch
 
+import nst_jax
 from benchmarks.evaluation import ours, sample_images
 from benchmarks.table import Table
 
@@ -33,6 +34,27 @@ def test_a_table_says_what_was_measured_and_by_what(tmp_path):
     assert (tmp_path / "batches.md").read_text() == printed
 
 
+def test_pictures_are_ranked_by_their_score(tmp_path):
+    """A photograph under half of a painting, at another size, is before a copy."""
+    content, painting = (
+        nst_jax.read_image(ROOT / "samples" / name, 64)
+        for name in ("coffee.png", "mosaic.jpg")
+    )
+    height, width, _ = content.shape
+    painted = (content + painting[:height, :width]) / 2
+    nst_jax.write_image(tmp_path / "painted.png", painted.repeat(2, 0).repeat(2, 1))
+    nst_jax.write_image(tmp_path / "copy.png", content)
+    inputs = "--content=samples/coffee.png", "--style=samples/mosaic.jpg", "--size=64"
+    folders = f"--pictures={tmp_path}", f"--out={tmp_path}"
+    status, _, err = launch(*inputs, *folders, module="benchmarks.rank")
+    assert status == 0, err
+    table = json.loads((tmp_path / "rank.json").read_text())
+    assert table["columns"][:3] == ["picture", "score", "palette distance"]
+    names, scores, *_ = zip(*table["rows"], strict=True)
+    assert names[0] == "painted" and set(names) == {"painted", "copy", "content"}
+    assert list(scores) == sorted(scores)
+
+
 def test_a_cell_is_one_cell():
     rows = [("a | b", 1.0), ("c", 12345.678)]
     lines = Table("t", "Title", ("|Δ|", "s"), rows).markdown().splitlines()
@@ -50,6 +72,11 @@ def test_a_cell_is_one_cell():
             "unknown table 'nothing'; the tables are convolution",
         ),
         ("benchmarks.ladder", "more", "unexpected argument 'more'"),
+        (
+            "benchmarks.rank",
+            "--pictures=docs",
+            "--pictures must be a folder with PNG files, got 'docs'",
+        ),
         (
             "benchmarks.ladder",
             "--start=-1",

@@ -31,7 +31,7 @@ SOLVERS = {
     "backtracking": nst_jax.LBFGS(line_search="backtracking"),
     "hager-zhang": nst_jax.LBFGS(line_search="hager-zhang"),
 }
-#: What one device tells apart; tests/studies/test_execution.py has several devices.
+#: Strategies on one device; test_devices.py has several devices.
 STRATEGIES = ("vmap", "map", "loop")
 USUAL = ("lbfgs", "fixed", "adam")  # The others take a minute to compile.
 

@@ -1,6 +1,6 @@
 """Distances between images in the features of the network.
 
-Quality is measured by the distance to the style and to the content. It says most at
+Strokes are compared with a style, structure with a content. Distances say most at
 layers without a loss term: optimised distances are small by construction. Images are
 clipped to [0, 1] first, as a screen shows them. Functions raise `RequestError` for
 shapes that do not fit, and for layers that are unknown or beyond the image's size.

@@ -37,7 +37,9 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
 
     def one(name):
-        flags = f"--config=configs/{name}.py:smoke", f"--workdir={folder / name}"
+        flags = [f"--config=configs/{name}.py:smoke", f"--workdir={folder / name}"]
+        if name != "transfer":
+            flags.append(DIRECT_CONVOLUTION)
         return folder / name, launch(*flags, draw_curves=True)
 
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -194,6 +196,7 @@ def get_config():
         size=32,
         steps=20,
         solver=nst_jax.SolverOptions("adam"),
+        numerics=nst_jax.Numerics(convolution="direct"),
         axes=(
             nst_jax.Vary("terms.style.layers", (("relu1_1",), ("relu2_1",))),
             nst_jax.Vary("terms.style.weight", (1.0, 2.0, 3.0, 4.0)),

@@ -17,7 +17,7 @@ import types
 import jax
 import numpy as np
 import pytest
-from command_line import ROOT, launch
+from command_line import DIRECT_CONVOLUTION, ROOT, launch
 from small_runs import (
     eight_members,
     final_arrays,
@@ -185,6 +185,8 @@ def get_config():
     config.size, config.steps, config.seeds = 48, 4, tuple(range(6))
     config.terms = (nst_jax.Gram(layers=("relu1_1",)),)
     config.canvas = nst_jax.Canvas("noise")
+    config.solver = nst_jax.SolverOptions("adam")
+    config.numerics = nst_jax.Numerics(convolution="direct")
     config.ensemble.batch_size = 2
     return config
 """
@@ -341,7 +343,7 @@ def test_a_request_too_large_for_memory_is_one_sentence(tmp_path):
         [
             *(sys.executable, "-W", "ignore", "-c", LIMITED),
             *("--config=configs/transfer.py", "--config.size=2000"),
-            *("--config.steps=1", "--config.solver.name=adam"),
+            *("--config.steps=1", "--config.solver.name=adam", DIRECT_CONVOLUTION),
             f"--workdir={tmp_path / 'run'}",
         ],
         cwd=ROOT,

@@ -48,6 +48,7 @@ def get_config():
     config.axes = (nst_jax.Vary("terms.style.weight", (1.0, 4.0)),)
     config.ladder = nst_jax.Ladder(start=45, steps=(30,))
     config.solver.name = "SOLVER"
+    config.numerics = nst_jax.Numerics(convolution="direct")  # Starts sooner.
     config.ensemble.batch_size = 2
     config.output.log_every, config.output.checkpoint_every = 2, 0.0
     config.output.snapshot_every = 20

@@ -11,7 +11,7 @@ import types
 
 import numpy as np
 import pytest
-from command_line import ROOT, launch
+from command_line import DIRECT_CONVOLUTION, ROOT, launch
 
 import nst_jax
 from nst_jax.launch import cluster
@@ -22,6 +22,7 @@ ASKED = (
     *("--config=configs/seeds.py:smoke", "--config.size=32"),
     *("--config.ensemble.strategy=loop", "--config.solver.name=adam"),
     *(f"--config.terms[{i}].layers=relu1_1" for i in (0, 1)),  # Compile fast.
+    DIRECT_CONVOLUTION,
 )
 FOUR = "--config.seeds=(0, 1, 2, 3)"
 THREE = "--config.steps=3"

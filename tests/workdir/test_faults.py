@@ -17,7 +17,7 @@ import types
 import jax
 import numpy as np
 import pytest
-from command_line import DIRECT_CONVOLUTION, ROOT, launch
+from command_line import ROOT, launch
 from small_runs import (
     eight_members,
     final_arrays,
@@ -343,7 +343,7 @@ def test_a_request_too_large_for_memory_is_one_sentence(tmp_path):
         [
             *(sys.executable, "-W", "ignore", "-c", LIMITED),
             *("--config=configs/transfer.py", "--config.size=2000"),
-            *("--config.steps=1", "--config.solver.name=adam", DIRECT_CONVOLUTION),
+            *("--config.steps=1", "--config.solver.name=adam"),
             f"--workdir={tmp_path / 'run'}",
         ],
         cwd=ROOT,

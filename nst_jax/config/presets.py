@@ -197,7 +197,7 @@ PRESETS: dict[str, Experiment] = {
 }
 
 #: Presets that are no published tool's.
-OWN = ("nst_jax", "nst_jax_fast", "classic")
+OWN = ("classic", "nst_jax_fast", "nst_jax")
 
 
 def preset(

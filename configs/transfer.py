@@ -4,9 +4,8 @@
 
 A cup of coffee as a woodcut of waves, by the preset "nst_jax": 128 px, then 256 px,
 from the photograph in the woodcut's colours. Crests and carved lines follow the forms
-of the cup. `--config.terms.nearest.weight=0` leaves out the matched features, and
-`--config.terms.content.weight=3` keeps more of the photograph. About a minute on two
-CPU cores.
+of the cup. `--config.terms.content.weight=3` keeps more of the photograph. About a
+minute on two CPU cores.
 """
 
 import nst_jax

@@ -86,8 +86,10 @@ class Ladder(ConfigRecord, path="ladder"):
             raise RequestError(
                 f"ladder.sizes must ascend and end below size {size}, got {sizes}"
             )
-        if not sizes and self.start:  # Too small for a coarser stage.
-            return [StageOptions(size, steps, style_scale, ())]
+        last = StageOptions(size, steps, style_scale, ())
+        # Too small for a coarser stage, or only the starting canvas.
+        if (not sizes and self.start) or not steps:
+            return [last]
         counts = self.steps * len(sizes) if len(self.steps) == 1 else self.steps
         counts = counts or (steps,) * len(sizes)
         scales = self.style_scales or (1.0,) * len(sizes)
@@ -111,7 +113,7 @@ class Ladder(ConfigRecord, path="ladder"):
                     sizes, counts, scales, factors, strict=True
                 )
             ),
-            StageOptions(size, steps, style_scale, ()),
+            last,
         ]
 
     def _sizes_below(self, size: int) -> tuple[int, ...]:

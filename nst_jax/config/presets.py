@@ -167,8 +167,8 @@ PRESETS: dict[str, Experiment] = {
             NearestFeatures(0.4),
         ),
         size=512,
-        steps=40,
-        ladder=Ladder(start=128, factor=2.0, steps=(50,), content_mix=0.5),
+        steps=45,
+        ladder=Ladder(start=128, factor=2.0, content_mix=0.5),
         **_OWN,
     ),
     # Without nearest features, and with fewer steps at the full size.

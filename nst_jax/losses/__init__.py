@@ -1,7 +1,6 @@
 """Loss terms, and the objective that sums them."""
 
 from nst_jax.losses.base import LayerTerm as LayerTerm
-from nst_jax.losses.base import Matched as Matched
 from nst_jax.losses.base import Term as Term
 from nst_jax.losses.base import View as View
 from nst_jax.losses.base import static as static

@@ -51,22 +51,17 @@ class View(NamedTuple):
         in each of R regions; empty without regions. A canvas has none: its guides are
         those of the content image, and stored in the targets.
       step: number of steps so far; stochastic terms fold it into their random key.
+      match: the result of the term's `match`, for a canvas; None for a term without.
     """
 
     image: jax.Array
     features: Mapping[str, jax.Array]
     guides: Mapping[str, jax.Array] = {}  # Never written to.
     step: jax.Array | int = 0
+    match: Any = None
 
     def __repr__(self) -> str:
         return short_repr(self)
-
-
-class Matched(NamedTuple):
-    """A target with the part that depends on the canvas."""
-
-    target: Target
-    match: Any
 
 
 @term
@@ -117,10 +112,15 @@ class Term:
     def match(self, view: View, target: Target) -> Any:
         """Return the part of the target that depends on the canvas; None for none.
 
-        It stays fixed between two calls, and no gradient passes through it. A term that
-        returns one gets `Matched(target, match)` in place of its target.
+        It stays fixed between two calls, and no gradient passes through it. The term
+        finds it in `view.match` when its loss is computed.
         """
         return None
+
+    @property
+    def is_matching(self) -> bool:
+        """True if the term overrides `match`."""
+        return type(self).match is not Term.match
 
     def __call__(self, view: View, target: Target) -> jax.Array:
         """Return the loss of a canvas against the target: an unweighted scalar."""
@@ -204,12 +204,19 @@ class LayerTerm(Term):
         """Return the factor of a layer's loss besides its weight."""
         return 1.0
 
-    def squared_error(self, value: jax.Array, target: jax.Array) -> jax.Array:
-        """Return Σ (value − target)², scaled as `normalise` says."""
+    def squared_error(
+        self, value: jax.Array, target: jax.Array, floor: float | jax.Array = 0.0
+    ) -> jax.Array:
+        """Return Σ (value − target)², scaled as `normalise` says.
+
+        Args:
+          value, target: arrays of the same shape.
+          floor: least energy of a target that "target" divides by.
+        """
         if self.normalise == "self_scaled":
             return self_scaled(value - target, self.strength)
         if self.normalise == "target":
-            return relative(value - target, target, self.strength)
+            return relative(value - target, target, self.strength, floor)
         return ((value - target) ** 2).sum()
 
     def parts(self, view: View, target: Target) -> dict[str, jax.Array]:

@@ -65,6 +65,8 @@ class Covariance(StyleTerm):
         return covariance(features, weights)
 
     def distance(self, statistic: Moments, target: Moments) -> jax.Array:
-        spread = self.squared_error(statistic.spread, target.spread)
+        # A flat style has no covariance: its mean is the scale then.
+        floor = 1e-3 * (target.mean**2).sum() ** 2
+        spread = self.squared_error(statistic.spread, target.spread, floor)
         mean = self.squared_error(statistic.mean, target.mean)
         return spread + self.mean_weight * mean

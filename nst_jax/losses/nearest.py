@@ -22,7 +22,7 @@ from nst_jax.losses.statistics import mean, promote_to_float32
 from nst_jax.losses.style import StyleTerm
 from nst_jax.models.layers import LAYERS, smallest_side
 
-#: Largest number of similarities that are computed at once, 64 MB in float32.
+#: Largest number of similarities that a member computes at once, 64 MB in float32.
 _CHUNK = 2**24
 #: Below every similarity: marks style positions that are not allowed.
 _NEVER = -8.0
@@ -34,7 +34,8 @@ class StyleColumns(NamedTuple):
 
     Attributes:
       layers: for each layer [M, c].
-      spreads: for each layer, the mean squared distance of columns from their mean.
+      spreads: for each layer, the mean squared distance of columns from their mean, at
+        least 1/1000 of their mean square.
       allowed: bool [R, M], the positions that each region may use; None for all.
     """
 
@@ -49,7 +50,8 @@ class NearestTarget(NamedTuple):
     Attributes:
       content: the columns of the content image, for each layer [N, c].
       styles: the columns of each style image.
-      regions: int32 [N], the region of each position of the canvas; None without any.
+      regions: int32 [N], the region of each position of the canvas, −1 for no region;
+        None without regions.
       weights: [N], weight of each position, of sum 1 or less; None for 1/N each.
     """
 
@@ -64,11 +66,14 @@ class NearestFeatures(StyleTerm):
     """Σ_l mean over positions of |F_l − S_l|²/Var S_l, S the matched style features.
 
     A column holds the features of all layers at one position of the finest layer;
-    coarser layers are interpolated bilinearly. Columns are matched by the cosine of
-    centred columns, each layer divided by its root mean square, less the style column's
-    mean cosine with its nearest columns of the canvas (CSLS). That keeps a few hubs of
-    the style from being used everywhere. The loss is a squared distance, so that it
-    fixes magnitudes too.
+    coarser layers are interpolated bilinearly. Columns are centred, and each layer is
+    divided by its root mean square. The match has the largest value of twice the cosine
+    less the style column's mean cosine with its nearest columns of the canvas (CSLS).
+    That keeps a few hubs of the style from being used everywhere. The loss is a squared
+    distance, so that it fixes magnitudes too. Var S_l is at least mean |S_l|²/1000.
+
+    Time and memory of the loss are linear in the number of positions; the time of a
+    matching is quadratic.
 
     A position uses positions of its own region in the style. With several styles the
     loss is Σ blend · loss(style).
@@ -101,8 +106,8 @@ class NearestFeatures(StyleTerm):
         if guides is not None:
             present = _present_regions(columns).any(0)
             share = jnp.where(present[:, None], guides, 0)
-            regions = share.argmax(0).astype(jnp.int32)
             weights = share.sum(0) / share.shape[1]
+            regions = jnp.where(weights > 0, share.argmax(0), -1).astype(jnp.int32)
         return NearestTarget(self._columns(content), columns, regions, weights)
 
     def match(self, view: View, target: NearestTarget) -> tuple[jax.Array, ...]:
@@ -112,11 +117,15 @@ class NearestFeatures(StyleTerm):
             (1 - share) * a + share * b
             for a, b in zip(self._columns(view), target.content, strict=True)
         ]
-        queries = _normalised(canvas)
+        visible = None if target.weights is None else target.weights > 0
+        queries = _normalised(canvas, visible)
         return tuple(
             nearest(
                 queries,
-                _normalised(style.layers),
+                _normalised(
+                    style.layers,
+                    None if style.allowed is None else style.allowed.any(0),
+                ),
                 self.neighbours,
                 target.regions,
                 style.allowed,
@@ -124,25 +133,24 @@ class NearestFeatures(StyleTerm):
             for style in target.styles
         )
 
-    def parts(self, view: View, target: Any) -> dict[str, jax.Array]:
-        target, matches = target
+    def parts(self, view: View, target: NearestTarget) -> dict[str, jax.Array]:
         columns = self._columns(view)
         losses = [jnp.zeros((), jnp.float32)] * len(self.layers)
         for share, style, match in zip(
-            self._shares(target), target.styles, matches, strict=True
+            self._position_weights(target), target.styles, view.match, strict=True
         ):
             for i, (column, features, spread) in enumerate(
                 zip(columns, style.layers, style.spreads, strict=True)
             ):
                 distance = ((column - features[match]) ** 2).sum(1)
-                losses[i] += (share * distance).sum() / (spread + _EPSILON)
+                losses[i] += (share * distance).sum() / spread
         weights = self.layer_weights or (1.0,) * len(self.layers)
         return {
             f"{self.name}/{layer}": weight * loss
             for layer, weight, loss in zip(self.layers, weights, losses, strict=True)
         }
 
-    def _shares(self, target: NearestTarget) -> list[jax.Array]:
+    def _position_weights(self, target: NearestTarget) -> list[jax.Array]:
         """Return the weight of each position [N] for each style."""
         count = len(target.styles)
         blend = self.blend or (1 / count,) * count
@@ -150,7 +158,8 @@ class NearestFeatures(StyleTerm):
             positions = len(target.content[0])
             return [jnp.full(positions, share / positions) for share in blend]
         # Styles without a region leave their shares of it to the others.
-        shares = _present_regions(target.styles) * jnp.asarray(blend)[:, None]
+        shares = jnp.asarray(blend, target.weights.dtype)[:, None]
+        shares = _present_regions(target.styles) * shares
         whole = shares.sum(0, keepdims=True)
         shares = shares * sum(blend) / jnp.where(whole > 0, whole, 1)
         return list(shares[:, target.regions] * target.weights[None])
@@ -185,13 +194,15 @@ class NearestFeatures(StyleTerm):
         if guides is not None:
             # At the edge of a region, a position belongs to it by more than half.
             allowed = guides > jnp.minimum(guides.max(1, keepdims=True) / 2, 0.5)
-            weights = allowed.any(0).astype(columns[0].dtype)
-            weights /= jnp.maximum(weights.sum(), 1)
-        spreads = tuple(
-            mean(((x - mean(x, weights)[None]) ** 2).sum(1, keepdims=True), weights)[0]
-            for x in columns
-        )
-        return StyleColumns(columns, spreads, allowed)
+            weights = _uniform(allowed.any(0), columns[0].dtype)
+        spreads = []
+        for x in columns:
+            centred = x - mean(x, weights)[None]
+            variance, energy = (
+                mean((y**2).sum(1, keepdims=True), weights)[0] for y in (centred, x)
+            )
+            spreads.append(jnp.maximum(variance, 1e-3 * energy) + _EPSILON)
+        return StyleColumns(columns, tuple(spreads), allowed)
 
 
 def nearest(
@@ -211,7 +222,8 @@ def nearest(
       queries: unit vectors [N, c].
       keys: unit vectors [M, c].
       neighbours: number of nearest queries in r(k); 0 for r(k) = 0.
-      regions: int [N], the region of each query; None for one region.
+      regions: int [N], the region of each query, −1 for a query that does not count;
+        None for one region.
       allowed: bool [R, M], the keys that each region may use. A region without keys
         gets index 0.
     """
@@ -223,11 +235,12 @@ def nearest(
         def key_hubness(key: tuple[jax.Array, Any]) -> jax.Array:
             vector, is_allowed = key
             cosine = queries @ vector
-            if is_allowed is not None:
-                cosine = jnp.where(is_allowed[regions], cosine, _NEVER)
+            if regions is not None:
+                may_use = is_allowed[regions] & (regions >= 0)
+                cosine = jnp.where(may_use, cosine, _NEVER)
             largest = jax.lax.top_k(cosine, count)[0]
-            may_use = largest > _NEVER
-            return jnp.where(may_use, largest, 0).sum() / jnp.maximum(may_use.sum(), 1)
+            counts = largest > _NEVER
+            return jnp.where(counts, largest, 0).sum() / jnp.maximum(counts.sum(), 1)
 
         hubness = jax.lax.map(
             key_hubness,
@@ -264,13 +277,14 @@ def _interpolate(features: jax.Array, size: tuple[int, ...], ratio: int) -> jax.
       ratio: positions of the finer layer for each position of the features.
     """
 
-    def shares(fine: int, coarse: int) -> np.ndarray:
+    def interpolation_matrix(fine: int, coarse: int) -> np.ndarray:
         centres = (np.arange(fine) + 0.5) / ratio - 0.5
         centres = np.clip(centres, 0, coarse - 1)[:, None]
         return np.maximum(0, 1 - abs(centres - np.arange(coarse)[None]))
 
     height, width, _ = features.shape
-    rows, columns = shares(size[0], height), shares(size[1], width)
+    rows = interpolation_matrix(size[0], height)
+    columns = interpolation_matrix(size[1], width)
     dtype = features.dtype
     return jnp.einsum(
         "yh,xw,hwc->yxc", rows.astype(dtype), columns.astype(dtype), features
@@ -289,9 +303,22 @@ def _patches(features: jax.Array, side: int) -> jax.Array:
     return jnp.concatenate(shifted, -1).reshape(rows * columns, -1)
 
 
-def _normalised(layers: Sequence[jax.Array]) -> jax.Array:
-    """Return unit columns [N, Σ c] of centred layers that count alike."""
-    centred = [x - x.mean(0, keepdims=True) for x in layers]
-    scaled = [x * jax.lax.rsqrt((x**2).sum(1).mean() + _EPSILON) for x in centred]
+def _uniform(mask: jax.Array, dtype: Any) -> jax.Array:
+    """Return equal weights of sum 1 where a mask [N] is True, else 0."""
+    weights = mask.astype(dtype)
+    return weights / jnp.maximum(weights.sum(), 1)
+
+
+def _normalised(layers: Sequence[jax.Array], visible: jax.Array | None) -> jax.Array:
+    """Return unit columns [N, Σ c] of centred layers that count alike.
+
+    Mean and size of a layer are those of the positions where `visible` [N] is True.
+    """
+    weights = None if visible is None else _uniform(visible, layers[0].dtype)
+    scaled = []
+    for x in layers:
+        centred = x - mean(x, weights)[None]
+        size = mean((centred**2).sum(1, keepdims=True), weights)[0]
+        scaled.append(centred * jax.lax.rsqrt(size + _EPSILON))
     columns = jnp.concatenate(scaled, 1)
     return columns * jax.lax.rsqrt((columns**2).sum(1, keepdims=True) + _EPSILON)

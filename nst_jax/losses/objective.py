@@ -10,7 +10,7 @@ import numpy as np
 
 from nst_jax.core.errors import RequestError
 from nst_jax.core.pytree import record, static
-from nst_jax.losses.base import Matched, Target, Term, View, total
+from nst_jax.losses.base import Target, Term, View, total
 from nst_jax.losses.guides import layer_guides
 from nst_jax.models.vgg import Network
 
@@ -116,9 +116,10 @@ class Objective:
 
         An entry is None for a term without such a part.
         """
-        matching = [x for x in self.terms if type(x).match is not Term.match]
+        matching = [entry for entry in self.terms if entry.is_matching]
         if not matching:
             return (None,) * len(self.terms)
+        canvas = jax.lax.stop_gradient(canvas)
         with jax.default_matmul_precision(network.numerics.precision):
             view = Objective(tuple(matching)).view(network, canvas)
             return tuple(
@@ -158,9 +159,9 @@ class Objective:
             for name, entry, target, match in zip(
                 self.names, self.terms, targets, matches, strict=True
             ):
-                if match is not None:
-                    target = Matched(target, jax.lax.stop_gradient(match))
-                for part, value in entry.parts(view, target).items():
+                for part, value in entry.parts(
+                    view._replace(match=match), target
+                ).items():
                     if part.partition("/")[0] == entry.name:
                         part = name + part.removeprefix(entry.name)
                     if part in parts:

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.lax import stop_gradient
 
 from nst_jax.losses.statistics import absolute
@@ -61,10 +62,14 @@ def normalised_gradient(
 
 
 def relative(
-    difference: jax.Array, target: jax.Array, strength: float | jax.Array = 1.0
+    difference: jax.Array,
+    target: jax.Array,
+    strength: float | jax.Array = 1.0,
+    floor: float | jax.Array = 0.0,
 ) -> jax.Array:
-    """Return Σ d² / (Σ τ² + 1e-8)^strength, a scalar, of arrays of any shapes."""
-    return (difference**2).sum() / ((target**2).sum() + _EPSILON) ** strength
+    """Return Σ d² / (max(Σ τ², floor) + 1e-8)^strength of arrays of any shapes."""
+    energy = jnp.maximum((target**2).sum(), floor)
+    return (difference**2).sum() / (energy + _EPSILON) ** strength
 
 
 def self_scaled(difference: jax.Array, strength: float | jax.Array = 1.0) -> jax.Array:

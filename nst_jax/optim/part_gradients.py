@@ -13,7 +13,7 @@ def part_gradients(
     """Return the gradient norm of each weighted part, and of the loss under "loss".
 
     The norms of the parts are at least that of the loss in sum, and equal to it if all
-    gradients point the same way.
+    gradients point the same way. Terms with matches are matched at this variable.
 
     Args:
       problem: the optimisation problem. Its tiling is ignored.

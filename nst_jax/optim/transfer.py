@@ -154,8 +154,9 @@ def advance(
 
     A step to a loss or gradient that is not finite is undone: the optimisation
     continues from its best iterate with half the step size. It stops early where the
-    gradient norm is at most `problem.tolerance`, or is NaN at the start. Terms with a
-    `matching_interval` are matched anew before the steps that it divides.
+    gradient norm is at most `problem.tolerance` under the current matches, or is NaN at
+    the start. Terms with a `matching_interval` are matched anew whenever the number of
+    steps made is a positive multiple of it.
 
     Args:
       problem: the optimisation problem.
@@ -211,7 +212,8 @@ def rematch(problem: Problem, state: State, evaluate: Evaluate) -> State:
     """Return the state with new matches of the terms that are due at its step.
 
     The solver then starts from the same variable under the new loss, which also becomes
-    the best iterate: losses before and after are not comparable.
+    the best iterate: losses before and after are not comparable. Matches without a
+    finite loss and gradient are not used.
     """
     intervals = problem.objective.matching_intervals
     due = [
@@ -221,7 +223,7 @@ def rematch(problem: Problem, state: State, evaluate: Evaluate) -> State:
         for interval in intervals
     ]
 
-    def matched(loop: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
+    def with_new_matches(loop: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
         _, state = loop
         matches = tuple(
             jax.tree.map(functools.partial(jnp.where, is_due), *pair)
@@ -239,17 +241,20 @@ def rematch(problem: Problem, state: State, evaluate: Evaluate) -> State:
         )
         point = state.canvas, state.variable, state.ema, state.ema_residual
         gradient = problem.solver.gradient(solver_state)
-        state = state._replace(
+        rematched = state._replace(
             solver=solver_state._replace(report=report),
             report=report,
             best=Iterate(*point, report, gradient, state.step),
             matches=matches,
         )
-        return jnp.zeros((), bool), state
+        usable = functools.partial(jnp.where, _is_finite(report))
+        return jnp.zeros((), bool), jax.tree.map(usable, rematched, state)
 
-    # A loop of at most one iteration, as for `roll_back`.
-    is_any_due = jnp.stack(due).any()
-    return jax.lax.while_loop(lambda loop: loop[0], matched, (is_any_due, state))[1]
+    # A loop of at most one iteration, as for `roll_back`. A member of a batch that has
+    # stopped stays at its step and must not start it again.
+    is_moving = state.report.grad_norm > problem.tolerance
+    loop = jnp.stack(due).any() & is_moving, state
+    return jax.lax.while_loop(lambda loop: loop[0], with_new_matches, loop)[1]
 
 
 def is_stalled(state: State) -> jax.Array:

@@ -13,7 +13,7 @@ from nst_jax.config.jsonable import to_jsonable
 from nst_jax.core.errors import RequestError
 from nst_jax.core.validation import check_fields
 from nst_jax.images.masks import check_frozen
-from nst_jax.losses import Objective, StyleTerm, Term
+from nst_jax.losses import Objective, StyleTerm
 from nst_jax.losses.trace_errors import trace
 from nst_jax.models.layers import channels, deepest_layer, smallest_side
 from nst_jax.models.vgg import Network
@@ -151,7 +151,9 @@ def _stage_objective(experiment: Experiment, scene: Scene) -> Objective:
     height, width, _ = scene.content.shape
     terms = []
     for term in experiment.terms:
-        if minimum and isinstance(term, StyleTerm) and term.sites == term.layers:
+        is_style = isinstance(term, StyleTerm) and term.sites == term.layers
+        if minimum and is_style and not term.is_matching:
+            assert isinstance(term, StyleTerm)
             weights = term.layer_weights or (1.0,) * len(term.layers)
             kept = [
                 height * width >= minimum * channels(x) * smallest_side((x,)) ** 2
@@ -253,7 +255,7 @@ def _check_stage(
             "opaque images, or tile=0"
         )
     for entry in objective.terms:
-        if tile and type(entry).match is not Term.match:
+        if tile and entry.is_matching:
             raise RequestError(
                 f"tile={tile} does not support the term {entry.name!r}, which matches "
                 "positions of the whole canvas: use tile=0"

@@ -59,6 +59,12 @@ def test_layers_with_few_positions_have_no_weight():
     assert all(term.layer_weights == () for term in content_terms)
 
 
+def test_steps_of_zero_evaluate_the_start_at_the_full_size():
+    config = experiment(content_mix=0.25)
+    config.steps = 0
+    assert [(stage.size, stage.steps) for stage in config.stages()] == [(64, 0)]
+
+
 def test_later_stages_mix_in_their_own_content():
     (group,) = nst_jax.build(experiment(content_mix=0.25)).groups
     first, *later = group.stages

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nst_jax.losses import Matched, NearestFeatures, View
+from nst_jax.losses import NearestFeatures, View
 from nst_jax.losses import nearest as module
 from nst_jax.losses.strotss import bilinear
 
@@ -34,6 +34,11 @@ def view(features, regions=None):
     """Return a view with regions [R, h, w] at the finest layer."""
     guides = {} if regions is None else {"relu1_1": jnp.asarray(regions)}
     return View(jnp.zeros((1, 1, 3)), jax.tree.map(jnp.asarray, features), guides)
+
+
+def evaluate(term, features, target, match):
+    """Return the loss of a canvas for given matches."""
+    return term(view(features)._replace(match=match), target)
 
 
 def numpy_columns(features):
@@ -131,7 +136,7 @@ def test_loss_is_the_relative_distance_to_the_matched_features():
     for f, s in zip(columns["canvas"], columns["style"], strict=True):
         spread = ((s - s.mean(0)) ** 2).sum(1).mean()
         expected.append(((f - s[match]) ** 2).sum(1).mean() / spread)
-    parts = term.parts(view(canvas), Matched(target, (result,)))
+    parts = term.parts(view(canvas)._replace(match=(result,)), target)
     assert list(parts) == ["nearest/relu1_1", "nearest/relu2_1"]
     np.testing.assert_allclose(
         list(parts.values()), np.multiply(expected, [3, 0.5]), rtol=1e-6
@@ -145,7 +150,7 @@ def test_gradient_is_the_difference_at_fixed_matches():
 
     @jax.jit
     def loss(features):
-        return TERM(view(features), Matched(target, match))
+        return evaluate(TERM, features, target, match)
 
     gradient = jax.grad(loss)(canvas)
     direction, step = picture(9), 1e-6
@@ -159,11 +164,11 @@ def test_gradient_is_the_difference_at_fixed_matches():
 
 def test_a_canvas_that_is_the_style_has_no_loss():
     term = dataclasses.replace(TERM, content_share=0.0, neighbours=0)
-    style = view(picture(4))
-    target = term.target(view(picture(5)), [style])
-    (match,) = term.match(style, target)
-    np.testing.assert_array_equal(match, np.arange(7 * 9))
-    assert term(style, Matched(target, (match,))) == 0
+    style = picture(4)
+    target = term.target(view(picture(5)), [view(style)])
+    match = term.match(view(style), target)
+    np.testing.assert_array_equal(match[0], np.arange(7 * 9))
+    assert evaluate(term, style, target, match) == 0
 
 
 def test_content_share_one_matches_the_content():
@@ -189,7 +194,7 @@ def test_matches_do_not_depend_on_the_scale_of_features():
     for canvas, content, style in (pictures, scaled):
         target = TERM.target(view(content), [view(style)])
         match = TERM.match(view(canvas), target)
-        results.append((match[0], TERM(view(canvas), Matched(target, match))))
+        results.append((match[0], evaluate(TERM, canvas, target, match)))
     np.testing.assert_array_equal(results[0][0], results[1][0])
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-3)
 
@@ -208,12 +213,12 @@ def test_regions_are_weighted_by_their_area_and_absent_ones_left_out():
     columns = np.asarray(matches[0]) % 9
     assert (columns[rows < 4] < 5).all()
     assert (columns[rows >= 4] >= 5).all()
-    shares = np.stack([np.asarray(x) for x in TERM._shares(target)])
+    shares = np.stack([np.asarray(x) for x in TERM._position_weights(target)])
     np.testing.assert_allclose(shares[:, rows < 4], 0.5 / 63)
     np.testing.assert_allclose(shares[:, rows >= 4], [[1 / 63] * 27, [0] * 27])
     only_upper = TERM.target(view(content, regions), styles[1:])
     match = TERM.match(view(canvas), only_upper)
-    gradient = jax.grad(lambda x: TERM(view(x), Matched(only_upper, match)))(canvas)
+    gradient = jax.grad(lambda x: evaluate(TERM, x, only_upper, match))(canvas)
     assert not gradient["relu1_1"][4:].any()
     assert gradient["relu1_1"][:4].any()
 
@@ -241,11 +246,35 @@ def test_flat_images_have_no_nan(value):
         target = TERM.target(view(picture(1)), [view(style)])
 
         def loss(features, target=target):
-            matched = Matched(target, TERM.match(view(features), target))
-            return TERM(view(features), matched)
+            match = TERM.match(view(jax.lax.stop_gradient(features)), target)
+            return evaluate(TERM, features, target, match)
 
-        value_and_gradient = jax.value_and_grad(loss)(canvas)
-        assert all(np.isfinite(x).all() for x in jax.tree.leaves(value_and_gradient))
+        loss_value, gradient = jax.value_and_grad(loss)(canvas)
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
+        # A style of zeros has no scale at all; a flat one has that of its mean.
+        assert loss_value < 1e5 or not any(map(np.any, jax.tree.leaves(style)))
+
+
+def test_positions_in_no_region_do_not_change_the_matches_of_others():
+    """Hidden parts of content, canvas and style take no part in the normalisation."""
+    visible = np.zeros((1, 7, 9))
+    visible[:, :4] = 1
+
+    def hide(features, value):
+        hidden = np.where(visible[0, :, :, None] > 0, features["relu1_1"], value)
+        return features | {"relu1_1": hidden}
+
+    term = dataclasses.replace(TERM, layers=LAYERS[:1])
+    results = []
+    for value in (0.0, 50.0):
+        canvas, content, style = (hide(picture(seed), value) for seed in (0, 1, 2))
+        target = term.target(view(content, visible), [view(style, visible)])
+        match = term.match(view(canvas), target)
+        shown = np.asarray(match[0])[: 4 * 9]
+        results.append((shown, evaluate(term, canvas, target, match)))
+    (first, first_loss), (second, second_loss) = results
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_allclose(first_loss, second_loss, rtol=1e-9)
 
 
 def test_matching_one_by_one_is_matching_a_batch():

@@ -1,5 +1,7 @@
 """Terms whose target depends on the canvas: when and how they are matched anew."""
 
+import dataclasses
+import functools
 import itertools
 
 import jax
@@ -12,7 +14,7 @@ import nst_jax
 from nst_jax.ensemble.ensemble import Ensemble
 from nst_jax.losses import Objective
 from nst_jax.optim.problem import CoarseBlend, Problem
-from nst_jax.optim.transfer import start_from_coarse
+from nst_jax.optim.transfer import rematch, start_from_coarse
 
 INTERVAL = 4
 SOLVERS = {
@@ -43,8 +45,7 @@ class NearestOfTwo(nst_jax.Term):
         return (view.image > target.mean()).astype(jnp.int32)
 
     def __call__(self, view, target):
-        target, match = target
-        distance = view.image - self.pull * target[match]
+        distance = view.image - self.pull * target[view.match]
         return (distance**2 + distance**4).mean()
 
 
@@ -91,17 +92,39 @@ def test_matches_change_at_the_interval_alone(name):
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_matching_costs_one_evaluation(name):
-    def evaluations(interval):
-        term = NearestOfTwo(0.2, interval=interval)
-        problem = matching_problem(SOLVERS[name], term)
-        state = advance(problem, start(problem, CANVAS), INTERVAL)
-        return [int(advance(problem, state, n).report.evaluations) for n in (0, 1)]
+    problem = matching_problem(SOLVERS[name])
+    states = trajectory(problem, CANVAS, INTERVAL)
+    for state, cost in ((states[-1], 1), (states[-2], 0)):
+        after = rematch(problem, state, functools.partial(Problem.evaluate, problem))
+        assert int(after.report.evaluations) == int(state.report.evaluations) + cost
+        np.testing.assert_array_equal(after.variable, state.variable)
 
-    (before, after), (fixed_before, fixed_after) = map(evaluations, (INTERVAL, 0))
-    assert before == fixed_before
-    assert after >= before + 2
-    if name != "lbfgs" and name != "optax":  # Without a line search.
-        assert (fixed_after - fixed_before, after - before) == (1, 2)
+
+def test_a_member_that_has_stopped_is_not_matched_again():
+    """It keeps the step of its last matching, which would be due forever."""
+    problem = matching_problem(nst_jax.Adam(clip=False))
+    state = trajectory(problem, CANVAS, INTERVAL)[-1]
+    stopped = dataclasses.replace(problem, tolerance=1e9)
+    after = rematch(stopped, state, functools.partial(Problem.evaluate, stopped))
+    assert int(after.report.evaluations) == int(state.report.evaluations)
+
+
+def test_matches_without_a_finite_loss_are_not_used():
+    @nst_jax.term
+    class Fragile(NearestOfTwo):
+        """NaN where a value is matched anew."""
+
+        def __call__(self, view, target):
+            is_first = (view.match == (np.float32(0.45) < CANVAS)).all()
+            return jnp.where(is_first, super().__call__(view, target), jnp.nan)
+
+    problem = matching_problem(
+        nst_jax.Adam(learning_rate=0.2, clip=False), Fragile(0.2), TowardsMean()
+    )
+    state = advance(problem, start(problem, CANVAS), 2 * INTERVAL)
+    np.testing.assert_array_equal(state.matches[0], np.float32(0.45) < CANVAS)
+    assert np.isfinite(state.report.loss)
+    assert int(state.step) == 2 * INTERVAL
 
 
 def test_the_quasi_newton_history_is_dropped_and_adams_moments_are_kept():
@@ -143,13 +166,25 @@ def test_terms_are_matched_at_their_own_intervals():
 
 
 def test_a_rollback_after_matching_returns_to_the_matched_point():
-    """The loss before the matching may be less, but is of another objective."""
-    pitfall = Pitfall(at=INTERVAL + 1)
-    problem = matching_problem(nst_jax.Adam(clip=False), NearestOfTwo(), pitfall)
+    """The loss before the matching is less, but of another objective."""
+
+    @nst_jax.term
+    class Growing(NearestOfTwo):
+        """A constant that each matching raises, as a distance to new targets may."""
+
+        def match(self, view, target):
+            return 10 * jnp.abs(view.image - CANVAS).mean()
+
+        def __call__(self, view, target):
+            return ((view.image - 0.5) ** 2).mean() + view.match
+
+    terms = Growing(), Pitfall(at=INTERVAL + 1)
+    problem = matching_problem(nst_jax.Adam(clip=False), *terms)
     states = trajectory(problem, CANVAS, INTERVAL + 2)
     assert int(states[-1].rollbacks) == 1
-    np.testing.assert_array_equal(states[-1].canvas, states[INTERVAL + 1].canvas)
+    assert states[-1].report.loss > states[INTERVAL].report.loss
     assert int(states[-1].best.step) == INTERVAL + 1
+    np.testing.assert_array_equal(states[-1].canvas, states[INTERVAL + 1].canvas)
 
 
 @pytest.mark.combinations(name=SOLVERS, strategy=["vmap", "map", "loop"])

@@ -8,7 +8,7 @@ import optax
 
 from nst_jax.core.pytree import record, static
 from nst_jax.core.validation import Range
-from nst_jax.optim.solvers.base import PositiveFloat, PositiveInt, ValueAndGrad, norm
+from nst_jax.optim.solvers.base import PositiveFloat, PositiveInt, norm
 from nst_jax.optim.solvers.optax_adapter import OptaxSolver, OptaxState, with_substates
 
 Schedule = Literal["constant", "exponential", "cosine"]
@@ -59,12 +59,6 @@ class _FirstOrder(OptaxSolver):
             lambda x, y: jnp.where(has_gradient, x, y), warm, state.inner
         )
         return state._replace(inner=inner)
-
-    def retarget(
-        self, fun: ValueAndGrad, canvas: jax.Array, state: OptaxState
-    ) -> OptaxState:
-        """Return a state with the same moments and schedule, and the new gradient."""
-        return self.init(fun, canvas)[0]._replace(inner=state.inner)
 
 
 @record

@@ -131,6 +131,10 @@ class _QuasiNewton(OptaxSolver):
     def _scale(self, grad_norm: jax.Array, canvas: jax.Array) -> jax.Array:
         return first_step_scale(grad_norm, canvas, self.first_step)
 
+    def retarget(self, fun: ValueAndGrad, canvas: jax.Array, state: Any) -> Any:
+        """Return a state without the history, whose gradients are of another loss."""
+        return self.reinitialise(fun, canvas, state)
+
 
 @record
 class FixedLBFGS(_QuasiNewton):

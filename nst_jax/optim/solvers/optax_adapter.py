@@ -102,6 +102,12 @@ class OptaxSolver(Solver):
         )
         return state._replace(inner=inner)
 
+    def retarget(
+        self, fun: ValueAndGrad, canvas: jax.Array, state: OptaxState
+    ) -> OptaxState:
+        """Return a state with the same moments and schedule, and the new gradient."""
+        return self.init(fun, canvas)[0]._replace(inner=state.inner)
+
 
 @record
 class Transformation(OptaxSolver):

@@ -460,6 +460,7 @@ ALL_TERMS = (
     losses.Covariance(layers=("relu1_1",), name="covariance"),
     losses.SlicedWasserstein(layers=("relu1_1",), directions=4, name="sliced"),
     losses.Wasserstein(layers=("relu1_1",), name="wasserstein"),
+    losses.NearestFeatures(layers=("relu1_1", "relu2_1")),
     losses.RelaxedEMD(layers=("relu1_1", "relu2_1"), samples=64, name="emd"),
     losses.SelfSimilarity(layers=("relu1_1", "relu2_1"), samples=64, name="self"),
     losses.Photorealism(),

@@ -79,8 +79,8 @@ def test_a_cell_is_one_cell():
         ),
         (
             "benchmarks.ladder",
-            "--start=-1",
-            "ladder.start must be at least 0, got -1",
+            "--size=64",
+            "--start=64 and --factor=2 give no stage",
         ),
     ],
 )

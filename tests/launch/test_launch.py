@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -61,17 +62,20 @@ def test_the_smoke_version_of_every_config_makes_a_complete_run(runs, name):
     weights = (ROOT / "weights" / "vgg19.safetensors").read_bytes()
     assert files["weights"]["sha256"] == hashlib.sha256(weights).hexdigest()
     assert str(ROOT) not in json.dumps(run["config"])
-    steps, seeds = run["config"]["steps"], run["config"]["seeds"]
+    config = importlib.import_module(f"configs.{name}").get_config("smoke")
+    total, seeds = config.total_steps, run["config"]["seeds"]
     rows = read_metrics(workdir / "metrics.jsonl")
     for member, seed in enumerate(seeds):
         folder = workdir / "members" / f"{member:03d}"
         member_rows = [row for row in rows if row["member"] == member]
         assert member_rows[0]["step"] == 0
-        assert member_rows[-1]["step"] == steps
+        assert member_rows[-1]["step"] == total
         assert member_rows[-1]["loss"] < member_rows[0]["loss"]
         assert {row["seed"] for row in member_rows} == {seed}
+        stages = [row["stage"] for row in member_rows]
+        assert stages == sorted(stages)
+        assert {*stages} == {*range(len(config.stages()))}
         for row in member_rows:
-            assert row["stage"] == 0
             assert row["evaluations"] >= row["step"]
             assert sum(row["terms"].values()) == pytest.approx(row["loss"], rel=1e-5)
         assert {"content/relu4_2", "style/relu1_1"} <= member_rows[0]["terms"].keys()
@@ -117,6 +121,7 @@ def test_no_steps_write_the_starting_canvas(tmp_path):
         "--config.canvas.kind=noise",
         "--config.seeds=7",
         "--config.solver.name=adam",
+        "--config.colour=style",
         f"--workdir={tmp_path / 'run'}",
         narrow=True,
     )

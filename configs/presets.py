@@ -20,7 +20,7 @@ PAIRS = {
 #: Fields in which the presets differ.
 FIELDS = (
     *("terms", "steps", "ladder", "solver"),
-    *("parametrisation", "colour", "padding"),
+    *("pooling", "colour", "padding"),
 )
 
 

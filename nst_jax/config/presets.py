@@ -40,7 +40,7 @@ _RMSPROP = optax.rmsprop(2e-3, decay=0.99, eps=1e-8, eps_in_sqrt=False)
 #: What "nst_jax" and "nst_jax_fast" share.
 _OWN: dict[str, Any] = {
     "padding": "replicate",
-    "parametrisation": "pyramid",
+    "pooling": "avg",
     "colour": "match_content",
     "solver": SolverOptions("lbfgs_fixed"),
 }
@@ -191,7 +191,7 @@ PRESETS: dict[str, Experiment] = {
         (),
         terms=(Content(0.05, normalise="target"), Gram(1.0, normalise="target")),
         size=512,
-        steps=300,
+        steps=200,
         solver=SolverOptions("lbfgs_fixed"),
     ),
 }

@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pictures import smooth_picture
 from small_problems import SHAPE, Pitfall, advance, random_picture, start, trajectory
 
 import nst_jax
 from nst_jax.ensemble.ensemble import Ensemble
-from nst_jax.losses import Objective
+from nst_jax.losses import NearestFeatures, Objective
 from nst_jax.optim.problem import CoarseBlend, Problem
 from nst_jax.optim.transfer import rematch, start_from_coarse
 
@@ -231,3 +232,46 @@ def test_a_stage_starts_from_a_blend_and_matches_anew():
     expected = 0.75 * plain.canvas + 0.25 * picture + details
     np.testing.assert_allclose(mixed.canvas, expected, rtol=1e-6)
     np.testing.assert_array_equal(mixed.matches[0], expected > np.float32(0.45))
+
+
+def test_nearest_features_give_the_same_bits_mapped_looped_and_resumed(network):
+    """With a share of content of each member, stopped between and at matchings."""
+    size, steps = (16, 20), 5
+    content, style = (smooth_picture(seed, *size) for seed in (0, 1))
+    canvases = np.stack([smooth_picture(seed, *size) for seed in (2, 3)])
+    terms = [
+        NearestFeatures(
+            layers=("relu1_1", "relu2_1"), rematch_every=2, content_share=share
+        )
+        for share in (0.0, 0.8)
+    ]
+    problems = [
+        Problem.from_images(
+            network, Objective((term,)), content, [style], nst_jax.FixedLBFGS()
+        )
+        for term in terms
+    ]
+    ends = {}
+    for strategy in ("vmap", "map", "loop"):
+        ensemble = Ensemble.compile(
+            problems, content.shape, batch_size=2, strategy=strategy
+        )
+        count, ends[strategy] = ensemble.batch_size, []
+        for first in range(0, 2, count):
+            members = slice(first, first + count)
+
+            def optimise(steps, members=members, ensemble=ensemble, **options):
+                options |= {"problems": problems[members], "log_every": 2}
+                *_, last = ensemble.optimise(canvases[members], steps, **options)
+                return last
+
+            whole = optimise(steps).canvas
+            ends[strategy] += [*whole]
+            for stop in (1, 2, 4):
+                leaves = map(np.asarray, jax.tree.leaves(optimise(stop).state))
+                state = ensemble.restore([*leaves])
+                resumed = optimise(steps, resume=(stop, state)).canvas
+                np.testing.assert_array_equal(resumed, whole)
+    np.testing.assert_array_equal(ends["map"], ends["loop"])
+    np.testing.assert_allclose(ends["vmap"], ends["loop"], atol=2e-3)
+    assert np.abs(ends["loop"] - canvases).max() > 0.01

@@ -140,10 +140,13 @@ def load_run_data(run: RunDirectory) -> RunData:
 
 
 def _load_network(run: RunDirectory) -> Network | None:
-    """The network of all members; None if they differ in it, or without its weights."""
+    """Load the network of all members; None if their weights differ or are missing.
+
+    An option in which they differ has its default: one network measures all members.
+    """
     config = run.manifest.config
     varied = {p for axis in run.axes for p in axis.field.split(", ")}
-    if varied & (_NETWORK_FIELDS | {"weights"}):
+    if "weights" in varied:
         return None
     try:
         network = load_network(find_file("weights", config["weights"]))
@@ -152,7 +155,8 @@ def _load_network(run: RunDirectory) -> Network | None:
     # A run.json without the field is of a version that dropped odd rows.
     options: dict[str, Any] = {"pool_rounding": "floor"}
     options |= {name: config[name] for name in _NETWORK_FIELDS if name in config}
-    return network.with_options(**options)
+    fixed = {name: value for name, value in options.items() if name not in varied}
+    return network.with_options(**fixed)
 
 
 def load_trajectory(

@@ -69,22 +69,21 @@ def test_the_network_has_the_options_of_the_run(tmp_path, network):
         assert structure != jax.tree.structure(network.with_options(**others))
 
 
-@pytest.mark.parametrize(
-    "field",
-    [
-        "pooling",
-        "pool_rounding",
-        "steps, padding",
-        "input_scale",
-        "input_centred",
-        "weights",
-    ],
-)
-def test_members_with_different_networks_give_none(tmp_path, field):
+@pytest.mark.parametrize("field", ["pooling", "steps, padding", "pool_rounding"])
+def test_options_in_which_members_differ_have_their_defaults(tmp_path, network, field):
+    """One network measures all members."""
     run = write_run(tmp_path / "run", (("seed", ("0", "1")),))
     axes = [{"field": field, "name": "x", "labels": ["0", "1"]}]
-    options = {"padding": "zeros", "input_scale": 1.0, "input_centred": True}
-    assert load_network(run, axes, **options) is None
+    options = {"pooling": "avg", "padding": "replicate", "pool_rounding": "floor"}
+    fixed = {name: value for name, value in options.items() if name not in field}
+    structure = jax.tree.structure(load_network(run, axes, **options))
+    assert structure == jax.tree.structure(network.with_options(**fixed))
+
+
+def test_members_with_different_weights_give_no_network(tmp_path):
+    run = write_run(tmp_path / "run", (("seed", ("0", "1")),))
+    axes = [{"field": "weights", "name": "x", "labels": ["0", "1"]}]
+    assert load_network(run, axes) is None
 
 
 def test_groups_are_in_grid_order():

@@ -342,7 +342,7 @@ def test_a_request_too_large_for_memory_is_one_sentence(tmp_path):
     done = subprocess.run(
         [
             *(sys.executable, "-W", "ignore", "-c", LIMITED),
-            *("--config=configs/transfer.py", "--config.size=2000"),
+            *("--config=configs/seeds.py", "--config.size=2000"),
             *("--config.steps=1", "--config.solver.name=adam"),
             f"--workdir={tmp_path / 'run'}",
         ],

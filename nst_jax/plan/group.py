@@ -215,12 +215,12 @@ class Group:
         ladder, content = self.members[i].experiment.ladder, self.scenes[i].content
         if self.coarser is None or not (ladder.content_mix or ladder.content_details):
             return None
-        key = "blend", id(content)
+        key = "blend", id(content), ladder.content_details
         if key not in cache:
-            cache[key] = jnp.asarray(content), finest_band(content)
+            details = finest_band(content) if ladder.content_details else 0.0
+            cache[key] = jnp.asarray(content), details
         image, details = cache[key]
-        share = float(ladder.content_mix)
-        return CoarseBlend(image, share, details if ladder.content_details else 0.0)
+        return CoarseBlend(image, float(ladder.content_mix), details)
 
     def _key(self, i: int, j: int, kind: str) -> Hashable:
         """Return a key for one kind of argument of a member's j-th target."""

@@ -3,7 +3,7 @@
     python -m benchmarks.batches
     python -m benchmarks.batches --size=256 --batches=1,8,64 --arithmetic=bfloat16
 
-The loss of configs/transfer.py from noise, each batch in one program. Under `vmap` a
+A content and a Gram term from noise, each batch in one program. Under `vmap` a
 line search lasts as long as the slowest member's, so a batch computes more evaluations
 than its members request. Solvers without a line search request one per step.
 """

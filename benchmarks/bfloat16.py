@@ -2,8 +2,8 @@
 
     python -m benchmarks.bfloat16
 
-The terms of configs/transfer.py on three pairs of samples, from the same noise, by
-L-BFGS without a line search. On a device with TF32, a third curve uses TF32 products.
+A content and a Gram term on three pairs of samples, from the same noise, by L-BFGS
+without a line search. On a device with TF32, a third curve uses TF32 products.
 The noise floor is a float32 curve whose start differs by one ulp in one value.
 """
 

@@ -2,11 +2,12 @@
 
     python -m benchmarks.start
 
-configs/transfer.py with one step and a new run directory for each command. The lines of
-its log are timed from the start of the process.
+configs/transfer.py with one step a stage and a new run directory for each command. The
+lines of its log are timed from the start of the process.
 """
 
 import pathlib
+import re
 import statistics
 import subprocess
 import sys
@@ -51,7 +52,7 @@ def measure(folder: pathlib.Path, number: int) -> dict[str, float]:
             seconds = time.perf_counter() - began
             if "compiled in" in line:
                 events["programs compiled"] = seconds
-            elif "] 1/1 it" in line:
+            elif re.search(r"\] [1-9]\d*/\d+ it", line):
                 events.setdefault("first step", seconds)
     events["end of the command"] = time.perf_counter() - began
     if process.returncode or len(events) < 3:

@@ -12,11 +12,7 @@ from nst_jax.losses import RelaxedEMD, SelfSimilarity, View
 from nst_jax.losses.strotss import bilinear, relaxed_emd, sample_positions
 from nst_jax.optim.part_gradients import part_gradients
 
-
-@pytest.fixture(autouse=True)
-def _x64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 def normal(seed, *shape):

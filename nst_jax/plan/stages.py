@@ -13,6 +13,9 @@ from nst_jax.ensemble.ensemble import Ensemble
 from nst_jax.optim.problem import Problem
 from nst_jax.plan.group import Group
 
+#: Number of compiled programs that a run keeps for later groups.
+MAX_PROGRAMS = 16
+
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
@@ -55,11 +58,13 @@ class Stage:
 class Compiler:
     """Compiles each program once, in a thread, one after another.
 
-    A program is compiled while the stage before it runs. On leaving the context,
-    compilations that have not begun are cancelled.
+    A program is compiled while the stage before it runs. The last `MAX_PROGRAMS` are
+    kept for later groups. On leaving the context, compilations that have not begun are
+    cancelled.
 
     Attributes:
       compile_s: seconds of compiling so far.
+      program_count: number of programs so far.
     """
 
     def __init__(self, expected: int = 0) -> None:
@@ -68,6 +73,7 @@ class Compiler:
           expected: largest number of programs to come, for the log.
         """
         self.compile_s = 0.0
+        self.program_count = 0
         self._expected = expected
         self._programs: dict[Hashable, Future[Ensemble]] = {}
         self._thread = ThreadPoolExecutor(1, "compiler")
@@ -78,11 +84,6 @@ class Compiler:
     def __exit__(self, *_: object) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    @property
-    def program_count(self) -> int:
-        """Number of programs so far."""
-        return len(self._programs)
-
     def stages(self, group: Group, problems: list[Problem], size: int) -> list[Stage]:
         """Return a group's stages, coarse to fine; their compilation begins.
 
@@ -91,6 +92,7 @@ class Compiler:
           problems: its problems.
           size: number of members in a batch.
         """
+        self._free_programs()
         stages: list[Stage] = []
         total_steps = sum(stage.experiment.steps for stage in group.stages)
         signature: Hashable = None
@@ -118,6 +120,18 @@ class Compiler:
                 program.cancel()
                 del self._programs[signature]
 
+    def _free_programs(self) -> None:
+        """Free the least recently used programs beyond `MAX_PROGRAMS`.
+
+        JAX's own caches are emptied with them. On a CPU a program takes up to 2,000
+        memory mappings, and Linux allows 65,530.
+        """
+        excess = len(self._programs) - MAX_PROGRAMS
+        if excess > 0:
+            for signature in list(self._programs)[:excess]:
+                del self._programs[signature]
+            jax.clear_caches()
+
     def _program(
         self,
         signature: Hashable,
@@ -128,11 +142,12 @@ class Compiler:
         """Return the program of a signature, which is compiled at its first use."""
         if signature in self._programs:
             self._expected -= 1
+            self._programs[signature] = self._programs.pop(signature)
         else:
             compile_ = _with_current_config(self._compile)
-            number = len(self._programs) + 1
+            self.program_count += 1
             self._programs[signature] = self._thread.submit(
-                compile_, number, arguments, options, coarser
+                compile_, self.program_count, arguments, options, coarser
             )
         return self._programs[signature]
 

@@ -1,6 +1,8 @@
 """Programs are compiled once, beside what runs, as they would be without a thread."""
 
+import gc
 import threading
+import weakref
 
 import jax
 import pytest
@@ -8,6 +10,7 @@ from small_runs import eight_members, read_manifest, run_experiment
 
 import nst_jax
 from nst_jax.ensemble.ensemble import Ensemble
+from nst_jax.plan import stages
 from nst_jax.plan.stages import Compiler
 
 LADDER = nst_jax.Ladder(sizes=(32,), steps=(2,))
@@ -69,3 +72,31 @@ def test_groups_of_one_program_share_it():
     assert not any(a is b for a, b in zip(first, different, strict=True))
     spent = sum(each.compile_s for each in (*first, *different))
     assert compiler.compile_s == pytest.approx(spent)
+
+
+class _Program:
+    compile_s = 0.0
+
+
+def test_programs_used_least_recently_are_freed(monkeypatch):
+    """A process has too few memory mappings for the programs of a long sweep."""
+    monkeypatch.setattr(stages, "MAX_PROGRAMS", 2)
+    monkeypatch.setattr(Ensemble, "compile", lambda *_, **__: _Program())
+    config = eight_members(size=32)
+    values = ("zeros", "reflect", "replicate")
+    config.axes = (*config.axes, nst_jax.Vary("padding", values))
+    groups = nst_jax.build(config).groups
+    with Compiler() as compiler:
+
+        def program(index):
+            group = groups[index]
+            return weakref.ref(compiler.stages(group, group.problems(), 8)[0].ensemble)
+
+        kept, freed = program(0), program(1)
+        assert kept() is program(0)()
+        program(2)
+        assert program(2)() is not None
+        gc.collect()
+        assert freed() is None
+        assert kept() is not None
+        assert compiler.program_count == 3

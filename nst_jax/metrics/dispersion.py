@@ -15,9 +15,15 @@ from nst_jax.metrics.distances import (
     check_cutoff,
     low_pass,
     pairwise_ssim,
+    shifted_squared_distances,
     squared_distances,
 )
-from nst_jax.metrics.statistics import Estimate, jackknife, mean_of_pairs
+from nst_jax.metrics.statistics import (
+    Estimate,
+    jackknife,
+    mean_of_pairs,
+    root_ratio_of_pairs,
+)
 from nst_jax.metrics.validation import as_displayed, check_array
 
 
@@ -25,12 +31,20 @@ from nst_jax.metrics.validation import as_displayed, check_array
 class Dispersion:
     """Distances between the members of an ensemble; coarse² + fine² = 2 std².
 
+    A standard deviation depends on the contrast of the images. Its share does not: it
+    compares with unrelated images of the same contrast, spectrum and mean colours, the
+    members at all circular shifts against each other.
+
     Attributes:
       rms: mean over pairs of the RMS distance, 0 to 1.
       coarse: root mean square over pairs of the difference below the cutoff.
       fine: root mean square over pairs of the difference above the cutoff.
       ssim: mean over pairs of the structural similarity, at most 1.
       std: root of the mean variance of a value over the members.
+      unrelated: std of unrelated images; see `shifted_squared_distances`.
+      share: std / unrelated; near 1 for independent images, 0 for equal ones.
+      coarse_share: the share below the cutoff.
+      fine_share: the share above the cutoff.
     """
 
     rms: Estimate
@@ -38,6 +52,10 @@ class Dispersion:
     fine: Estimate
     ssim: Estimate
     std: Estimate
+    unrelated: Estimate
+    share: Estimate
+    coarse_share: Estimate
+    fine_share: Estimate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,9 +104,10 @@ def dispersion(images: ArrayLike, cutoff: float) -> Dispersion:
     similarities = pairwise_ssim(images)
     displayed = as_displayed(images)
     low = np.stack([low_pass(image, cutoff) for image in displayed])
-    total, coarse, fine = (
-        squared_distances(part) / displayed[0].size
-        for part in (displayed, low, displayed - low)
+    bands = displayed, low, displayed - low
+    total, coarse, fine = (squared_distances(x) / displayed[0].size for x in bands)
+    shifted, shifted_coarse, shifted_fine = (
+        shifted_squared_distances(x) / displayed[0].size for x in bands
     )
     return Dispersion(
         rms=mean_of_pairs(np.sqrt(total), positive=True),
@@ -97,6 +116,10 @@ def dispersion(images: ArrayLike, cutoff: float) -> Dispersion:
         ssim=mean_of_pairs(similarities),
         # The unbiased variance is half the mean square of the differences.
         std=mean_of_pairs((coarse + fine) / 2, math.sqrt, positive=True),
+        unrelated=mean_of_pairs(shifted / 2, math.sqrt, positive=True),
+        share=root_ratio_of_pairs(total, shifted),
+        coarse_share=root_ratio_of_pairs(coarse, shifted_coarse),
+        fine_share=root_ratio_of_pairs(fine, shifted_fine),
     )
 
 

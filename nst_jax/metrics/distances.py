@@ -88,6 +88,28 @@ def squared_distances(arrays: np.ndarray, *, clip: bool = False) -> np.ndarray:
     return np.where(squared > 16 * np.finfo(np.float64).eps * sums, squared, 0)
 
 
+def shifted_squared_distances(arrays: np.ndarray) -> np.ndarray:
+    """Return the mean of |a − b|² [N, N] over all circular shifts of b.
+
+    It is the distance of unrelated arrays of the same contrast and spectrum. The mean
+    over the H W shifts of the product of a and b is the product of their means. Per
+    channel, the sum over positions is therefore H W times
+    var(a) + var(b) + (mean a − mean b)².
+
+    Args:
+      arrays: finite [N, H, W, C].
+    """
+    positions = math.prod(arrays.shape[1:3])
+    means = np.stack([array.mean((0, 1), dtype=np.float64) for array in arrays])
+    energies = np.array(
+        [
+            np.square(array - mean, dtype=np.float64).sum()
+            for array, mean in zip(arrays, means, strict=True)
+        ]
+    )
+    return energies[:, None] + energies + positions * squared_distances(means)
+
+
 def pairwise_ssim(images: ArrayLike) -> np.ndarray:
     """Return the structural similarity [N, N], at most 1, of images [N, H, W, 3].
 

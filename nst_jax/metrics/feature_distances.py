@@ -9,6 +9,7 @@ shapes that do not fit, and for layers that are unknown or beyond the image's si
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,10 @@ from nst_jax.core.errors import RequestError
 from nst_jax.core.image_array import as_floats, as_picture
 from nst_jax.images.colour import MAPS, match_moments
 from nst_jax.losses import gram
-from nst_jax.metrics.distances import squared_distances
+from nst_jax.metrics.distances import (
+    shifted_squared_distances,
+    squared_distances,
+)
 from nst_jax.metrics.sliced import project, sliced_wasserstein
 from nst_jax.metrics.validation import as_displayed, check_array
 from nst_jax.models.layers import smallest_side
@@ -151,10 +155,26 @@ def _self_similarity(features: np.ndarray) -> np.ndarray:
     return distances / np.maximum(distances.sum(0), _PARALLEL * len(distances))
 
 
+class LayerDistances(NamedTuple):
+    """`relative_distances` [N, N] of images at one layer.
+
+    Gram matrices have no baseline: they do not depend on positions.
+
+    Attributes:
+      features: distances of the features.
+      unrelated: root of the mean square over all circular shifts of one of the two.
+      grams: distances of the Gram matrices.
+    """
+
+    features: np.ndarray
+    unrelated: np.ndarray
+    grams: np.ndarray
+
+
 def layer_distances(
     network: Network, images: ArrayLike, layers: Sequence[str]
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return `relative_distances` of images [N, H, W, 3] by layer.
+) -> dict[str, LayerDistances]:
+    """Return the distances of images [N, H, W, 3] in feature space by layer.
 
     The features of all images are in memory at once: 64 H W floats each at relu1_1.
 
@@ -162,22 +182,20 @@ def layer_distances(
       network: applied to one image at a time, so features do not depend on the batch.
       images: of one size, in [0, 1].
       layers: canonical names.
-
-    Returns:
-      Layer -> (distances of features [N, N], distances of Gram matrices [N, N]).
     """
     layers = tuple(layers)
     pairs = [
         jax.device_get(_features_and_grams(network, image, layers))
         for image in as_floats(images, "images")
     ]
-    return {
-        layer: (
-            relative_distances(np.stack([pair[layer][0] for pair in pairs])),
-            relative_distances(np.stack([pair[layer][1] for pair in pairs])),
+    distances = {}
+    for layer in layers:
+        features, grams = (np.stack([pair[layer][i] for pair in pairs]) for i in (0, 1))
+        shifted = shifted_squared_distances(features) / _mean_energy(features)
+        distances[layer] = LayerDistances(
+            relative_distances(features), np.sqrt(shifted), relative_distances(grams)
         )
-        for layer in layers
-    }
+    return distances
 
 
 def gram_traces(
@@ -201,8 +219,13 @@ def relative_distances(arrays: ArrayLike) -> np.ndarray:
     one norm, 2 for an array and its negative. Zero arrays are at distance 0.
     """
     arrays = check_array(arrays, "arrays", "N, ...")
+    return np.sqrt(squared_distances(arrays) / _mean_energy(arrays))
+
+
+def _mean_energy(arrays: np.ndarray) -> float:
+    """Return the mean square norm of arrays [N, ...], 1 if all are zero."""
     energy = np.mean([np.square(array, dtype=np.float64).sum() for array in arrays])
-    return np.sqrt(squared_distances(arrays) / (energy or 1))
+    return float(energy) or 1.0
 
 
 @functools.partial(jax.jit, static_argnums=2)

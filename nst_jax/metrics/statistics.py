@@ -124,6 +124,39 @@ def mean_of_pairs(
     return _student_interval(value, [transform(mean) for mean in means], positive)
 
 
+def root_ratio_of_pairs(numerator: ArrayLike, denominator: ArrayLike) -> Estimate:
+    """Return the root of the ratio of two sums over pairs, as `jackknife` does.
+
+    A member is left out of both sums, so that common variation cancels.
+
+    Args:
+      numerator: [N, N] squares, one a pair. The diagonal is ignored.
+      denominator: [N, N] squares.
+
+    Returns:
+      The ratio; 0 if the numerator is 0, infinity if the denominator alone is.
+
+    Raises:
+      RequestError: wrong shape, the shapes differ, N is less than 2, or a pair has NaN
+        or infinity.
+    """
+    above, below = (
+        np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
+        for matrix in check_same_shape(
+            "N, N", min_count=2, numerator=numerator, denominator=denominator
+        )
+    )
+
+    def ratio(members: np.ndarray) -> float:
+        pairs = np.ix_(members, members)
+        squares = float(above[pairs].sum()), float(below[pairs].sum())
+        if not squares[1]:
+            return math.inf if squares[0] else 0.0
+        return math.sqrt(squares[0] / squares[1])
+
+    return jackknife(ratio, len(above), positive=True)
+
+
 def rank_correlation(x: ArrayLike, y: ArrayLike) -> RankCorrelation:
     """Return Spearman's rank correlation of a few independent points.
 

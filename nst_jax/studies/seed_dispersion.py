@@ -13,8 +13,8 @@ from nst_jax.metrics.feature_distances import layer_distances
 from nst_jax.metrics.statistics import (
     MIN_MEMBERS,
     Estimate,
-    jackknife,
     mean_of_pairs,
+    root_ratio_of_pairs,
 )
 from nst_jax.models.layers import smallest_side
 from nst_jax.studies.formatting import (
@@ -169,9 +169,16 @@ def _layer_tables(run_data: RunData, head: str) -> list[Table]:
         reached = [layer for layer in layers if smallest_side([layer]) <= side]
         for layer, distances in layer_distances(network, images, reached).items():
             means = [mean_of_pairs(d, positive=True) for d in distances]
-            rows.append((group.label, layer, *map(format_estimate, means)))
-    title = "Distance of two seeds in feature space (relative to the norm)"
-    return [Table(title, (head, "layer", "features", "Gram matrices"), tuple(rows))]
+            features, unrelated, _ = distances
+            share = root_ratio_of_pairs(features**2, unrelated**2)
+            estimates = *means[:2], share, means[2]
+            rows.append((group.label, layer, *map(format_estimate, estimates)))
+    title = (
+        "Distance of two seeds in feature space (relative to the norm; unrelated "
+        "features are those of one seed at all shifts against the other's)"
+    )
+    columns = "features", "unrelated features", "share", "Gram matrices"
+    return [Table(title, (head, "layer", *columns), tuple(rows))]
 
 
 def _pictures(run_data: RunData, group: SeedGroup) -> list[Picture]:
@@ -256,20 +263,11 @@ def _divergence_curves(run_data: RunData) -> list[DivergenceCurve]:
             squares = [pairwise_rms(ensemble) ** 2 for ensemble in ensembles]
             # The unbiased variance is half the mean square of the differences.
             std = [mean_of_pairs(s / 2, math.sqrt, positive=True) for s in squares]
-            growth = _std_ratio(squares[-1], squares[0]) if std[0].value else None
+            growth = None
+            if std[0].value:
+                growth = root_ratio_of_pairs(squares[-1], squares[0])
             curves.append(DivergenceCurve(group.label, tuple(steps), std, growth))
     return curves
-
-
-def _std_ratio(last: np.ndarray, first: np.ndarray) -> Estimate:
-    """Ratio of two standard deviations; the jackknife omits a member from both."""
-
-    def ratio(members: np.ndarray) -> float:
-        pairs = np.ix_(members, members)
-        numerator, denominator = last[pairs].sum(), first[pairs].sum()
-        return math.sqrt(numerator / denominator) if denominator else math.inf
-
-    return jackknife(ratio, len(first), positive=True)
 
 
 def _growth_sentences(curves: list[DivergenceCurve]) -> list[str]:

@@ -216,9 +216,11 @@ def test_members_may_stand_in_any_order_and_lie_at_any_scale():
     small = 0.5 + (np.float64(NOISE) - 0.5) / 10
     here = dispersion(small, 0.1)
     assert_close(here, dispersion(small[order], 0.1))
-    without = dataclasses.replace(here, ssim=Estimate(0, 0, 0))  # It has constants.
     half = dispersion(0.5 + (small - 0.5) / 2, 0.1)
-    assert_close(without, dataclasses.replace(half, ssim=Estimate(0, 0, 0)), 0.5)
+    for name in ("rms", "coarse", "fine", "std", "unrelated"):
+        assert_close(getattr(here, name), getattr(half, name), 0.5)
+    for name in ("share", "coarse_share", "fine_share"):
+        assert_close(getattr(here, name), getattr(half, name))
 
 
 def test_two_members_have_no_interval_and_equal_ones_no_distance():
@@ -250,6 +252,75 @@ def test_the_intervals_of_an_ensemble_hold_the_truth():
             held[name] += holds(getattr(found, name), value)
     for name, times in held.items():
         assert 0.90 <= times / 300 <= 0.99, name
+
+
+# Unrelated images.
+
+
+def shifts(image: np.ndarray) -> list[np.ndarray]:
+    """All circular shifts of an image."""
+    rows, columns = image.shape[:2]
+    offsets = itertools.product(range(rows), range(columns))
+    return [np.roll(image, offset, (0, 1)) for offset in offsets]
+
+
+def test_unrelated_arrays_are_all_shifts():
+    arrays = np.random.default_rng(11).normal(2, 1, (3, 4, 5, 2))
+    arrays[1] *= 3
+    wanted = [
+        [np.mean([((a - c) ** 2).sum() for c in shifts(b)]) for b in arrays]
+        for a in arrays
+    ]
+    found = distances.shifted_squared_distances(arrays)
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    single = distances.shifted_squared_distances(arrays.astype("f4"))
+    np.testing.assert_allclose(single, wanted, rtol=1e-5)
+
+
+def test_a_share_is_of_the_deviation_over_all_shifts_in_each_band():
+    found = dispersion(NOISE, 0.2)
+    squares = []
+    for a, b in itertools.combinations(NOISE, 2):
+        aligned = np.square([rms(a, b), *band_rms(a, b, 0.2)])
+        shifted = [np.square([rms(a, c), *band_rms(a, c, 0.2)]) for c in shifts(b)]
+        squares.append((aligned, np.mean(shifted, 0)))
+    aligned, shifted = np.mean(squares, 0)
+    assert found.unrelated.value == pytest.approx(math.sqrt(shifted[0] / 2), rel=1e-10)
+    shares = found.share, found.coarse_share, found.fine_share
+    wanted = np.sqrt(aligned / shifted)
+    assert [share.value for share in shares] == pytest.approx(wanted, rel=1e-9)
+
+
+def test_independent_noise_has_a_share_of_one():
+    """The interval is wide: a jackknife over pairs without a member's effect is."""
+    rng = np.random.default_rng(12)
+    held = 0
+    for _ in range(200):
+        strength = np.sqrt(rng.uniform(0.5, 1.5, (8, 1, 1, 1)))
+        found = dispersion(0.5 + 0.05 * strength * rng.normal(size=(8, 16, 16, 3)), 0.2)
+        held += holds(found.share, 1)
+        assert found.share.value == pytest.approx(1, abs=0.02)
+    assert held / 200 >= 0.95
+
+
+def test_a_common_structure_below_noise_has_a_share_in_the_band_of_the_noise():
+    """A slow wave that all members share, and white noise of their own."""
+    rng = np.random.default_rng(13)
+    wave = 0.3 * np.sin(2 * np.pi * np.arange(32) / 32)[:, None, None]
+    found = dispersion(0.5 + wave + 0.02 * rng.normal(size=(8, 32, 32, 3)), 1 / 16)
+    assert found.fine_share.value == pytest.approx(1, abs=0.01)
+    assert found.coarse_share.value < 0.05
+    assert found.share.value == pytest.approx(
+        0.02 / math.hypot(0.02, 0.3 / 2**0.5), rel=0.1
+    )
+
+
+def test_equal_images_have_no_share_whatever_their_contrast():
+    equal = dispersion(np.stack([A] * 4), 0.1)
+    assert equal.share == equal.coarse_share == Estimate(0, 0, 0)
+    assert equal.unrelated.value == pytest.approx(np.std(A, (0, 1)).mean(), rel=0.5)
+    black = dispersion(np.zeros((3, 12, 12, 3)), 0.1)
+    assert black.share == black.fine_share == black.unrelated == Estimate(0, 0, 0)
 
 
 # Losses.

@@ -336,7 +336,7 @@ def test_estimates_have_the_digits_of_their_interval(estimate, words):
 def test_layer_distances_are_those_of_features_and_gram_matrices(network):
     result = layer_distances(network, np.stack([A, B, A, C]), LAYERS)
     assert tuple(result) == LAYERS
-    for layer, (features, grams) in result.items():
+    for layer, (features, unrelated, grams) in result.items():
         features_by_image = [
             np.float64(network(x, LAYERS)[layer]).reshape(-1, 64 * int(layer[4]))
             for x in (A, B, A, C)
@@ -349,6 +349,14 @@ def test_layer_distances_are_those_of_features_and_gram_matrices(network):
             expected = [[np.linalg.norm(a - b) / norm for b in arrays] for a in arrays]
             np.testing.assert_allclose(matrix, expected, rtol=1e-4, atol=1e-7)
             assert matrix[0, 2] < 1e-7 < matrix[0, 1]
+        maps = [np.float64(network(x, LAYERS)[layer]) for x in (A, B)]
+        squares = [
+            np.square(maps[0] - np.roll(maps[1], offset, (0, 1))).sum()
+            for offset in itertools.product(*map(range, maps[0].shape[:2]))
+        ]
+        norm = math.sqrt(np.mean([(x**2).sum() for x in features_by_image]))
+        expected = math.sqrt(np.mean(squares)) / norm
+        assert unrelated[0, 1] == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_gram_trace_is_the_mean_energy_of_a_position(network):
@@ -367,7 +375,14 @@ def test_the_layer_table_has_the_layers_of_the_terms(network):
     ]
     assert [row[:2] for row in table.rows] == [("all", "relu2_1"), ("all", "relu1_1")]
     expected = layer_distances(network, np.stack([A, B, C]), LAYERS)
-    for _, layer, *cells in table.rows:
+    columns = "features", "unrelated features", "share", "Gram matrices"
+    assert table.columns == ("member", "layer", *columns)
+    for _, layer, features, unrelated, share, grams in table.rows:
+        shares = [(x**2)[np.triu_indices(3, 1)].sum() for x in expected[layer][:2]]
+        assert parsed(share)[0] == pytest.approx(
+            math.sqrt(shares[0] / shares[1]), abs=2e-3
+        )
+        cells = features, unrelated, grams
         for cell, matrix in zip(cells, expected[layer], strict=True):
             mean = matrix[np.triu_indices(3, 1)].mean()
             value, low, high = parsed(cell)

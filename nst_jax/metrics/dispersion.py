@@ -123,6 +123,23 @@ def dispersion(images: ArrayLike, cutoff: float) -> Dispersion:
     )
 
 
+def twin_deviation(distances: ArrayLike) -> Estimate:
+    """Return the standard deviation of pairs of twins: root of half the mean square.
+
+    Twins differ in rounding alone. Their deviation is the floor of the effect of a
+    seed. The interval comes from leaving out seeds.
+
+    Args:
+      distances: [N], RMS distance of the twins of each of N seeds.
+    """
+    squares = np.square(
+        check_array(np.asarray(distances, np.float64), "distances", "N")
+    )
+    return jackknife(
+        lambda seeds: math.sqrt(squares[seeds].mean() / 2), len(squares), positive=True
+    )
+
+
 def coefficient_of_variation(values: ArrayLike) -> Estimate:
     """Return standard deviation / mean of a loss [N] over members; 0 if all are 0."""
     losses = check_array(np.asarray(values, np.float64), "values", "N", min_count=2)

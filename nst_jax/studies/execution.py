@@ -12,12 +12,10 @@ from nst_jax.metrics.dispersion import variance_components
 from nst_jax.metrics.divergence import Divergence, Growth, divergence
 from nst_jax.studies.formatting import format_interval, format_percent, round_digits
 from nst_jax.studies.results import Plot, Series, StudyResult, Table
-from nst_jax.studies.run_data import RunData
+from nst_jax.studies.run_data import ULPS, RunData
 
 #: An axis over these config paths varies the execution, not the request.
 EXECUTION_PREFIXES = ("ensemble.", "numerics.")
-#: A deliberate perturbation of the start, compared along the same axis.
-PERTURBATION = "canvas.ulps"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,16 +93,22 @@ class Comparison:
 
 def is_execution_axis(paths: Sequence[str]) -> bool:
     """Return whether an axis over these paths varies the execution only."""
-    return all(p.startswith(EXECUTION_PREFIXES) or p == PERTURBATION for p in paths)
+    return all(p.startswith(EXECUTION_PREFIXES) or p == ULPS for p in paths)
 
 
 def study_execution(run_data: RunData) -> StudyResult:
     """Compare the arms of an execution axis with the first arm, bit by bit.
 
     Every recorded step is compared, for each setting of the other axes. Distances are
-    of exact canvases, not clipped; over seeds they are root mean squares.
+    of exact canvases, not clipped; over seeds they are root mean squares. Twins of
+    several settings are the floor of other studies instead.
     """
-    axes = [i for i, paths in enumerate(run_data.fields) if is_execution_axis(paths)]
+    axes = [
+        i
+        for i, paths in enumerate(run_data.fields)
+        if is_execution_axis(paths)
+        and not (i == run_data.twin_axis and run_data.other_axes(i))
+    ]
     if not axes:
         return StudyResult()
     axis, other_axes = axes[0], run_data.other_axes(axes[0])
@@ -198,7 +202,7 @@ def _compare_arms(
             if recorded != steps:
                 continue
             start, reference_start = (
-                entries[m].varies.get(PERTURBATION, 0) for m in (member, seeds[0][0])
+                entries[m].varies.get(ULPS, 0) for m in (member, seeds[0][0])
             )
             new = Comparison(names[arm], abs(start - reference_start))
             comparison = arms.setdefault(arm, new)

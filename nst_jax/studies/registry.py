@@ -7,6 +7,7 @@ from nst_jax.studies.axis_effects import (
     study_solvers,
     study_step_times,
 )
+from nst_jax.studies.dispersion_by_step import study_dispersion_by_step
 from nst_jax.studies.execution import study_execution
 from nst_jax.studies.flicker import study_flicker
 from nst_jax.studies.gradient_shares import study_gradients
@@ -21,6 +22,7 @@ STUDIES = (
     study_execution,
     study_flicker,
     study_seed_dispersion,
+    study_dispersion_by_step,
     study_stability,
     study_quality,
     study_gradients,

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nst_jax.metrics.dispersion import Dispersion, dispersion
-from nst_jax.metrics.distances import CUTOFF, SSIM_WINDOW
-from nst_jax.metrics.statistics import MIN_MEMBERS
+from nst_jax.metrics.dispersion import Dispersion, dispersion, twin_deviation
+from nst_jax.metrics.distances import CUTOFF, SSIM_WINDOW, rms
+from nst_jax.metrics.statistics import MIN_MEMBERS, Estimate
 from nst_jax.models.vgg import Network
 from nst_jax.workdir.schema import Manifest
 
@@ -19,6 +19,8 @@ Trajectory = tuple[list[int], list[np.ndarray]]
 
 #: Seeds of a group that are compared, at most: the cost grows with their square.
 MAX_SEEDS = 64
+#: Config path of a perturbation of the start by units in the last place.
+ULPS = "canvas.ulps"
 
 
 class SeedGroup(NamedTuple):
@@ -29,12 +31,14 @@ class SeedGroup(NamedTuple):
       members: member numbers, at least `MIN_MEMBERS`.
       pictures: their results, [N, H, W, 3].
       dispersion: dispersion of these results.
+      floor: `twin_deviation` of the members that have a twin; None if none has.
     """
 
     label: str
     members: list[int]
     pictures: np.ndarray
     dispersion: Dispersion
+    floor: Estimate | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,22 +79,52 @@ class RunData:
         """The axis that varies nothing but seeds."""
         return self.fields.index(("seeds",)) if ("seeds",) in self.fields else None
 
+    @functools.cached_property
+    def twin_axis(self) -> int | None:
+        """The axis that varies nothing but `canvas.ulps`, from 0.
+
+        Its members with added ulps are twins of the member without. Twins have the
+        floor of any difference, and belong to no setting.
+        """
+        if not any(member.varies.get(ULPS) == 0 for member in self.run.members):
+            return None
+        return self.fields.index((ULPS,)) if (ULPS,) in self.fields else None
+
+    @functools.cached_property
+    def twins(self) -> dict[int, list[int]]:
+        """Finished member without added ulps -> its finished twins, if it has any."""
+        if self.twin_axis is None:
+            return {}
+        axes = [i for i in range(len(self.run.axes)) if i != self.twin_axis]
+        twins = {}
+        for group in self.group_by(axes, self.finals):
+            originals = self.without_twins(group)
+            if originals and len(group) > len(originals):
+                twins[originals[0]] = [m for m in group if m not in originals]
+        return twins
+
+    def without_twins(
+        self, members: Iterable[int], axis: int | None = None
+    ) -> list[int]:
+        """Return the members without added ulps; all members along the twin axis."""
+        if self.twin_axis in (None, axis):
+            return list(members)
+        return [m for m in members if not self.run.members[m].varies[ULPS]]
+
     def find_axis(self, *paths: str) -> int | None:
         """Return the first axis that varies one of these config paths."""
         axes = (i for i, fields in enumerate(self.fields) if set(fields) & set(paths))
         return next(axes, None)
 
     def other_axes(self, axis: int | None) -> list[int]:
-        """Return the axes other than `axis` that vary more than seeds."""
-        return [
-            i
-            for i, paths in enumerate(self.fields)
-            if i != axis and paths != ("seeds",)
-        ]
+        """Return the axes other than `axis` that vary more than seeds and twins."""
+        ignored = axis, self.seed_axis, self.twin_axis
+        return [i for i in range(len(self.fields)) if i not in ignored]
 
     def other_names(self, axis: int | None) -> str:
-        """Return the names of all axes but one, as a column title."""
-        names = [a.name for i, a in enumerate(self.run.axes) if i != axis]
+        """Return the names of all axes but one and that of twins, as a column title."""
+        axes = enumerate(self.run.axes)
+        names = [a.name for i, a in axes if i not in (axis, self.twin_axis)]
         return ", ".join(names) or "member"
 
     def index(self, member: int, axes: Sequence[int]) -> tuple[int, ...]:
@@ -118,10 +152,11 @@ class RunData:
         self, axis: int | None, members: Iterable[int]
     ) -> list[tuple[str, list[int]]]:
         """Return (label, members along one axis) for each setting of the others."""
-        axes = [i for i in range(len(self.run.axes)) if i != axis]
+        ignored = axis, self.twin_axis
+        axes = [i for i in range(len(self.run.axes)) if i not in ignored]
         return [
             (", ".join(self.labels(group[0], axes)) or "all", group)
-            for group in self.group_by(axes, members)
+            for group in self.group_by(axes, self.without_twins(members, axis))
         ]
 
     def seeds_by_setting(
@@ -129,6 +164,7 @@ class RunData:
     ) -> list[list[list[int]]]:
         """Return the members along an axis, by setting of `other_axes` and by seed."""
         axes = [i for i in range(len(self.run.axes)) if i != axis]
+        members = self.without_twins(members, axis)
         settings = self.group_by(self.other_axes(axis), members)
         return [self.group_by(axes, setting) for setting in settings]
 
@@ -147,9 +183,19 @@ class RunData:
             side = min(self.finals[members[0]].shape[:2])
             if len(members) >= MIN_MEMBERS and side >= SSIM_WINDOW:
                 images = np.stack([self.finals[m] for m in members])
-                spread = dispersion(images, CUTOFF)
-                groups.append(SeedGroup(label, members, images, spread))
+                spread, floor = dispersion(images, CUTOFF), self._twin_floor(members)
+                groups.append(SeedGroup(label, members, images, spread, floor))
         return groups
+
+    def _twin_floor(self, members: Sequence[int]) -> Estimate | None:
+        """Deviation of the twins of some members; several twins of one count as one."""
+        distances = [
+            np.hypot.reduce([rms(self.finals[m], self.finals[t]) for t in twins])
+            / len(twins) ** 0.5
+            for m in members
+            if (twins := self.twins.get(m))
+        ]
+        return twin_deviation(distances) if distances else None
 
 
 def limit_seeds(group: tuple[str, list[int]]) -> tuple[str, list[int]]:

@@ -1,9 +1,9 @@
-"""Dispersion across seeds: its size, its growth, and its share in each layer."""
+"""Dispersion across seeds: its size, its floor, and its share in each layer."""
 
 import contextlib
 import math
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,16 +20,10 @@ from nst_jax.models.layers import smallest_side
 from nst_jax.studies.formatting import (
     evenly_spaced,
     format_estimate,
+    round_digits,
     series_with_intervals,
 )
-from nst_jax.studies.results import (
-    MAX_CURVES,
-    Matrix,
-    Picture,
-    Plot,
-    StudyResult,
-    Table,
-)
+from nst_jax.studies.results import Matrix, Picture, Plot, StudyResult, Table
 from nst_jax.studies.run_data import RunData, SeedGroup
 
 #: Groups that are shown as images, as matrices and by layer, at most.
@@ -43,21 +37,21 @@ COLUMNS, GAP = 4, 4
 def study_seed_dispersion(run_data: RunData) -> StudyResult:
     """Measure how much the results of seeds differ, clipped to [0, 1].
 
-    The dispersion by step is that of the recorded exact canvases, also clipped.
+    Beside levels, differences are shares of the differences of unrelated pictures of
+    the same contrast. The floor is the difference of twins, if the run has any.
     """
     groups, axis = run_data.seed_groups, run_data.seed_axis
     if not groups or axis is None:
         return StudyResult()
     head = run_data.other_names(axis)
-    curves = _divergence_curves(run_data)
     return StudyResult(
-        (_extremes_sentence(groups), *_growth_sentences(curves)),
+        (*_dispersion_sentences(groups), *_floor_sentences(groups)),
         (
             _dispersion_table(run_data, head),
             *_term_tables(run_data, head),
             *_layer_tables(run_data, head),
         ),
-        (*_axis_plots(run_data, axis), *_divergence_plots(curves)),
+        tuple(_axis_plots(run_data, axis)),
         tuple(
             Matrix(
                 f"{group.label}: distance of two seeds (RMS, levels of 255)",
@@ -74,47 +68,117 @@ def study_seed_dispersion(run_data: RunData) -> StudyResult:
     )
 
 
-def _extremes_sentence(groups: list[SeedGroup]) -> str:
+def _dispersion_sentences(groups: list[SeedGroup]) -> list[str]:
+    """Compare the dispersion of settings in levels, and as shares."""
     if len(groups) == 1:
-        ((_, members, _, dispersion),) = groups
-        return (
+        ((_, members, _, dispersion, _),) = groups
+        return [
             f"The {len(members)} seeds have a standard deviation of "
-            f"{format_estimate(dispersion.std, 255)} levels of 255 and a mean pairwise "
-            f"SSIM of {format_estimate(dispersion.ssim)}; parentheses hold 95 % "
-            "confidence intervals."
-        )
-    intervals = [
-        (group, std.low, std.high)
-        for group in groups
-        if (std := group.dispersion.std).low is not None and std.high is not None
-    ]
-    if len(intervals) < len(groups):
-        return (
+            f"{format_estimate(dispersion.std, 255)} levels of 255, which is "
+            f"{format_estimate(dispersion.share)} of that of unrelated pictures of the "
+            f"same contrast, and a mean pairwise SSIM of "
+            f"{format_estimate(dispersion.ssim)}; parentheses hold 95 % confidence "
+            "intervals."
+        ]
+    stds = [group.dispersion.std for group in groups]
+    shares = [group.dispersion.share for group in groups]
+    if any(std.low is None for std in stds):
+        return [
             "Some settings have too few seeds for a confidence interval, so the "
             "dispersion across seeds is not compared between settings."
-        )
-    lowest, _, high = min(intervals, key=lambda interval: interval[2])
-    highest, low, _ = max(intervals, key=lambda interval: interval[1])
-    if low <= high:
-        return (
+        ]
+    extremes = _separate(stds)
+    if extremes is None:
+        sentences = [
             f"The {len(groups)} settings do not differ measurably in dispersion across "
             "seeds: their 95 % confidence intervals overlap."
+        ]
+    else:
+        lowest, highest = extremes
+        sentences = [
+            f"Dispersion across seeds is lowest for {groups[lowest].label}, with a "
+            f"standard deviation of {format_estimate(stds[lowest], 255)} levels of "
+            f"255, and highest for {groups[highest].label}, with "
+            f"{format_estimate(stds[highest], 255)}."
+        ]
+    head = "As a share of that of unrelated pictures of the same contrast, dispersion"
+    if separated := _separate(shares):
+        least, most = separated
+        sentences.append(
+            f"{head} is lowest for {groups[least].label}, with "
+            f"{format_estimate(shares[least])}, and highest for {groups[most].label}, "
+            f"with {format_estimate(shares[most])}."
         )
-    return (
-        f"Dispersion across seeds is lowest for {lowest.label}, with a standard "
-        f"deviation of {format_estimate(lowest.dispersion.std, 255)} levels of 255, "
-        f"and highest for {highest.label}, with "
-        f"{format_estimate(highest.dispersion.std, 255)}."
+    else:
+        values = sorted(share.value for share in shares)
+        sentences.append(
+            f"{head} is {values[0]:.3g} to {values[-1]:.3g} without a measurable "
+            "difference between settings."
+        )
+    if extremes and _separate([shares[i] for i in extremes]) != (0, 1):
+        lowest, highest = extremes
+        sentences.append(
+            "Differences in levels follow the contrast of the pictures: by share, "
+            f"dispersion is not measurably higher for {groups[highest].label} than for "
+            f"{groups[lowest].label}."
+        )
+    return sentences
+
+
+def _separate(estimates: Sequence[Estimate]) -> tuple[int, int] | None:
+    """Return the lowest and the highest estimate if their intervals do not overlap."""
+    lows = [math.inf if x.low is None else x.low for x in estimates]
+    highs = [-math.inf if x.high is None else x.high for x in estimates]
+    if any(x.low is None for x in estimates):
+        return None
+    lowest, highest = int(np.argmin(highs)), int(np.argmax(lows))
+    return (lowest, highest) if highs[lowest] < lows[highest] else None
+
+
+def _floor_sentences(groups: list[SeedGroup]) -> list[str]:
+    """Compare the seeds with their twins."""
+    pairs = [
+        (group.label, group.dispersion.std, group.floor)
+        for group in groups
+        if group.floor and group.dispersion.std.value > 0
+    ]
+    if not pairs:
+        return []
+    floors = sorted(255 * floor.value for _, _, floor in pairs)
+    shares = sorted(100 * floor.value / std.value for _, std, floor in pairs)
+    levels, percent = (
+        " to ".join(
+            dict.fromkeys(f"{round_digits(x, 2):g}" for x in (values[0], values[-1]))
+        )
+        for values in (floors, shares)
     )
+    sentence = (
+        "Twins of a seed, which start one unit in the last place apart, end with a "
+        f"standard deviation of {levels} levels of 255, {percent} % of that of seeds."
+    )
+    close = [label for label, *pair in pairs if _separate(pair[::-1]) != (0, 1)]
+    if close:
+        sentence += (
+            f" Seeds do not differ measurably more than twins: {', '.join(close)}."
+        )
+    return [sentence]
 
 
 def _dispersion_table(run_data: RunData, head: str) -> Table:
     records = []
-    for label, members, _, dispersion in run_data.seed_groups:
+    for label, members, _, dispersion, floor in run_data.seed_groups:
         losses = (row.get("loss") for row in _last_rows(run_data, members))
         record: dict[str, Any] = {
             "seeds": len(members),
             "standard deviation": format_estimate(dispersion.std, 255),
+            "of unrelated pictures": format_estimate(dispersion.unrelated, 255),
+            "share": format_estimate(dispersion.share),
+            "coarse share": format_estimate(dispersion.coarse_share),
+            "fine share": format_estimate(dispersion.fine_share),
+        }
+        if run_data.twins:
+            record["of twins"] = format_estimate(floor, 255)
+        record |= {
             "RMS of pairs": format_estimate(dispersion.rms, 255),
             "coarse": format_estimate(dispersion.coarse, 255),
             "fine": format_estimate(dispersion.fine, 255),
@@ -124,7 +188,9 @@ def _dispersion_table(run_data: RunData, head: str) -> Table:
         records.append(([label], record))
     title = (
         "Dispersion across seeds (levels of 255, with 95 % confidence intervals; "
-        f"coarse and fine are split at a wavelength of {1 / CUTOFF:.0f} pixels)"
+        "shares are of the standard deviation of unrelated pictures of the same "
+        f"contrast; coarse and fine are split at a wavelength of {1 / CUTOFF:.0f} "
+        "pixels)"
     )
     return Table.from_records(title, [head], records)
 
@@ -230,83 +296,3 @@ def _axis_plots(run_data: RunData, axis: int) -> list[Plot]:
     series = (series_with_intervals("", x, std, 255),)
     title = f"Dispersion across seeds by {name}"
     return [Plot(title, series, name, "standard deviation (levels)", scale)]
-
-
-class DivergenceCurve(NamedTuple):
-    """Dispersion of a group of seeds, step by step.
-
-    Attributes:
-      label: label of the group.
-      steps: recorded steps.
-      std: standard deviation across the seeds at each of these steps.
-      growth: last standard deviation over the first; None if the first is 0.
-    """
-
-    label: str
-    steps: tuple[int, ...]
-    std: list[Estimate]
-    growth: Estimate | None
-
-
-def _divergence_curves(run_data: RunData) -> list[DivergenceCurve]:
-    """A curve for each group whose members recorded the same steps."""
-    curves = []
-    dispersed = [g for g in run_data.seed_groups if g.dispersion.std.value > 0]
-    for group in evenly_spaced(dispersed, MAX_CURVES):
-        trajectories = [run_data.trajectory(member) for member in group.members]
-        steps, _ = trajectories[0]
-        if len(steps) < 2 or any(recorded != steps for recorded, _ in trajectories):
-            continue
-        canvases = zip(*(recorded for _, recorded in trajectories), strict=True)
-        ensembles = [np.stack(ensemble) for ensemble in canvases]
-        if all(np.isfinite(ensemble).all() for ensemble in ensembles):
-            squares = [pairwise_rms(ensemble) ** 2 for ensemble in ensembles]
-            # The unbiased variance is half the mean square of the differences.
-            std = [mean_of_pairs(s / 2, math.sqrt, positive=True) for s in squares]
-            growth = None
-            if std[0].value:
-                growth = root_ratio_of_pairs(squares[-1], squares[0])
-            curves.append(DivergenceCurve(group.label, tuple(steps), std, growth))
-    return curves
-
-
-def _growth_sentences(curves: list[DivergenceCurve]) -> list[str]:
-    """Describe the change of the dispersion over the recorded steps."""
-    growths = [(curve.growth, curve.label) for curve in curves if curve.growth]
-    if not growths:
-        return []
-    head = (
-        "From the first recorded step to the last, the standard deviation across seeds "
-        "changes by a factor of"
-    )
-    signs = [_growth_sign(growth) for growth, _ in growths]
-    if len(growths) == 1:
-        verdict = {1: "it grows", -1: "it falls", 0: "the interval includes 1"}
-        return [f"{head} {format_estimate(growths[0][0])}: {verdict[signs[0]]}."]
-    growths.sort(key=lambda pair: pair[0].value)
-    (lowest, lowest_label), (highest, highest_label) = growths[0], growths[-1]
-    return [
-        f"{head} {format_estimate(lowest)} for {lowest_label} to "
-        f"{format_estimate(highest)} for {highest_label}. With 95 % confidence, it "
-        f"grows in {signs.count(1)} and falls in {signs.count(-1)} of {len(growths)} "
-        "settings."
-    ]
-
-
-def _growth_sign(growth: Estimate) -> int:
-    """1 or −1 if the interval of a ratio lies above or below 1, else 0."""
-    if growth.low is None or growth.high is None:
-        return 0
-    return int(growth.low > 1) - int(growth.high < 1)
-
-
-def _divergence_plots(curves: list[DivergenceCurve]) -> list[Plot]:
-    """Plot the dispersion against the steps."""
-    if not curves:
-        return []
-    series = tuple(
-        series_with_intervals(c.label if len(curves) > 1 else "", c.steps, c.std, 255)
-        for c in curves
-    )
-    title, y_label = "Dispersion across seeds by step", "standard deviation (levels)"
-    return [Plot(title, series, "step", y_label)]

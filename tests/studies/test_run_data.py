@@ -98,3 +98,27 @@ def test_groups_are_in_grid_order():
     ]
     assert run_data.seeds_by_setting(0, finished) == [[[0, 3], [4], [2, 5]]]
     assert run_data.seeds_by_setting(1, finished) == [[[0, 2]], [[3, 4, 5]]]
+
+
+def test_twins_belong_to_the_members_without_added_ulps():
+    twins = "canvas.ulps", "ulps", ["1", "0", "2"]
+    run = make_manifest(("x", "x", ["a", "b"]), twins, ("seeds", "seed", ["0", "1"]))
+    for m in run.members:
+        m.varies = {"canvas.ulps": int(twins[2][m.index[1]])}
+    finals = dict.fromkeys((0, 1, 2, 3, 5, 8, 9, 10, 11), FIRST)
+    run_data = RunData(run, finals)
+    assert run_data.twin_axis == 1
+    assert run_data.twins == {2: [0], 3: [1, 5], 8: [10], 9: [11]}
+    assert run_data.groups_along(2, finals) == [("a", [2, 3]), ("b", [8, 9])]
+    assert run_data.groups_along(1, finals)[1] == ("a, 1", [1, 3, 5])
+    assert run_data.other_axes(2) == [0] and run_data.other_names(2) == "x"
+    assert run_data.seeds_by_setting(0, finals) == [[[2, 8], [3, 9]]]
+
+
+def test_an_axis_of_ulps_without_0_has_no_twins():
+    run = make_manifest(("canvas.ulps", "ulps", ["1", "2"]))
+    for m in run.members:
+        m.varies = {"canvas.ulps": 1 + m.index[0]}
+    run_data = RunData(run, {0: FIRST, 1: FIRST})
+    assert run_data.twin_axis is None and run_data.twins == {}
+    assert run_data.groups_along(None, [0, 1]) == [("1", [0]), ("2", [1])]

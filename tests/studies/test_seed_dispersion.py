@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from known_dispersion import LEVELS, SEED, flat, interval_factor, noisy, parsed, scaled
 from made_up_runs import make_manifest
 from pictures import smooth_picture
 from scipy import stats
@@ -21,29 +22,8 @@ from nst_jax.studies.run_data import RunData
 from nst_jax.studies.seed_dispersion import GAP, study_seed_dispersion
 from nst_jax.studies.stability import study_stability
 
-LEVELS = (100, 103, 108, 104)
-SEED = ("seeds", "seed", ["0", "1", "2", "3"])
 LAYERS = ("relu1_1", "relu2_1")
 A, B, C = (smooth_picture(i, 16, 20) for i in range(3))
-
-
-def flat(level, size=16):
-    return np.full((size, size, 3), level / 255, np.float32)
-
-
-def scaled(run, factors):
-    """Return results of levels around 104, scaled by a factor for each setting."""
-    return {
-        m.member: flat(104 + factors[m.index[0]] * (LEVELS[m.index[1]] - 104))
-        for m in run.members
-    }
-
-
-def interval_factor(statistic, values):
-    """Return end / value of the 95 % jackknife interval of a positive statistic."""
-    replicates = [math.log(statistic(np.delete(values, i))) for i in range(len(values))]
-    error = math.sqrt((len(values) - 1) * np.var(replicates))
-    return math.exp(stats.t.ppf(0.975, len(values) - 1) * error)
 
 
 def pair_mean(values):
@@ -53,11 +33,6 @@ def pair_mean(values):
 def pair_rms(values):
     pairs = itertools.combinations(values, 2)
     return math.sqrt(np.mean([(a - b) ** 2 for a, b in pairs]))
-
-
-def parsed(cell):
-    """Return the value and the interval ends of a cell."""
-    return tuple(float(number) for number in re.findall(r"[\d.]+", cell))
 
 
 # Dispersion
@@ -76,19 +51,25 @@ def test_the_dispersion_of_flat_images_is_that_of_their_levels():
         (pair_mean(LEVELS), interval_factor(pair_mean, LEVELS)),
         (pair_rms(LEVELS), interval_factor(pair_rms, LEVELS)),
     ]
-    for cell, (value, factor) in zip(row[2:5], expected, strict=True):
+    cells = dict(zip(table.columns, row, strict=True))
+    names = "standard deviation", "RMS of pairs", "coarse"
+    for cell, (value, factor) in zip(map(cells.get, names), expected, strict=True):
         assert parsed(cell) == pytest.approx(
             (value, value / factor, value * factor), abs=0.06
         )
-    assert parsed(row[5])[0] == pytest.approx(
-        0, abs=1e-3
-    )  # Flat images have no fine part.
+    # Flat images have no fine part.
+    assert parsed(cells["fine"])[0] == pytest.approx(0, abs=1e-3)
+    # Shifts of flat images change nothing.
+    assert cells["of unrelated pictures"] == cells["standard deviation"]
+    assert parsed(cells["share"])[0] == pytest.approx(1)
     c1 = (0.01 * 255) ** 2
     similarities = [
         (2 * a * b + c1) / (a * a + b * b + c1)
         for a, b in itertools.combinations(LEVELS, 2)
     ]
-    assert parsed(row[6])[0] == pytest.approx(np.mean(similarities), abs=1e-4)
+    assert parsed(cells["SSIM of pairs"])[0] == pytest.approx(
+        np.mean(similarities), abs=1e-4
+    )
     assert result.summary[0].startswith(
         "The 4 seeds have a standard deviation of 3.3 (0.7 to 15.7) "
     )
@@ -158,9 +139,13 @@ def test_dispersion_is_plotted_against_the_other_axis(labels, x, scale):
 
 def test_extremes_are_named_if_their_intervals_do_not_overlap():
     run = make_manifest(("x", "x", ["a", "b", "c"]), SEED)
-    (close,) = study_seed_dispersion(RunData(run, scaled(run, (1, 1.1, 1.2)))).summary
+    close, *_ = study_seed_dispersion(RunData(run, scaled(run, (1, 1.1, 1.2)))).summary
     assert close.startswith("The 3 settings do not differ measurably")
-    (apart,) = study_seed_dispersion(RunData(run, scaled(run, (0.05, 1.1, 20)))).summary
+    apart, *rest = study_seed_dispersion(
+        RunData(run, scaled(run, (0.05, 1.1, 20)))
+    ).summary
+    assert "is 1 to 1 without a measurable difference" in rest[0]
+    assert len(rest) == 2  # Levels of flat images are all their contrast.
     assert apart.startswith("Dispersion across seeds is lowest for a, ")
     assert "highest for c, " in apart
 
@@ -181,9 +166,69 @@ def test_intervals_of_all_settings_are_compared():
         )
         for group in run_data.seed_groups
     ]
-    (sentence,) = study_seed_dispersion(run_data).summary
+    sentence, *_ = study_seed_dispersion(run_data).summary
     assert sentence.startswith("Dispersion across seeds is lowest for b, ")
     assert "highest for c, " in sentence
+
+
+def test_differences_that_follow_the_contrast_are_named():
+    """Independent pictures of four contrasts, and pictures of one contrast."""
+    run = make_manifest(("x", "x", ["flat", "pale", "vivid"]), SEED)
+    finals = noisy(run, ((1, 0.1), (1, 0.3), (1, 1)))
+    levels, shares, verdict = study_seed_dispersion(RunData(run, finals)).summary
+    assert "is lowest for flat, " in levels and "highest for vivid, " in levels
+    assert "without a measurable difference between settings" in shares
+    assert float(re.findall(r"dispersion is ([\d.]+) to", shares)[0]) > 0.97
+    assert verdict == (
+        "Differences in levels follow the contrast of the pictures: by share, "
+        "dispersion is not measurably higher for vivid than for flat."
+    )
+
+
+def test_differences_beyond_the_contrast_are_named():
+    run = make_manifest(("x", "x", ["calm", "wild"]), SEED)
+    finals = noisy(run, ((0.01, 1), (0.8, 1)))
+    levels, shares = study_seed_dispersion(RunData(run, finals)).summary
+    assert "is lowest for calm, " in levels and "highest for wild, " in levels
+    assert "is lowest for calm, with 0.1" in shares and "highest for wild, " in shares
+
+
+def test_an_order_by_levels_that_turns_by_share_is_named():
+    run = make_manifest(("x", "x", ["calm", "vivid"]), SEED)
+    finals = noisy(run, ((0.8, 0.1), (0.2, 1)))
+    levels, shares, verdict = study_seed_dispersion(RunData(run, finals)).summary
+    assert "is lowest for calm, " in levels
+    assert "is lowest for vivid, " in shares
+    assert verdict.startswith("Differences in levels follow the contrast")
+
+
+def test_twins_are_the_floor_of_a_group():
+    """Twins are 2 levels apart; seeds of the second setting no more than that."""
+    twins = ("canvas.ulps", "ulps", ["0", "1"])
+    run = make_manifest(("x", "x", ["a", "b"]), SEED, twins)
+    finals = {}
+    for m in run.members:
+        setting, seed, twin = m.index
+        m.varies = {"canvas.ulps": twin}
+        level = 104 + (10, 0.1)[setting] * (LEVELS[seed] - 104) + 2 * twin
+        finals[m.member] = flat(level)
+    run_data = RunData(run, finals)
+    result = study_seed_dispersion(run_data)
+    table = result.tables[0]
+    assert table.columns[:2] == ("x", "seeds")
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert [row["seeds"] for row in rows] == [4, 4]
+    assert [parsed(row["of twins"])[0] for row in rows] == pytest.approx(
+        [math.sqrt(2)] * 2, rel=5e-3
+    )
+    deviation = np.std(LEVELS, ddof=1)
+    found = parsed(rows[0]["standard deviation"])[0]
+    assert found == pytest.approx(10 * deviation, abs=0.6)
+    sentence = result.summary[-1]
+    assert "end with a standard deviation of 1.4 levels of 255" in sentence
+    assert " levels of 255, 4.3 to 430 % of that of seeds." in sentence
+    assert sentence.endswith("Seeds do not differ measurably more than twins: b.")
+    assert sentence in run_studies(run_data).summary
 
 
 def test_two_other_axes_are_not_plotted():
@@ -202,74 +247,6 @@ def test_a_few_settings_are_pictured_with_the_first_and_last():
     assert len(result.tables[0].rows) == 7
     assert [p.title[0] for p in result.pictures] == list("aacceegg")
     assert [m.title[0] for m in result.matrices] == ["a", "g"]
-
-
-def test_dispersion_is_plotted_by_step():
-    """Settings whose dispersion is multiplied by 0.5, 2 and 2.5 at each record."""
-    run = make_manifest(("x", "x", ["calm", "wild", "wilder"]), SEED)
-    steps = [0, 1, 5, 9]
-
-    def trajectory(member):
-        setting, seed = run.members[member].index
-        rate = (0.5, 2.0, 2.5)[setting]
-        levels = [104 + rate**k * (LEVELS[seed] - 104) for k in range(4)]
-        return steps, [flat(level) for level in levels]
-
-    run_data = RunData(run, scaled(run, (1, 2, 3)), trajectory=trajectory)
-    result = study_seed_dispersion(run_data)
-    calm, wild, _ = result.plots[1].series
-    assert (calm.label, wild.label, calm.x) == ("calm", "wild", tuple(steps))
-    deviation = np.std(LEVELS, ddof=1)
-    falls = [deviation / 2**k for k in range(4)]
-    assert calm.y == pytest.approx(falls, rel=1e-4)
-    assert wild.y == pytest.approx([deviation * 2**k for k in range(4)], rel=1e-4)
-    factor = interval_factor(lambda v: np.std(v, ddof=1), LEVELS)
-    assert calm.high[3] / calm.y[3] == pytest.approx(factor, rel=1e-3)
-    ends = re.search(r"factor of ([\d.]+) .* to ([\d.]+) .*it grows", result.summary[1])
-    assert ends.groups() == ("0.1250", "15.63")
-    assert "it grows in 2 and falls in 1 of 3 settings" in result.summary[1]
-
-
-@pytest.mark.parametrize(
-    ("last", "verdict"),
-    [
-        ([100, 103.1, 107.9, 104.1], "the interval includes 1"),
-        ([90, 105, 124, 104], "it grows"),
-        ([103.6, 103.9, 104.4, 104], "it falls"),
-    ],
-)
-def test_growth_is_significant_if_the_interval_excludes_one(last, verdict):
-    """The jackknife leaves a member out of both ends, so common parts cancel."""
-    run = make_manifest(SEED)
-    paths = {m: ([0, 9], [flat(LEVELS[m]), flat(last[m])]) for m in range(4)}
-    finals = {m: path[1] for m, (_, path) in paths.items()}
-    result = study_seed_dispersion(RunData(run, finals, trajectory=paths.__getitem__))
-
-    def ratio(members):
-        return np.std(np.take(last, members)) / np.std(np.take(LEVELS, members))
-
-    factor, value = interval_factor(ratio, range(4)), ratio(range(4))
-    (numbers,) = re.findall(r"factor of (.*): ", result.summary[1])
-    assert parsed(numbers) == pytest.approx(
-        (value, value / factor, value * factor), rel=0.1
-    )
-    assert result.summary[1].endswith(f": {verdict}.")
-
-
-def test_seeds_with_different_recorded_steps_are_not_plotted():
-    run = make_manifest(SEED)
-    finals = {m: flat(level) for m, level in enumerate(LEVELS)}
-
-    def trajectory(member):
-        steps = [0, 5 if member == 3 else 4]
-        return steps, [flat(LEVELS[member])] * 2
-
-    def last(member):
-        return [-1], [flat(LEVELS[member])]
-
-    for recorded in (trajectory, last, lambda member: ([], [])):
-        result = study_seed_dispersion(RunData(run, finals, trajectory=recorded))
-        assert result.plots == () and len(result.summary) == 1
 
 
 def test_the_variation_of_terms_is_their_relative_standard_deviation():

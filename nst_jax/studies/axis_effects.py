@@ -1,4 +1,4 @@
-"""Effects of the axes of a run: distances between members, solver and step cost."""
+"""Effects of single axes: seeds against the content, solvers, time by size, sizes."""
 
 import itertools
 import math
@@ -11,97 +11,20 @@ import numpy as np
 from nst_jax.core.errors import RequestError
 from nst_jax.metrics.artefacts import scale_consistency
 from nst_jax.metrics.distances import (
-    ALL,
     CUTOFF,
-    AxisDistances,
     band_rms,
     difference_image,
-    distances_by_axis,
-    low_pass,
-    pairwise_rms,
     steps_to_loss,
 )
 from nst_jax.studies.formatting import round_digits, to_levels
 from nst_jax.studies.results import Picture, Plot, Series, StudyResult, Table
 from nst_jax.studies.run_data import Rows, RunData, limit_seeds
-from nst_jax.workdir.schema import Manifest
 
-#: Members that are compared in pairs, at most: the cost grows with their square.
-MAX_COMPARED = 256
 #: Difference images, at most.
 MAX_DIFFERENCES = 12
 #: Steps of a group that its time per step is computed from, at least.
 MIN_TIMED_STEPS = 5
 _BANDS = f"coarse and fine are split at a wavelength of {1 / CUTOFF:.0f} pixels"
-
-
-def study_axis_distances(run_data: RunData) -> StudyResult:
-    """Measure the distance of members that differ along one axis only."""
-    axes, finals = run_data.run.axes, run_data.finals
-    if len(finals) < 2 or len({x.shape for x in finals.values()}) > 1:
-        return StudyResult()
-    members = _subsample(run_data.run, sorted(finals))
-    if len(members) < 2:
-        return StudyResult()
-    distances = pairwise_rms(np.stack([finals[m] for m in members]))
-    coarse = pairwise_rms(np.stack([low_pass(finals[m], CUTOFF) for m in members]))
-    index = np.asarray([run_data.run.members[m].index for m in members])
-    names = [axis.name for axis in axes]
-    records, sentences = [], []
-    for axis, low in zip(
-        *(distances_by_axis(d, index, names) for d in (distances, coarse)), strict=True
-    ):
-        # Of a single axis, all pairs are the pairs of the axis.
-        if not axis.pairs or (axis.axis == ALL and len(names) == 1):
-            continue
-        record = {
-            "pairs": axis.pairs,
-            "mean": to_levels(axis.mean),
-            "neighbours": to_levels(axis.neighbours),
-            "median": to_levels(axis.median),
-            "max": to_levels(axis.max),
-            f"mean, coarser than {1 / CUTOFF:.0f} pixels": to_levels(low.mean),
-        }
-        records.append((["anything" if axis.axis == ALL else axis.axis], record))
-        if axis.axis != ALL:
-            sentences.append(_distance_sentence(axis))
-    title = "Distance of members that differ along one axis (RMS, levels of 255"
-    if len(members) < len(finals):
-        title += f"; {len(members)} of {len(finals)} members"
-    tables = [Table.from_records(title + ")", ["differing in"], records)]
-    if len(names) == 1:
-        first, *labels = [run_data.labels(member, [0])[0] for member in members]
-        title = f"Distance from {names[0]} {first} (RMS, levels of 255)"
-        rows = zip(labels, map(to_levels, distances[0, 1:]), strict=True)
-        tables.append(Table(title, (names[0], "distance"), tuple(rows)))
-    return StudyResult(tuple(sentences), tuple(tables))
-
-
-def _subsample(run: Manifest, members: Sequence[int]) -> list[int]:
-    """Members of a part of the grid with at most `MAX_COMPARED` positions.
-
-    Every other position along the longest axis is dropped until few enough are left.
-    """
-    grid = [range(len(axis.labels)) for axis in run.axes]
-    while math.prod(map(len, grid)) > MAX_COMPARED:
-        longest = max(range(len(grid)), key=lambda axis: len(grid[axis]))
-        grid[longest] = grid[longest][::2]
-    return [
-        member
-        for member in members
-        if all(map(range.__contains__, grid, run.members[member].index))
-    ]
-
-
-def _distance_sentence(axis: AxisDistances) -> str:
-    neighbours = ""
-    if axis.neighbours is not None:
-        neighbours = f"neighbours: {to_levels(axis.neighbours)}, "
-    return (
-        f"Members that differ only in {axis.axis} have a mean RMS distance of "
-        f"{to_levels(axis.mean)} levels of 255 ({neighbours}largest: "
-        f"{to_levels(axis.max)}, number of pairs: {axis.pairs})."
-    )
 
 
 def study_seed_differences(run_data: RunData) -> StudyResult:

@@ -1,7 +1,7 @@
 """All studies of a run. Each returns an empty result where it does not apply."""
 
+from nst_jax.studies.axis_distances import study_axis_distances
 from nst_jax.studies.axis_effects import (
-    study_axis_distances,
     study_scale_consistency,
     study_seed_differences,
     study_solvers,

@@ -198,7 +198,7 @@ AXES = {
 
 @pytest.mark.parametrize("kind", AXES)
 def test_a_report_is_written_in_linear_time(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(nst_jax.studies.axis_effects, "MAX_COMPARED", 16)
+    monkeypatch.setattr(nst_jax.studies.axis_distances, "MAX_COMPARED", 16)
     monkeypatch.setattr(nst_jax.studies.run_data, "MAX_SEEDS", 8)
 
     def work(count):
@@ -219,7 +219,7 @@ def test_a_report_is_written_in_linear_time(kind, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("compared", "left"), [(256, 24), (12, 12), (4, 4)])
 def test_a_part_of_a_large_grid_is_compared(tmp_path, monkeypatch, compared, left):
-    monkeypatch.setattr(nst_jax.studies.axis_effects, "MAX_COMPARED", compared)
+    monkeypatch.setattr(nst_jax.studies.axis_distances, "MAX_COMPARED", compared)
     axes = [("weight", range(8)), ("rate", range(3))]
     write_run(tmp_path, axes, size=(12, 12))
     write_study(read_run(tmp_path))

@@ -23,26 +23,6 @@ def flat(level):
     return np.full((16, 16, 3), level / 255, np.float32)
 
 
-def test_members_along_each_axis_have_their_distance():
-    """Flat images whose level changes by 10 along one axis and by 1 along the other."""
-    run = make_manifest(WEIGHT, SEED)
-    finals = {m.member: flat(50 + 10 * m.index[0] + m.index[1]) for m in run.members}
-    result = run_studies(RunData(run, finals, {}, {}))
-    (table,) = result.tables[:1]
-    rows = {row[0]: row[1:] for row in table.rows}
-    assert rows["style weight"] == (6, *map(pytest.approx, (13.3, 10, 10, 20, 13.3)))
-    assert rows["seed"] == (3, *map(pytest.approx, (1, 1, 1, 1, 1)))
-    assert rows["anything"][0] == 15
-    assert (
-        "only in style weight have a mean RMS distance of 13.3 levels of 255"
-        in result.summary[0]
-    )
-    assert (
-        "only in seed have a mean RMS distance of 1.0 levels of 255"
-        in result.summary[1]
-    )
-
-
 def test_seed_differences_are_split_into_coarse_and_fine():
     """Two seeds differ by a slow wave of RMS 20 and a checkerboard of RMS 5."""
     y, x = np.mgrid[:16, :16]

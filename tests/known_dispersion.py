@@ -38,16 +38,17 @@ def noisy(run, spreads, contrast=0.2):
     """Return results that are a common picture and noise of each seed's own.
 
     Args:
-      run: manifest with settings along axis 0 and seeds along axis 1.
+      run: manifest, whose last axis are seeds.
       spreads: (share of the noise in the variance, factor of the contrast) of each
-        setting; noise alone is unrelated.
+        setting, or of each member; noise alone is unrelated.
       contrast: standard deviation of a picture before the factor, at most 0.2.
     """
     rng = np.random.default_rng(0)
     common = rng.normal(size=(16, 24, 3))
     finals = {}
     for member in run.members:
-        share, factor = spreads[member.index[0]]
+        by_member = len(spreads) == len(run.members)
+        share, factor = spreads[member.member if by_member else member.index[0]]
         own = rng.normal(size=common.shape)
         mixture = math.sqrt(1 - share) * common + math.sqrt(share) * own
         finals[member.member] = 0.5 + factor * contrast * np.clip(mixture, -2.5, 2.5)

@@ -10,7 +10,6 @@ import pytest
 from known_dispersion import LEVELS, SEED, flat, interval_factor, noisy, parsed, scaled
 from made_up_runs import make_manifest
 from pictures import smooth_picture
-from scipy import stats
 
 import nst_jax
 from nst_jax.metrics.feature_distances import gram_traces, layer_distances
@@ -20,7 +19,6 @@ from nst_jax.studies.registry import run_studies
 from nst_jax.studies.results import StudyResult
 from nst_jax.studies.run_data import RunData
 from nst_jax.studies.seed_dispersion import GAP, study_seed_dispersion
-from nst_jax.studies.stability import study_stability
 
 LAYERS = ("relu1_1", "relu2_1")
 A, B, C = (smooth_picture(i, 16, 20) for i in range(3))
@@ -367,114 +365,6 @@ def test_the_layer_table_has_the_layers_of_the_terms(network):
     assert (
         len(study_seed_dispersion(RunData(run, finals)).tables) < 3
     )  # Without a network.
-
-
-# Stability
-
-CONTRASTS = (0.5, 0.1, 1.1, 0.3, 0.9, 0.7)
-
-
-def styled(network, order, axes=None, count=6, of=1):
-    """Return a run whose dispersion is ordered by the rank of the style's trace.
-
-    Args:
-      network: computes the traces.
-      order: dispersion of each setting, by the rank of its trace.
-      axes: axes other than seeds.
-      count: number of styles.
-      of: settings of one style image.
-    """
-    axes = axes or [("styles", "style", list("abcdef")[:count])]
-    run = make_manifest(*axes, SEED, terms=[{"layers": list(LAYERS), "blend": []}, {}])
-    pictures = [0.5 + c * (smooth_picture(9, 16, 16) - 0.5) for c in CONTRASTS]
-    traces = [
-        math.prod(gram_traces(network, picture, LAYERS).values()) ** 0.5
-        for picture in pictures
-    ]
-    ranks = np.argsort(np.argsort(traces))
-    finals, styles = {}, {}
-    for m in run.members:
-        setting, seed = m.member // 4, m.index[-1]
-        m.varies = {"styles": [f"{setting // of}.jpg"]}
-        scale = 1 + order[ranks[setting]]
-        finals[m.member] = flat(104 + scale * (LEVELS[seed] - 104))
-        styles[m.member] = [pictures[setting]]
-    run_data = RunData(run, finals, styles=styles, network=lambda: network)
-    return run_data, traces
-
-
-def test_a_correlation_with_the_trace_is_reported(network):
-    run_data, traces = styled(network, range(6))
-    result = study_stability(run_data)
-    (sentence,) = result.summary
-    assert "Over 6 styles, dispersion across seeds increases with the trace" in sentence
-    assert "rho 1.00" in sentence and "p = 0.0028" in sentence  # 2 of 6! orders.
-    assert (
-        "Gupta et al. 2017 (arXiv 1705.02092) report the same for the insta" in sentence
-    )
-    assert "one point per style" not in sentence
-    (series,) = result.plots[0].series
-    assert series.x == pytest.approx(traces, rel=1e-5)
-    factors = 1 + np.argsort(np.argsort(traces))
-    assert series.y == pytest.approx(factors * np.std(LEVELS, ddof=1), rel=1e-4)
-    column = [row[1] for row in result.tables[0].rows]
-    assert column == pytest.approx(sorted(traces), rel=5e-3)
-    assert sentence in run_studies(run_data).summary
-
-
-@pytest.mark.parametrize(
-    ("order", "words"),
-    [
-        ((5, 4, 3, 2, 1, 0), "dispersion across seeds decreases with the trace"),
-        ((5, 4, 3, 2, 1, 0), "report the opposite for"),
-        (
-            (2, 0, 5, 3, 1, 4),
-            "Over 6 styles, dispersion across seeds shows no significant",
-        ),
-        (
-            (2, 0, 5, 3, 1, 4),
-            "Gupta et al. 2017 (arXiv 1705.02092) report a positive one for",
-        ),
-    ],
-)
-def test_negative_and_insignificant_correlations_are_reported(network, order, words):
-    (sentence,) = study_stability(styled(network, order)[0]).summary
-    assert words in sentence
-    rho = stats.spearmanr(range(6), order).statistic
-    assert f"rho {rho:.2f}" in sentence
-
-
-def test_settings_of_one_style_image_are_one_point(network):
-    """Six settings of three images are too few points for a correlation."""
-    axes = [("styles", "style", list("abc")), ("style_scale", "scale", ["1", "0.5"])]
-    both = [("styles, style_scale", "style", list("abcdef"))]
-    for other_axes in (axes, both):
-        (sentence,) = study_stability(
-            styled(network, range(6), other_axes, of=2)[0]
-        ).summary
-        assert "Over 6 settings of 3 styles, " in sentence
-        assert "Gram matrices. Gupta" in sentence
-
-
-def test_scales_of_a_style_do_not_lower_the_p_value(network, monkeypatch):
-    """Twelve settings of six styles have the p-value of six points, 2 / 6!."""
-    monkeypatch.setitem(globals(), "CONTRASTS", tuple(np.linspace(0.2, 1.1, 12)))
-    axes = [
-        ("styles", "style", list("abcdef")),
-        ("style_scale", "scale", ["1", "0.5"]),
-    ]
-    (sentence,) = study_stability(styled(network, range(12), axes, of=2)[0]).summary
-    assert "Over 12 settings of 6 styles, dispersion across seeds increases" in sentence
-    assert "p = 0.0028, one point per style" in sentence
-
-
-def test_few_settings_and_other_axes_are_not_correlated(network):
-    assert study_stability(styled(network, range(6), count=4)[0]) == StudyResult()
-    assert study_stability(styled(network, (1,) * 6)[0]) == StudyResult()
-    other = [("terms.style.weight", "weight", list("abcdef"))]
-    assert study_stability(styled(network, range(6), other)[0]) == StudyResult()
-    mixed = [("styles", "style", list("abc")), ("size", "size", ["1", "2"])]
-    assert study_stability(styled(network, range(6), mixed)[0]) == StudyResult()
 
 
 def test_an_image_too_small_for_a_layer_is_refused(network):

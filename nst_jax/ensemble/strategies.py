@@ -1,7 +1,8 @@
 """Strategies that map an optimisation over the members of a batch.
 
-Code of lower modules handles one image. Exception: `convolution` chooses direct or
-Winograd form from the batch's total pixel count. The strategies are:
+Code of lower modules handles one image. Exceptions: `convolution` chooses direct or
+Winograd form from the batch's total pixel count, and `transfer.advance` ends with the
+last member of a batch. The strategies are:
 
 * "vmap": all members of a batch in one batched computation;
 * "shard": as "vmap", with an equal share of the members on each local device;

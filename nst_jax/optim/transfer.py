@@ -168,11 +168,15 @@ def advance(
 
     def is_unfinished(loop: tuple[jax.Array, State]) -> jax.Array:
         count, state = loop
+        return (count < steps) & _of_any_member(is_moving(state))
+
+    def is_moving(state: State) -> jax.Array:
         # NaN compares as False: a start without a gradient makes no step.
-        return (count < steps) & (state.report.grad_norm > problem.tolerance)
+        return state.report.grad_norm > problem.tolerance
 
     def step(loop: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
         count, state = loop
+        before, is_stopped = state, _in_batch(~is_moving(state))
         if any(problem.objective.matching_intervals):
             state = rematch(problem, state, evaluate)
         solver = _damped_solver(problem, state)
@@ -196,16 +200,44 @@ def advance(
         stepped = State(
             *(*point, solver_state, report, steps_made, best, rollbacks), state.matches
         )
+        held = jax.tree.map(
+            lambda old, new: jnp.where(is_stopped, old, new),
+            *(before._replace(solver=()), stepped._replace(solver=())),
+        )
+        solver_state = problem.solver.hold(is_stopped, before.solver, solver_state)
         # A loop of at most one iteration. Under vmap it runs only if some member
         # needs it, where a select would copy every solver history at every step.
         undo = functools.partial(roll_back, problem)
-        return count + 1, jax.lax.while_loop(has_diverged, undo, stepped)
+        held = held._replace(solver=solver_state)
+        return count + 1, jax.lax.while_loop(has_diverged, undo, held)
 
-    # Ending the loop at the tolerance, without a select in it, does not copy the
-    # L-BFGS history. Under vmap the loop ends with the last member.
+    # A loop that ends with the last member, rather than at a predicate for each member,
+    # has no select of its own, which would copy the L-BFGS history at every step.
     count = jnp.zeros((), jnp.int32)
     with jax.default_matmul_precision(problem.network.numerics.precision):
         return jax.lax.while_loop(is_unfinished, step, (count, state))[1]
+
+
+@jax.custom_batching.custom_vmap
+def _of_any_member(predicate: jax.Array) -> jax.Array:
+    """Return whether a predicate holds, under `vmap` for any member of the batch."""
+    return predicate
+
+
+@_of_any_member.def_vmap
+def _reduce_members(size: int, batched: list, x: jax.Array) -> tuple[jax.Array, bool]:
+    return _of_any_member(x.any(0) if batched[0] else x), False
+
+
+@jax.custom_batching.custom_vmap
+def _in_batch(predicate: jax.Array) -> jax.Array:
+    """Return a predicate under `vmap`, and False without it."""
+    return jnp.zeros_like(predicate)
+
+
+@_in_batch.def_vmap
+def _each_member(size: int, batched: list, x: jax.Array) -> tuple[jax.Array, bool]:
+    return x, batched[0]
 
 
 def rematch(problem: Problem, state: State, evaluate: Evaluate) -> State:

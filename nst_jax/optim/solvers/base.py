@@ -87,6 +87,17 @@ class Solver:
         """Return the gradient of the loss at the last canvas; `state.gradient`."""
         return state.gradient
 
+    def hold(self, is_stopped: jax.Array, state: Any, new_state: Any) -> Any:
+        """Return the state before a step where a member has stopped, else after it.
+
+        A batch computes the steps of stopped members too. By default every leaf is
+        selected. A solver may leave a large leaf to the next step, which repeats the
+        same computation.
+        """
+        return jax.tree.map(
+            lambda old, new: jnp.where(is_stopped, old, new), state, new_state
+        )
+
     def scale_step(self, factor: Any) -> "Solver":
         """Return the solver with steps scaled by a factor, for use after a rollback.
 

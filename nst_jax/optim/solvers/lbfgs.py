@@ -24,6 +24,7 @@ from nst_jax.optim.solvers.base import (
     initial_report,
     norm,
 )
+from nst_jax.optim.solvers.compact_lbfgs import History, scale_by_compact_lbfgs
 from nst_jax.optim.solvers.optax_adapter import OptaxSolver
 
 LineSearch = Literal["zoom", "backtracking", "hager-zhang"]
@@ -42,7 +43,9 @@ class LBFGS(Solver):
 
     Under `vmap` a line search lasts as long as that of its slowest member, and both
     branches of its conditionals are computed. A step then takes at least two
-    evaluations, where a single image usually needs one. `FixedLBFGS` has no such cost.
+    evaluations, where a single image usually needs one. The program of "zoom" holds six
+    evaluations, and each step copies and selects its histories. `FixedLBFGS` has none
+    of these costs.
 
     Attributes:
       history_size: number of stored pairs of differences; each takes two canvases.
@@ -138,13 +141,13 @@ class _QuasiNewton(OptaxSolver):
 
 @record
 class FixedLBFGS(_QuasiNewton):
-    """L-BFGS without a line search, by optax: one evaluation a step.
+    """L-BFGS without a line search: one evaluation a step.
 
-    Most published tools run Torch's L-BFGS like this. Under `vmap` all members have the
-    same cost. The first step follows the gradient and has length `first_step`. Two
-    guards replace the line search. A direction that does not descend, due to negative
-    curvature, is replaced by a first step with an empty history. No step is longer than
-    `max_step`.
+    Most published tools run Torch's L-BFGS like this. It is the choice for batches:
+    under `vmap` all members have the same cost, and no step copies a whole history. The
+    first step follows the gradient and has length `first_step`. Two guards replace the
+    line search. A direction that does not descend, due to negative curvature, is
+    replaced by a first step with an empty history. No step is longer than `max_step`.
 
     Attributes:
       learning_rate: factor on every direction; 1 is the quasi-Newton step.
@@ -160,23 +163,26 @@ class FixedLBFGS(_QuasiNewton):
     step_fields = ("learning_rate", "max_step")
 
     def transformation(self) -> optax.GradientTransformationExtraArgs:
-        lbfgs = optax.scale_by_lbfgs(self.history_size)
+        lbfgs = scale_by_compact_lbfgs(self.history_size)
 
-        def update(gradient: jax.Array, state: Any, canvas: jax.Array) -> Any:
+        def update(gradient: jax.Array, state: History, canvas: jax.Array) -> Any:
             preconditioned, new_state = lbfgs.update(gradient, state, canvas)
-            descends = (state.count > 0) & (jnp.vdot(preconditioned, gradient) > 0)
+            descends = (state.updates > 0) & (jnp.vdot(preconditioned, gradient) > 0)
             scale = first_step_scale(norm(gradient), canvas, self.first_step)
             direction = jnp.where(descends, preconditioned, gradient * scale)
-            # Zero weights empty the history without a copy.
-            weights = jnp.where(descends, new_state.weights_memory, 0)
-            new_state = new_state._replace(weights_memory=weights)
             step = self.learning_rate * direction
             length = jnp.sqrt(jnp.mean(step**2))
-            return -step * jnp.minimum(1, self.max_step / length), new_state
+            step = -step * jnp.minimum(1, self.max_step / length)
+            return step, new_state.without_pairs(~descends)
 
         return optax.with_extra_args_support(
             optax.GradientTransformation(lbfgs.init, update)
         )
+
+    def hold(self, is_stopped: jax.Array, state: Any, new_state: Any) -> Any:
+        """Hold everything except the pairs, which a repeated update writes again."""
+        held = super().hold(is_stopped, state, new_state)
+        return held._replace(inner=held.inner._replace(pairs=new_state.inner.pairs))
 
 
 @record

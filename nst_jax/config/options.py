@@ -240,7 +240,7 @@ class OutputOptions(ConfigRecord, path="output"):
         the network a member.
       gradients: measure the gradient of each part of the loss at the start and at the
         end, for the report. It costs two gradients a part and member. With `tile` it
-        has no effect.
+        has no effect, nor for members to which an axis adds `canvas.ulps`.
     """
 
     log_every: Annotated[int, Range(1)] = 5

@@ -20,8 +20,9 @@ def record_gradients(writer: RunWriter) -> None:
     """Add the gradient norms of finished members to their entries in run.json.
 
     They are those of the starting image in the first stage, and of the result in the
-    last stage. Members that have them are left out, as are those with tiles, whose
-    whole gradient may not fit into memory. If it does not, a warning is logged.
+    last stage. Members that have them are left out, as are twins, to which an axis adds
+    units in the last place. So are those with tiles, whose whole gradient may not fit
+    into memory. If it does not, a warning is logged.
     """
     for group in writer.plan.groups:
         indices = [
@@ -29,6 +30,7 @@ def record_gradients(writer: RunWriter) -> None:
             for i, number in enumerate(group.numbers)
             if group.experiment.output.gradients
             and not group.experiment.tile
+            and not group.members[i].varies.get("canvas.ulps")
             and writer.is_finished([number])
             and writer.manifest.members[number].gradients is UNSET
         ]

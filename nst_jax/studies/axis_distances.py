@@ -81,7 +81,40 @@ def study_axis_distances(run_data: RunData) -> StudyResult:
         title = f"Distance from {names[0]} {first} (RMS, levels of 255)"
         rows = zip(labels, map(to_levels, distances[0, 1:]), strict=True)
         tables.append(Table(title, (names[0], "distance"), tuple(rows)))
+    tables += _step_tables(run_data, members, index, names)
     return StudyResult(tuple(sentences), tuple(tables))
+
+
+def _step_tables(
+    run_data: RunData, members: Sequence[int], index: np.ndarray, names: Sequence[str]
+) -> list[Table]:
+    """Table of the distances at each recorded step, if all members have a twin."""
+    twins = [run_data.twins[m][0] for m in members if m in run_data.twins]
+    if len(twins) < len(members):
+        return []
+    canvases = run_data.canvases([*members, *twins])
+    if len(canvases) < 2:
+        return []
+    records = []
+    for step, ensemble in canvases.items():
+        images, perturbed = np.split(ensemble, 2)
+        floors = np.array([rms(*pair) for pair in zip(images, perturbed, strict=True)])
+        distances = pairwise_rms(images)
+        for column, axis in enumerate(distances_by_axis(distances, index, names)):
+            if axis.axis == ALL or not axis.pairs:
+                continue
+            effect = _effect_size(distances, index, column, floors)
+            record = {
+                "mean": to_levels(axis.mean),
+                "mean of twins": to_levels(float(floors.mean())),
+                "mean / mean of twins": format_estimate(effect),
+            }
+            records.append(([step, axis.axis], record))
+    title = (
+        "Distance of members that differ along one axis by step (RMS of exact "
+        "canvases, levels of 255)"
+    )
+    return [Table.from_records(title, ["step", "differing in"], records)]
 
 
 def _subsample(

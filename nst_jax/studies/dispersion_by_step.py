@@ -59,14 +59,14 @@ def study_dispersion_by_step(run_data: RunData) -> StudyResult:
 
 def _measure(run_data: RunData, group: SeedGroup) -> DispersionCurve | None:
     """Return the curve of a group; None unless its members recorded the same steps."""
-    canvases = _canvases(run_data, group.members)
-    if canvases is None or len(canvases) < 2:
+    canvases = run_data.canvases(group.members)
+    if len(canvases) < 2:
         return None
     steps = tuple(canvases)
     first, last = (pairwise_rms(canvases[step]) ** 2 for step in (steps[0], steps[-1]))
     twins = [(m, run_data.twins[m][0]) for m in group.members if m in run_data.twins]
     floors = []
-    if pairs := _canvases(run_data, [member for pair in twins for member in pair]):
+    if pairs := run_data.canvases([member for pair in twins for member in pair]):
         floors = [
             twin_deviation([rms(*pair) for pair in zip(x[::2], x[1::2], strict=True)])
             for x in pairs.values()
@@ -78,23 +78,6 @@ def _measure(run_data: RunData, group: SeedGroup) -> DispersionCurve | None:
         floors if pairs and tuple(pairs) == steps else [],
         root_ratio_of_pairs(last, first) if first.any() else None,
     )
-
-
-def _canvases(
-    run_data: RunData, members: Sequence[int]
-) -> dict[int, np.ndarray] | None:
-    """Return step -> canvases [N, H, W, 3]; None unless all recorded the same steps."""
-    if not members:
-        return None
-    trajectories = [run_data.trajectory(member) for member in members]
-    steps, _ = trajectories[0]
-    if any(recorded != steps for recorded, _ in trajectories):
-        return None
-    canvases = zip(*(recorded for _, recorded in trajectories), strict=True)
-    ensembles = [np.stack(ensemble) for ensemble in canvases]
-    if not all(np.isfinite(ensemble).all() for ensemble in ensembles):
-        return None
-    return dict(zip(steps, ensembles, strict=True))
 
 
 def _table(run_data: RunData, curves: Sequence[DispersionCurve]) -> Table:

@@ -47,11 +47,13 @@ def study_gradients(run_data: RunData) -> StudyResult:
         _plot(label, shares)
         for label, (_, shares) in itertools.islice(settings.items(), MAX_CURVES)
     )
-    sentences = (
+    sentences = tuple(
         _describe(label if len(settings) > 1 else "", shares)
         for label, (_, shares) in settings.items()
     )
-    return StudyResult(tuple(sentences), (Table(title, head, rows),), tuple(plots))
+    if len(settings) > MAX_CURVES:  # The table has them all.
+        sentences = ()
+    return StudyResult(sentences, (Table(title, head, rows),), tuple(plots))
 
 
 def gradient_shares(norms: Mapping[str, float | None]) -> dict[str, float] | None:

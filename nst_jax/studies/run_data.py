@@ -141,6 +141,21 @@ class RunData:
         pairs = zip(axes, self.labels(member, axes), strict=True)
         return ", ".join(f"{self.run.axes[a].name} {label}" for a, label in pairs)
 
+    def canvases(self, members: Sequence[int]) -> dict[int, np.ndarray]:
+        """Return step -> exact canvases [N, H, W, 3] of some members.
+
+        It is empty unless all have recorded the same steps and are finite.
+        """
+        trajectories = [self.trajectory(member) for member in members]
+        steps = trajectories[0][0] if trajectories else []
+        if any(recorded != steps for recorded, _ in trajectories):
+            return {}
+        by_step = zip(*(recorded for _, recorded in trajectories), strict=True)
+        ensembles = [np.stack(ensemble) for ensemble in by_step]
+        if not all(np.isfinite(ensemble).all() for ensemble in ensembles):
+            return {}
+        return dict(zip(steps, ensembles, strict=True))
+
     def group_by(self, axes: Sequence[int], members: Iterable[int]) -> list[list[int]]:
         """Return the members at each point of some axes, in the order of the grid."""
         groups: dict[tuple[int, ...], list[int]] = {}

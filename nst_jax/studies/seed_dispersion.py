@@ -156,11 +156,14 @@ def _floor_sentences(groups: list[SeedGroup]) -> list[str]:
         "Twins of a seed, which start one unit in the last place apart, end with a "
         f"standard deviation of {levels} levels of 255, {percent} % of that of seeds."
     )
-    close = [label for label, *pair in pairs if _separate(pair[::-1]) != (0, 1)]
+    close = [
+        label
+        for label, std, floor in pairs
+        if std.low is None or std.low <= (floor.high or floor.value)
+    ]
     if close:
-        sentence += (
-            f" Seeds do not differ measurably more than twins: {', '.join(close)}."
-        )
+        names = "; ".join(close)
+        sentence += f" Seeds do not differ measurably more than twins for {names}."
     return [sentence]
 
 

@@ -141,3 +141,19 @@ def test_the_smoke_version_of_the_sweep_has_all_thousand_members():
     assert max(plan.groups[0].content.shape) == 64
     weights = [m.experiment.terms[0].weight for m in plan.members]
     assert sorted(set(weights)) == pytest.approx(np.arange(10) * 0.2)
+
+
+@pytest.mark.parametrize(
+    ("name", "arg", "count", "steps"),
+    [
+        ("dispersion", "converged", 4 * 2 * 8, 500),
+        ("keras_sweep", "twins", 5**3 * 2, 100),
+        ("stability", "", 4 * 8 * 2 * 8, 100),
+    ],
+)
+def test_studies_of_small_differences_have_twins(name, arg, count, steps):
+    plan = nst_jax.build(get_config(name, arg))
+    assert len(plan.members) == count
+    assert plan.experiment.steps == steps
+    ulps = [m.experiment.canvas.ulps for m in plan.members]
+    assert ulps.count(0) == ulps.count(1) == count / 2

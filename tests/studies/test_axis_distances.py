@@ -1,5 +1,6 @@
 """Distances along axes, and their size beside twins, on images of known distance."""
 
+import dataclasses
 import itertools
 import re
 
@@ -120,3 +121,39 @@ def test_equal_twins_give_no_effect_size():
     assert rows["style weight"]["mean / mean of twins"] is None
     assert rows[TWINS]["mean"] == 0
     assert "twins" not in study_axis_distances(run_data).summary[0]
+
+
+def test_the_table_by_step_has_the_distances_of_exact_canvases():
+    """Style weights are 0, 2 and 4 levels apart at three steps; chaos grows tenfold."""
+    run_data = make_run_data(20, 3)
+    steps, spread, chaos = [0, 3, 9], (0, 2, 4), (0.01, 0.1, 1)
+
+    def trajectory(member):
+        rng = np.random.default_rng(member)
+        weight = run_data.run.members[member].index[0]
+        noise = rng.normal(size=(16, 16, 3)) / 255
+        canvases = (
+            flat(100 + s * weight) + c * noise
+            for s, c in zip(spread, chaos, strict=True)
+        )
+        return steps, list(canvases)
+
+    result = study_axis_distances(dataclasses.replace(run_data, trajectory=trajectory))
+    table = result.tables[-1]
+    assert table.columns[:2] == ("step", "differing in")
+    rows = {row[:2]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+    assert len(rows) == 6
+    for step, s, c in zip(steps, spread, chaos, strict=True):
+        floor = c * 2**0.5
+        row = rows[step, "style weight"]
+        mean = np.mean([np.hypot(k * s, floor) for k in (1, 1, 2)])
+        assert row["mean"] == pytest.approx(mean, rel=0.05)
+        assert row["mean of twins"] == pytest.approx(floor, rel=0.05)
+        effect = parsed(row["mean / mean of twins"])[0]
+        assert effect == pytest.approx(mean / floor, rel=0.05)
+        content = parsed(rows[step, "content weight"]["mean / mean of twins"])[0]
+        assert content == pytest.approx(1, abs=0.05)
+    uneven = dataclasses.replace(
+        run_data, trajectory=lambda m: ([0, m], [flat(1), flat(2)])
+    )
+    assert len(study_axis_distances(uneven).tables) == 1

@@ -99,3 +99,30 @@ def test_a_run_measures_its_members(tmp_path):
     assert first["start"][content] == 0 < first["end"][content]
     (table,) = study_gradients(load_run_data(read_run(tmp_path))).tables
     assert [row[:2] for row in table.rows[:4]] == [("1", x) for x in (*parts, WHOLE)]
+
+
+def test_twins_are_not_measured(tmp_path):
+    """A start that the config itself moves by an ulp is no twin."""
+    experiment = small_experiment(
+        axes=(nst_jax.Vary("canvas.ulps", (0, 1)),),
+        output=nst_jax.OutputOptions(gradients=True),
+    )
+    run_experiment(experiment, tmp_path / "axis")
+    members = read_manifest(tmp_path / "axis")["members"]
+    assert ["gradients" in member for member in members] == [True, False]
+    experiment.axes, experiment.canvas.ulps = (), 1
+    run_experiment(experiment, tmp_path / "one")
+    (member,) = read_manifest(tmp_path / "one")["members"]
+    assert "gradients" in member
+
+
+def test_many_settings_are_in_the_table_only():
+    labels = [str(i) for i in range(11)]
+    entry = {"start": {"a": 1.0, "loss": 1.0}, "end": {"a": 1.0, "loss": 1.0}}
+    run = make_manifest(("x", "x", labels))
+    for member in run.members:
+        member.gradients = GradientEntry(**entry)
+    finals = dict.fromkeys(range(11), np.zeros((4, 4, 3)))
+    result = study_gradients(RunData(run, finals))
+    assert result.summary == ()
+    assert len(result.tables[0].rows) == 2 * 11

@@ -225,7 +225,7 @@ def test_twins_are_the_floor_of_a_group():
     sentence = result.summary[-1]
     assert "end with a standard deviation of 1.4 levels of 255" in sentence
     assert " levels of 255, 4.3 to 430 % of that of seeds." in sentence
-    assert sentence.endswith("Seeds do not differ measurably more than twins: b.")
+    assert sentence.endswith("Seeds do not differ measurably more than twins for b.")
     assert sentence in run_studies(run_data).summary
 
 

@@ -1,5 +1,6 @@
 """Dispersion against the trace of styles: planted effects, and planted confounders."""
 
+import dataclasses
 import math
 import re
 
@@ -155,16 +156,11 @@ def test_without_gradients_the_ratio_is_that_of_the_last_losses(network):
         m.member: [{"terms": {"style/relu1_1": 2.0 + m.member // 4, "content/x": 2.0}}]
         for m in run_data.run.members
     }
-    run_data = RunData(**{**vars_of(run_data), "rows": rows})
+    run_data = dataclasses.replace(run_data, rows=rows)
     *_, ratio = study_stability(run_data).summary
     assert ratio.startswith(
         "The ratio of style to content at the end varies by a factor of 3.5 between"
     )
-
-
-def vars_of(run_data):
-    names = "run", "finals", "rows", "contents", "styles", "trajectory", "network"
-    return {name: getattr(run_data, name) for name in names}
 
 
 def test_weights_that_vary_with_the_styles_are_named(network):
@@ -186,7 +182,7 @@ def test_the_effect_of_the_ratio_at_one_style_comes_from_the_arms(network):
     arms = {m.member: m.index[0] for m in run_data.run.members}
     spreads = [(0.9 / 10 ** arms[m.member], 1) for m in run_data.run.members]
     finals = noisy(run_data.run, spreads)
-    run_data = RunData(**{**vars_of(run_data), "finals": finals})
+    run_data = dataclasses.replace(run_data, finals=finals)
     record_gradients(run_data, lambda m: 10.0 ** m.index[0])
     result = study_stability(run_data)
     assert [text.split(",")[0] for text in result.summary[:6:2]] == [

@@ -41,7 +41,26 @@ def gram(features: jax.Array, weights: jax.Array | None = None) -> jax.Array:
       weights: [h, w] of sum 1; None for equal weights: FFᵀ/M of M positions.
     """
     f = features.reshape(-1, features.shape[-1])
-    return cross_gram(f, f, weights)
+    return _square(f) if weights is None else cross_gram(f, f, weights)
+
+
+@jax.custom_jvp
+def _square(f: jax.Array) -> jax.Array:
+    """Return FᵀF/M [c, c] of F [m, c], whose gradient is one product in F's dtype.
+
+    Autodiff of the product of F with itself has two, in float32.
+    """
+    return cross_gram(f, f)
+
+
+@_square.defjvp
+def _square_derivative(
+    primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    (f,), (tangent,) = primals, tangents
+    product = promote_to_float32(jnp.einsum("mc,md->cd", tangent, f))
+    half = product / max(f.shape[0], 1)
+    return _square(f), half + half.T
 
 
 class Moments(NamedTuple):

@@ -1,4 +1,4 @@
-"""3×3 convolution in direct or Winograd form, with its gradient as a convolution."""
+"""3×3 convolution in direct or Winograd form, and ReLU, with gradients of their own."""
 
 import functools
 import math
@@ -143,3 +143,24 @@ def _backward(
 
 
 convolve.defvjp(_forward, _backward)
+
+
+@jax.custom_jvp
+def relu(x: jax.Array) -> jax.Array:
+    """Return max(x, 0), with a gradient of 0 at 0."""
+    return jnp.maximum(x, 0)
+
+
+@relu.defjvp
+def _relu_derivative(
+    primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    """Use the sign of the output: nothing but the ReLU then reads the convolution.
+
+    A GPU's convolution can therefore apply the ReLU before it writes to memory. The
+    barrier keeps XLA from computing the sign from the input again.
+    """
+    y = relu(*primals)
+    (tangent,) = tangents
+    is_active = jax.lax.optimization_barrier(y) > 0
+    return y, jnp.where(is_active, tangent, jnp.zeros_like(tangent))

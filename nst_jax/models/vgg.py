@@ -20,7 +20,7 @@ from nst_jax.core.errors import RequestError
 from nst_jax.core.image_array import as_picture
 from nst_jax.core.pytree import record, static
 from nst_jax.core.validation import check_choice
-from nst_jax.models.convolution import convolve, flip_kernel, transform
+from nst_jax.models.convolution import convolve, flip_kernel, relu, transform
 from nst_jax.models.layers import (
     CONVS,
     LAYERS,
@@ -83,21 +83,26 @@ def prepare(params: Params, numerics: Numerics) -> Prepared:
     """Return the kernels in the forms that `convolve` needs.
 
     Returns:
-      Convolution name -> {"flipped": `flip_kernel(kernel)`}. If `numerics` selects
-      Winograd's form and the convolution has enough channels, "transformed" too, see
-      `convolution.transform`. To save memory, it ends at `conv5_1`, the deepest of the
-      usual style layers.
+      Convolution name -> {"flipped": `flip_kernel(kernel)`} in the dtype of the
+      features. If that is not the dtype of the kernel, "kernel" is the kernel in it, so
+      that no step converts it. If `numerics` selects Winograd's form and the
+      convolution has enough channels, "transformed" too, see `convolution.transform`.
+      To save memory, it ends at `conv5_1`, the deepest of the usual style layers.
     """
+    dtype = jnp.dtype(numerics.feature_dtype)
 
     # NumPy, because `jnp` would compile a program for every shape.
     def forms(name: str) -> dict[str, Any]:
         kernel = np.asarray(params[name]["kernel"])
-        flipped = {"flipped": flip_kernel(kernel)}  # type: ignore[arg-type]
+        converted = kernel.astype(dtype, copy=False)
+        prepared = {"flipped": flip_kernel(converted)}  # type: ignore[arg-type]
+        if converted is not kernel:
+            prepared["kernel"] = converted  # type: ignore[assignment]
         is_usual = CONVS.index(name) <= CONVS.index("conv5_1")
         use_winograd = is_usual and numerics.convolution == "winograd"
         transformed = transform(kernel) if use_winograd else None
         return (
-            flipped if transformed is None else flipped | {"transformed": transformed}
+            prepared if transformed is None else prepared | {"transformed": transformed}
         )
 
     # The work is bound by memory latency, which threads hide.
@@ -124,9 +129,10 @@ class Convolution(nn.Module):
         shape = (3, 3, x.shape[-1], self.outputs)
         # Weights are always loaded; Flax traces an initialiser to check their shapes.
         zeros_init = nn.initializers.zeros
-        kernel = self.param("kernel", zeros_init, shape).astype(dtype)
+        kernel = self.param("kernel", zeros_init, shape)
         bias = self.param("bias", zeros_init, shape[-1:]).astype(dtype)
         prepared: Mapping[str, Any] = self.variables.get("prepared", {})
+        kernel = prepared.get("kernel", kernel).astype(dtype)
         flipped = prepared["flipped"].astype(dtype) if prepared else flip_kernel(kernel)
         transformed = prepared.get("transformed")
         if self.numerics.convolution != "winograd":
@@ -158,7 +164,7 @@ class VGG19(nn.Module):
                 outputs = conv_shapes()[layer][1]
                 x = Convolution(outputs, self.padding, self.numerics, name=layer)(x)
             elif layer.startswith("relu"):
-                x = nn.relu(x)
+                x = relu(x)
             else:
                 x = pool(x, self.pooling, self.pool_rounding)
             if layer in self.layers:
@@ -225,7 +231,7 @@ class Network:
     Attributes:
       params: convolution name -> {"kernel": [3, 3, I, O], "bias": [O]}.
       prepared: the kernels in other forms, see `prepare`: 52 MB up to relu5_1, and 400
-        MB more for Winograd's form.
+        MB more for Winograd's form. In bfloat16 it also holds the kernels themselves.
       preprocessing: input that the weights were trained for.
       pooling: "max" or "avg".
       padding: "zeros", "reflect" or "replicate".
@@ -273,8 +279,9 @@ class Network:
     ) -> "Network":
         """Return a network with the same weights and other options.
 
-        The weights are shared, and prepared again only if `numerics.convolution`
-        changes. The arguments are those of `features` and `Preprocessing.rescaled`.
+        The weights are shared, and prepared again only if `numerics.convolution` or
+        `numerics.feature_dtype` changes. The arguments are those of `features` and
+        `Preprocessing.rescaled`.
 
         Raises:
           RequestError: an option is unknown, or `input_scale` is not positive.
@@ -283,7 +290,8 @@ class Network:
         preprocessing = self.preprocessing.rescaled(input_scale, input_centred)
         numerics = numerics.resolve(jax.default_backend())
         prepared = self.prepared
-        if numerics.convolution != self.numerics.convolution:
+        forms = numerics.convolution, numerics.feature_dtype
+        if forms != (self.numerics.convolution, self.numerics.feature_dtype):
             prepared = jax.device_put(prepare(self.params, numerics))
         return dataclasses.replace(
             self,

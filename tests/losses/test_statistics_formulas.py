@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,7 @@ from nst_jax.losses.quantiles import (
     transport_cost,
 )
 from nst_jax.losses.sliced import random_directions
+from nst_jax.losses.statistics import gram
 from nst_jax.losses.wasserstein import bures, bures_by_iteration
 
 LAYER = ("relu1_1",)
@@ -55,6 +57,36 @@ def seen(features, step=0):
 def between(term, canvas, style, step=0):
     """The unweighted loss of features [h, w, c] whose style has features [h, w, c]."""
     return term(seen(canvas, step), term.target(seen(canvas), [seen(style)]))
+
+
+# Gram matrices.
+
+
+def test_derivatives_of_the_gram_matrix_are_those_of_the_product():
+    """Forward, backward and one over the other, for a cotangent without symmetry."""
+    f, tangent = (jnp.asarray(normal(i, 5, 4, 3)) for i in (0, 1))
+    cotangent = jnp.asarray(normal(2, 3, 3))
+
+    def derivatives(gram):
+        def gradient(f):
+            loss = lambda f: jnp.vdot(cotangent, jnp.tanh(gram(f)))  # noqa: E731
+            return jax.grad(loss)(f)
+
+        slope = jax.jvp(gram, (f,), (tangent,))[1]
+        return gram(f), slope, gradient(f), jax.jvp(gradient, (f,), (tangent,))[1]
+
+    expected = derivatives(lambda f: jnp.einsum("hwc,hwd->cd", f, f) / 20)
+    for ours, theirs in zip(derivatives(gram), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_gradient_of_the_gram_matrix_is_one_product_in_the_features_dtype():
+    f = jnp.asarray(normal(0, 5, 4, 3), jnp.bfloat16)
+    loss = lambda f: (gram(f) ** 2).sum()  # noqa: E731
+    text = jax.jit(jax.grad(loss)).lower(f).as_text()
+    products = re.findall(r"dot_general.*: \((.*)\) -> tensor<\w*x(\w+)>", text)
+    assert [result for _, result in products] == ["f32", "bf16"]
+    assert all(operands.count("bf16") == 2 for operands, _ in products)
 
 
 # Moments.

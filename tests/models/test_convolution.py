@@ -11,7 +11,7 @@ from pictures import smooth_picture
 import nst_jax
 from nst_jax import Numerics, RequestError
 from nst_jax.models import convolution, winograd
-from nst_jax.models.convolution import convolve, flip_kernel
+from nst_jax.models.convolution import convolve, flip_kernel, relu
 
 HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -283,3 +283,20 @@ def test_kernels_are_prepared_for_the_choice(network):
 def test_a_wrong_form_is_refused(choice, message):
     with pytest.raises(RequestError, match=message):
         nst_jax.Numerics(**choice)
+
+
+def test_relu_is_the_usual_one_and_reads_its_input_once():
+    """In values and all derivatives; the gradient takes the sign of the output."""
+    x = jnp.asarray([-2.0, -0.0, 0.0, 1e-30, 3.0, jnp.nan])
+
+    def derivatives(relu):
+        def slope(x):
+            return jax.jvp(lambda x: relu(x) ** 3, (x,), (1 + x,))[1]
+
+        return relu(x), slope(x), jax.vjp(slope, x)[1](x)[0], jax.hessian(relu)(x)
+
+    for ours, theirs in zip(derivatives(relu), derivatives(jax.nn.relu), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    jaxpr = jax.make_jaxpr(jax.grad(lambda x: relu(x).sum()))(x).jaxpr
+    (argument,) = jaxpr.invars
+    assert sum(argument in equation.invars for equation in jaxpr.eqns) == 1

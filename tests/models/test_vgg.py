@@ -304,6 +304,23 @@ def test_prepared_kernels_change_nothing_but_are_used(network):
     assert not gradient(network.params, nothing).any()
 
 
+def test_no_step_converts_a_kernel(network):
+    """In bfloat16 the program reads kernels of bfloat16 only, both ways."""
+    numerics = nst_jax.Numerics(feature_dtype="bfloat16", convolution="direct")
+    narrow = network.with_options(numerics=numerics)
+
+    def loss(image, network):
+        return (network(image, ("conv2_2",))["conv2_2"] ** 2).mean()
+
+    image = smooth_picture(4, 12, 13)
+    program = jax.jit(jax.grad(loss)).lower(image, narrow)
+    kernels = re.findall(r"%arg\d+: tensor<3x3x\d+x\d+x(\w+)>", program.as_text())
+    assert set(kernels) == {"bf16"}
+    converted = dataclasses.replace(narrow, prepared={})
+    gradient = jax.jit(jax.grad(loss))
+    np.testing.assert_array_equal(gradient(image, narrow), gradient(image, converted))
+
+
 # Receptive fields.
 
 

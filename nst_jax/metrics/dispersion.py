@@ -42,7 +42,8 @@ class Dispersion:
       ssim: mean over pairs of the structural similarity, at most 1.
       std: root of the mean variance of a value over the members.
       unrelated: std of unrelated images; see `shifted_squared_distances`.
-      share: std / unrelated; near 1 for independent images, 0 for equal ones.
+      share: std / unrelated; near 1 for independent images, 0 for equal ones. Near 1
+        the interval is too wide, because single members have no effect there.
       coarse_share: the share below the cutoff.
       fine_share: the share above the cutoff.
     """

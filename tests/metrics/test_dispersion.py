@@ -292,7 +292,7 @@ def test_a_share_is_of_the_deviation_over_all_shifts_in_each_band():
 
 
 def test_independent_noise_has_a_share_of_one():
-    """The interval is wide: a jackknife over pairs without a member's effect is."""
+    """The interval is too wide: single members have no effect on the share."""
     rng = np.random.default_rng(12)
     held = 0
     for _ in range(200):

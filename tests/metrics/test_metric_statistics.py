@@ -14,6 +14,7 @@ from nst_jax.metrics.statistics import (
     jackknife,
     mean_of_pairs,
     rank_correlation,
+    root_ratio_of_pairs,
 )
 
 VALUES = np.random.default_rng(0).normal(2, 3, 8)
@@ -240,6 +241,36 @@ def test_fishers_interval_holds_the_truth_as_often_as_it_says(
     assert 0.90 <= coverage(found, rho) <= 0.99
 
 
+# Ratios of pairs.
+
+
+def test_a_ratio_of_pairs_leaves_a_member_out_of_both_sums():
+    points = np.random.default_rng(7).normal(size=(2, 6, 3))
+    above, below = map(squared_differences, points)
+    pairs = np.triu_indices(6, 1)
+    found = root_ratio_of_pairs(above + 9 * np.eye(6), below)
+    assert found.value == pytest.approx(
+        math.sqrt(above[pairs].sum() / below[pairs].sum())
+    )
+
+    def ratio(members):
+        kept = list(itertools.combinations(members, 2))
+        sums = [sum(x[i, j] for i, j in kept) for x in (above, below)]
+        return math.sqrt(sums[0] / sums[1])
+
+    expected = jackknife(ratio, 6, positive=True)
+    assert interval(found) == pytest.approx(interval(expected))
+    # What is common to both sums cancels.
+    assert half(root_ratio_of_pairs(4 * below, below)) == pytest.approx(0, abs=1e-12)
+
+
+def test_a_ratio_to_nothing_is_nothing_or_infinite():
+    zeros, ones = np.zeros((4, 4)), np.ones((4, 4))
+    assert root_ratio_of_pairs(zeros, zeros) == Estimate(0, 0, 0)
+    assert root_ratio_of_pairs(zeros, ones) == Estimate(0, 0, 0)
+    assert root_ratio_of_pairs(ones, zeros) == Estimate(math.inf)
+
+
 # Requests.
 
 
@@ -255,6 +286,10 @@ def test_fishers_interval_holds_the_truth_as_often_as_it_says(
             r"matrix\[0\] holds NaN or inf",
         ),
         (lambda: mean_of_pairs(np.tri(3)), "matrix must be symmetric"),
+        (
+            lambda: root_ratio_of_pairs(np.eye(3), np.eye(4)),
+            r"must be of one shape, got \[3, 3\] and \[4, 4\]",
+        ),
         (lambda: rank_correlation([1, 2], [1, 2]), r"N at least 3, got \[2\]"),
         (
             lambda: rank_correlation([1, 2, 3], [1, 2]),

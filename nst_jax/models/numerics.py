@@ -1,13 +1,16 @@
 """Precision and determinism of a run, recorded in every manifest."""
 
 import dataclasses
-from typing import Literal
+import functools
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 import jax
 
 from nst_jax.core.errors import RequestError
 from nst_jax.core.validation import check_fields
 
+T = TypeVar("T")
 ConvolutionForm = Literal["auto", "direct", "winograd"]
 _PRECISIONS = {
     "highest": jax.lax.Precision.HIGHEST,
@@ -31,8 +34,8 @@ class Numerics:
         in float32, where it is faster, else "direct". A layer uses Winograd's form
         if the whole batch has enough pixels, so rounding may depend on the batch
         size. On a GPU the vendor's library chooses its own algorithm.
-      deterministic: the same bits in every run and process. On a GPU it excludes
-        nondeterministic kernels and autotuning. A CPU needs neither.
+      deterministic: the same bits in every run. On a GPU it excludes nondeterministic
+        kernels. A CPU has none.
       batch_invariant: the same bits for a member whatever its batch: members that
         "vmap" would compute together are computed one after the other.
     """
@@ -65,11 +68,27 @@ class Numerics:
         return _PRECISIONS[self.precision]
 
     @property
-    def compiler_options(self) -> dict[str, bool | int]:
-        """Options of the top-level `jax.jit`; they affect only GPUs."""
+    def compiler_options(self) -> dict[str, bool]:
+        """Options of a top-level `jax.jit`; they affect only GPUs.
+
+        Autotuning stays on: without it cuDNN has no chosen algorithm.
+        """
         if not self.deterministic:
             return {}
-        return {
-            "xla_gpu_exclude_nondeterministic_ops": True,
-            "xla_gpu_autotune_level": 0,
-        }
+        return {"xla_gpu_exclude_nondeterministic_ops": True}
+
+    def call(self, function: Callable[..., T], *args: Any) -> T:
+        """Call a function, compiled with `compiler_options` once for each shape.
+
+        With traced arguments it becomes a part of the outer program and takes that
+        program's options: JAX accepts options at the top level only.
+        """
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args)):
+            return _jitted(function, ())(*args)
+        with jax.ensure_compile_time_eval():
+            return _jitted(function, (*self.compiler_options.items(),))(*args)
+
+
+@functools.cache
+def _jitted(function: Callable, options: tuple[tuple[str, bool], ...]) -> Callable:
+    return jax.jit(function, compiler_options=dict(options))

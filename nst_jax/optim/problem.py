@@ -1,8 +1,7 @@
 """The optimisation problem of one image."""
 
-import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -198,11 +197,5 @@ def compute_targets(
     regions: Regions | None = None,
 ) -> tuple[Any, ...]:
     """Return one target for each term; the images [H, W, 3] may leave [0, 1]."""
-    compiler = tuple(network.numerics.compiler_options.items())
-    return _targets(compiler)(objective, network, content, tuple(styles), regions)
-
-
-@functools.cache
-def _targets(options: tuple[tuple[str, bool | int], ...]) -> Callable[..., tuple]:
-    """Return `Objective.targets`, compiled once for each shape."""
-    return jax.jit(Objective.targets, compiler_options=dict(options))
+    arguments = objective, network, content, tuple(styles), regions
+    return network.numerics.call(Objective.targets, *arguments)

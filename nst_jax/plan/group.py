@@ -17,7 +17,7 @@ from nst_jax.core.representation import short_repr
 from nst_jax.images import colour
 from nst_jax.images.guided_filter import guided_filter
 from nst_jax.images.initialise import draw_canvas, finest_band
-from nst_jax.losses import Objective, Regions, View
+from nst_jax.losses import Objective, Regions
 from nst_jax.models.vgg import Network
 from nst_jax.optim.parametrisation import parametrisation
 from nst_jax.optim.problem import CoarseBlend, FixedPixels, Problem, compute_targets
@@ -190,9 +190,10 @@ class Group:
         if styles_key not in cache:
             terms = itertools.compress(self.objectives[i].terms, needs_content)
             objective = Objective(tuple(terms))
-            view = _compiled_view(tuple(self.network.numerics.compiler_options.items()))
+            call = self.network.numerics.call
             cache[styles_key] = tuple(
-                view(objective, self.network, style) for style in scene.styles
+                call(Objective.view, objective, self.network, style)
+                for style in scene.styles
             )
         return Tiling(
             cache[content_key], cache[styles_key], self.experiment.tile, needs_content
@@ -321,12 +322,6 @@ class Group:
 
 
 _ARGUMENTS = ("numbers", "content", "styles", "regions")
-
-
-@functools.cache
-def _compiled_view(options: tuple[tuple[str, bool | int], ...]) -> Callable[..., View]:
-    """Return `Objective.view`, compiled once for each shape and compiler options."""
-    return jax.jit(Objective.view, compiler_options=dict(options))
 
 
 _smooth = jax.jit(guided_filter, static_argnums=2)

@@ -1,6 +1,7 @@
 """Execution options: strategies, batch positions and numerics, compared bit by bit."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -103,6 +104,29 @@ def test_deterministic_numerics_set_the_compiler_options(problem, monkeypatch):
             Ensemble.compile(changed, SHAPE, batch_size=1)
         assert options_of_calls == [numerics.compiler_options] * 2
         options_of_calls.clear()
+
+
+def test_deterministic_targets_may_be_part_of_another_program(problem, starts):
+    """With traced images or a traced network, and with neither inside a trace."""
+    numerics = nst_jax.Numerics(deterministic=True)
+    network = problem.network.with_options(numerics=numerics)
+
+    def targets(network, content, style):
+        return nst_jax.Problem.from_images(
+            network, problem.objective, content, [style], problem.solver
+        ).targets
+
+    expected = targets(network, *starts[:2])
+    shapes = jax.eval_shape(targets, network, *starts[:2])
+    assert jax.tree.map(jnp.shape, expected) == jax.tree.map(jnp.shape, shapes)
+    traced = jax.jit(targets)(network, *starts[:2])
+    inside = jax.jit(lambda: targets(network, *starts[:2]))()
+    for actual in (traced, inside):
+        jax.tree.map(
+            functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-3),
+            actual,
+            expected,
+        )
 
 
 def test_divergence_starts_at_a_planted_difference(problem, starts):

@@ -75,7 +75,19 @@ def pitfall_problem(solver, pitfall, *, name="pixels", **options):
     return _problem((SquaredDistance(), pitfall), solver, name, SHAPE, **options)
 
 
-start, advance = jax.jit(transfer.start), jax.jit(transfer.advance)
+advance = jax.jit(transfer.advance)
+
+
+@jax.jit
+def start(problem, canvas):
+    """Return the state after the evaluation of its start."""
+    return transfer.advance(problem, transfer.start(problem, canvas), 0)
+
+
+def start_from_coarse(problem, coarse, *, shape):
+    """Return the state at the start of a finer stage after its evaluation."""
+    state = transfer.start_from_coarse(problem, coarse, shape=shape)
+    return advance(problem, state, 0)
 
 
 def trajectory(problem, canvas, steps):

@@ -96,7 +96,7 @@ class Ensemble:
         numerics = problem.network.numerics
         batched = strategy in ("vmap", "shard") and not numerics.batch_invariant
 
-        def over_members(function: Callable) -> Callable:
+        def over_members(function: Callable, batched: bool) -> Callable:
             if replicated and strategy == "rows":
                 function = strategies.split_rows(function, replicated)
             mapped = strategies.map_over_members(
@@ -118,9 +118,9 @@ class Ensemble:
         else:
             first = transfer.start
             source = jax.ShapeDtypeStruct((batch_size, *shape), jnp.float32)
-        start = jax.jit(over_members(first), **options).lower(problem, source)
+        start = jax.jit(over_members(first, False), **options).lower(problem, source)
         advance = jax.jit(
-            over_members(transfer.advance), donate_argnums=1, **options
+            over_members(transfer.advance, batched), donate_argnums=1, **options
         ).lower(problem, start.out_info, 0)
         programs = start.compile(), advance.compile()
         elapsed = time.perf_counter() - began
@@ -278,14 +278,15 @@ class Ensemble:
         coarse: State | None,
     ) -> State:
         if self.coarser is None:
-            return self._start(problem, jnp.asarray(canvases, jnp.float32)[order])
+            state = self._start(problem, jnp.asarray(canvases, jnp.float32)[order])
+            return self._advance(problem, state, 0)
         if coarse is None:
             raise RequestError(
                 "coarse is None, but this stage starts from a coarser one"
             )
         if self._replicated_sharding != self.coarser._replicated_sharding:
             coarse = jax.device_put(coarse, self._replicated_sharding)
-        return self._start(problem, coarse)
+        return self._advance(problem, self._start(problem, coarse), 0)
 
     def _member_problems(
         self, problems: Problem | Sequence[Problem] | None, count: int

@@ -1,6 +1,5 @@
 """The optimisation of one image: its state, its start and its steps."""
 
-import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -18,8 +17,10 @@ Evaluate = Callable[
     [jax.Array, jax.Array, Any], tuple[tuple[jax.Array, Parts], jax.Array]
 ]
 
-#: Traced once, although a line search calls it in six places.
-_evaluate = jax.jit(Problem.evaluate)
+#: Traced and compiled once, although a line search calls it in six places.
+_evaluate, _match = jax.jit(Problem.evaluate), jax.jit(Problem.match)
+#: `State.step` before the first evaluation.
+UNEVALUATED = -1
 
 
 class Iterate(NamedTuple):
@@ -54,7 +55,7 @@ class State(NamedTuple):
       ema_residual: 1 − Σ weights; debiases the exponential mean, as in Adam.
       solver: the solver's state.
       report: the solver's report on `variable`.
-      step: number of steps made in this stage.
+      step: number of steps made in this stage, or `UNEVALUATED`.
       best: the iterate of least loss in this stage.
       rollbacks: number of returns to the best iterate; each halves the step size.
       matches: part of each term's target that depends on the canvas; see `Term.match`.
@@ -75,39 +76,32 @@ class State(NamedTuple):
         return short_repr(self)
 
 
-def start(
-    problem: Problem, canvas: jax.Array, *, evaluate: Evaluate | None = None
-) -> State:
-    """Return the state at a starting canvas [H, W, 3], after one evaluation.
+def start(problem: Problem, canvas: jax.Array) -> State:
+    """Return the state at a starting canvas [H, W, 3], before its first evaluation.
 
-    Args:
-      problem: the optimisation problem.
-      canvas: the starting canvas.
-      evaluate: the loss and gradient; None for `problem.evaluate`.
+    `advance` evaluates it first. A program of its own for the first evaluation would
+    take as long to compile as that of the steps.
     """
-    evaluate = evaluate or functools.partial(_evaluate, problem)
-    step = jnp.zeros((), jnp.int32)
     with jax.default_matmul_precision(problem.network.numerics.precision):
         canvas = problem.restore_fixed_pixels(canvas)
         variable = problem.parametrisation.encode(canvas)
-        matches = problem.match(variable)
-        solver_state, report = problem.solver.init(
-            lambda x: evaluate(x, step, matches), variable
-        )
+    matches = _zeros(problem.match, variable)
+    evaluation = _zeros(problem.evaluate, variable, 0, matches)
+    solver_state, report = problem.solver.init(lambda _: evaluation, variable)
+    report = report._replace(
+        grad_norm=jnp.full_like(report.grad_norm, jnp.inf),
+        evaluations=jnp.zeros_like(report.evaluations),
+    )
     ema, ema_residual = jnp.zeros_like(canvas), jnp.ones((), canvas.dtype)
-    gradient = problem.solver.gradient(solver_state)
+    step = jnp.full((), UNEVALUATED, jnp.int32)
     point = canvas, variable, ema, ema_residual
-    best = Iterate(*point, report, gradient, step)
+    best = Iterate(*point, report, evaluation[1], step)
     rollbacks = jnp.zeros((), jnp.int32)
     return State(*point, solver_state, report, step, best, rollbacks, matches)
 
 
 def start_from_coarse(
-    problem: Problem,
-    coarse: State,
-    *,
-    shape: Sequence[int],
-    evaluate: Evaluate | None = None,
+    problem: Problem, coarse: State, *, shape: Sequence[int]
 ) -> State:
     """Return the state at the start of a stage, given the end of a coarser one.
 
@@ -118,28 +112,48 @@ def start_from_coarse(
       problem: the problem of this stage.
       coarse: the last state of the coarser stage.
       shape: shape [H, W, 3] of the canvas of this stage.
-      evaluate: as for `start`.
     """
     canvas = jax.image.resize(coarse.canvas, shape, "cubic")
     if problem.coarse_blend is not None:
         picture, share, details = problem.coarse_blend
         canvas = (1 - share) * canvas + share * picture + details
-    damped = dataclasses.replace(problem, solver=_damped_solver(problem, coarse))
-    state = start(
-        damped, canvas, evaluate=evaluate or functools.partial(_evaluate, problem)
-    )
-    solver_state, coarse_report = state.solver, coarse.report
+    state = start(problem, canvas)
+    solver_state = state.solver
     if isinstance(problem.parametrisation, Pixels):
-        solver_state = problem.solver.warm_start(coarse.solver, solver_state)
+        solver_state = problem.solver.resize(coarse.solver, solver_state)
     report = state.report._replace(
-        evaluations=state.report.evaluations + coarse_report.evaluations,
-        failed=state.report.failed + coarse_report.failed,
+        evaluations=coarse.report.evaluations, failed=coarse.report.failed
     )
     return state._replace(
-        solver=solver_state._replace(report=report),
-        report=report,
-        best=state.best._replace(report=report),
-        rollbacks=coarse.rollbacks,
+        solver=solver_state, report=report, rollbacks=coarse.rollbacks
+    )
+
+
+def _zeros(function: Callable, *args: Any) -> Any:
+    """Return zeros of the form of a function's result."""
+    return jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(function, *args)
+    )
+
+
+def _evaluate_start(problem: Problem, evaluate: Evaluate, state: State) -> State:
+    """Return the state of `start` or `start_from_coarse` after its first evaluation."""
+    step = jnp.zeros_like(state.step)
+    matches = _match(problem, state.variable)
+    solver_state, report = _damped_solver(problem, state).init(
+        lambda x: evaluate(x, step, matches), state.variable
+    )
+    report = report._replace(
+        evaluations=report.evaluations + state.report.evaluations,
+        failed=report.failed + state.report.failed,
+    )
+    solver_state = problem.solver.warm_start(state.solver, solver_state)
+    solver_state = solver_state._replace(report=report)
+    point = state.canvas, state.variable, state.ema, state.ema_residual
+    gradient = problem.solver.gradient(solver_state)
+    best = Iterate(*point, report, gradient, step)
+    return state._replace(
+        solver=solver_state, report=report, step=step, best=best, matches=matches
     )
 
 
@@ -150,7 +164,7 @@ def advance(
     *,
     evaluate: Evaluate | None = None,
 ) -> State:
-    """Return the state after further steps.
+    """Return the state after further steps, and after its first evaluation.
 
     A step to a loss or gradient that is not finite is undone: the optimisation
     continues from its best iterate with half the step size. It stops early where the
@@ -162,7 +176,7 @@ def advance(
       problem: the optimisation problem.
       state: the current state.
       steps: number of steps; it is traced, so one program serves every number.
-      evaluate: as for `start`.
+      evaluate: the loss and gradient; None for `problem.evaluate`.
     """
     evaluate = evaluate or functools.partial(_evaluate, problem)
 
@@ -215,6 +229,11 @@ def advance(
     # has no select of its own, which would copy the L-BFGS history at every step.
     count = jnp.zeros((), jnp.int32)
     with jax.default_matmul_precision(problem.network.numerics.precision):
+        state = jax.lax.while_loop(
+            lambda state: _of_any_member(state.step == UNEVALUATED),
+            functools.partial(_evaluate_start, problem, evaluate),
+            state,
+        )
         return jax.lax.while_loop(is_unfinished, step, (count, state))[1]
 
 
@@ -260,7 +279,7 @@ def rematch(problem: Problem, state: State, evaluate: Evaluate) -> State:
         matches = tuple(
             jax.tree.map(functools.partial(jnp.where, is_due), *pair)
             for is_due, *pair in zip(
-                due, problem.match(state.variable), state.matches, strict=True
+                due, _match(problem, state.variable), state.matches, strict=True
             )
         )
         solver_state = _damped_solver(problem, state).retarget(

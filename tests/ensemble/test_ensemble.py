@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from pictures import smooth_picture
+from small_problems import start
 
 import nst_jax
 from nst_jax.ensemble.ensemble import Ensemble
@@ -154,7 +155,7 @@ def test_no_network_gets_a_batch_axis(pose, solver):
     shape = (*SIZE, 3)
     canvases = jnp.zeros((2, *shape))
     states = jax.eval_shape(
-        map_over_members(transfer.start, shape=shape, batched=True), problem, canvases
+        map_over_members(transfer.start, shape=shape, batched=False), problem, canvases
     )
     advance = jax.jit(map_over_members(transfer.advance, shape=shape, batched=True))
     text = advance.lower(problem, states, 1).as_text()
@@ -171,7 +172,7 @@ def test_two_networks_are_two_networks(pose, network, starts):
 
     @jax.jit
     def loss(problem, canvas):
-        return transfer.start(problem, canvas).report.loss
+        return start(problem, canvas).report.loss
 
     several = dataclasses.replace(problem, network=both)
     got = jax.vmap(loss, in_axes=(axes, None))(several, starts[0])

@@ -12,6 +12,7 @@ from small_problems import (
     pitfall_problem,
     random_picture,
     start,
+    start_from_coarse,
     trajectory,
 )
 from small_runs import eight_members, read_manifest, run_experiment
@@ -135,7 +136,7 @@ def test_a_member_that_rests_in_a_finer_stage_is_not_stalled():
         pitfall_problem(nst_jax.Adam(0.05), Pitfall(at=1.0)), random_picture(1), 3
     )[-1]
     resting = pitfall_problem(nst_jax.Adam(0.05), Pitfall(), tolerance=1e9)
-    fine = transfer.start_from_coarse(resting, sick, shape=SHAPE)
+    fine = start_from_coarse(resting, sick, shape=SHAPE)
     fine = transfer.advance(resting, fine, 3)
     assert (int(fine.rollbacks), int(fine.best.step)) == (1, 0)
     assert not transfer.is_stalled(fine)
@@ -149,9 +150,7 @@ def test_a_finer_stage_keeps_the_shortened_steps(name):
         -1
     ]
     begun = [
-        transfer.start_from_coarse(
-            fine, sick._replace(rollbacks=jnp.int32(n)), shape=SHAPE
-        )
+        start_from_coarse(fine, sick._replace(rollbacks=jnp.int32(n)), shape=SHAPE)
         for n in (0, 1)
     ]
     assert [int(state.rollbacks) for state in begun] == [0, 1]

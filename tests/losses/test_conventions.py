@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 from command_line import ROOT
+from small_problems import start
 
 import nst_jax
 from nst_jax import Content, Gram, RequestError, TotalVariation
@@ -19,7 +20,6 @@ from nst_jax.losses.style import STYLE_LAYERS
 from nst_jax.metrics import quality
 from nst_jax.models import preprocessing
 from nst_jax.models.preprocessing import preprocess
-from nst_jax.optim import transfer
 from nst_jax.optim.solvers import Transformation
 
 CONTENT_LAYER = "relu4_2"
@@ -335,8 +335,8 @@ def test_the_losses_at_the_start_are_the_tools(tool):
     fed = dataclasses.replace(preprocessing.CAFFE, scale=float(white))
     network = dataclasses.replace(group.network, preprocessing=fed)
     group = dataclasses.replace(group, network=network)
-    (start,) = group.starting_images([0])
-    parts = jax.jit(transfer.start)(group.problems()[0], start).report.parts
+    (canvas,) = group.starting_images([0])
+    parts = start(group.problems()[0], canvas).report.parts
     for term, golden in zip(("content", "style", "total"), goldens, strict=True):
         found = sum(float(loss) for name, loss in parts.items() if term in name)
         assert found == pytest.approx(golden, rel=1e-4), term

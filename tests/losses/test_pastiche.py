@@ -1,11 +1,10 @@
 """Parity with another implementation of the same loss, on the same weights."""
 
-import jax
 import pytest
+from small_problems import start
 
 import nst_jax
 from configs import pastiche
-from nst_jax.optim import transfer
 
 # Measured with the package pastiche 1.6.0 on PyTorch 2.13 (CPU):
 #   python -m benchmarks.pastiche_loss --content=… --style=… --size=…
@@ -21,5 +20,5 @@ def test_the_loss_at_the_start_is_pastiches(pair, golden):
     experiment.content, style, experiment.size = pair
     experiment.styles = (style,)
     (group,) = nst_jax.build(experiment).groups
-    state = jax.jit(transfer.start)(group.problems()[0], group.content)
+    state = start(group.problems()[0], group.content)
     assert float(state.report.loss) == pytest.approx(golden, rel=1e-4)

@@ -9,13 +9,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from pictures import smooth_picture
-from small_problems import SHAPE, Pitfall, advance, random_picture, start, trajectory
+from small_problems import (
+    SHAPE,
+    Pitfall,
+    advance,
+    random_picture,
+    start,
+    start_from_coarse,
+    trajectory,
+)
 
 import nst_jax
 from nst_jax.ensemble.ensemble import Ensemble
 from nst_jax.losses import NearestFeatures, Objective
 from nst_jax.optim.problem import CoarseBlend, Problem
-from nst_jax.optim.transfer import rematch, start_from_coarse
+from nst_jax.optim.transfer import rematch
 
 INTERVAL = 4
 SOLVERS = {

@@ -13,13 +13,13 @@ from small_problems import (
     random_picture,
     small_problem,
     start,
+    start_from_coarse,
     trajectory,
 )
 
 import nst_jax
 from nst_jax.launch.runner import execute
 from nst_jax.losses import TotalVariation
-from nst_jax.optim import transfer
 from nst_jax.optim.parametrisation import PARAMETRISATIONS
 from nst_jax.optim.problem import FixedPixels
 from nst_jax.report import read_run
@@ -124,9 +124,7 @@ def test_a_stage_starts_from_what_the_one_before_showed():
     coarse = trajectory(
         small_problem(nst_jax.Adam(), shape=small), random_picture(1, small), 3
     )[-1]
-    state = transfer.start_from_coarse(
-        small_problem(nst_jax.Adam()), coarse, shape=large
-    )
+    state = start_from_coarse(small_problem(nst_jax.Adam()), coarse, shape=large)
     wanted = jax.image.resize(coarse.canvas, large, "cubic")
     np.testing.assert_array_equal(state.canvas, wanted)
     assert state.report.evaluations == state.solver.report.evaluations == 5
@@ -140,9 +138,7 @@ def test_adam_takes_its_moments_along():
     coarse = trajectory(
         small_problem(nst_jax.Adam(), shape=small), random_picture(1, small), 3
     )[-1]
-    state = transfer.start_from_coarse(
-        small_problem(nst_jax.Adam()), coarse, shape=SHAPE
-    )
+    state = start_from_coarse(small_problem(nst_jax.Adam()), coarse, shape=SHAPE)
     (before, *_), (after, *_) = coarse.solver.inner, state.solver.inner
     assert after.count == 3
     rms = [np.sqrt(np.mean(np.square(s.solver.gradient))) for s in (coarse, state)]
@@ -170,7 +166,7 @@ def test_a_stage_has_the_whole_of_its_schedule(solver):
     small, own = (6, 8, 3), solver(schedule="cosine", decay_steps=3)
     coarse = trajectory(small_problem(own, shape=small), random_picture(1, small), 4)
     assert coarse[-1].report.step_length == 0
-    state = transfer.start_from_coarse(small_problem(own), coarse[-1], shape=SHAPE)
+    state = start_from_coarse(small_problem(own), coarse[-1], shape=SHAPE)
     assert advance(small_problem(own), state, 1).report.step_length > 0
 
 
@@ -182,9 +178,7 @@ def test_without_a_gradient_there_is_nothing_to_take_along():
     )[-1]
     still = coarse.solver._replace(gradient=jnp.zeros(small))
     coarse = coarse._replace(solver=still)
-    state = transfer.start_from_coarse(
-        small_problem(nst_jax.Adam()), coarse, shape=SHAPE
-    )
+    state = start_from_coarse(small_problem(nst_jax.Adam()), coarse, shape=SHAPE)
     fresh = start(small_problem(nst_jax.Adam()), state.canvas)
     canvases = [
         advance(small_problem(nst_jax.Adam()), s, 2).canvas for s in (state, fresh)
@@ -200,7 +194,7 @@ def test_quasi_newton_begins_anew(solver):
     coarse = trajectory(
         small_problem(solver, shape=small), random_picture(1, small), 3
     )[-1]
-    warm_start = transfer.start_from_coarse(small_problem(solver), coarse, shape=SHAPE)
+    warm_start = start_from_coarse(small_problem(solver), coarse, shape=SHAPE)
     fresh = start(
         small_problem(solver), jax.image.resize(coarse.canvas, SHAPE, "cubic")
     )

@@ -75,11 +75,18 @@ class Solver:
         """Return the next canvas, its state and its report."""
         raise NotImplementedError(f"{type(self).__name__} has no step")
 
-    def warm_start(self, coarse: Any, state: Any) -> Any:
-        """Return the state at the start of a stage, given the end of a coarser one.
+    def resize(self, coarse: Any, state: Any) -> Any:
+        """Return the state of a coarser stage in the form of a new stage's state.
 
-        By default it is `state`: differences of gradients at a coarse size say nothing
-        about the curvature at finer scales.
+        By default it is `state`, which has seen gradients of zero: differences of
+        gradients at a coarse size say nothing about the curvature at finer scales.
+        """
+        return state
+
+    def warm_start(self, resized: Any, state: Any) -> Any:
+        """Return the state at the start of a stage, given the result of `resize`.
+
+        By default it is `state`, that of `init`.
         """
         return state
 

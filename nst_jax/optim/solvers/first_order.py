@@ -36,24 +36,39 @@ class _FirstOrder(OptaxSolver):
             return optax.cosine_decay_schedule(self.learning_rate, self.decay_steps)
         return optax.constant_schedule(self.learning_rate)
 
-    def warm_start(self, coarse: OptaxState, state: OptaxState) -> OptaxState:
+    def resize(self, coarse: OptaxState, state: OptaxState) -> OptaxState:
         """Return a state with Adam's moments and count from a coarser stage.
 
-        The moments are resized and converted to the unit of the new gradient. Without
-        them Adam begins with full steps in every pixel, which are a burst of noise.
-        Bilinear resizing keeps second moments positive. The learning rate schedule
-        begins anew.
+        Bilinear resizing keeps second moments positive. The gradient is one number, the
+        root mean square of the coarse one.
         """
-        shape, coarse_rms = state.gradient.shape, _rms(coarse.gradient)
+        shape = state.gradient.shape
+
+        def resized(adam: Any) -> Any:
+            mu, nu = (jax.image.resize(x, shape, "linear") for x in (adam.mu, adam.nu))
+            return optax.ScaleByAdamState(adam.count, mu, nu)
+
+        inner = with_substates(
+            state.inner, coarse.inner, optax.ScaleByAdamState, resized
+        )
+        gradient = jnp.full_like(state.gradient, _rms(coarse.gradient))
+        return state._replace(inner=inner, gradient=gradient)
+
+    def warm_start(self, resized: OptaxState, state: OptaxState) -> OptaxState:
+        """Return a state with the moments of `resize` in the unit of its gradient.
+
+        Without them Adam begins with full steps in every pixel, which are a burst of
+        noise. The learning rate schedule begins anew.
+        """
+        coarse_rms = _rms(resized.gradient)
         has_gradient = coarse_rms > 0
         gain = _rms(state.gradient) / jnp.where(has_gradient, coarse_rms, 1)
 
         def convert(adam: Any) -> Any:
-            mu, nu = (jax.image.resize(x, shape, "linear") for x in (adam.mu, adam.nu))
-            return optax.ScaleByAdamState(adam.count, gain * mu, gain**2 * nu)
+            return optax.ScaleByAdamState(adam.count, gain * adam.mu, gain**2 * adam.nu)
 
         warm = with_substates(
-            state.inner, coarse.inner, optax.ScaleByAdamState, convert
+            state.inner, resized.inner, optax.ScaleByAdamState, convert
         )
         inner = jax.tree.map(
             lambda x, y: jnp.where(has_gradient, x, y), warm, state.inner

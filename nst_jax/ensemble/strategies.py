@@ -57,7 +57,8 @@ def map_over_members(
       in_axes: 0 for each leaf of the problem with a member axis, None for the others;
         None if all members share the problem.
       shape: shape [H, W, 3] of one canvas.
-      batched: whether to use `vmap`; otherwise members are computed one by one.
+      batched: whether to use `vmap`, for `advance` only; otherwise members are computed
+        one by one.
     """
 
     def over_members(problem: Problem, members: Any, *shared: Any) -> Any:

@@ -111,8 +111,8 @@ def batch_programs(problem):
     """Return `start` and `advance` over the members of a batch, and their axes."""
     axes = dataclasses.replace(jax.tree.map(lambda _: None, problem), tolerance=0)
     return (
-        map_over_members(function, axes, shape=SHAPE, batched=True)
-        for function in (transfer.start, transfer.advance)
+        map_over_members(function, axes, shape=SHAPE, batched=batched)
+        for function, batched in ((transfer.start, False), (transfer.advance, True))
     )
 
 

@@ -15,6 +15,8 @@ import pathlib
 import statistics
 from collections.abc import Sequence
 
+from scipy import stats
+
 from benchmarks import script
 from benchmarks.rank import measure_folder
 from benchmarks.table import Table
@@ -53,9 +55,7 @@ def main() -> None:
 
 def kendall_tau(a: Sequence[str], b: Sequence[str]) -> float:
     """Return Kendall's tau, −1 to 1, of two orders of the same names without ties."""
-    rank = {name: place for place, name in enumerate(b)}
-    pairs = list(itertools.combinations(a, 2))
-    return sum(1 if rank[x] < rank[y] else -1 for x, y in pairs) / len(pairs)
+    return float(stats.kendalltau([b.index(name) for name in a], range(len(a)))[0])
 
 
 def by_mean_rank(rankings: Sequence[Sequence[str]]) -> list[str]:

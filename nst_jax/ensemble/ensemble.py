@@ -25,7 +25,7 @@ from nst_jax.ensemble.step_result import StepResult, copy_result, fetch_members
 from nst_jax.models.vgg import Network
 from nst_jax.optim import transfer
 from nst_jax.optim.problem import Problem
-from nst_jax.optim.transfer import State
+from nst_jax.optim.state import State, overflowed_share
 
 
 @dataclasses.dataclass
@@ -254,7 +254,7 @@ class Ensemble:
             pending = copy_result(
                 step, state, batch_slots, canvas=canvas, whole_state=fetch_state()
             )
-        overflowed = jax.vmap(transfer.overflowed_share)(state)
+        overflowed = jax.vmap(overflowed_share)(state)
         last = pending()._replace(
             canvas=fetch_members(state.canvas, batch_slots),
             state=state,

@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax.core.representation import short_repr
-from nst_jax.optim import transfer
 from nst_jax.optim.solvers import Report
-from nst_jax.optim.transfer import State
+from nst_jax.optim.state import State, is_stalled
 
 
 class StepResult(NamedTuple):
@@ -80,7 +79,7 @@ def copy_result(
     It holds copies, since the next chunk of steps overwrites the state.
     """
     copied_canvas = jnp.copy(state.canvas) if canvas else None
-    numbers = state.report, state.rollbacks, transfer.is_stalled(state)
+    numbers = state.report, state.rollbacks, is_stalled(state)
     copied_numbers = jax.tree.map(jnp.copy, numbers)
     # A copy on the host: the device may have no room for a second state.
     host_state = jax.tree.map(np.array, state) if whole_state else None

@@ -7,7 +7,7 @@ import jax
 
 from nst_jax.core.errors import OutOfMemoryError
 from nst_jax.ensemble.memory import out_of_memory, used_bytes
-from nst_jax.optim.transfer import State
+from nst_jax.optim.state import State
 from nst_jax.plan.batch_size import choose_batch_size
 from nst_jax.plan.build import Plan
 from nst_jax.plan.group import Group

@@ -16,7 +16,7 @@ from nst_jax.ensemble.step_result import StepResult
 from nst_jax.launch.gradients import record_gradients
 from nst_jax.launch.subprocess import check_command, compute_in_subprocess
 from nst_jax.optim.problem import Problem
-from nst_jax.optim.transfer import State
+from nst_jax.optim.state import State
 from nst_jax.plan.batch_size import choose_batch_size, smaller_batch_size
 from nst_jax.plan.build import Plan
 from nst_jax.plan.group import Group

@@ -1,16 +1,22 @@
-"""The optimisation of one image: its state, its start and its steps."""
+"""The optimisation of one image: its start and its steps."""
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from nst_jax.core.representation import short_repr
 from nst_jax.optim.parametrisation import Pixels
 from nst_jax.optim.problem import Problem
-from nst_jax.optim.solvers import Parts, Report, Solver
+from nst_jax.optim.solvers import Parts, Solver
+from nst_jax.optim.state import (
+    UNEVALUATED,
+    Iterate,
+    State,
+    has_diverged,
+    is_finite,
+)
 
 #: Arguments of `Problem.evaluate` -> ((loss, parts), gradient).
 Evaluate = Callable[
@@ -19,61 +25,6 @@ Evaluate = Callable[
 
 #: Traced and compiled once, although a line search calls it in six places.
 _evaluate, _match = jax.jit(Problem.evaluate), jax.jit(Problem.match)
-#: `State.step` before the first evaluation.
-UNEVALUATED = -1
-
-
-class Iterate(NamedTuple):
-    """A point of the optimisation that it can return to.
-
-    Attributes:
-      canvas, variable, ema, ema_residual: as in `State`.
-      report: the solver's report on the point.
-      gradient: of the loss.
-      step: number of steps made.
-    """
-
-    canvas: jax.Array
-    variable: jax.Array
-    ema: jax.Array
-    ema_residual: jax.Array
-    report: Report
-    gradient: jax.Array
-    step: jax.Array
-
-    def __repr__(self) -> str:
-        return short_repr(self)
-
-
-class State(NamedTuple):
-    """The state of an optimisation, as a checkpoint holds it.
-
-    Attributes:
-      canvas: [H, W, 3], the result so far: the exponential mean of all canvases.
-      variable: the optimised variable.
-      ema: [H, W, 3], weighted sum of all canvases.
-      ema_residual: 1 − Σ weights; debiases the exponential mean, as in Adam.
-      solver: the solver's state.
-      report: the solver's report on `variable`.
-      step: number of steps made in this stage, or `UNEVALUATED`.
-      best: the iterate of least loss in this stage.
-      rollbacks: number of returns to the best iterate; each halves the step size.
-      matches: part of each term's target that depends on the canvas; see `Term.match`.
-    """
-
-    canvas: jax.Array
-    variable: jax.Array
-    ema: jax.Array
-    ema_residual: jax.Array
-    solver: Any
-    report: Report
-    step: jax.Array
-    best: Iterate
-    rollbacks: jax.Array
-    matches: tuple[Any, ...] = ()
-
-    def __repr__(self) -> str:
-        return short_repr(self)
 
 
 def start(problem: Problem, canvas: jax.Array) -> State:
@@ -207,7 +158,7 @@ def advance(
         point = canvas, variable, ema, ema_residual
         iterate = Iterate(*point, report, solver.gradient(solver_state), steps_made)
         # Written so that any finite loss is better than a start of NaN.
-        is_better = _is_finite(report) & ~(report.loss >= state.best.report.loss)
+        is_better = is_finite(report) & ~(report.loss >= state.best.report.loss)
         best = jax.tree.map(
             lambda new, old: jnp.where(is_better, new, old), iterate, state.best
         )
@@ -298,7 +249,7 @@ def rematch(problem: Problem, state: State, evaluate: Evaluate) -> State:
             best=Iterate(*point, report, gradient, state.step),
             matches=matches,
         )
-        usable = functools.partial(jnp.where, _is_finite(report))
+        usable = functools.partial(jnp.where, is_finite(report))
         return jnp.zeros((), bool), jax.tree.map(usable, rematched, state)
 
     # A loop of at most one iteration, as for `roll_back`. A member of a batch that has
@@ -306,26 +257,6 @@ def rematch(problem: Problem, state: State, evaluate: Evaluate) -> State:
     is_moving = state.report.grad_norm > problem.tolerance
     loop = jnp.stack(due).any() & is_moving, state
     return jax.lax.while_loop(lambda loop: loop[0], with_new_matches, loop)[1]
-
-
-def is_stalled(state: State) -> jax.Array:
-    """Return whether a rollback led to the start of the stage and no step left it."""
-    is_at_start = (state.rollbacks > 0) & (state.best.step == 0)
-    return is_at_start & (state.step > 0) & (state.report.step_length == 0)
-
-
-def overflowed_share(state: State) -> jax.Array:
-    """Return the share of values whose solver state is not finite."""
-    overflowed = jnp.zeros(state.variable.shape, bool)
-    for leaf in jax.tree.leaves(state.solver):
-        if jnp.shape(leaf) == overflowed.shape:
-            overflowed |= ~jnp.isfinite(leaf)
-    return overflowed.mean()
-
-
-def has_diverged(state: State) -> jax.Array:
-    """Return whether the loss or gradient is not finite, unlike at the best iterate."""
-    return ~_is_finite(state.report) & _is_finite(state.best.report)
 
 
 def roll_back(problem: Problem, state: State) -> State:
@@ -355,7 +286,3 @@ def _damped_solver(problem: Problem, state: State) -> Solver:
     """Return the solver with its step halved for each rollback."""
     one = jnp.ones((), state.variable.dtype)
     return problem.solver.scale_step(jnp.ldexp(one, -state.rollbacks))
-
-
-def _is_finite(report: Report) -> jax.Array:
-    return jnp.isfinite(report.loss) & jnp.isfinite(report.grad_norm)

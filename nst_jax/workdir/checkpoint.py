@@ -15,7 +15,7 @@ from absl import logging
 from nst_jax.core.atomic import write_atomically
 from nst_jax.ensemble.step_result import StepResult
 from nst_jax.models.weights import tensors_sha256
-from nst_jax.optim.transfer import State
+from nst_jax.optim.state import State
 from nst_jax.plan.build import Plan
 from nst_jax.plan.stages import Stage
 from nst_jax.workdir.metrics_log import MetricsLog

@@ -75,7 +75,7 @@ def test_a_cell_is_one_cell():
         (
             "benchmarks.rank",
             "--pictures=docs",
-            "--pictures must be a folder with PNG files, got 'docs'",
+            "--pictures must be a folder with PNG or JPEG files, got 'docs'",
         ),
         (
             "benchmarks.ladder",

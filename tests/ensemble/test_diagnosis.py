@@ -18,6 +18,7 @@ from nst_jax.ensemble.diagnosis import Outcome, Trace, diagnose
 from nst_jax.launch.shards import merge
 from nst_jax.losses import Objective
 from nst_jax.optim import transfer
+from nst_jax.optim.state import overflowed_share
 from nst_jax.workdir.metrics_log import read_metrics
 
 GRAM = nst_jax.Gram(layers=("relu1_1",))
@@ -431,7 +432,7 @@ def test_overflow_is_found_in_solver_states_of_every_kind():
     """An infinite second moment; a quasi-Newton method's state has none."""
     for solver in (nst_jax.Adam(), nst_jax.SGD(), nst_jax.FixedLBFGS()):
         state = transfer.start(pitfall_problem(solver, Pitfall()), random_picture(1))
-        assert float(transfer.overflowed_share(state)) == 0.0
+        assert float(overflowed_share(state)) == 0.0
     state = transfer.start(
         pitfall_problem(nst_jax.Adam(), Pitfall()), random_picture(1)
     )
@@ -439,7 +440,7 @@ def test_overflow_is_found_in_solver_states_of_every_kind():
     place = next(i for i, x in enumerate(leaves) if x.shape == state.canvas.shape)
     leaves[place] = leaves[place].at[:3].set(jnp.inf)
     state = state._replace(solver=jax.tree.unflatten(tree, leaves))
-    assert float(transfer.overflowed_share(state)) == 3 / 12
+    assert float(overflowed_share(state)) == 3 / 12
 
 
 def test_a_run_json_with_warnings_of_unknown_members_is_refused(tmp_path):

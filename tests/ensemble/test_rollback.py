@@ -20,6 +20,7 @@ from small_runs import eight_members, read_manifest, run_experiment
 import nst_jax
 from nst_jax.optim import transfer
 from nst_jax.optim.parametrisation import PARAMETRISATIONS
+from nst_jax.optim.state import is_stalled
 from nst_jax.workdir.metrics_log import read_metrics
 
 SOLVERS = {
@@ -125,7 +126,7 @@ def test_a_member_that_has_moved_is_not_stalled():
     states = trajectory(pitfall_problem(nst_jax.Adam(0.05), Pitfall(at=2.0)), near, 6)
     assert int(states[-1].rollbacks) == 1
     assert int(states[-1].best.step) == 0
-    assert [bool(transfer.is_stalled(state)) for state in states] == [False] * 3 + [
+    assert [bool(is_stalled(state)) for state in states] == [False] * 3 + [
         *(True, False, False, False)
     ]
 
@@ -139,7 +140,7 @@ def test_a_member_that_rests_in_a_finer_stage_is_not_stalled():
     fine = start_from_coarse(resting, sick, shape=SHAPE)
     fine = transfer.advance(resting, fine, 3)
     assert (int(fine.rollbacks), int(fine.best.step)) == (1, 0)
-    assert not transfer.is_stalled(fine)
+    assert not is_stalled(fine)
 
 
 @pytest.mark.parametrize("name", ["sgd", "fixed", "lbfgs", "optax"])

@@ -30,9 +30,9 @@ def test_groups_batches_and_programs_are_those_of_the_run(tmp_path):
 
 
 def test_memory_is_that_of_the_program():
-    """A batch of eight takes eight times as much as one, except for shared arrays."""
+    """Each further member of a batch takes as much as the one before."""
     needed = []
-    for seeds in (1, 2, 8):
+    for seeds in (2, 3, 8):
         config = eight_members(size=64)
         config.axes, config.seeds = (), tuple(range(seeds))
         group = nst_jax.build(config).groups[0]
@@ -42,7 +42,7 @@ def test_memory_is_that_of_the_program():
         needed.append(program.needed_bytes)
     assert needed[0] > 20 * group.content.nbytes
     np.testing.assert_allclose(
-        (needed[2] - needed[1]) / 6, needed[1] - needed[0], rtol=0.2
+        (needed[2] - needed[1]) / 5, needed[1] - needed[0], rtol=0.05
     )
 
 

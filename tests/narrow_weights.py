@@ -16,7 +16,7 @@ def use_narrow_weights(monkeypatch, folder):
         for name, (inputs, outputs) in layers.conv_shapes().items()
     }
     for module in (vgg, weights):
-        monkeypatch.setattr(module, "conv_shapes", lambda: shapes)
+        monkeypatch.setattr(module, "conv_shapes", lambda trunk="vgg19": shapes)
     rng = np.random.default_rng(0)
     tensors = {}
     for name, (inputs, outputs) in shapes.items():

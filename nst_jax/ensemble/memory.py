@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import psutil
 
-from nst_jax.models.layers import LAYERS, deepest_layer
+from nst_jax.models.layers import computed_layers
 from nst_jax.optim import transfer
 from nst_jax.optim.problem import Problem
 
@@ -31,7 +31,7 @@ def fitting_batch(
         sides = (min(problem.tiling.side, side) for side in shape[:2])
         network_input = jax.ShapeDtypeStruct((*sides, 3), jnp.float32)
     layers = problem.objective.layers
-    computed = LAYERS[: LAYERS.index(deepest_layer(layers)) + 1] if layers else ()
+    computed = computed_layers(layers, problem.network.trunk) if layers else ()
     features = jax.eval_shape(lambda x: problem.network(x, computed), network_input)
     state = jax.eval_shape(transfer.start, problem, canvas)
     needed = 2 * sum(

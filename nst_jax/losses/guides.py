@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from nst_jax.core.validation import check_choice
-from nst_jax.models.layers import LAYERS, canonical_layers, deepest_layer
+from nst_jax.models.layers import canonical_layers, computed_layers
 
 #: Propagation of regions to a layer. A position belongs to a region by the region's
 #: share of the pooled window ("simple"), if its receptive field lies inside the region
@@ -23,6 +23,7 @@ def layer_guides(
     layers: Iterable[str | int],
     propagation: str = "simple",
     rounding: str = "ceil",
+    trunk: str = "vgg19",
 ) -> dict[str, jax.Array]:
     """Return the share of each position of each layer in each region.
 
@@ -32,6 +33,7 @@ def layer_guides(
       layers: layers to tap, by any name that `layers.canonical_layer` accepts.
       propagation: one of `PROPAGATIONS`.
       rounding: rounding of the network's poolings, "ceil" or "floor"; see `vgg.pool`.
+      trunk: the network, a key of `layers.TRUNKS`.
 
     Returns:
       Canonical layer name -> [R, h, w], of that layer's height and width.
@@ -45,7 +47,7 @@ def layer_guides(
         return {}
     guides = {}
     guide = regions
-    for layer in LAYERS[: LAYERS.index(deepest_layer(taps)) + 1]:
+    for layer in computed_layers(taps, trunk):
         if layer.startswith("conv") and propagation != "simple":
             padded = jnp.pad(guide, ((0, 0), (1, 1), (1, 1)), mode="edge")
             guide = _reduce_windows(padded, propagation, 3, 1)

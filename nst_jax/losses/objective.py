@@ -82,8 +82,8 @@ class Objective:
         """Return the view of an image [H, W, 3] with optional regions [R, H, W]."""
         guides = {}
         if regions is not None:
-            rounding = network.pool_rounding
-            guides = layer_guides(regions, self.layers, propagation, rounding)
+            options = propagation, network.pool_rounding, network.trunk
+            guides = layer_guides(regions, self.layers, *options)
         return View(image, network(image, self.layers), guides, step)
 
     def targets(

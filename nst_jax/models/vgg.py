@@ -1,8 +1,8 @@
-"""VGG-19 as a pure function of its weights and one image.
+"""VGG-19 and its relatives as pure functions of their weights and one image.
 
-The trunk of Simonyan & Zisserman 2015 (arXiv 1409.1556), configuration E: sixteen 3×3
-convolutions in five blocks, a ReLU after each convolution, a 2×2 pooling after each
-block. Each of these 37 layers can be tapped; computation ends at the deepest tap.
+The trunk of Simonyan & Zisserman 2015 (arXiv 1409.1556): 3×3 convolutions in five
+blocks, a ReLU after each convolution, a 2×2 pooling after each block. `layers.TRUNKS`
+lists the networks. Each layer can be tapped; computation ends at the deepest tap.
 """
 
 import concurrent.futures
@@ -23,10 +23,12 @@ from nst_jax.core.validation import check_choice
 from nst_jax.models.convolution import convolve, flip_kernel, relu, transform
 from nst_jax.models.layers import (
     CONVS,
-    LAYERS,
     canonical_layers,
+    check_layers,
+    computed_layers,
     conv_shapes,
     deepest_layer,
+    find_trunk,
     smallest_side,
 )
 from nst_jax.models.numerics import Numerics
@@ -146,9 +148,10 @@ class Convolution(nn.Module):
         return x + bias[None, None]
 
 
-class VGG19(nn.Module):
+class VGG(nn.Module):
     """The trunk up to the deepest of `layers`; parameters are named like its convs."""
 
+    trunk: str
     layers: tuple[str, ...]
     pooling: str = "max"
     padding: str = "zeros"
@@ -159,9 +162,9 @@ class VGG19(nn.Module):
     def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
         """Return features [h, w, c] per layer of a preprocessed image [H, W, 3]."""
         taps = {}
-        for layer in LAYERS[: LAYERS.index(deepest_layer(self.layers)) + 1]:
+        for layer in computed_layers(self.layers, self.trunk):
             if layer.startswith("conv"):
-                outputs = conv_shapes()[layer][1]
+                outputs = conv_shapes(self.trunk)[layer][1]
                 x = Convolution(outputs, self.padding, self.numerics, name=layer)(x)
             elif layer.startswith("relu"):
                 x = relu(x)
@@ -184,7 +187,7 @@ def features(
     prepared: Prepared | None = None,
     pool_rounding: str = "ceil",
 ) -> dict[str, jax.Array]:
-    """Return VGG-19's features of an image.
+    """Return a network's features of an image.
 
     Args:
       params: convolution name -> {"kernel": [3, 3, I, O], "bias": [O]}; or a
@@ -204,8 +207,8 @@ def features(
       Canonical layer name -> features [h, w, c].
 
     Raises:
-      RequestError: a layer or option is unknown, the preprocessing is missing, or the
-        image is invalid or too small to reach a layer.
+      RequestError: a layer or option is unknown, the network lacks a layer, the
+        preprocessing is missing, or the image is invalid or too small to reach a layer.
     """
     if isinstance(params, Network):
         return params(image, layers)
@@ -223,7 +226,7 @@ def features(
 
 @record
 class Network:
-    """VGG-19 as an argument of a compiled program: a pytree of its weights.
+    """A network as an argument of a compiled program: a pytree of its weights.
 
     Create one with `from_params`, which also prepares the kernels. `prepared` must
     belong to `params`: gradients are computed with it.
@@ -303,6 +306,11 @@ class Network:
             pool_rounding=pool_rounding,
         )
 
+    @property
+    def trunk(self) -> str:
+        """Name of the smallest network that has the convolutions of `params`."""
+        return find_trunk(self.params)
+
     def __call__(
         self, image: ArrayLike, layers: Iterable[str | int]
     ) -> dict[str, jax.Array]:
@@ -316,6 +324,7 @@ def _apply(
 ) -> dict[str, jax.Array]:
     if not layers:
         return {}
+    check_layers(layers, network.trunk)
     side = smallest_side(layers)
     if min(image.shape[:2]) < side:
         raise RequestError(
@@ -324,13 +333,8 @@ def _apply(
         )
     if network.layout is not None:
         image = jax.lax.with_sharding_constraint(image, network.layout)
-    model = VGG19(
-        layers,
-        network.pooling,
-        network.padding,
-        network.numerics,
-        network.pool_rounding,
-    )
+    options = network.padding, network.numerics, network.pool_rounding
+    model = VGG(network.trunk, layers, network.pooling, *options)
     variables = {"params": network.params, "prepared": network.prepared}
     return model.apply(variables, preprocess(image, network.preprocessing))  # type: ignore
 

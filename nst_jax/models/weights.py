@@ -1,7 +1,7 @@
-"""The weight file: VGG-19 convolutions in safetensors, verified on reading.
+"""The weight file: a network's convolutions in safetensors, verified on reading.
 
-A file holds, for each of the sixteen convolutions, `NAME/bias` (float32 [O])
-and the kernel in one of two forms:
+A file holds, for each convolution of a network of `layers.TRUNKS`, `NAME/bias`
+(float32 [O]) and the kernel in one of two forms:
 
 * `NAME/kernel`, float32 [O, I, 3, 3];
 * `NAME/indices`, uint8 [O, I, 3, 3], into `NAME/table`, float32 [256]: a k-means
@@ -28,12 +28,14 @@ from nst_jax.core.atomic import write_atomically
 from nst_jax.core.errors import RequestError
 from nst_jax.core.paths import PROJECT
 from nst_jax.core.representation import short_repr
+from nst_jax.models.layers import TRUNKS
 from nst_jax.models.layers import conv_shapes as conv_shapes
 from nst_jax.models.numerics import Numerics
 from nst_jax.models.preprocessing import Preprocessing
 from nst_jax.models.vgg import Network, Params
 
-FORMAT = "nst_jax/vgg19"
+#: Format in the metadata -> name of the network.
+FORMATS = {f"nst_jax/{trunk}": trunk for trunk in TRUNKS}
 FORMAT_VERSION = "1"
 #: File endings that tools/convert_weights.py reads, and endings that it does not read.
 CONVERTED = (".h5", ".hdf5", ".mat", ".pt", ".pth", ".whl")
@@ -77,6 +79,7 @@ def save_weights(
     *,
     source: str,
     licence: str,
+    trunk: str = "vgg19",
 ) -> None:
     """Write a weight file atomically; the same tensors give the same bytes.
 
@@ -86,12 +89,13 @@ def save_weights(
       preprocessing: input that the weights were trained for.
       source: author of the weights and the release they come from.
       licence: licence of the weights.
+      trunk: name of the network.
 
     Raises:
       RequestError: `path` cannot be written.
     """
     metadata = {
-        "format": FORMAT,
+        "format": f"nst_jax/{trunk}",
         "format_version": FORMAT_VERSION,
         "source": source,
         "licence": licence,
@@ -123,7 +127,7 @@ def load_weights(path: str | pathlib.Path = DEFAULT_PATH) -> Weights:
 
     Raises:
       RequestError: the file is missing, damaged, of another format or version, or not a
-        complete VGG-19.
+        complete network.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -141,12 +145,13 @@ def load_weights(path: str | pathlib.Path = DEFAULT_PATH) -> Weights:
         problem = f"is not a complete safetensors file ({error})"
         raise _file_error(path, problem) from None
     file_format, version = metadata.get("format"), metadata.get("format_version")
-    if (file_format, version) != (FORMAT, FORMAT_VERSION):
+    trunk = FORMATS.get(file_format or "")
+    if trunk is None or version != FORMAT_VERSION:
         raise _file_error(
             path,
-            f"has format {file_format!r} version {version!r}, expected {FORMAT!r} "
-            f"version {FORMAT_VERSION!r}; tools/convert_weights.py converts other "
-            "checkpoints",
+            f"has format {file_format!r} version {version!r}, expected "
+            f"{' or '.join(map(repr, FORMATS))} version {FORMAT_VERSION!r}; "
+            "tools/convert_weights.py converts other checkpoints",
         )
     sha256, expected = tensors_sha256(tensors), metadata.get("tensors_sha256")
     if sha256 != expected:
@@ -155,7 +160,7 @@ def load_weights(path: str | pathlib.Path = DEFAULT_PATH) -> Weights:
             f"is damaged: its tensors have SHA-256 {sha256}, but its header says "
             f"{expected}",
         )
-    params = to_params(tensors, path)
+    params = to_params(tensors, path, trunk)
     try:
         text = metadata.get("preprocessing", "")
         preprocessing = msgspec.json.decode(text, type=Preprocessing)
@@ -183,23 +188,26 @@ def _check_ending(path: pathlib.Path) -> None:
         raise _file_error(
             path,
             "is a checkpoint of another program, which tools/convert_weights.py does "
-            "not read; it reads the VGG-19 of Keras (.h5), torchvision (.pth) and "
-            "MatConvNet (.mat)",
+            "not read; it reads the VGG-19 and VGG-16 of Keras (.h5), torchvision "
+            "(.pth) and MatConvNet (.mat)",
         )
 
 
-def to_params(tensors: Mapping[str, np.ndarray], path: str | pathlib.Path) -> Params:
+def to_params(
+    tensors: Mapping[str, np.ndarray], path: str | pathlib.Path, trunk: str = "vgg19"
+) -> Params:
     """Convert a file's tensors to `Weights.params`: dequantised, in Flax's layout.
 
     Args:
       tensors: see the module's docstring.
       path: the file, named in errors.
+      trunk: name of the network.
 
     Raises:
-      RequestError: the tensors are not a complete VGG-19 of finite values.
+      RequestError: the tensors are not the whole network, or not finite.
     """
     params = {}
-    for name, (inputs, outputs) in conv_shapes().items():
+    for name, (inputs, outputs) in conv_shapes(trunk).items():
         try:
             params[name] = _conv(tensors, name, inputs, outputs)
         except ValueError as error:

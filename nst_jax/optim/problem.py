@@ -58,7 +58,7 @@ class Problem:
     """The arguments of a compiled optimisation, except the canvas.
 
     Attributes:
-      network: VGG-19; its weights are leaves.
+      network: computes the features; its weights are leaves.
       objective: sum of loss terms; their weights are leaves.
       targets: one for each term, from `compute_targets`.
       solver: its numbers are leaves; an optax transformation is converted.

@@ -15,7 +15,7 @@ from nst_jax.core.validation import check_fields
 from nst_jax.images.masks import check_frozen
 from nst_jax.losses import Objective, StyleTerm
 from nst_jax.losses.trace_errors import trace
-from nst_jax.models.layers import channels, deepest_layer, smallest_side
+from nst_jax.models.layers import channels, check_layers, deepest_layer, smallest_side
 from nst_jax.models.vgg import Network
 from nst_jax.optim.parametrisation import parametrisation
 from nst_jax.optim.solvers import check_solver
@@ -254,10 +254,14 @@ def _check_stage(
             f"tile={tile} does not support partly transparent images or masks: use "
             "opaque images, or tile=0"
         )
-    for entry in objective.terms:
+    for name, entry in zip(objective.names, objective.terms, strict=True):
+        try:
+            check_layers(entry.layers, network.trunk)
+        except RequestError as error:
+            raise RequestError(f"terms.{name}.layers: {error}") from None
         if tile and entry.is_matching:
             raise RequestError(
-                f"tile={tile} does not support the term {entry.name!r}, which matches "
+                f"tile={tile} does not support the term {name!r}, which matches "
                 "positions of the whole canvas: use tile=0"
             )
     if objective.layers:

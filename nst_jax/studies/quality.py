@@ -10,6 +10,8 @@ from nst_jax.metrics.artefacts import gamut_excess
 from nst_jax.metrics.photorealism import edge_distortion
 from nst_jax.metrics.quality import Comparison
 from nst_jax.metrics.statistics import Estimate, jackknife
+from nst_jax.models.layers import trunk_layers
+from nst_jax.models.vgg import Network
 from nst_jax.studies.formatting import format_estimate
 from nst_jax.studies.results import StudyResult, Table
 from nst_jax.studies.run_data import RunData
@@ -45,19 +47,23 @@ DEFECTS = {
 def study_quality(run_data: RunData) -> StudyResult:
     """Measure likeness to style and content, and defects, if `output.quality` is set.
 
-    Measures are those of `nst_jax.metrics.quality`, with the network at its layers that
-    no loss term reads; without the weights, measures of features are left out.
+    Measures are those of `nst_jax.metrics.quality`, with the network at those of its
+    layers that no loss term reads. Without the weights, measures of features are left
+    out.
     """
     if not run_data.run.config["output"].get("quality"):
         return StudyResult()
     layers = _unused_layers(run_data)
+    network = run_data.network() if layers else None
+    if network is not None:
+        layers = [layer for layer in layers if layer in trunk_layers(network.trunk)]
     axis = run_data.seed_axis
     settings: list[QualitySetting] = []
     inputs, comparison = None, None
     for label, members in run_data.groups_along(axis, run_data.finals):
         if comparison is None or inputs != _inputs(run_data, members[0]):
             inputs = _inputs(run_data, members[0])
-            comparison = _comparison(run_data, members[0], layers)
+            comparison = _comparison(run_data, members[0], network, layers)
         measured = [_measure(run_data, member, comparison) for member in members]
         settings.append(QualitySetting(label, members, _means(measured)))
     if not settings:
@@ -93,13 +99,11 @@ def _inputs(run_data: RunData, member: int) -> tuple[object, object]:
     return entry.content, entry.styles
 
 
-def _comparison(run_data: RunData, member: int, layers: Sequence[str]) -> Comparison:
-    return Comparison(
-        run_data.contents.get(member),
-        run_data.styles.get(member, ()),
-        run_data.network() if layers else None,
-        layers,
-    )
+def _comparison(
+    run_data: RunData, member: int, network: Network | None, layers: Sequence[str]
+) -> Comparison:
+    content, styles = run_data.contents.get(member), run_data.styles.get(member, ())
+    return Comparison(content, styles, network if layers else None, layers)
 
 
 def _measure(

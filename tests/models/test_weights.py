@@ -26,7 +26,7 @@ def loaded():
 @pytest.fixture
 def small(monkeypatch):
     """One convolution in place of sixteen: a file to damage byte by byte."""
-    monkeypatch.setattr(weights, "conv_shapes", lambda: {"conv1_1": (3, 4)})
+    monkeypatch.setattr(weights, "conv_shapes", lambda trunk: {"conv1_1": (3, 4)})
     rng = np.random.default_rng(0)
     return {
         "conv1_1/indices": rng.integers(0, 256, (4, 3, 3, 3), np.uint8),
@@ -213,7 +213,7 @@ def test_no_flipped_byte_changes_a_weight(tmp_path, small):
     [
         (
             {"format": "pt"},
-            "has format 'pt' version '1', expected 'nst_jax/vgg19' version '1'; .*conv",
+            "has format 'pt' version '1', expected '.*vgg19' or '.*vgg16' .*conv",
         ),
         ({"format": None}, "has format None version '1'"),
         (

@@ -222,7 +222,7 @@ def test_weight_files(tmp_path, monkeypatch):
 
     Of a file that is whole, of a network with one convolution.
     """
-    monkeypatch.setattr(weights, "conv_shapes", lambda: {"conv1_1": (3, 4)})
+    monkeypatch.setattr(weights, "conv_shapes", lambda trunk: {"conv1_1": (3, 4)})
     path = tmp_path / "weights.safetensors"
     tensors = {
         "conv1_1/kernel": np.ones((4, 3, 3, 3), np.float32),
